@@ -1,0 +1,20 @@
+import { Command } from "commander";
+import { setUp } from "../platform/setup.ts";
+import { thisMachine } from "../platform/setup-host.ts";
+
+/** `dawnstream setup`: installs a GPU driver where Dawn finds none. */
+export function setupCommand(): Command {
+  return new Command("setup")
+    .description(
+      "install a software GPU driver where WebGPU finds no adapter, then print the adapter",
+    )
+    .option("--verbose", "show the output of the commands it runs")
+    .action(async ({ verbose }: { verbose?: boolean }) => {
+      const adapter = await setUp(thisMachine, {
+        log: (line) => console.error(line),
+        ...(verbose && { onOutput: (text) => process.stderr.write(text) }),
+      });
+      if (adapter) console.log(adapter);
+      else process.exitCode = 1;
+    });
+}

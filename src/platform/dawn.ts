@@ -1,0 +1,65 @@
+import { create } from "webgpu";
+import { UserError } from "../kernels/errors.ts";
+
+export interface GpuOptions {
+  /** Dawn's own switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
+  readonly flags?: readonly string[];
+}
+
+/** No adapter was found: what is missing is a driver, and set-up installs one where it can. */
+export class NoAdapterError extends UserError {
+  override readonly name = "NoAdapterError";
+
+  constructor() {
+    super(
+      "No WebGPU adapter found: run `npm run setup` " +
+        "(`npx dawnstream setup` where dawnstream is an installed package), which installs a driver.",
+    );
+  }
+}
+
+/**
+ * Starts Dawn.
+ *
+ * The returned object *is* Dawn. Whoever opens a device on it must hold it in a field for as long
+ * as the device, or anything made by the device, is in use: nothing else references it, and once it
+ * is garbage-collected Dawn's event loop crashes the process. The owner must let go of it
+ * when done, too: while it is reachable from a global, Node does not exit.
+ */
+export function openGpu(options: GpuOptions = {}): GPU {
+  return create([...(options.flags ?? [])]);
+}
+
+/** The adapter Dawn prefers. Throws `NoAdapterError` where there is none. */
+export async function requestAdapter(
+  gpu: GPU,
+  options: GPURequestAdapterOptions = {},
+): Promise<GPUAdapter> {
+  const adapter = await gpu.requestAdapter(options);
+  if (!adapter) throw new NoAdapterError();
+  return adapter;
+}
+
+const MIB = 2 ** 20;
+
+/** One line for a person: what the adapter is and which rungs of the capability ladder it has. */
+export function describeAdapter(adapter: GPUAdapter): string {
+  const { info, features, limits } = adapter;
+  const model = [info.vendor, info.architecture].filter(Boolean).join("/");
+  const subgroups = features.has("subgroups")
+    ? `subgroups of ${span(info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128)}`
+    : "no subgroups";
+  return [
+    `${info.device || "unnamed adapter"} (${model || "vendor unknown"})`,
+    info.description,
+    subgroups,
+    features.has("shader-f16") ? "f16" : "no f16",
+    `bindings up to ${Math.floor(limits.maxStorageBufferBindingSize / MIB)} MiB`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function span(low: number, high: number): string {
+  return low === high ? `${low}` : `${low} to ${high}`;
+}
