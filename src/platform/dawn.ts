@@ -42,17 +42,17 @@ export async function requestAdapter(
 
 const MIB = 2 ** 20;
 
-/** One line for a person: what the adapter is and which rungs of the capability ladder it has. */
+/**
+ * One line for a person: what the adapter is and which rungs of the capability ladder it has. Dawn does
+ * not tell through which backend it reaches the adapter; the driver's name gives it away.
+ */
 export function describeAdapter(adapter: GPUAdapter): string {
   const { info, features, limits } = adapter;
-  const model = [info.vendor, info.architecture].filter(Boolean).join("/");
-  const subgroups = features.has("subgroups")
-    ? `subgroups of ${span(info.subgroupMinSize ?? 4, info.subgroupMaxSize ?? 128)}`
-    : "no subgroups";
   return [
-    `${info.device || "unnamed adapter"} (${model || "vendor unknown"})`,
+    info.device.replace(/-$/, ""), // Dawn makes `llvm-256-bits-` of `(LLVM, 256 bits)`
+    [info.vendor, info.architecture].filter(Boolean).join("/"),
     info.description,
-    subgroups,
+    features.has("subgroups") ? `subgroups of ${subgroupSizes(info)}` : "no subgroups",
     features.has("shader-f16") ? "f16" : "no f16",
     `bindings up to ${Math.floor(limits.maxStorageBufferBindingSize / MIB)} MiB`,
   ]
@@ -60,6 +60,7 @@ export function describeAdapter(adapter: GPUAdapter): string {
     .join(", ");
 }
 
-function span(low: number, high: number): string {
+/** WebGPU promises sizes from 4 to 128 where an adapter does not say more. */
+function subgroupSizes({ subgroupMinSize: low = 4, subgroupMaxSize: high = 128 }: GPUAdapterInfo) {
   return low === high ? `${low}` : `${low} to ${high}`;
 }

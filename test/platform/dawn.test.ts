@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { UserError } from "../../src/kernels/errors.ts";
+import {
+  describeAdapter,
+  NoAdapterError,
+  openGpu,
+  requestAdapter,
+} from "../../src/platform/dawn.ts";
+
+test("the null backend needs no driver and is described in one line", async () => {
+  const gpu = openGpu({ flags: ["backend=null"] });
+  const line = describeAdapter(await requestAdapter(gpu));
+  expect(line).toMatch(/^null-backend, .*subgroups.*f16, bindings up to \d+ MiB$/);
+});
+
+test("the real adapter is described by its driver", async () => {
+  const gpu = openGpu();
+  const adapter = await requestAdapter(gpu);
+  expect(describeAdapter(adapter)).toContain(adapter.info.description);
+});
+
+test("without an adapter the error is the user's and names the way out", async () => {
+  const gpu = { requestAdapter: async () => null } as unknown as GPU;
+  const failure = requestAdapter(gpu);
+  await expect(failure).rejects.toThrow(NoAdapterError);
+  await expect(failure).rejects.toThrow(UserError);
+  await expect(failure).rejects.toThrow(/^[^\n]*npm run setup[^\n]*$/);
+});
