@@ -215,7 +215,7 @@ async function readTensor(
   }
   const bytes = (elements / block.elements) * block.bytes;
   if (!Number.isSafeInteger(bytes)) {
-    throw cursor.error(typeAt, `${what} of less than 2^53 bytes`, `${bytes}`);
+    throw cursor.error(typeAt, `${what} of less than 2^53 bytes`, `${elements} of type ${type}`);
   }
 
   const at = cursor.offset;
