@@ -68,6 +68,13 @@ describe("filters, by llama.cpp's own unit cases", () => {
     expect(typical(four, 1)).toBe(four);
   });
 
+  test("what just reaches the mark: enough for top-p, not for typical; kept by min-p", () => {
+    const equal = candidatesOf(0.25, 0.25, 0.25, 0.25);
+    expect([...topP(equal, 0.5).ids]).toEqual([0, 1]);
+    expect([...typical(equal, 0.5).ids]).toEqual([0, 1, 2]);
+    expect([...minP(equal, 1).ids]).toEqual([0, 1, 2, 3]);
+  });
+
   test("temperature", () => {
     expectClose(probabilitiesOf(temper(four, 1)), [0.1, 0.2, 0.3, 0.4]);
     expectClose(probabilitiesOf(temper(four, 0.5)), [1 / 30, 4 / 30, 9 / 30, 16 / 30]);
@@ -153,6 +160,7 @@ describe("descending", () => {
     // Few distinct keys make ties likely; up to 300 of them fill several blocks and a broken one.
     const keys = fc.array(fc.oneof(fc.integer({ min: 0, max: 3 }), fc.constant(-Infinity)), {
       maxLength: 300,
+      size: "max",
     });
     fc.assert(
       fc.property(keys, fc.nat(310), (values, count) => {
