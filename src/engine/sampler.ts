@@ -1,8 +1,14 @@
+import { UserError } from "../kernels/errors.ts";
 import { type Candidates, minP, temper, topK, topP, typical } from "./candidates.ts";
 import { descending, take } from "./descending.ts";
 import { addBias, penalize } from "./penalties.ts";
 import { Random } from "./random.ts";
-import { resolveSampling, type Sampling, type SamplingOptions } from "./sampling-options.ts";
+import {
+  checkTopLogprobs,
+  resolveSampling,
+  type Sampling,
+  type SamplingOptions,
+} from "./sampling-options.ts";
 import { largest, logSumExp, softmax } from "./softmax.ts";
 
 export type { SamplingOptions } from "./sampling-options.ts";
@@ -47,7 +53,10 @@ export class Sampler {
     return this.#options.seed;
   }
 
-  /** `logits` are the model's, [V], and stay as they are; `history` is the prompt and what was generated so far. */
+  /**
+   * `logits` are the model's, [V], and stay as they are; `history` is the prompt and what was generated so far;
+   * `topLogprobs` is how many of the likeliest tokens to list.
+   */
   sample(logits: Float32Array, history: readonly number[], topLogprobs?: number): TokenChoice {
     const adjusted = this.#all.logits;
     if (logits.length !== adjusted.length) {
@@ -59,13 +68,16 @@ export class Sampler {
     penalize(adjusted, history, this.#options);
     const best = argmax(adjusted);
     if (adjusted[best] === Number.NEGATIVE_INFINITY) {
-      throw new Error("No token is left to choose: the logit of every one of them is -Infinity.");
+      throw new UserError("logitBias bans every token that the model allows here.");
     }
     const id = this.#options.temperature === 0 ? best : this.#draw();
 
     const withLogprob = (id: number) => ({ id, logprob: logits[id]! - normalizer });
     if (topLogprobs === undefined) return withLogprob(id);
-    return { ...withLogprob(id), top: likeliest(logits, topLogprobs).map(withLogprob) };
+    return {
+      ...withLogprob(id),
+      top: likeliest(logits, checkTopLogprobs(topLogprobs)).map(withLogprob),
+    };
   }
 
   #draw(): number {

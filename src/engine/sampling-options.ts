@@ -29,15 +29,19 @@ export interface SamplingOptions {
   readonly minKeep?: number;
 }
 
-interface Range {
+interface Limits {
   readonly from: number;
   readonly to: number;
-  readonly fallback: number | (() => number);
   readonly integer?: true;
+}
+
+interface Range extends Limits {
+  readonly fallback: number | (() => number);
 }
 
 type NumberOption = Exclude<keyof SamplingOptions, "logitBias">;
 
+const LARGEST_BIAS = 1e9;
 const INFINITY = Number.POSITIVE_INFINITY;
 
 const RANGES: Record<NumberOption, Range> = {
@@ -46,9 +50,10 @@ const RANGES: Record<NumberOption, Range> = {
   topP: { from: 0, to: 1, fallback: 0.95 },
   minP: { from: 0, to: 1, fallback: 0.05 },
   typicalP: { from: 0, to: 1, fallback: 1 },
-  repeatPenalty: { from: Number.MIN_VALUE, to: INFINITY, fallback: 1 },
-  frequencyPenalty: { from: -INFINITY, to: INFINITY, fallback: 0 },
-  presencePenalty: { from: -INFINITY, to: INFINITY, fallback: 0 },
+  // Wider than anyone needs, narrow enough that no logit overflows.
+  repeatPenalty: { from: 0.001, to: 1000, fallback: 1 },
+  frequencyPenalty: { from: -1000, to: 1000, fallback: 0 },
+  presencePenalty: { from: -1000, to: 1000, fallback: 0 },
   penaltyLastN: { from: -1, to: INFINITY, fallback: 64, integer: true },
   seed: { from: 0, to: Number.MAX_SAFE_INTEGER, fallback: randomSeed, integer: true },
   minKeep: { from: 1, to: INFINITY, fallback: 1, integer: true },
@@ -65,11 +70,18 @@ export function resolveSampling(options: SamplingOptions, vocabularySize: number
   return { ...(Object.fromEntries(numbers) as Record<NumberOption, number>), logitBias };
 }
 
+/** How many of the likeliest tokens are to be listed with a choice. */
+export function checkTopLogprobs(count: number): number {
+  return checkNumber("topLogprobs", count, { from: 0, to: INFINITY, integer: true });
+}
+
 function resolveNumber(name: NumberOption, value: number | undefined): number {
   const range = RANGES[name];
-  if (value === undefined) {
-    return typeof range.fallback === "function" ? range.fallback() : range.fallback;
-  }
+  if (value !== undefined) return checkNumber(name, value, range);
+  return typeof range.fallback === "function" ? range.fallback() : range.fallback;
+}
+
+function checkNumber(name: string, value: number, range: Limits): number {
   const kind = range.integer ? Number.isInteger(value) : Number.isFinite(value);
   if (!kind || value < range.from || value > range.to) {
     throw new UserError(`${name} is ${value}: it must be ${describe(range)}.`);
@@ -77,10 +89,8 @@ function resolveNumber(name: NumberOption, value: number | undefined): number {
   return value;
 }
 
-function describe({ from, to, integer }: Range): string {
+function describe({ from, to, integer }: Limits): string {
   const kind = integer ? "an integer" : "a number";
-  if (from === Number.MIN_VALUE) return `${kind} above 0`;
-  if (from === -INFINITY) return `a finite number`;
   return to === INFINITY ? `${kind} not below ${from}` : `${kind} from ${from} to ${to}`;
 }
 
@@ -91,9 +101,9 @@ function checkBias(logitBias: ReadonlyMap<number, number>, vocabularySize: numbe
         `logitBias names token ${id}: ids are integers from 0 to ${vocabularySize - 1}.`,
       );
     }
-    if (!(bias < INFINITY)) {
+    if (!(Math.abs(bias) <= LARGEST_BIAS) && bias !== -INFINITY) {
       throw new UserError(
-        `logitBias of token ${id} is ${bias}: it must be a finite number, or -Infinity to ban the token.`,
+        `logitBias of token ${id} is ${bias}: it must be a number from -${LARGEST_BIAS} to ${LARGEST_BIAS}, or -Infinity to ban the token.`,
       );
     }
   }

@@ -271,6 +271,29 @@ describe("Sampler", () => {
     expect(chiSquared).toBeLessThan(18.47);
   });
 
+  test("no allowed extreme of the options makes the arithmetic overflow", () => {
+    const extremes = fc.record({
+      temperature: fc.constantFrom(Number.MIN_VALUE, 1, Number.MAX_VALUE),
+      repeatPenalty: fc.constantFrom(0.001, 1000),
+      frequencyPenalty: fc.constantFrom(-1000, 1000),
+      presencePenalty: fc.constantFrom(-1000, 1000),
+      logitBias: fc.constantFrom(-1e9, 1e9, -Infinity).map((bias) => new Map([[1, bias]])),
+      typicalP: fc.constantFrom(0, 0.5, 1),
+      topP: fc.constantFrom(0, 0.5, 1),
+      minP: fc.constantFrom(0, 0.5, 1),
+    });
+    const logit = fc.constantFrom(-3e38, -1, 0, 1, 3e38, -Infinity);
+    fc.assert(
+      fc.property(extremes, fc.tuple(logit, logit, logit), (options, [a, b, c]) => {
+        const sampler = new Sampler({ ...options, seed: 1 }, 4);
+        const { id, logprob } = sampler.sample(Float32Array.of(0, a, b, c), [1, 2, 2, 3]);
+        expect([0, a, b, c][id]).toBeGreaterThan(-Infinity);
+        expect(logprob).toBeLessThanOrEqual(0);
+        expect(id === 1 && options.logitBias.get(1) === -Infinity).toBe(false);
+      }),
+    );
+  });
+
   test("leaves the logits as they are", () => {
     const before = logits.slice();
     new Sampler({ repeatPenalty: 2, logitBias: new Map([[0, 5]]) }, vocabulary).sample(logits, [1]);
@@ -292,6 +315,7 @@ describe("Sampler", () => {
     const three = Float32Array.of(1, 2, 3);
     expect(sampler.sample(three, [])).not.toHaveProperty("top");
     expect(sampler.sample(three, [], 0).top).toEqual([]);
+    expect(() => sampler.sample(three, [], -1)).toThrow("topLogprobs is -1: it must be an integer");
     expect(sampler.sample(three, [], 9).top?.map(({ id }) => id)).toEqual([2, 1, 0]);
   });
 
@@ -309,7 +333,7 @@ describe("Sampler", () => {
     expect(() => new Sampler({}, 3).sample(new Float32Array(2), [])).toThrow("2 logits");
     const ban = new Map([0, 1].map((id) => [id, Number.NEGATIVE_INFINITY]));
     const sampler = new Sampler({ logitBias: ban }, 2);
-    expect(() => sampler.sample(new Float32Array(2), [])).toThrow("No token is left");
+    expect(() => sampler.sample(new Float32Array(2), [])).toThrow("bans every token");
     const nothing = new Float32Array(2).fill(Number.NEGATIVE_INFINITY);
     expect(() => new Sampler({}, 2).sample(nothing, [])).toThrow("every token");
   });
@@ -322,8 +346,11 @@ describe("Sampler", () => {
     [{ topP: 1.01 }, "topP is 1.01: it must be a number from 0 to 1."],
     [{ minP: -1 }, "minP is -1: it must be a number from 0 to 1."],
     [{ typicalP: 2 }, "typicalP is 2: it must be a number from 0 to 1."],
-    [{ repeatPenalty: 0 }, "repeatPenalty is 0: it must be a number above 0."],
-    [{ frequencyPenalty: Number.NaN }, "frequencyPenalty is NaN: it must be a finite number."],
+    [{ repeatPenalty: 0 }, "repeatPenalty is 0: it must be a number from 0.001 to 1000."],
+    [
+      { frequencyPenalty: Number.NaN },
+      "frequencyPenalty is NaN: it must be a number from -1000 to 1000.",
+    ],
     [{ presencePenalty: Number.NEGATIVE_INFINITY }, "presencePenalty is -Infinity"],
     [{ penaltyLastN: -2 }, "penaltyLastN is -2: it must be an integer not below -1."],
     [{ seed: -1 }, "seed is -1: it must be an integer from 0 to 9007199254740991."],
