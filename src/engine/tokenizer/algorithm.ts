@@ -1,0 +1,9 @@
+/** What differs between the kinds of tokenizer; special tokens and streaming are common to all. */
+export interface TokenizerAlgorithm {
+  /** Cuts a text into pieces that are tokenized one by one; joined, they are the text. */
+  split(text: string): Iterable<string>;
+  /** The tokens of one piece. */
+  tokenize(piece: string): number[];
+  /** What a token stands for. A character may be spread over several tokens. */
+  bytes(id: number): Uint8Array;
+}

@@ -1,0 +1,93 @@
+/**
+ * Byte-level byte-pair encoding, `tokenizer.ggml.model = "gpt2"`: the text is cut by the rules of
+ * pre-tokenizer.ts, and within each piece the bytes are joined in the order of the file's merges.
+ * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2)
+ */
+import { UserError } from "../../kernels/errors.ts";
+import { quote } from "../gguf/reader.ts";
+import type { TokenizerAlgorithm } from "./algorithm.ts";
+import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
+import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
+import { splitPieces } from "./pre-tokenizer.ts";
+import { byteOfToken, type Vocabulary } from "./vocabulary.ts";
+
+export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
+  const utf8 = new TextEncoder();
+  const { size } = vocabulary;
+  const { stages, ignoreMerges } = vocabulary.preTokenizer!;
+  const { symbols, find } = readMerges(vocabulary);
+  const byteSymbols = BYTE_CHARACTERS.map((character) => symbols.get(character)!);
+
+  return {
+    split: (text) => splitPieces(text, stages),
+
+    tokenize(piece: string): number[] {
+      const bytes = utf8.encode(piece);
+      if (ignoreMerges) {
+        const whole = symbols.get(spellBytes(bytes));
+        if (whole !== undefined && whole < size) return [whole];
+      }
+      const units = Array.from(bytes, (byte) => byteSymbols[byte]!);
+      return mergeUnits(units, find).flatMap(({ symbol, start, end }) =>
+        // What merged into no token falls back to its bytes; a byte that is none either is lost, of
+        // which the vocabulary has warned.
+        symbol < size ? symbol : units.slice(start, end).filter((unit) => unit < size),
+      );
+    },
+
+    bytes(id: number): Uint8Array {
+      const text = vocabulary.text(id);
+      switch (vocabulary.type(id)) {
+        case "byte":
+          return Uint8Array.of(byteOfToken(text)!);
+        case "normal":
+        case "unused":
+          return bytesOfSpelling(text);
+        default:
+          return utf8.encode(text);
+      }
+    },
+  };
+}
+
+interface Merges {
+  /** By text: the id of a token; for bytes and intermediate texts that are none, size and following. */
+  readonly symbols: ReadonlyMap<string, number>;
+  readonly find: FindMerge;
+}
+
+function readMerges({ size, merges, text, type }: Vocabulary): Merges {
+  const symbols = new Map<string, number>();
+  for (let id = 0; id < size; id++) {
+    // Text never becomes a control token, whatever the merges say: that takes parseSpecial.
+    if (type(id) !== "control" && type(id) !== "unknown") symbols.set(text(id), id);
+  }
+  let nextSymbol = size;
+  const intern = (spelling: string): number => {
+    const known = symbols.get(spelling);
+    if (known !== undefined) return known;
+    symbols.set(spelling, nextSymbol);
+    return nextSymbol++;
+  };
+
+  for (const character of BYTE_CHARACTERS) intern(character);
+  const mergeOf = new Map<number, Merge>();
+  for (const [rank, merge] of merges.entries()) {
+    const space = merge.indexOf(" ", 1);
+    if (space < 0) {
+      throw new UserError(
+        `tokenizer.ggml.merges: expected two texts with a space between them, found ${quote(merge)} as number ${rank}. The file is damaged or was converted wrongly: take another copy.`,
+      );
+    }
+    const left = merge.slice(0, space);
+    const right = merge.slice(space + 1);
+    const pair = pairOf(intern(left), intern(right));
+    if (!mergeOf.has(pair)) mergeOf.set(pair, { rank, symbol: intern(left + right) });
+  }
+  return { symbols, find: (left, right) => mergeOf.get(pairOf(left, right)) };
+}
+
+/** Two symbols as one number. A file's header (256 MB at most) cannot spell 2^26 of them. */
+function pairOf(left: number, right: number): number {
+  return left * 2 ** 26 + right;
+}

@@ -1,0 +1,132 @@
+/**
+ * How a byte-level vocabulary cuts text before merging, by the name in `tokenizer.ggml.pre`. Each
+ * stage is a regular expression that cuts every piece of the stage before it; what lies between two
+ * matches is a piece too. The expressions are those of the models' tokenizer.json files, in the form
+ * that llama.cpp runs (case-insensitive groups written out), so that token ids agree with its.
+ */
+import { UserError } from "../../kernels/errors.ts";
+import { quote } from "../gguf/reader.ts";
+
+export interface PreTokenizer {
+  readonly stages: readonly RegExp[];
+  /** A piece that is a token as a whole is that token, even if merging would end elsewhere. */
+  readonly ignoreMerges: boolean;
+  /** Whether BOS is added where the file does not say. */
+  readonly addBos: boolean;
+}
+
+const CONTRACTION = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+const WORD = String.raw`[^\r\n\p{L}\p{N}]?\p{L}+`;
+const SYMBOLS_AND_SPACE = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+
+const GPT2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`;
+const LLAMA3 = String.raw`${CONTRACTION}|${WORD}|\p{N}{1,3}|${SYMBOLS_AND_SPACE}`;
+const QWEN2 = String.raw`${CONTRACTION}|${WORD}|\p{N}|${SYMBOLS_AND_SPACE}`;
+const QWEN35 = String.raw`${CONTRACTION}|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+
+/** Letters but for a to z, letters but for A to Z: words are cut where lower case meets upper case. */
+const UPPER = String.raw`(?:(?![a-z])\p{L})`;
+const LOWER = String.raw`(?:(?![A-Z])\p{L})`;
+const AFTER_WORDS = String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+const TEKKEN = String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*|\p{N}|${AFTER_WORDS}`;
+const GPT4O = String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+${CONTRACTION}?|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*${CONTRACTION}?|\p{N}{1,3}|${AFTER_WORDS}`;
+
+/** The cased letters, as DeepSeek's tokenizer.json lists them: a subset of \p{LC}. */
+const DEEPSEEK_LETTERS = String.raw`A-Za-z\xb5\xc0-\xd6\xd8-\xf6\xf8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af\u0370-\u0373\u0376\u0377\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f\u0531-\u0556\u10a0-\u10c5\u13a0-\u13f5\u13f8-\u13fd\u1c90-\u1cba\u1cbd-\u1cbf\u1d00-\u1d2b\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1f15\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4\u1fb6-\u1fbc\u1fbe\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ff4\u1ff6-\u1ffc\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2126\u2128\u212a-\u212d\u212f-\u2134\u2139\u213c-\u213f\u2145-\u2149\u214e\u2183\u2184\u2c00-\u2c7b\u2c7e-\u2ce4\u2ceb-\u2cee\u2cf2\u2cf3\ua640-\ua66d\ua680-\ua69b\ua722-\ua76f\ua771-\ua787\ua78b-\ua78e\uab70-\uabbf\ufb00-\ufb06\ufb13-\ufb17\uff21-\uff3a\uff41-\uff5a\u{10400}-\u{1044f}\u{104b0}-\u{104d3}\u{104d8}-\u{104fb}\u{10c80}-\u{10cb2}\u{10cc0}-\u{10cf2}\u{118a0}-\u{118df}\u{1e900}-\u{1e943}`;
+const CJK = String.raw`[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+`;
+const DEEPSEEK_LLM = [
+  String.raw`[\r\n]`,
+  String.raw`\s?[${DEEPSEEK_LETTERS}]+`,
+  String.raw`\s?[!-\/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+`,
+  // Without the look-behind, a run of n spaces inside a piece takes n^2 steps to fail.
+  String.raw`(?<!\s)\s+$`,
+  CJK,
+  String.raw`\p{N}+`,
+];
+const DEEPSEEK_CODER = [
+  String.raw`[\r\n]`,
+  String.raw`\s?\p{L}+`,
+  String.raw`\s?\p{P}+`,
+  CJK,
+  String.raw`\p{N}`,
+];
+const DEEPSEEK_V3 = [
+  String.raw`\p{N}{1,3}`,
+  String.raw`[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+`,
+  String.raw`[!"#$%&'()*+,\-.\/:;<=>?@\[\\\]^_\x60{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
+];
+const FALCON = [String.raw`[\p{P}\$\+<=>\^~\|\x60]+`, GPT2, "[0-9][0-9][0-9]"];
+const DEFAULT = [String.raw`[\p{P}\$\+<=>\^~\|]+`, GPT2, String.raw`\p{N}+`, "[0-9][0-9][0-9]"];
+
+interface Family {
+  readonly names: readonly string[];
+  readonly stages: readonly string[];
+  readonly ignoreMerges?: boolean;
+  readonly addBos?: boolean;
+}
+
+const FAMILIES: readonly Family[] = [
+  { names: ["default"], stages: DEFAULT },
+  {
+    names: [
+      ...["gpt-2", "phi-2", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de"],
+      ...["mpt", "olmo", "jais", "trillion", "exaone4", "gigachat", "granite-docling"],
+    ],
+    stages: [GPT2],
+  },
+  {
+    names: ["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "lfm2"],
+    stages: [LLAMA3],
+    ignoreMerges: true,
+    addBos: true,
+  },
+  { names: ["smaug-bpe", "dbrx", "glm4", "chatglm-bpe"], stages: [LLAMA3] },
+  {
+    names: ["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan"],
+    stages: [QWEN2],
+  },
+  { names: ["qwen35"], stages: [QWEN35] },
+  {
+    names: ["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
+    stages: [String.raw`\p{N}`, GPT2],
+  },
+  { names: ["tekken"], stages: [TEKKEN], ignoreMerges: true, addBos: true },
+  { names: ["gpt-4o", "llama4"], stages: [GPT4O] },
+  { names: ["deepseek-llm"], stages: DEEPSEEK_LLM },
+  { names: ["deepseek-coder"], stages: DEEPSEEK_CODER },
+  { names: ["deepseek-v3", "hunyuan-dense"], stages: DEEPSEEK_V3 },
+  { names: ["falcon"], stages: FALCON },
+];
+
+/** The rules of this name, compiled; what is not in the table is refused rather than guessed. */
+export function findPreTokenizer(name: string): PreTokenizer {
+  const family = FAMILIES.find(({ names }) => names.includes(name));
+  if (family === undefined) {
+    const known = FAMILIES.flatMap(({ names }) => names).join(", ");
+    throw new UserError(
+      `tokenizer.ggml.pre is ${quote(name)}, a pre-tokenizer that dawnstream does not know; it knows ${known}.`,
+    );
+  }
+  const { stages, ignoreMerges = false, addBos = false } = family;
+  return { stages: stages.map(compile), ignoreMerges, addBos };
+}
+
+/**
+ * JavaScript's \s takes U+FEFF for a space and U+0085 for none, unlike the engines that these
+ * expressions were written for; the Unicode property is what they mean.
+ */
+function compile(source: string): RegExp {
+  const portable = source
+    .replaceAll(String.raw`\s`, String.raw`\p{White_Space}`)
+    .replaceAll(String.raw`\S`, String.raw`\P{White_Space}`);
+  return new RegExp(`(${portable})`, "u");
+}
+
+export function splitPieces(text: string, stages: readonly RegExp[]): string[] {
+  let pieces = text === "" ? [] : [text];
+  // Splitting at a group gives what is between the matches and the matches themselves, in turn.
+  for (const stage of stages) {
+    pieces = pieces.flatMap((piece) => piece.split(stage).filter((part) => part !== ""));
+  }
+  return pieces;
+}

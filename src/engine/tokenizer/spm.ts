@@ -1,0 +1,136 @@
+/**
+ * SentencePiece's byte-pair encoding, `tokenizer.ggml.model = "llama"`: every piece has a score, and
+ * of all neighbours whose concatenation is a piece, the pair with the highest score is joined first.
+ * Characters that no piece covers become byte tokens, `<0x00>` to `<0xFF>`.
+ * (Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226)
+ */
+import type { TokenizerAlgorithm } from "./algorithm.ts";
+import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
+import { byteOfToken, SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
+
+const UNKNOWN = -1;
+
+export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
+  const utf8 = new TextEncoder();
+  const { textOf, symbolOf, mergeOf } = readPieces(vocabulary);
+  const joints = findJoints(mergeOf.keys());
+  const byteTokens = Array.from({ length: 256 }, (_, byte) => vocabulary.idOfByte(byte)!);
+
+  const find: FindMerge = (left, right) =>
+    left === UNKNOWN || right === UNKNOWN ? undefined : mergeOf.get(textOf[left]! + textOf[right]!);
+
+  return {
+    // A cut where no piece spans the two characters changes nothing, and it leaves short pieces, most
+    // of them words, that can be remembered.
+    *split(text: string): Iterable<string> {
+      let start = 0;
+      let before = 0;
+      for (let at = 0; at < text.length; ) {
+        const character = text.codePointAt(at)!;
+        if (at > start && !joints.has(joint(before, character))) {
+          yield text.slice(start, at);
+          start = at;
+        }
+        before = character;
+        at += character > 0xffff ? 2 : 1;
+      }
+      if (start < text.length) yield text.slice(start);
+    },
+
+    tokenize(piece: string): number[] {
+      const characters = Array.from(piece);
+      const units = characters.map((character) => symbolOf.get(character) ?? UNKNOWN);
+      const ids: number[] = [];
+      for (const { symbol, start, end } of mergeUnits(units, find)) {
+        if (symbol !== UNKNOWN && symbol < vocabulary.size) {
+          ids.push(symbol);
+        } else {
+          const text = characters.slice(start, end).join("");
+          for (const byte of utf8.encode(text)) ids.push(byteTokens[byte]!);
+        }
+      }
+      return ids;
+    },
+
+    bytes(id: number): Uint8Array {
+      const text = vocabulary.text(id);
+      switch (vocabulary.type(id)) {
+        case "byte":
+          return Uint8Array.of(byteOfToken(text)!);
+        case "normal":
+        case "unused":
+          return utf8.encode(text.replaceAll(SPACE_MARK, " "));
+        default:
+          return utf8.encode(text);
+      }
+    },
+  };
+}
+
+interface Pieces {
+  /** By symbol: the token ids first, then characters that are no token but occur in one. */
+  readonly textOf: string[];
+  /** By character. */
+  readonly symbolOf: ReadonlyMap<string, number>;
+  /** By the text that the merge makes. */
+  readonly mergeOf: ReadonlyMap<string, Merge>;
+}
+
+/**
+ * The pieces that text may become. Control and unknown tokens are none of them, nor are byte tokens,
+ * as in SentencePiece: a typed "<s>" must not start a sequence, a typed "<0x41>" must not come back
+ * as "A". The file's mark for a space is read as a space here, once, so that the text needs no
+ * rewriting, and a "▁" in the text stays one: it becomes byte tokens.
+ */
+function readPieces(vocabulary: Vocabulary): Pieces {
+  const textOf: string[] = [];
+  const ids: number[] = [];
+  for (let id = 0; id < vocabulary.size; id++) {
+    const type = vocabulary.type(id);
+    const text = vocabulary.text(id);
+    textOf.push(type === "normal" ? text.replaceAll(SPACE_MARK, " ") : text);
+    if (type === "normal" || type === "user-defined") ids.push(id);
+  }
+
+  // Merging compares ranks: the place of a score among all scores, the highest first.
+  const { scores } = vocabulary;
+  const ranks = new Map(
+    Array.from(new Set(ids.map((id) => scores[id]!)))
+      .sort((a, b) => b - a)
+      .map((score, rank) => [score, rank]),
+  );
+  const mergeOf = new Map<string, Merge>();
+  for (const id of ids) {
+    const text = textOf[id]!;
+    if (!mergeOf.has(text)) mergeOf.set(text, { rank: ranks.get(scores[id]!)!, symbol: id });
+  }
+
+  const symbolOf = new Map<string, number>();
+  for (const text of mergeOf.keys()) {
+    for (const character of text) {
+      if (symbolOf.has(character)) continue;
+      const token = mergeOf.get(character);
+      symbolOf.set(character, token === undefined ? textOf.push(character) - 1 : token.symbol);
+    }
+  }
+  return { textOf, symbolOf, mergeOf };
+}
+
+/** Two neighbouring characters as one number. */
+function joint(left: number, right: number): number {
+  return left * 0x110000 + right;
+}
+
+/** Every pair of neighbouring characters inside a piece: the places where text cannot be cut. */
+function findJoints(pieces: Iterable<string>): ReadonlySet<number> {
+  const joints = new Set<number>();
+  for (const piece of pieces) {
+    let before = -1;
+    for (const character of piece) {
+      const point = character.codePointAt(0)!;
+      if (before >= 0) joints.add(joint(before, point));
+      before = point;
+    }
+  }
+  return joints;
+}

@@ -1,0 +1,257 @@
+/**
+ * The vocabulary of a GGUF file: its tokens and the rules beside them, checked, so that nothing
+ * behind this page meets a length that does not fit or an id that is no token.
+ */
+import { UserError } from "../../kernels/errors.ts";
+import type { MetadataValue } from "../gguf/gguf.ts";
+import { Metadata } from "../gguf/metadata.ts";
+import { quote } from "../gguf/reader.ts";
+import { BYTE_CHARACTERS } from "./byte-alphabet.ts";
+import { findPreTokenizer, type PreTokenizer } from "./pre-tokenizer.ts";
+import { isEndSpelling, readSpecialIds, type SpecialIds } from "./special-ids.ts";
+
+/** SentencePiece writes a space as "▁" (U+2581, lower one eighth block). */
+export const SPACE_MARK = "\u2581";
+
+const SUPPORTED_MODELS = ["llama", "gpt2"];
+const OTHER_MODELS: ReadonlyMap<string, string> = new Map([
+  ["bert", "WordPiece"],
+  ["t5", "SentencePiece unigram"],
+  ["rwkv", "RWKV"],
+]);
+
+/** In the order of the numbers in `tokenizer.ggml.token_type`, where 0 is a token of no given type. */
+const TOKEN_TYPES = [
+  "normal",
+  "normal",
+  "unknown",
+  "control",
+  "user-defined",
+  "unused",
+  "byte",
+] as const;
+
+export type TokenType = (typeof TOKEN_TYPES)[number];
+
+export interface Vocabulary extends SpecialIds {
+  /** "llama" is SentencePiece (spm.ts), "gpt2" byte-level byte-pair encoding (bpe.ts). */
+  readonly model: "llama" | "gpt2";
+  /** The number of tokens, V. */
+  readonly size: number;
+  /** The token as the file spells it, "▁the" or "Ġthe"; what it stands for is `Tokenizer.decode`. */
+  text(id: number): string;
+  type(id: number): TokenType;
+  /** The token that is spelled so in the file. */
+  id(text: string): number | undefined;
+  /** The token `<0x00>` to `<0xFF>` of a byte. */
+  idOfByte(byte: number): number | undefined;
+  /** By token; empty where the file has none. */
+  readonly scores: ArrayLike<number>;
+  /** "left right", the most urgent first. */
+  readonly merges: readonly string[];
+  /** For "gpt2" only. */
+  readonly preTokenizer: PreTokenizer | undefined;
+  /** Text gets a space in front where it starts and after every special token. */
+  readonly addSpacePrefix: boolean;
+  /** Special tokens that take the white space on that side of them along. */
+  readonly stripsBefore: ReadonlySet<number>;
+  readonly stripsAfter: ReadonlySet<number>;
+  /** What a user should know about this file, a sentence each. */
+  readonly warnings: readonly string[];
+}
+
+export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Vocabulary {
+  const metadata = new Metadata({ name: "the tokenizer", metadata: values });
+  const model = readModel(metadata);
+  const warnings: string[] = [];
+  const texts = readTexts(metadata);
+  const ids = indexTexts(texts);
+  const types = readTypes(metadata, texts, model);
+  const scores = readScores(metadata, texts.length, model);
+  const merges = readMergeTexts(metadata, model);
+  const preTokenizer = model === "gpt2" ? readPreTokenizer(metadata, warnings) : undefined;
+
+  const defaults = preTokenizer ?? { addBos: true, bos: 1, eos: 2, unk: 0 };
+  const special = readSpecialIds(
+    metadata,
+    texts.length,
+    (text) => ids.get(text),
+    defaults,
+    warnings,
+  );
+  for (const id of special.endOfGeneration) {
+    const text = texts[id]!;
+    if (!isEndSpelling(text)) continue;
+    if (types[id] === "normal") {
+      warnings.push(
+        `Token ${id}, ${quote(text)}, ends a generation but is typed as normal text; it is taken for a control token.`,
+      );
+    }
+    types[id] = "control";
+  }
+
+  const idOfByte = (byte: number): number | undefined =>
+    ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+  if (model === "llama") checkByteTokens(idOfByte);
+  else warnOfLostBytes(ids, warnings);
+
+  return {
+    ...special,
+    ...readStripping(metadata, types, (text) => ids.get(text)),
+    model,
+    size: texts.length,
+    text: (id) => texts[id]!,
+    type: (id) => types[id]!,
+    id: (text) => ids.get(text),
+    idOfByte,
+    scores,
+    merges,
+    preTokenizer,
+    addSpacePrefix: readSpacePrefix(metadata, model, warnings),
+    warnings,
+  };
+}
+
+/** The byte that `<0xXX>` stands for; undefined for any other text. */
+export function byteOfToken(text: string): number | undefined {
+  const digits = /^<0x([0-9A-Fa-f]{2})>$/.exec(text)?.[1];
+  return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+function readModel(metadata: Metadata): "llama" | "gpt2" {
+  const model = metadata.string("tokenizer.ggml.model");
+  if (model === "llama" || model === "gpt2") return model;
+  const kind = OTHER_MODELS.get(model);
+  throw new UserError(
+    `tokenizer.ggml.model is ${quote(model)}${kind ? ` (${kind})` : ""}; dawnstream supports ${SUPPORTED_MODELS.join(" and ")}. Take a model with one of these.`,
+  );
+}
+
+function readTexts(metadata: Metadata): readonly string[] {
+  const texts = metadata.strings("tokenizer.ggml.tokens");
+  if (texts.length === 0) throw damaged("tokenizer.ggml.tokens", "at least one token", "none");
+  return texts.map((text, id) => (text === "" ? `[EMPTY_${id}]` : text));
+}
+
+function indexTexts(texts: readonly string[]): ReadonlyMap<string, number> {
+  const ids = new Map<string, number>();
+  for (const [id, text] of texts.entries()) {
+    const other = ids.get(text);
+    if (other !== undefined) {
+      const found = `${quote(text)} as ${other} and ${id}`;
+      throw damaged("tokenizer.ggml.tokens", "every token once", found);
+    }
+    ids.set(text, id);
+  }
+  return ids;
+}
+
+/** Without types every token is normal, but for SentencePiece's bytes, which show by their spelling. */
+function readTypes(metadata: Metadata, texts: readonly string[], model: string): TokenType[] {
+  const key = "tokenizer.ggml.token_type";
+  const numbers = metadata.numbers(key, null);
+  if (numbers === null) {
+    const isByte = (text: string) => model === "llama" && byteOfToken(text) !== undefined;
+    return texts.map((text) => (isByte(text) ? "byte" : "normal"));
+  }
+  checkLength(key, numbers, texts.length);
+  return texts.map((text, id) => {
+    const type = TOKEN_TYPES[numbers[id]!];
+    if (type === undefined) throw damaged(key, "0 to 6", `${numbers[id]} for token ${id}`);
+    if (type === "byte" && byteOfToken(text) === undefined) {
+      const found = `token ${id}, ${quote(text)}`;
+      throw damaged(key, "bytes to be spelled <0x00> to <0xFF>", found);
+    }
+    return type;
+  });
+}
+
+/** SentencePiece merges by score; elsewhere scores are of no use, but must fit if they are there. */
+function readScores(metadata: Metadata, size: number, model: string): ArrayLike<number> {
+  const key = "tokenizer.ggml.scores";
+  const scores = model === "llama" ? metadata.numbers(key) : metadata.numbers(key, []);
+  if (scores.length > 0 || model === "llama") checkLength(key, scores, size);
+  for (let id = 0; id < scores.length; id++) {
+    if (Number.isNaN(scores[id])) throw damaged(key, "numbers", `NaN for token ${id}`);
+  }
+  return scores;
+}
+
+function readMergeTexts(metadata: Metadata, model: string): readonly string[] {
+  return model === "gpt2" ? metadata.strings("tokenizer.ggml.merges") : [];
+}
+
+function readPreTokenizer(metadata: Metadata, warnings: string[]): PreTokenizer {
+  const name = metadata.string("tokenizer.ggml.pre", null);
+  if (name !== null) return findPreTokenizer(name);
+  warnings.push(
+    "tokenizer.ggml.pre is missing, so text is cut by the default rules, which may not be those of the model: convert the model again with a newer converter.",
+  );
+  return findPreTokenizer("default");
+}
+
+function readSpacePrefix(metadata: Metadata, model: string, warnings: string[]): boolean {
+  const added = metadata.boolean("tokenizer.ggml.add_space_prefix", model === "llama");
+  if (!added || model === "llama") return added;
+  warnings.push(
+    "tokenizer.ggml.add_space_prefix is true, which has no effect on a byte-level vocabulary, as in llama.cpp.",
+  );
+  return false;
+}
+
+/** White space beside special tokens is not in the file; llama.cpp knows it by name, and so do we. */
+function readStripping(
+  metadata: Metadata,
+  types: readonly TokenType[],
+  idOf: (text: string) => number | undefined,
+): Pick<Vocabulary, "stripsBefore" | "stripsAfter"> {
+  const stripsBefore = new Set<number>();
+  const stripsAfter = new Set<number>();
+  const mask = idOf("<mask>");
+  if (metadata.string("tokenizer.ggml.pre", "").startsWith("jina-v2-") && mask !== undefined) {
+    stripsBefore.add(mask);
+  }
+  if (/phi-?3/i.test(metadata.string("general.name", ""))) {
+    const exempt = ["<unk>", "<s>", "<|endoftext|>"].map(idOf);
+    for (const [id, type] of types.entries()) {
+      if (isSpecial(type) && !exempt.includes(id)) stripsAfter.add(id);
+    }
+  }
+  return { stripsBefore, stripsAfter };
+}
+
+/** Whether text is cut at tokens of this type before anything else is done with it. */
+export function isSpecial(type: TokenType): boolean {
+  return type === "control" || type === "user-defined" || type === "unknown";
+}
+
+function checkByteTokens(idOfByte: (byte: number) => number | undefined): void {
+  for (let byte = 0; byte < 256; byte++) {
+    if (idOfByte(byte) !== undefined) continue;
+    const name = `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
+    throw damaged("tokenizer.ggml.tokens", "the 256 byte tokens <0x00> to <0xFF>", `no ${name}`);
+  }
+}
+
+/** UTF-8 has no use for C0, C1 and F5 to FF; text with any other byte that is no token is mutilated. */
+function warnOfLostBytes(ids: ReadonlyMap<string, number>, warnings: string[]): void {
+  const lost = BYTE_CHARACTERS.filter((character, byte) => {
+    const occurs = byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;
+    return occurs && !ids.has(character);
+  });
+  if (lost.length === 0) return;
+  warnings.push(
+    `${lost.length} of the 256 bytes are no tokens (the first is ${quote(lost[0]!)}): text that needs them cannot be tokenized without loss.`,
+  );
+}
+
+function checkLength(key: string, array: ArrayLike<number>, size: number): void {
+  if (array.length >= size) return;
+  throw damaged(key, `one number for each of the ${size} tokens`, `${array.length}`);
+}
+
+function damaged(key: string, expected: string, found: string): UserError {
+  return new UserError(
+    `${key}: expected ${expected}, found ${found}. The file is damaged or was converted wrongly: take another copy.`,
+  );
+}
