@@ -1,0 +1,85 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { findPreTokenizer, splitPieces } from "../../../src/engine/tokenizer/pre-tokenizer.ts";
+import { UserError } from "../../../src/kernels/errors.ts";
+
+/** Worked out by hand from the expressions; "|" stands between the pieces and is in none of them. */
+const CASES: Record<string, readonly string[]> = {
+  "llama-bpe": [
+    "Hello| world|!",
+    "I|'m| we|'LL| they|'Ve| o|'clock",
+    "123|456|78",
+    "½¼",
+    "x|=|1|;\n|y",
+    "a|  | b|\tc",
+    "a| \n\n|  | b",
+    "end|   ",
+    "中文|，字",
+    // A combining mark is no letter.
+    "ünï|\u0301x",
+    // The no-break space and NEXT LINE are white space, the byte order mark is none: JavaScript's own
+    // \s is of another opinion on the last two.
+    " |\u00a0word",
+    "a|\u0085|!",
+    "a|\ufeff!",
+  ],
+  "smaug-bpe": ["123|456|78"],
+  qwen2: ["Hello| world|1|2|3", "a|'S|b", "x|!!\n\n|y"],
+  qwen35: ["ünï\u0301x| y|1|2"],
+  "gpt-2": [
+    "Hello| world|!",
+    "I|'m| we|'|LL",
+    " 123456| 7",
+    "a|  | b",
+    "a|\n|b",
+    "a|\n\n|\n|b",
+    "end|   ",
+    " !?|x",
+  ],
+  smollm: ["abc|1|2|3| |4|x", "a| b|1"],
+  tekken: ["Hello|World", "HTTPServer", "i|Phone|OS", " Éa|1|2", "path|://|a|/b", "x|!/\n/|y"],
+  default: ["Hello| world|!!", "a|,|b", "x|=|y", "123|456|7", " |12|x", "a| `|b"],
+  falcon: ["a| |`|b", "123|456|7"],
+  "gpt-4o": ["Hello|World's|123|4", "HTTPServer's"],
+  "deepseek-llm": ["Hello| world| !!", "a|\n|\n|b", "中文|abc|12345", "a|   "],
+  "deepseek-coder": ["Hello| world| !!|1|2"],
+  "deepseek-v3": ["a|中文|b", "123|4", "#include| <|stdio|.h|>"],
+};
+
+describe.each(Object.entries(CASES))("%s", (name, cases) => {
+  const { stages } = findPreTokenizer(name);
+
+  it.each(cases)("%j", (pieces) => {
+    expect(splitPieces(pieces.replaceAll("|", ""), stages).join("|")).toBe(pieces);
+  });
+
+  it("loses nothing, whatever the text", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), (text) => {
+        const pieces = splitPieces(text, stages);
+        expect(pieces.join("")).toBe(text);
+        expect(pieces).not.toContain("");
+      }),
+    );
+  });
+});
+
+describe("findPreTokenizer", () => {
+  it("refuses a name that it does not know, and says which it knows", () => {
+    expect(() => findPreTokenizer("kimi-k2")).toThrow(UserError);
+    expect(() => findPreTokenizer("kimi-k2")).toThrow(
+      /^tokenizer\.ggml\.pre is "kimi-k2", .* it knows default, gpt-2, .*llama-bpe, .*qwen2, .*tekken/,
+    );
+    expect(() => findPreTokenizer("toString")).toThrow(UserError);
+  });
+
+  it.each([
+    ["llama-bpe", true, true],
+    ["tekken", true, true],
+    ["smaug-bpe", false, false],
+    ["qwen2", false, false],
+    ["gpt-2", false, false],
+  ])("%s: ignoreMerges %s, addBos %s", (name, ignoreMerges, addBos) => {
+    expect(findPreTokenizer(name)).toMatchObject({ ignoreMerges, addBos });
+  });
+});

@@ -1,0 +1,218 @@
+import { describe, expect, it } from "vitest";
+import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
+import {
+  bpeMetadata,
+  CONTROL,
+  fixtureMetadata,
+  NORMAL,
+  spmMetadata,
+  UNKNOWN,
+  UNUSED,
+  USER_DEFINED,
+} from "./vocabularies.ts";
+
+const withoutSpecial = { addSpecial: false };
+const byteId = (byte: number) => 3 + byte;
+
+describe("SentencePiece", () => {
+  const A = 259;
+  const B = 260;
+  const C = 261;
+  const AB = 262;
+  const BC = 263;
+  const SPACE = 264;
+  const pieces = (ab: number, bc: number) =>
+    spmMetadata([
+      ["a", -9, NORMAL],
+      ["b", -9, NORMAL],
+      ["c", -9, NORMAL],
+      ["ab", ab, NORMAL],
+      ["bc", bc, NORMAL],
+      ["▁", -9, NORMAL],
+      ["<u>", 0, USER_DEFINED],
+    ]);
+  const encode = (ab: number, bc: number, text: string) =>
+    createTokenizer(pieces(ab, bc)).encode(text, withoutSpecial);
+
+  it("joins the pair with the highest score first, the leftmost of equals", () => {
+    expect(encode(-1, -2, "abc")).toEqual([SPACE, AB, C]);
+    expect(encode(-2, -1, "abc")).toEqual([SPACE, A, BC]);
+    expect(encode(-1, -1, "abc")).toEqual([SPACE, AB, C]);
+  });
+
+  it("spells what it has no piece for in bytes", () => {
+    expect(encode(-1, -1, "aé")).toEqual([SPACE, A, byteId(0xc3), byteId(0xa9)]);
+    expect(encode(-1, -1, "a▁b")).toEqual([SPACE, A, ...[0xe2, 0x96, 0x81].map(byteId), B]);
+  });
+
+  it("joins characters that are no pieces themselves", () => {
+    const tokenizer = createTokenizer(
+      spmMetadata([["xy", -1, NORMAL]], { add_space_prefix: false }),
+    );
+    expect(tokenizer.encode("xyx", withoutSpecial)).toEqual([259, byteId(0x78)]);
+  });
+
+  it("puts a space in front of a text and after every special token, unless told not to", () => {
+    const tokenizer = createTokenizer(pieces(-1, -1));
+    expect(tokenizer.encode("a<u>b")).toEqual([1, SPACE, A, 265, SPACE, B]);
+    expect(tokenizer.encode("")).toEqual([1]);
+    expect(tokenizer.encode("", withoutSpecial)).toEqual([]);
+    const plain = createTokenizer(
+      new Map(pieces(-1, -1)).set("tokenizer.ggml.add_space_prefix", false),
+    );
+    expect(plain.encode("a<u>b")).toEqual([1, A, 265, B]);
+    expect(plain.decode([SPACE, A])).toBe(" a");
+  });
+
+  it("takes one space at the start away again, but not where a text is continued", () => {
+    const tokenizer = createTokenizer(pieces(-1, -1));
+    expect(tokenizer.decode([1, SPACE, A])).toBe("a");
+    expect(tokenizer.decode([SPACE, SPACE, A])).toBe(" a");
+    expect(tokenizer.decode([A, SPACE, A])).toBe("a a");
+    expect(tokenizer.decode([SPACE, A], { continuation: true })).toBe(" a");
+    const decoder = tokenizer.decoder({ continuation: true });
+    expect([decoder.push(SPACE), decoder.push(A), decoder.flush()]).toEqual([" ", "a", ""]);
+  });
+
+  it("never takes typed text for a control, unknown or byte token, or an unused one", () => {
+    const tokenizer = createTokenizer(
+      spmMetadata([
+        ...[..."<s>0x41unkab"]
+          .filter((c, at, all) => all.indexOf(c) === at)
+          .map((character) => [character, -9, NORMAL] as const),
+        ...["<s", "<0", "<0x", "<0x4", "<0x41", "<u", "<un", "<unk"].map(
+          (text) => [text, -1, NORMAL] as const,
+        ),
+        ["ab", -1, UNUSED],
+      ]),
+    );
+    for (const text of ["<s>", "<0x41>", "<unk>", "ab"]) {
+      const ids = tokenizer.encode(text, withoutSpecial);
+      expect(ids.map(tokenizer.vocabulary.type)).not.toContain("control");
+      expect(ids.map(tokenizer.vocabulary.type)).not.toContain("unknown");
+      expect(ids.map(tokenizer.vocabulary.type)).not.toContain("unused");
+      expect(tokenizer.decode(ids)).toBe(text);
+    }
+  });
+});
+
+describe("byte-level BPE", () => {
+  it("joins in the order of the merges", () => {
+    const encode = (merges: string[], text: string) =>
+      createTokenizer(bpeMetadata(merges)).encode(text);
+    expect(encode(["a b", "b c"], "abc")).toEqual([256, 99]);
+    expect(encode(["b c", "a b"], "abc")).toEqual([97, 256]);
+    expect(encode(["b c", "a bc"], "abcabc")).toEqual([257, 257]);
+  });
+
+  it("takes a whole piece that is a token, where merges are ignored", () => {
+    const token = [["abc", 0, NORMAL]] as const; // which no merge makes
+    const encode = (pre: string) =>
+      createTokenizer(bpeMetadata(["a b"], token, { pre, add_bos_token: false })).encode("abc");
+    expect(encode("llama-bpe")).toEqual([257]);
+    expect(encode("qwen2")).toEqual([256, 99]);
+  });
+
+  it("falls back to bytes where merges end in no token", () => {
+    const metadata = bpeMetadata(["a b"], [], { merges: ["a b", "b c", "ab c"] });
+    expect(createTokenizer(metadata).encode("abc")).toEqual([97, 98, 99]);
+  });
+
+  it("gives tokens spelled outside the byte alphabet as they are", () => {
+    const tokenizer = createTokenizer(bpeMetadata([], [["中 x", 0, NORMAL]]));
+    expect(tokenizer.decode([256])).toBe("中 x");
+  });
+});
+
+describe("special tokens", () => {
+  const tokenizer = createTokenizer(
+    bpeMetadata(
+      [],
+      [
+        ["<|a|>", 0, CONTROL],
+        ["<|a|><|b|>", 0, CONTROL],
+        ["<unk>", 0, UNKNOWN],
+        ["(u)", 0, USER_DEFINED],
+      ],
+    ),
+  );
+  const bytes = (text: string) => [...Buffer.from(text)];
+
+  it("are text, unless they are asked for; user-defined ones always are tokens", () => {
+    expect(tokenizer.encode("<|a|>")).toEqual(bytes("<|a|>"));
+    expect(tokenizer.encode("x(u)<unk>")).toEqual([120, 259, ...bytes("<unk>")]);
+    expect(tokenizer.encode("x<|a|>y(u)<unk>", { parseSpecial: true })).toEqual([
+      ...[120, 256, 121, 259, 258],
+    ]);
+  });
+
+  it("go to the longest", () => {
+    const ids = tokenizer.encode("<|a|><|a|><|b|>", { parseSpecial: true });
+    expect(ids).toEqual([256, 257]);
+  });
+
+  it("give no text, unless it is asked for", () => {
+    const ids = [256, 120, 258, 259];
+    expect(tokenizer.decode(ids)).toBe("x(u)");
+    expect(tokenizer.decode(ids, { special: true })).toBe("<|a|>x<unk>(u)");
+  });
+
+  it("of Phi-3 take the white space after them along", async () => {
+    const phi3 = createTokenizer(await fixtureMetadata("phi-3"));
+    const encode = (text: string) => phi3.encode(text, { addSpecial: false, parseSpecial: true });
+    expect(encode("<|user|> \n Hello<|end|>\n")).toEqual(encode("<|user|>Hello<|end|>"));
+    expect(encode("<s> Hello")).not.toEqual(encode("<s>Hello"));
+    expect([...phi3.vocabulary.endOfGeneration]).toEqual(expect.arrayContaining([32000, 32007]));
+  });
+
+  it("of Jina v2 take the white space before <mask> along", () => {
+    const jina = createTokenizer(bpeMetadata([], [["<mask>", 0, CONTROL]], { pre: "jina-v2-de" }));
+    const ids = jina.encode(" a \t<mask> b", { parseSpecial: true });
+    expect(ids).toEqual([32, 97, 256, 32, 98]);
+  });
+});
+
+describe("BOS and EOS", () => {
+  const encode = (more: Record<string, boolean | number>, options = {}) =>
+    createTokenizer(bpeMetadata([], [], { bos_token_id: 1, eos_token_id: 2, ...more })).encode(
+      "a",
+      options,
+    );
+
+  it("are added as the file says", () => {
+    expect(encode({})).toEqual([97]);
+    expect(encode({ add_bos_token: true })).toEqual([1, 97]);
+    expect(encode({ add_eos_token: true })).toEqual([97, 2]);
+    expect(encode({ add_bos_token: true, add_eos_token: true })).toEqual([1, 97, 2]);
+  });
+
+  it("stay away when they are not wanted", () => {
+    const both = { add_bos_token: true, add_eos_token: true };
+    expect(encode(both, { addSpecial: false })).toEqual([97]);
+  });
+});
+
+describe("streaming", () => {
+  const tokenizer = createTokenizer(bpeMetadata([]));
+
+  it("holds a character back until it is whole", () => {
+    const decoder = tokenizer.decoder();
+    expect([0xf0, 0x9f, 0x98, 0x81, 0x21].map((byte) => decoder.push(byte))).toEqual([
+      ...["", "", "", "😁", "!"],
+    ]);
+    expect(decoder.flush()).toBe("");
+  });
+
+  it("shows U+FFFD for what never became one, and can begin again", () => {
+    const decoder = tokenizer.decoder();
+    expect(decoder.push(0xf0) + decoder.push(0x9f)).toBe("");
+    expect(decoder.flush()).toBe("\ufffd");
+    expect(decoder.push(0x41)).toBe("A");
+    expect(decoder.push(0xc3)).toBe("");
+    expect(decoder.push(0x41)).toBe("\ufffdA");
+  });
+
+  it("keeps a byte order mark, which is a character like any other", () => {
+    expect(tokenizer.decode([0xef, 0xbb, 0xbf, 0x41])).toBe("\ufeffA");
+  });
+});
