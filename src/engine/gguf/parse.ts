@@ -163,11 +163,11 @@ async function readArray(cursor: Cursor, key: string): Promise<MetadataArray> {
   }
   if (type !== "bool") {
     const count = await cursor.count(what, LIMITS.arrayItems, SCALAR_TYPES[type].bytes);
-    return cursor.numbers(type, count, key);
+    return cursor.numbers(type, count);
   }
   const count = await cursor.count(what, LIMITS.booleanItems, 1);
   const start = cursor.offset;
-  const flags = await cursor.numbers("u8", count, key);
+  const flags = await cursor.numbers("u8", count);
   return Array.from(flags as Uint8Array, (flag, i) => toBoolean(cursor, start + i, flag));
 }
 

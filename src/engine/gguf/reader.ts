@@ -159,12 +159,13 @@ export class Cursor {
     return strings;
   }
 
-  /** The elements as they lie in the file: every host that has WebGPU is little-endian. */
-  async numbers(type: NumericType, count: number, what: string): Promise<NumericArray> {
+  /**
+   * As many as `count` has allowed. They stay as they lie in the file: every host that has WebGPU is
+   * little-endian.
+   */
+  async numbers(type: NumericType, count: number): Promise<NumericArray> {
     const array = new NUMBERS[type](count);
     const bytes = new Uint8Array(array.buffer);
-    if (bytes.length > this.remaining) throw this.#endOfFile(bytes.length, what);
-
     const ready = Math.min(bytes.length, this.#held - this.#at);
     bytes.set(this.#window.subarray(this.#at, this.#at + ready));
     this.#at += ready;
