@@ -20,7 +20,8 @@ export interface DecodeOptions {
   readonly special?: boolean;
   /**
    * The tokens continue a text: their first space stays. Default false: where encoding puts a space
-   * in front of a text (SentencePiece), one space at the start is taken away again.
+   * in front of a text (SentencePiece), one space at the start is taken away again. The spaces that it
+   * puts after special tokens within the text stay, as in llama.cpp.
    */
   readonly continuation?: boolean;
 }
@@ -136,8 +137,9 @@ function remembering(algorithm: TokenizerAlgorithm): (piece: string) => readonly
   };
 }
 
-/** Together at most about 10 MB, and room for the words of a long novel. */
-const LONGEST_REMEMBERED = 32;
+/** V8 copies slices of fewer than 13 characters; a longer one would keep its whole text alive. */
+const LONGEST_REMEMBERED = 12;
+/** Less than 10 MB, and room for the words of a long novel. */
 const MOST_REMEMBERED = 50_000;
 
 function toWellFormed(text: string): string {
