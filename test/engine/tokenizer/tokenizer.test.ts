@@ -72,6 +72,10 @@ describe("SentencePiece", () => {
     expect(tokenizer.decode([SPACE, A], { continuation: true })).toBe(" a");
     const decoder = tokenizer.decoder({ continuation: true });
     expect([decoder.push(SPACE), decoder.push(A), decoder.flush()]).toEqual([" ", "a", ""]);
+    const reused = tokenizer.decoder();
+    for (const _ of "12") {
+      expect([reused.push(SPACE), reused.push(A), reused.flush()]).toEqual(["", "a", ""]);
+    }
   });
 
   it("never takes typed text for a control, unknown or byte token, or an unused one", () => {
@@ -103,6 +107,19 @@ describe("byte-level BPE", () => {
     expect(encode(["a b", "b c"], "abc")).toEqual([256, 99]);
     expect(encode(["b c", "a b"], "abc")).toEqual([97, 256]);
     expect(encode(["b c", "a bc"], "abcabc")).toEqual([257, 257]);
+  });
+
+  it("goes by the first of equal merges", () => {
+    const metadata = bpeMetadata(["a b", "b c"], [], { merges: ["a b", "b c", "a b"] });
+    expect(createTokenizer(metadata).encode("abc")).toEqual([256, 99]);
+  });
+
+  it("never merges into a control token", () => {
+    const token = [["abc", 0, CONTROL]] as const;
+    const metadata = bpeMetadata(["a b"], token, { merges: ["a b", "ab c"] });
+    expect(createTokenizer(metadata).encode("abc")).toEqual([97, 98, 99]);
+    metadata.set("tokenizer.ggml.pre", "smaug-bpe");
+    expect(createTokenizer(metadata).encode("abc", { parseSpecial: true })).toEqual([257]);
   });
 
   it("takes a whole piece that is a token, where merges are ignored", () => {
