@@ -1,0 +1,71 @@
+import { type AttentionPolicy, isForgotten } from "../attention-policy.ts";
+import type { PagePool } from "./page-pool.ts";
+
+export interface PageEntry {
+  /** Physical page. */
+  readonly page: number;
+  /** Text position of its first slot, a multiple of the page size. */
+  readonly first: number;
+}
+
+/** Where the tokens of one sequence live, and which of them still do. Pure bookkeeping over integers. */
+export class PageTable {
+  readonly #pool: PagePool;
+  readonly #policy: AttentionPolicy;
+  readonly #pageSize: number;
+  #entries: PageEntry[] = [];
+  #length = 0;
+
+  constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
+    this.#pool = pool;
+    this.#policy = policy;
+    this.#pageSize = pageSize;
+  }
+
+  /** Tokens of the text so far, forgotten ones included: the position of the next token. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The pages held, in the order of their positions. */
+  get entries(): readonly PageEntry[] {
+    return this.#entries;
+  }
+
+  /**
+   * Makes room for `count` more tokens and returns their slots (page * P + place). Pages that no query from here on
+   * can see are freed first. Throws a `CapacityError` and changes nothing where the pool has too few pages.
+   */
+  append(count: number): Uint32Array {
+    const P = this.#pageSize;
+    const start = this.#length;
+    const kept: PageEntry[] = [];
+    const forgotten: PageEntry[] = [];
+    for (const entry of this.#entries) {
+      const gone = isForgotten(this.#policy, entry.first, entry.first + P - 1, start);
+      (gone ? forgotten : kept).push(entry);
+    }
+    const firstNew = Math.ceil(start / P);
+    const needed = Math.ceil((start + count) / P) - firstNew;
+    const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
+    if (missing > this.#pool.free) this.#pool.allocate(missing); // throws
+    for (const { page } of forgotten) this.#pool.release(page);
+    const fresh = this.#pool.allocate(needed);
+    this.#entries = [...kept, ...fresh.map((page, i) => ({ page, first: (firstNew + i) * P }))];
+    this.#length += count;
+    return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
+  }
+
+  /** Gives all pages back. */
+  clear(): void {
+    for (const { page } of this.#entries) this.#pool.release(page);
+    this.#entries = [];
+    this.#length = 0;
+  }
+
+  #slot(position: number): number {
+    const P = this.#pageSize;
+    const fromEnd = Math.floor((this.#length - 1) / P) - Math.floor(position / P);
+    return this.#entries.at(-1 - fromEnd)!.page * P + (position % P);
+  }
+}

@@ -1,0 +1,193 @@
+// Metadata becomes a frozen, total configuration here and nowhere else: no other file sees a string key. A field that
+// changes the result is honoured, or the file is refused with the field's name.
+
+import type { RopeScaling } from "../context/rope-scaling.ts";
+import { UserError } from "../kernels/errors.ts";
+import type { GgufFile } from "./gguf/gguf.ts";
+import { Metadata } from "./gguf/metadata.ts";
+
+/** The model, or a setting of it, is none that dawnstream runs. */
+export class UnsupportedError extends UserError {
+  override readonly name = "UnsupportedError";
+}
+
+/** What distinguishes the architectures: everything else is the one Llama graph. */
+interface Architecture {
+  /** Numbers of a head that rotate together: neighbours (2i, 2i + 1) or halves (i, i + E/2). */
+  readonly pairs: "neighbours" | "halves";
+  /** RMSNorm over every head of queries and keys before the rotation. */
+  readonly headNorms: boolean;
+}
+
+const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
+  // Llama 1 to 3.2, TinyLlama, SmolLM, Mistral: their converter permuted the rows of Q and K to neighbours.
+  llama: { pairs: "neighbours", headNorms: false },
+  qwen2: { pairs: "halves", headNorms: false },
+  qwen3: { pairs: "halves", headNorms: true },
+};
+
+export interface ModelConfig extends Architecture {
+  readonly architecture: string;
+  readonly name: string;
+  /** L */
+  readonly layers: number;
+  /** D */
+  readonly width: number;
+  /** H: query heads */
+  readonly heads: number;
+  /** G: key/value heads */
+  readonly kvHeads: number;
+  /** E */
+  readonly headWidth: number;
+  /** F */
+  readonly feedForward: number;
+  /** V */
+  readonly vocabulary: number;
+  /** The longest text that the model was trained for, in tokens. */
+  readonly trainedContext: number;
+  readonly normEpsilon: number;
+  /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
+  readonly attentionScale: number;
+  /** Tokens that a query sees, itself included, where the model was trained with a sliding window. */
+  readonly slidingWindow: number | undefined;
+  readonly rope: {
+    readonly base: number;
+    readonly scaling: RopeScaling;
+    /** The trained length before the file's own scaling. */
+    readonly originalContext: number;
+  };
+}
+
+/** Keys that change the result and are not built yet: absent or neutral, or the file is refused. */
+const NEUTRAL: Readonly<Record<string, number>> = {
+  attn_logit_softcapping: 0,
+  final_logit_softcapping: 0,
+  expert_count: 0,
+  logit_scale: 0,
+  residual_scale: 0,
+  embedding_scale: 0,
+  "attention.clamp_kqv": 0,
+  "attention.sliding_window_pattern": 0,
+  "rope.scaling.yarn_log_multiplier": 0,
+  "rope.scaling.alpha": 0,
+};
+
+/** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
+export function readConfig(file: GgufFile): ModelConfig {
+  const metadata = new Metadata(file);
+  const architecture = metadata.string("general.architecture");
+  const traits = ARCHITECTURES[architecture];
+  if (!traits) {
+    const supported = Object.keys(ARCHITECTURES).join(", ");
+    throw new UnsupportedError(
+      `${file.name}: unsupported architecture "${architecture}"; supported are ${supported}.`,
+    );
+  }
+  const key = (name: string) => `${architecture}.${name}`;
+  const refuse = (what: string): never => {
+    throw new UnsupportedError(`${file.name}: ${what}`);
+  };
+  const positive = (name: string, value: number): number =>
+    value > 0 ? value : refuse(`${key(name)} must be positive, found ${value}.`);
+  const count = (name: string, absent?: number): number =>
+    positive(name, metadata.integer(key(name), absent));
+
+  const layers = count("block_count");
+  if (layers > 512) refuse(`${key("block_count")} is ${layers}; at most 512 layers are supported.`);
+  /** A number that may be given for each layer: all the same, or refused. */
+  const uniform = (name: string, absent?: number): number => {
+    const each = new Set(
+      metadata.integerPerLayer(key(name), layers, absent === undefined ? undefined : [absent]),
+    );
+    if (each.size > 1) refuse(`${key(name)} differs from layer to layer, which is not supported.`);
+    return positive(name, [...each][0]!);
+  };
+
+  const width = count("embedding_length");
+  const heads = uniform("attention.head_count");
+  const kvHeads = uniform("attention.head_count_kv", heads);
+  if (heads % kvHeads !== 0) {
+    refuse(`${heads} query heads cannot share ${kvHeads} key/value heads evenly.`);
+  }
+  if (width % heads !== 0 && !metadata.has(key("attention.key_length"))) {
+    refuse(`an embedding of ${width} does not divide into ${heads} heads.`);
+  }
+  const headWidth = count("attention.key_length", width / heads);
+  const valueWidth = count("attention.value_length", headWidth);
+  if (valueWidth !== headWidth) {
+    refuse(`values of ${valueWidth} beside keys of ${headWidth} are not supported.`);
+  }
+  if (headWidth % 8 !== 0 || headWidth > 512) {
+    refuse(`a head width of ${headWidth} is not supported: a multiple of 8 up to 512 is.`);
+  }
+  const rotated = count("rope.dimension_count", headWidth);
+  if (rotated !== headWidth) {
+    refuse(`rotating ${rotated} of the ${headWidth} numbers of a head is not supported.`);
+  }
+  const feedForward = uniform("feed_forward_length");
+  if (width % 4 !== 0 || feedForward % 4 !== 0) {
+    refuse(`widths must be multiples of 4, found ${width} and ${feedForward}.`);
+  }
+  for (const [name, neutral] of Object.entries(NEUTRAL)) {
+    if (!metadata.has(key(name))) continue;
+    const value = file.metadata.get(key(name));
+    if (Number(value) !== neutral) refuse(`${key(name)} (${String(value)}) is not supported.`);
+  }
+  if (!metadata.boolean(key("attention.causal"), true)) refuse("attention must be causal.");
+
+  const trainedContext = count("context_length");
+  const slidingWindow = metadata.integer(key("attention.sliding_window"), 0);
+  const epsilon = metadata.number(key("attention.layer_norm_rms_epsilon"));
+  return Object.freeze({
+    ...traits,
+    architecture,
+    name: metadata.string("general.name", "") || "unnamed",
+    layers,
+    width,
+    heads,
+    kvHeads,
+    headWidth,
+    feedForward,
+    vocabulary: vocabularySize(metadata, key("vocab_size")),
+    trainedContext,
+    normEpsilon:
+      epsilon > 0 ? epsilon : refuse(`the epsilon of RMSNorm must be positive, found ${epsilon}.`),
+    attentionScale: metadata.number(key("attention.scale"), 0) || 1 / Math.sqrt(headWidth),
+    slidingWindow: slidingWindow > 0 ? slidingWindow : undefined,
+    rope: {
+      base: positive("rope.freq_base", metadata.number(key("rope.freq_base"), 10000)),
+      scaling: readScaling(file.name, metadata, key),
+      originalContext: count("rope.scaling.original_context_length", trainedContext),
+    },
+  });
+}
+
+/** As many as the tokenizer has tokens; a file without one states the size. */
+function vocabularySize(metadata: Metadata, key: string): number {
+  const tokens = metadata.strings("tokenizer.ggml.tokens", []).length;
+  return tokens > 0 ? tokens : metadata.integer(key);
+}
+
+function readScaling(file: string, metadata: Metadata, key: (name: string) => string): RopeScaling {
+  const kind = metadata.string(key("rope.scaling.type"), "linear");
+  const factor =
+    metadata.number(key("rope.scaling.factor"), 0) ||
+    metadata.number(key("rope.scale_linear"), 0) ||
+    1;
+  const original = metadata.integer(key("rope.scaling.original_context_length"), 0);
+  if (factor < 1) {
+    throw new UnsupportedError(`${file}: a RoPE scaling factor of ${factor} is not supported.`);
+  }
+  switch (kind) {
+    case "none":
+      return { kind };
+    case "linear":
+      return factor === 1 ? { kind: "none" } : { kind, factor };
+    case "yarn":
+      return { kind, factor, ...(original > 0 ? { original } : {}) };
+    default:
+      throw new UnsupportedError(
+        `${file}: unsupported RoPE scaling "${kind}"; supported are none, linear, yarn.`,
+      );
+  }
+}

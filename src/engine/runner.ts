@@ -1,0 +1,181 @@
+// Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one submit, and
+// reads back the logits that are wanted.
+
+import type { KvCache } from "../context/cache/kv-cache.ts";
+import type { PageTable } from "../context/cache/page-table.ts";
+import type { Device } from "../kernels/device.ts";
+import type { KernelLibrary } from "../kernels/kernel.ts";
+import { Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
+import { ParamBlock } from "../kernels/params.ts";
+import { type Dispatch, record } from "../kernels/recorder.ts";
+import { createActivations } from "../kernels/tensor.ts";
+import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
+import type { ModelConfig } from "./config.ts";
+import { head, layers, type Scratch } from "./model.ts";
+import type { ModelWeights } from "./weights.ts";
+
+export interface RunnerOptions {
+  readonly config: ModelConfig;
+  readonly weights: ModelWeights;
+  readonly cache: KvCache;
+  /** The most tokens of a step. */
+  readonly chunk: number;
+}
+
+/** Bytes of logits that are held at a time when many rows are wanted. */
+const LOGITS_BYTES = 32 << 20;
+
+interface Plan {
+  readonly layers: readonly Dispatch[];
+  readonly head: readonly Dispatch[];
+}
+
+export class Runner {
+  /** The most tokens of a step. */
+  readonly chunk: number;
+  /** V */
+  readonly vocabulary: number;
+  /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
+  hostMs = 0;
+  readonly #device: Device;
+  readonly #cache: KvCache;
+  readonly #scratch: Scratch;
+  readonly #staging: GPUBuffer;
+  readonly #layerParams: ParamBlock;
+  readonly #headParams: ParamBlock;
+  /** For one token, and for several. */
+  readonly #single: Plan;
+  readonly #several: Plan;
+
+  private constructor(
+    device: Device,
+    { config, cache, chunk }: RunnerOptions,
+    scratch: Scratch,
+    staging: GPUBuffer,
+    params: { layers: ParamBlock; head: ParamBlock },
+    plans: { single: Plan; several: Plan },
+  ) {
+    this.chunk = chunk;
+    this.vocabulary = config.vocabulary;
+    this.#device = device;
+    this.#cache = cache;
+    this.#scratch = scratch;
+    this.#staging = staging;
+    this.#layerParams = params.layers;
+    this.#headParams = params.head;
+    this.#single = plans.single;
+    this.#several = plans.several;
+  }
+
+  /** Allocates the scratch, prepares both plans and lets their kernels compile; `library.ready()` waits for them. */
+  static async create(
+    device: Device,
+    library: KernelLibrary,
+    options: RunnerOptions,
+  ): Promise<Runner> {
+    const { config, weights, cache } = options;
+    const scratch = await createScratch(device, options);
+    const { size } = scratch.logits.buffer;
+    const staging = await device.createBuffer(
+      "logits (read back)",
+      size,
+      USAGE.COPY_DST | USAGE.MAP_READ,
+    );
+    const params = {
+      layers: await ParamBlock.create(device, "params of the layers"),
+      head: await ParamBlock.create(device, "params of the head"),
+    };
+    const plan = (single: boolean): Plan => ({
+      layers: layers(new Ops(library, params.layers, single), config, weights, cache, scratch),
+      head: head(new Ops(library, params.head, single), config, weights, scratch),
+    });
+    const plans = { single: plan(true), several: plan(false) };
+    return new Runner(device, options, scratch, staging, params, plans);
+  }
+
+  /** Dispatches of a decoding step. */
+  get dispatches(): number {
+    return this.#single.layers.length + this.#single.head.length;
+  }
+
+  /**
+   * Appends `tokens` to a sequence and returns the logits [wanted, V] after the last `wanted` of them. The caller sees
+   * to it that one step runs at a time.
+   */
+  async step(sequence: PageTable, tokens: Uint32Array, wanted: number): Promise<Float32Array> {
+    const began = performance.now();
+    let waited = 0;
+    const { queue, handle } = this.#device;
+    const { logits } = this.#scratch;
+    const count = tokens.length;
+    const result = new Float32Array(wanted * this.vocabulary);
+
+    queue.writeBuffer(this.#scratch.tokens, 0, tokens);
+    const step = this.#cache.prepare(sequence, count);
+    this.#layerParams.write(step);
+    let encoder = handle.createCommandEncoder();
+    record(encoder, (count === 1 ? this.#single : this.#several).layers, step);
+    if (wanted === 0) queue.submit([encoder.finish()]);
+
+    for (let row = 0; row < wanted; row += logits.rows) {
+      const rows = Math.min(logits.rows, wanted - row);
+      const headStep = { tokens: rows, first: count - wanted + row };
+      this.#headParams.write(headStep);
+      record(encoder, (rows === 1 ? this.#single : this.#several).head, headStep);
+      const bytes = rows * logits.stride * 4;
+      encoder.copyBufferToBuffer(logits.buffer, 0, this.#staging, 0, bytes);
+      queue.submit([encoder.finish()]);
+      const submitted = performance.now();
+      try {
+        await this.#staging.mapAsync(MAP_READ_MODE, 0, bytes);
+      } finally {
+        this.#device.check();
+      }
+      waited += performance.now() - submitted;
+      const mapped = new Float32Array(this.#staging.getMappedRange(0, bytes));
+      for (let r = 0; r < rows; r++) {
+        const from = r * logits.stride;
+        result.set(mapped.subarray(from, from + this.vocabulary), (row + r) * this.vocabulary);
+      }
+      this.#staging.unmap();
+      encoder = handle.createCommandEncoder();
+    }
+    this.hostMs += performance.now() - began - waited;
+    return result;
+  }
+}
+
+async function createScratch(
+  device: Device,
+  { config, cache, chunk }: RunnerOptions,
+): Promise<Scratch> {
+  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
+  const make = (label: string, rows: number, width: number) =>
+    createActivations(device, label, rows, width);
+  const floats = (label: string, count: number) =>
+    device.createBuffer(label, count * 4, USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC);
+  const partial = partialSizes(cache.shape, cache.partialRows);
+  const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
+  const q = await make("q", chunk, H * E);
+  const k = await make("k", chunk, G * E);
+  return {
+    tokens: await floats("tokens", chunk),
+    x: await make("x", chunk, D),
+    normed: await make("normed", chunk, D),
+    q,
+    qNormed: config.headNorms ? await make("q normed", chunk, H * E) : q,
+    k,
+    kNormed: config.headNorms ? await make("k normed", chunk, G * E) : k,
+    v: await make("v", chunk, G * E),
+    rotated: await floats("queries, rotated", rotatedSize(cache.shape, chunk)),
+    partial: {
+      outputs: await floats("attention of the splits", partial.outputs),
+      states: await floats("states of the splits", partial.states * 2),
+    },
+    attended: await make("attended", chunk, H * E),
+    gate: await make("gate", chunk, F),
+    up: await make("up", chunk, F),
+    headInput: await make("head input", logitsRows, D),
+    logits: await make("logits", logitsRows, V),
+  };
+}

@@ -1,0 +1,183 @@
+// The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are exceptions.
+
+import { UserError } from "./errors.ts";
+import { MAP_READ_MODE, USAGE } from "./usage.ts";
+
+/** The GPU, or one of its limits, has no room for a buffer. */
+export class CapacityError extends UserError {
+  override readonly name = "CapacityError";
+}
+
+/** Dawn reported an error that no call of ours was waiting for, or the device was lost. */
+export class GpuError extends Error {
+  override readonly name = "GpuError";
+}
+
+export type Feature = "shader-f16" | "subgroups" | "timestamp-query";
+
+export interface DeviceOptions {
+  /** Features to do without although the adapter has them: the lower rungs of the ladder. */
+  readonly refuse?: readonly Feature[];
+  /** Limits lower than the adapter's, such as `{ maxStorageBufferBindingSize: 1 << 20 }`. */
+  readonly limits?: Readonly<Partial<Record<LimitName, number>>>;
+}
+
+/** The limits that the engine asks for and works within. */
+const LIMITS = [
+  "maxStorageBufferBindingSize",
+  "maxBufferSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+export type LimitName = (typeof LIMITS)[number];
+export type Limits = Readonly<Record<LimitName, number>>;
+
+const FEATURES: readonly Feature[] = ["shader-f16", "subgroups", "timestamp-query"];
+
+/** WebGPU's own minimum, good for every adapter. */
+export const BINDING_ALIGNMENT = 256;
+
+/**
+ * An open device. It owns every buffer it hands out: `close()` frees them all. It also holds the `GPU` object that
+ * the adapter came from, since Dawn's event loop crashes the process once that object is collected.
+ */
+export class Device implements AsyncDisposable {
+  readonly gpu: GPU;
+  readonly handle: GPUDevice;
+  readonly info: GPUAdapterInfo;
+  readonly features: ReadonlySet<Feature>;
+  readonly limits: Limits;
+  readonly #buffers = new Set<GPUBuffer>();
+  #bytes = 0;
+  #failure: GpuError | undefined;
+  #closed = false;
+
+  private constructor(gpu: GPU, handle: GPUDevice, info: GPUAdapterInfo, limits: Limits) {
+    this.gpu = gpu;
+    this.handle = handle;
+    this.info = info;
+    this.features = new Set(FEATURES.filter((feature) => handle.features.has(feature)));
+    this.limits = limits;
+    handle.addEventListener("uncapturederror", (event) => {
+      // Dawn would only print it, and the process would end with status 0.
+      event.preventDefault();
+      this.#failure ??= new GpuError(event.error.message);
+    });
+    void handle.lost.then(({ reason, message }) => {
+      if (!this.#closed)
+        this.#failure ??= new GpuError(`The GPU device was lost (${reason}): ${message}`);
+    });
+  }
+
+  static async open(gpu: GPU, adapter: GPUAdapter, options: DeviceOptions = {}): Promise<Device> {
+    const requiredLimits = Object.fromEntries(
+      LIMITS.map((name) => [
+        name,
+        Math.min(adapter.limits[name], options.limits?.[name] ?? Number.POSITIVE_INFINITY),
+      ]),
+    ) as Record<LimitName, number>;
+    const requiredFeatures = FEATURES.filter(
+      (feature) => adapter.features.has(feature) && !options.refuse?.includes(feature),
+    );
+    const handle = await adapter.requestDevice({
+      label: "dawnstream",
+      requiredFeatures,
+      requiredLimits,
+    });
+    // A device may grant more than was asked for; the engine keeps to what was asked.
+    return new Device(gpu, handle, adapter.info, requiredLimits);
+  }
+
+  get queue(): GPUQueue {
+    return this.handle.queue;
+  }
+
+  /** Bytes and number of the buffers alive. */
+  get memory(): { readonly bytes: number; readonly buffers: number } {
+    return { bytes: this.#bytes, buffers: this.#buffers.size };
+  }
+
+  /** Throws what Dawn reported since the device was opened, if anything. */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /**
+   * A buffer of at least `bytes` bytes, zeroed. Throws a `CapacityError` that names the buffer and its size where a
+   * limit or the memory does not allow it.
+   */
+  async createBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
+    const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+    if (size > this.limits.maxBufferSize) {
+      throw new CapacityError(
+        `Cannot allocate ${label}: ${size} bytes, where this adapter allows ${this.limits.maxBufferSize} a buffer.`,
+      );
+    }
+    this.handle.pushErrorScope("out-of-memory");
+    this.handle.pushErrorScope("validation");
+    const buffer = this.handle.createBuffer({ label, size, usage });
+    const invalid = this.handle.popErrorScope();
+    const full = this.handle.popErrorScope();
+    const error = (await full) ?? (await invalid);
+    if (error) {
+      buffer.destroy();
+      const held = `${this.#bytes} bytes are in use by ${this.#buffers.size} buffers`;
+      throw new CapacityError(
+        `Out of GPU memory: cannot allocate ${label}, ${size} bytes; ${held}.`,
+      );
+    }
+    this.#buffers.add(buffer);
+    this.#bytes += size;
+    return buffer;
+  }
+
+  /** Frees one buffer early. */
+  release(buffer: GPUBuffer): void {
+    if (!this.#buffers.delete(buffer)) return;
+    this.#bytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. */
+  async read(
+    buffer: GPUBuffer,
+    offset = 0,
+    size: number = buffer.size - offset,
+  ): Promise<ArrayBuffer> {
+    const staging = this.handle.createBuffer({
+      label: `${buffer.label} (read back)`,
+      size,
+      usage: USAGE.COPY_DST | USAGE.MAP_READ,
+    });
+    const encoder = this.handle.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
+    this.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(MAP_READ_MODE);
+      return staging.getMappedRange().slice(0);
+    } catch (error) {
+      this.check();
+      throw error;
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const buffer of this.#buffers) buffer.destroy();
+    this.#buffers.clear();
+    this.#bytes = 0;
+    this.handle.destroy();
+    await this.handle.lost;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

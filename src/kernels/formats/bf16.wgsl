@@ -1,0 +1,15 @@
+// BF16: the upper half of an f32, two a word.
+@group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/8], rows padded to 16 bytes
+
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let first = row * ((K + 7u) / 8u) + chunk * 4u;
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 4u; i++) {
+    let v = values[first + i];
+    let even = bitcast<vec4f>(v << vec4<u32>(16u));
+    let odd = bitcast<vec4f>(v & vec4<u32>(0xffff0000u));
+    w[2u * i] = vec4f(even.x, odd.x, even.y, odd.y);
+    w[2u * i + 1u] = vec4f(even.z, odd.z, even.w, odd.w);
+  }
+  return w;
+}

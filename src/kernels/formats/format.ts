@@ -1,0 +1,102 @@
+// A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
+//
+// The unit of the kernels is the *chunk*: 32 consecutive weights of a row. Each format has a WGSL fragment with
+// `fn weights(row, chunk) -> array<vec4f, 8>`, appended to a kernel's page. Blocks of a file come in sizes that WGSL
+// cannot load well (18, 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only,
+// into planes that every lane can read with aligned wide loads: all quants of a tensor, then all its scales, and so on.
+
+/** One plane of a tensor on the GPU: a storage binding of its own. */
+export interface Plane {
+  /** Name of the WGSL variable that reads it. */
+  readonly name: string;
+  /** Bytes of a block that go to this plane. */
+  readonly blockBytes: number;
+  /** Where given, rows are padded to a multiple of so many bytes (the formats without blocks need it). */
+  readonly rowAlign?: number;
+}
+
+export interface WeightFormat {
+  /** Its name in ggml, such as "Q4_K". */
+  readonly name: string;
+  /** The WGSL fragment beside this file, such as "formats/q4-k". */
+  readonly fragment: string;
+  /** Weights a block. Row lengths are multiples of it. */
+  readonly blockWeights: number;
+  /** Bytes a block in the file. */
+  readonly blockBytes: number;
+  readonly planes: readonly Plane[];
+  /** Decodes whole blocks as the file packs them. This is the specification of the format. */
+  decode(file: Uint8Array, out: Float32Array): void;
+  /** Moves `blocks` blocks of the file into the planes, which start at element 0 of each target. */
+  regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
+}
+
+/** Weights a chunk, the unit in which kernels read rows. */
+export const CHUNK = 32;
+
+/** Chunks a row of `k` weights: a row's last chunk may be partly empty. */
+export function chunksOf(k: number): number {
+  return Math.ceil(k / CHUNK);
+}
+
+/** The bytes of a row of `k` weights in the file. */
+export function rowBytes(format: WeightFormat, k: number): number {
+  return (k / format.blockWeights) * format.blockBytes;
+}
+
+// ---- moves shared by several formats ----------------------------------------------------------
+
+/**
+ * 32 bytes that hold two chunks (one in the low nibbles, one in the high) become two chunks of 16 bytes, in which
+ * byte j holds weight j low and weight j + 16 high. `from` and the targets are indices of 32-bit words.
+ */
+export function splitNibbles(
+  file: Uint32Array,
+  from: number,
+  out: Uint32Array,
+  low: number,
+  high: number,
+): void {
+  for (let i = 0; i < 4; i++) {
+    const a = file[from + i]!;
+    const b = file[from + 4 + i]!;
+    out[low + i] = (a & 0x0f0f0f0f) | ((b & 0x0f0f0f0f) << 4);
+    out[high + i] = ((a >>> 4) & 0x0f0f0f0f) | (b & 0xf0f0f0f0);
+  }
+}
+
+/**
+ * Two bits of each of 32 bytes, at bit `shift`, become 8 bytes: weight 4i + k of the chunk goes to byte k of word
+ * i >> 2, at bit 2 (i & 3), so that a shift and a mask give four neighbours at once.
+ */
+export function gatherPairs(
+  file: Uint32Array,
+  from: number,
+  shift: number,
+  out: Uint32Array,
+  to: number,
+): void {
+  for (let word = 0; word < 2; word++) {
+    let packed = 0;
+    for (let i = 0; i < 4; i++) {
+      packed |= ((file[from + 4 * word + i]! >>> shift) & 0x03030303) << (2 * i);
+    }
+    out[to + word] = packed;
+  }
+}
+
+/** Bit `shift` of each of 32 bytes becomes one word whose bit l belongs to weight l of the chunk. */
+export function gatherBits(file: Uint32Array, from: number, shift: number): number {
+  let packed = 0;
+  for (let i = 0; i < 8; i++) {
+    // The product moves bits 0, 8, 16, 24 to 28..31 without a carry.
+    const four = Math.imul((file[from + i]! >>> shift) & 0x01010101, 0x10204080) >>> 28;
+    packed |= four << (4 * i);
+  }
+  return packed;
+}
+
+/** The 32-bit words of a plane or a file whose bytes begin at a multiple of four. */
+export function words(halves: Uint16Array): Uint32Array {
+  return new Uint32Array(halves.buffer, halves.byteOffset, halves.length >> 1);
+}

@@ -1,0 +1,23 @@
+// IQ4_XS: super-blocks of 256 with 6-bit scales a chunk; a nibble is an index. w = d (scale - 32) VALUES[q].
+@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;   // [N, K/32] 32 nibbles
+@group(0) @binding(9) var<storage, read> headers: array<vec2<u32>>;  // [N, K/256] f16 d, upper scale bits; nibbles
+
+const VALUES = array<f32, 16>(
+  -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
+);
+
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let block = row * chunks() + chunk;
+  let header = headers[block / 8u];
+  let j = chunk % 8u;
+  let lower = (header.y >> (4u * j)) & 15u;
+  let upper = (header.x >> (16u + 2u * j)) & 3u;
+  let scale = unpack2x16float(header.x).x * (f32(lower | (upper << 4u)) - 32.0);
+  let q = nibbles(quants[block]);
+  var values = VALUES;
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = scale * vec4f(values[q[i].x], values[q[i].y], values[q[i].z], values[q[i].w]);
+  }
+  return w;
+}

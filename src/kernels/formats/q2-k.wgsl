@@ -1,0 +1,19 @@
+// Q2_K: super-blocks of 256; groups of 16 with a 4-bit scale and minimum. w = d scale q - dmin min.
+@group(0) @binding(8) var<storage, read> pairs: array<vec2<u32>>;  // [N, K/32] 32 two-bit quants
+@group(0) @binding(9) var<storage, read> scales: array<u32>;       // [N, K/64] four bytes: scale low, min high
+@group(0) @binding(10) var<storage, read> supers: array<u32>;      // [N, K/256] f16 d, f16 dmin
+
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let block = row * chunks() + chunk;
+  let super_scale = unpack2x16float(supers[block / 8u]);
+  let two_scales = scales[block / 2u] >> (16u * (chunk & 1u));
+  let quants = pairs[block];
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    let packed = byte_of(two_scales, i >> 2u);
+    let scale = super_scale.x * f32(packed & 15u);
+    let minimum = super_scale.y * f32(packed >> 4u);
+    w[i] = scale * vec4f(pair(quants, i)) - minimum;
+  }
+  return w;
+}

@@ -1,0 +1,14 @@
+// Q4_0: blocks of 32 with one scale. w = d (q - 8).
+@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
+@group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
+
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let block = row * chunks() + chunk;
+  let d = half_of(scales[block >> 1u], block);
+  let q = nibbles(quants[block]);
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = d * (vec4f(q[i]) - 8.0);
+  }
+  return w;
+}

@@ -1,0 +1,16 @@
+// Q5_0: blocks of 32 with one scale and a word of fifth bits. w = d (q - 16).
+@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
+@group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
+@group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, two a word
+
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let block = row * chunks() + chunk;
+  let d = half_of(scales[block >> 1u], block);
+  let q = nibbles(quants[block]);
+  let fifth = fifths[block];
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = d * (vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) - 16.0);
+  }
+  return w;
+}

@@ -1,0 +1,56 @@
+import { halfToFloat } from "../half.ts";
+import type { WeightFormat } from "./format.ts";
+import { gatherPairs, splitNibbles, words } from "./format.ts";
+
+const block = new Uint16Array(106);
+const blockWords = words(block);
+
+/**
+ * Q6_K, 210 bytes for 256 weights: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 signed byte scales (one a
+ * group of 16 weights), f16 d at the end. Of each half of 128 weights, the nibble bytes 0..31 hold chunks 0 and 2,
+ * bytes 32..63 chunks 1 and 3; the pairs lie as in Q2_K. w = d scale (q - 32).
+ */
+export const Q6_K: WeightFormat = {
+  name: "Q6_K",
+  fragment: "formats/q6-k",
+  blockWeights: 256,
+  blockBytes: 210,
+  planes: [
+    { name: "quants", blockBytes: 128 },
+    { name: "pairs", blockBytes: 64 },
+    { name: "scales", blockBytes: 16 },
+    { name: "supers", blockBytes: 2 },
+  ],
+  decode(file, out) {
+    for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
+      const d = halfToFloat(file[b + 208]! | (file[b + 209]! << 8));
+      for (let i = 0; i < 256; i++) {
+        const half = i >> 7;
+        const chunk = (i >> 5) & 3;
+        const l = i & 31;
+        const nibbles = file[b + 64 * half + 32 * (chunk & 1) + l]!;
+        const low = (nibbles >> (4 * (chunk >> 1))) & 15;
+        const upper = (file[b + 128 + 32 * half + l]! >> (2 * chunk)) & 3;
+        const scale = (file[b + 192 + (i >> 4)]! << 24) >> 24;
+        out[y + i] = d * scale * ((low | (upper << 4)) - 32);
+      }
+    }
+  },
+  regroup(file, blocks, [quants, pairs, scales, supers]) {
+    const [q, p, s] = [words(quants!), words(pairs!), words(scales!)];
+    for (let i = 0, b = 0; i < blocks; i++, b += 105) {
+      // 210 bytes: every other block begins in the middle of a word.
+      for (let j = 0; j < 104; j++) block[j] = file[b + j]!;
+      for (let half = 0; half < 2; half++) {
+        const to = 32 * i + 16 * half;
+        splitNibbles(blockWords, 16 * half, q, to, to + 8);
+        splitNibbles(blockWords, 16 * half + 8, q, to + 4, to + 12);
+      }
+      for (let chunk = 0; chunk < 8; chunk++) {
+        gatherPairs(blockWords, 32 + 8 * (chunk >> 2), 2 * (chunk & 3), p, 16 * i + 2 * chunk);
+      }
+      for (let j = 0; j < 4; j++) s[4 * i + j] = blockWords[48 + j]!;
+      supers![i] = file[b + 104]!;
+    }
+  },
+};

@@ -1,0 +1,54 @@
+// Bit moves that the weight formats share. Appended, with one format, to a page that declares `override K`, the row
+// length of its weights.
+
+const CHUNK = 32u;  // weights a chunk
+
+fn chunks() -> u32 {
+  return (K + CHUNK - 1u) / CHUNK;
+}
+
+// The half at `index` of a plane that holds two a word, given its word.
+fn half_of(word: u32, index: u32) -> f32 {
+  return unpack2x16float(word)[index & 1u];
+}
+
+fn byte_of(word: u32, index: u32) -> u32 {
+  return (word >> (8u * index)) & 255u;
+}
+
+// 32 four-bit integers: byte j of the 16 holds q[j] low and q[j + 16] high.
+fn nibbles(quants: vec4<u32>) -> array<vec4<u32>, 8> {
+  var q: array<vec4<u32>, 8>;
+  for (var i = 0u; i < 4u; i++) {
+    let bytes = vec4<u32>(quants[i]) >> vec4<u32>(0u, 8u, 16u, 24u);
+    q[i] = bytes & vec4<u32>(15u);
+    q[i + 4u] = (bytes >> vec4<u32>(4u)) & vec4<u32>(15u);
+  }
+  return q;
+}
+
+// Bits 4i .. 4i + 3 of a word of 32 single bits.
+fn bits(word: u32, i: u32) -> vec4<u32> {
+  return (vec4<u32>(word >> (4u * i)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+}
+
+// Two-bit integers 4i .. 4i + 3 of a chunk: byte k of word i >> 2 holds them at bit 2 (i & 3).
+fn pair(words: vec2<u32>, i: u32) -> vec4<u32> {
+  let word = words[i >> 2u] >> (2u * (i & 3u));
+  return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(3u);
+}
+
+// d scale and dmin min of chunk j (0..7) of a Q4_K or Q5_K header: d and dmin, then twelve bytes in which the first
+// four scales and minimums lie whole, and the last four are put together from the third word and spare upper bits.
+fn scale_and_min(header: vec4<u32>, j: u32) -> vec2f {
+  let shift = 8u * (j & 3u);
+  let scale = header.y >> shift;
+  let minimum = header.z >> shift;
+  let rest = header.w >> shift;
+  let whole = vec2<u32>(scale & 63u, minimum & 63u);
+  let joined = vec2<u32>(
+    (rest & 15u) | ((scale >> 2u) & 48u),
+    ((rest >> 4u) & 15u) | ((minimum >> 2u) & 48u),
+  );
+  return unpack2x16float(header.x) * vec2f(select(joined, whole, j < 4u));
+}

@@ -1,0 +1,176 @@
+// A kernel is a page of WGSL, and the page is its interface: the host binds by the name of a WGSL variable and packs
+// `Params` by field name. What a mismatch would break is thrown here, with the kernel's name.
+//
+// House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
+
+import type { Device } from "./device.ts";
+import { COMPUTE_STAGE } from "./usage.ts";
+
+/** The text of a page by its name without extension, such as "matvec" or "formats/q4-k". */
+export type ShaderSource = (name: string) => string;
+
+/** The host and a page of WGSL disagree, or the page does not compile. A bug of ours, never a user's mistake. */
+export class KernelError extends Error {
+  override readonly name = "KernelError";
+}
+
+export interface KernelSpec {
+  /** The page, such as "matvec". */
+  readonly page: string;
+  /** Pages appended to it: a weight format, the cells of a cache, a reduction. */
+  readonly fragments?: readonly string[];
+  /** Values of `override` declarations: what the model and the adapter fix. */
+  readonly overrides?: Readonly<Record<string, number>>;
+}
+
+export interface Binding {
+  readonly index: number;
+  readonly type: "uniform" | "storage" | "read-only-storage";
+}
+
+export interface ParamField {
+  readonly name: string;
+  readonly type: "u32" | "i32" | "f32";
+}
+
+const BINDING =
+  /^@group\(0\) @binding\((\d+)\) var<(uniform|storage, read|storage, read_write)> (\w+):/gm;
+const PARAMS = /^struct Params \{([^}]*)\}/m;
+const FIELD = /^\s*(\w+): (u32|i32|f32),/gm;
+const OVERRIDE = /^override (\w+)\s*:/gm;
+const ENABLE = /^enable [\w, ]+;$/gm;
+
+/** A compiled page with its overrides fixed. */
+export class Kernel {
+  readonly name: string;
+  readonly bindings: ReadonlyMap<string, Binding>;
+  readonly params: readonly ParamField[];
+  readonly layout: GPUBindGroupLayout;
+  /** Settles when the pipeline is compiled; rejects with a `KernelError`. */
+  readonly ready: Promise<GPUComputePipeline>;
+  #pipeline: GPUComputePipeline | undefined;
+
+  constructor(device: Device, spec: KernelSpec, source: ShaderSource) {
+    const pages = [spec.page, ...(spec.fragments ?? [])];
+    this.name = pages.map((page) => page.replace(/^.*\//, "")).join(".");
+    const text = assemble(pages.map(source));
+    this.bindings = readBindings(this.name, text);
+    this.params = [...(PARAMS.exec(text)?.[1] ?? "").matchAll(FIELD)].map(
+      ([, name, type]) => ({ name, type }) as ParamField,
+    );
+    const declared = new Set([...text.matchAll(OVERRIDE)].map(([, name]) => name));
+    for (const name of Object.keys(spec.overrides ?? {})) {
+      if (!declared.has(name)) throw new KernelError(`${this.name}: no override named ${name}`);
+    }
+    this.layout = device.handle.createBindGroupLayout({
+      label: this.name,
+      entries: [...this.bindings.values()].map(({ index, type }) => ({
+        binding: index,
+        visibility: COMPUTE_STAGE,
+        buffer: { type },
+      })),
+    });
+    this.ready = this.#compile(device, text, spec.overrides ?? {});
+  }
+
+  /** The pipeline; throws before `ready` has settled. */
+  get pipeline(): GPUComputePipeline {
+    if (!this.#pipeline) throw new KernelError(`${this.name}: used before it was compiled`);
+    return this.#pipeline;
+  }
+
+  /** Binds every variable of the page by name; a missing or unknown name throws. */
+  bind(device: Device, resources: Readonly<Record<string, GPUBufferBinding>>): GPUBindGroup {
+    for (const name of Object.keys(resources)) {
+      if (!this.bindings.has(name)) throw new KernelError(`${this.name}: no binding named ${name}`);
+    }
+    return device.handle.createBindGroup({
+      label: this.name,
+      layout: this.layout,
+      entries: [...this.bindings].map(([name, { index }]) => {
+        const resource = resources[name];
+        if (!resource) throw new KernelError(`${this.name}: missing binding ${name}`);
+        return { binding: index, resource };
+      }),
+    });
+  }
+
+  async #compile(
+    device: Device,
+    code: string,
+    constants: Readonly<Record<string, number>>,
+  ): Promise<GPUComputePipeline> {
+    const module = device.handle.createShaderModule({ label: this.name, code });
+    try {
+      this.#pipeline = await device.handle.createComputePipelineAsync({
+        label: this.name,
+        layout: device.handle.createPipelineLayout({ bindGroupLayouts: [this.layout] }),
+        compute: { module, constants: { ...constants } },
+      });
+      return this.#pipeline;
+    } catch (error) {
+      const { messages } = await module.getCompilationInfo();
+      const lines = code.split("\n");
+      const notes = messages.map(
+        ({ lineNum, linePos, message }) =>
+          `${lineNum}:${linePos} ${message}\n    ${lines[lineNum - 1] ?? ""}`,
+      );
+      throw new KernelError(`${this.name}: ${[(error as Error).message, ...notes].join("\n")}`);
+    }
+  }
+}
+
+/** Kernels by what distinguishes them, so that equal layers share a pipeline. */
+export class KernelLibrary {
+  readonly device: Device;
+  readonly #source: ShaderSource;
+  readonly #kernels = new Map<string, Kernel>();
+
+  constructor(device: Device, source: ShaderSource) {
+    this.device = device;
+    this.#source = source;
+  }
+
+  /** The kernel of a specification; its compilation goes on in the background until `ready()`. */
+  kernel(spec: KernelSpec): Kernel {
+    const key = JSON.stringify([spec.page, spec.fragments, spec.overrides]);
+    let kernel = this.#kernels.get(key);
+    if (!kernel) {
+      kernel = new Kernel(this.device, spec, this.#source);
+      // Reported by ready(); without this a failure would first be an unhandled rejection.
+      kernel.ready.catch(() => {});
+      this.#kernels.set(key, kernel);
+    }
+    return kernel;
+  }
+
+  /** Waits until every kernel asked for so far is compiled. */
+  async ready(): Promise<void> {
+    await Promise.all([...this.#kernels.values()].map((kernel) => kernel.ready));
+  }
+}
+
+/** One module of several pages: WGSL does not care for order, but `enable` must come first. */
+function assemble(pages: readonly string[]): string {
+  const enables = new Set(pages.flatMap((page) => page.match(ENABLE) ?? []));
+  // On one line before the first page, and blanked where they stood, so that line numbers stay true.
+  return [...enables].join(" ") + pages.map((page) => page.replace(ENABLE, "")).join("\n");
+}
+
+function readBindings(kernel: string, text: string): Map<string, Binding> {
+  const bindings = new Map<string, Binding>();
+  const taken = new Map<number, string>();
+  for (const [, index, space, name] of text.matchAll(BINDING)) {
+    const other = taken.get(Number(index));
+    if (other) throw new KernelError(`${kernel}: ${other} and ${name} share binding ${index}`);
+    taken.set(Number(index), name!);
+    const type =
+      space === "uniform" ? "uniform" : space === "storage, read" ? "read-only-storage" : "storage";
+    bindings.set(name!, { index: Number(index), type });
+  }
+  const declared = text.match(/@binding\(/g)?.length ?? 0;
+  if (declared !== bindings.size) {
+    throw new KernelError(`${kernel}: ${declared} bindings declared, ${bindings.size} understood`);
+  }
+  return bindings;
+}

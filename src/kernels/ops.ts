@@ -1,0 +1,289 @@
+// One function a kernel: it picks the page, the overrides and the grid, binds by name, and returns prepared dispatches.
+
+import type { Device } from "./device.ts";
+import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
+import type { ParamBlock, StepValues } from "./params.ts";
+import type { Dispatch, Grid } from "./recorder.ts";
+import type { Activations, WeightPart, Weights } from "./tensor.ts";
+
+/** The cells of a paged cache: how four numbers of a key or a value are stored. */
+export type CellType = "f32" | "f16";
+
+/** What attention needs to know of a model's heads and of the cache's pages. */
+export interface HeadShape {
+  /** H: query heads. */
+  readonly heads: number;
+  /** G: key/value heads. */
+  readonly kvHeads: number;
+  /** E: head width. */
+  readonly headWidth: number;
+  /** P: tokens a page. */
+  readonly pageSize: number;
+  readonly cells: CellType;
+  /** Distance of the two numbers that rotate together: 1, or E/2. */
+  readonly pairGap: number;
+  /** Usually 1 / sqrt(E). */
+  readonly scale: number;
+}
+
+/** The pages of one layer, [N, G, P, E] each. */
+export interface LayerPages {
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+}
+
+const ROWS_PER_MATVEC = 4; // ROWS in matvec.wgsl
+const TOKENS_PER_MATMUL = 8; // TOKENS in matmul.wgsl
+const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
+const MATMUL_LANES = 32;
+
+/**
+ * Prepares the dispatches of one plan. A plan for a single token multiplies with `matvec`, any other with `matmul`;
+ * the grids of the latter follow `step.tokens`.
+ */
+export class Ops {
+  readonly #library: KernelLibrary;
+  readonly #device: Device;
+  readonly #params: ParamBlock;
+  readonly #single: boolean;
+  readonly #lanes: number;
+
+  constructor(library: KernelLibrary, params: ParamBlock, single: boolean) {
+    this.#library = library;
+    this.#device = library.device;
+    this.#params = params;
+    this.#single = single;
+    this.#lanes = lanesOf(library.device);
+  }
+
+  /** x [T, D] = rows `tokens` [T] of the table [V, D]. */
+  embed(tokens: GPUBuffer, table: Weights, x: Activations): Dispatch[] {
+    const lanes = this.#lanes;
+    return table.parts.map((part) => {
+      const overrides = { N: part.rows, K: table.k, FIRST: part.firstRow, LANES: lanes };
+      const kernel = this.#library.kernel({ page: "embed", fragments: decoder(table), overrides });
+      const columns = Math.ceil(x.stride / 32 / lanes);
+      return this.#dispatch(
+        table.label,
+        kernel,
+        { tokens: whole(tokens), x: whole(x.buffer), ...part.planes },
+        (step) => [columns, step.tokens!, 1],
+      );
+    });
+  }
+
+  /** y [T, D] = RMSNorm(x [T, D]) weight, over rows of `weight`'s width: whole tokens, or `parts` heads a token. */
+  rmsNorm(x: Activations, weight: Weights, y: Activations, eps: number): Dispatch[] {
+    const parts = x.width / weight.k;
+    const overrides = { D: weight.k, PARTS: parts, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
+    const kernel = this.#library.kernel({ page: "rms-norm", fragments: ["reduce"], overrides });
+    const bindings = { x: whole(x.buffer), weight: vector(weight), y: whole(y.buffer) };
+    return [this.#dispatch(weight.label, kernel, bindings, (step) => [parts, step.tokens!, 1])];
+  }
+
+  /** y [T, n] = x [T, k] W^T, or y += x W^T where `add` is set; then + bias. */
+  project(
+    x: Activations,
+    weights: Weights,
+    y: Activations,
+    { add = false, bias }: { add?: boolean; bias?: Weights | undefined } = {},
+  ): Dispatch[] {
+    if (x.width !== weights.k || y.width !== weights.n) {
+      throw new KernelError(
+        `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
+      );
+    }
+    const dispatches = weights.parts.map((part) => this.#multiply(x, weights, part, y, add));
+    return bias ? [...dispatches, ...this.#addBias(bias, y)] : dispatches;
+  }
+
+  #multiply(
+    x: Activations,
+    weights: Weights,
+    part: WeightPart,
+    y: Activations,
+    add: boolean,
+  ): Dispatch {
+    const common = { N: part.rows, K: weights.k, FIRST: part.firstRow, BETA: add ? 1 : 0 };
+    const bindings = { x: whole(x.buffer), y: whole(y.buffer), ...part.planes };
+    if (this.#single) {
+      const overrides = { ...common, LANES: this.#lanes };
+      const fragments = [...decoder(weights), "reduce"];
+      const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
+      const grid = this.#line(Math.ceil(part.rows / ROWS_PER_MATVEC));
+      return this.#dispatch(weights.label, kernel, bindings, () => grid);
+    }
+    const overrides = { ...common, STRIDE: y.stride, LANES: MATMUL_LANES };
+    const kernel = this.#library.kernel({ page: "matmul", fragments: decoder(weights), overrides });
+    const columns = Math.ceil(part.rows / MATMUL_LANES);
+    return this.#dispatch(weights.label, kernel, bindings, (step) => [
+      columns,
+      Math.ceil(step.tokens! / TOKENS_PER_MATMUL),
+      1,
+    ]);
+  }
+
+  #addBias(bias: Weights, y: Activations): Dispatch[] {
+    const overrides = { N: bias.k, STRIDE: y.stride, LANES: this.#lanes };
+    const kernel = this.#library.kernel({ page: "add-bias", overrides });
+    const columns = Math.ceil(bias.k / 4 / this.#lanes);
+    const bindings = { bias: vector(bias), y: whole(y.buffer) };
+    return [this.#dispatch(bias.label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
+  }
+
+  /** gate [T, F] = silu(gate) up. */
+  swiglu(label: string, gate: Activations, up: Activations): Dispatch[] {
+    const overrides = { F: gate.width, STRIDE: gate.stride, LANES: this.#lanes };
+    const kernel = this.#library.kernel({ page: "swiglu", overrides });
+    const columns = Math.ceil(gate.width / 4 / this.#lanes);
+    const bindings = { up: whole(up.buffer), gate: whole(gate.buffer) };
+    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
+  }
+
+  /** rotated [T, 2, H, E] = q [T, H, E], scaled, turned to its place before the window and before the sinks. */
+  ropeQuery(
+    label: string,
+    shape: HeadShape,
+    q: Activations,
+    turns: GPUBuffer,
+    rotated: GPUBuffer,
+  ): Dispatch[] {
+    const { heads: H, headWidth: E, pairGap: GAP, scale: SCALE } = shape;
+    const overrides = { H, E, GAP, SCALE, STRIDE: q.stride, LANES: this.#lanes };
+    const kernel = this.#library.kernel({ page: "rope-query", fragments: ["rotate"], overrides });
+    const columns = Math.ceil((H * E) / this.#lanes);
+    const bindings = { q: whole(q.buffer), turns: whole(turns), rotated: whole(rotated) };
+    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
+  }
+
+  /** Writes k, rotated, and v, [T, G, E] each, to slots [T] of a layer's pages. */
+  kvStore(
+    label: string,
+    shape: HeadShape,
+    k: Activations,
+    v: Activations,
+    turns: GPUBuffer,
+    slots: GPUBuffer,
+    pages: LayerPages,
+  ): Dispatch[] {
+    const { kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
+    const overrides = { G, E, P, GAP, STRIDE: k.stride, LANES: this.#lanes };
+    const fragments = ["rotate", `cells/${shape.cells}`];
+    const kernel = this.#library.kernel({ page: "kv-store", fragments, overrides });
+    const columns = Math.ceil((G * E) / 4 / this.#lanes);
+    const bindings = {
+      k: whole(k.buffer),
+      v: whole(v.buffer),
+      turns: whole(turns),
+      slots: whole(slots),
+      k_pages: whole(pages.keys),
+      v_pages: whole(pages.values),
+    };
+    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
+  }
+
+  /** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. */
+  attend(
+    label: string,
+    shape: HeadShape,
+    queries: GPUBuffer,
+    pages: LayerPages,
+    pageTable: GPUBuffer,
+    partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer },
+    x: Activations,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const lanes = attentionLanes(this.#device, E);
+    const attention = this.#library.kernel({
+      page: "attention",
+      fragments: [`cells/${shape.cells}`, "reduce"],
+      overrides: { H, G, E, P, LANES: lanes },
+    });
+    const merge = this.#library.kernel({
+      page: "attention-merge",
+      overrides: { H, E, STRIDE: x.stride, LANES: this.#lanes },
+    });
+    const outputs = whole(partial.outputs);
+    const states = whole(partial.states);
+    const columns = Math.ceil((H * E) / 4 / this.#lanes);
+    return [
+      this.#dispatch(
+        label,
+        attention,
+        {
+          queries: whole(queries),
+          k_pages: whole(pages.keys),
+          v_pages: whole(pages.values),
+          page_table: whole(pageTable),
+          outputs,
+          states,
+        },
+        (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
+      ),
+      this.#dispatch(label, merge, { outputs, states, x: whole(x.buffer) }, (step) => [
+        columns,
+        step.tokens!,
+        1,
+      ]),
+    ];
+  }
+
+  #dispatch(
+    label: string,
+    kernel: Kernel,
+    resources: Readonly<Record<string, GPUBufferBinding>>,
+    grid: (step: StepValues) => Grid,
+  ): Dispatch {
+    const params = kernel.params.length > 0 ? { params: this.#params.slot(kernel) } : {};
+    return {
+      kernel,
+      label,
+      grid,
+      bindings: kernel.bind(this.#device, { ...resources, ...params }),
+    };
+  }
+
+  /** A line of workgroups, folded where one dimension cannot hold it. */
+  #line(count: number): Grid {
+    const most = this.#device.limits.maxComputeWorkgroupsPerDimension;
+    const rows = Math.ceil(count / most);
+    return [Math.ceil(count / rows), rows, 1];
+  }
+}
+
+/** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
+export function lanesOf(device: Device): number {
+  return Math.min(32, Math.max(8, device.info.subgroupMaxSize ?? 32));
+}
+
+/** Lanes of an attention workgroup: enough for E/4, a power of two. */
+export function attentionLanes(device: Device, headWidth: number): number {
+  return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 4)));
+}
+
+/** Floats of `partial.outputs` and pairs of `partial.states` for so many (token, split) pairs. */
+export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
+  return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
+}
+
+/** Floats of the rotated queries of `tokens` tokens. */
+export function rotatedSize(shape: HeadShape, tokens: number): number {
+  return tokens * 2 * shape.heads * shape.headWidth;
+}
+
+function decoder(weights: Weights): string[] {
+  return [weights.format.fragment, "formats/unpack"];
+}
+
+function whole(buffer: GPUBuffer): GPUBufferBinding {
+  return { buffer };
+}
+
+/** The binding of an F32 vector, such as the weight of a norm. */
+function vector(weights: Weights): GPUBufferBinding {
+  const values = weights.parts[0]?.planes.values;
+  if (!values || weights.format.name !== "F32" || weights.parts.length > 1) {
+    throw new KernelError(`${weights.label}: not an F32 vector in one part`);
+  }
+  return values;
+}

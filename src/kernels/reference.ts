@@ -1,0 +1,88 @@
+// Every operation of the kernels in plain TypeScript, with sums in f64: the specification that they are tested against.
+// Shapes are those of the pages, without padding: [T, D] is T rows of D numbers, last axis fastest.
+
+export type Numbers = Float32Array | Float64Array;
+
+/** y [T, N] = x [T, K] W^T, W [N, K]. */
+export function project(
+  x: Numbers,
+  w: Numbers,
+  tokens: number,
+  n: number,
+  k: number,
+): Float64Array {
+  const y = new Float64Array(tokens * n);
+  for (let t = 0; t < tokens; t++) {
+    for (let i = 0; i < n; i++) {
+      let sum = 0;
+      for (let j = 0; j < k; j++) sum += w[i * k + j]! * x[t * k + j]!;
+      y[t * n + i] = sum;
+    }
+  }
+  return y;
+}
+
+/** y [R, D] = weight x / sqrt(mean(x^2) + eps). */
+export function rmsNorm(x: Numbers, weight: Numbers, rows: number, eps: number): Float64Array {
+  const d = weight.length;
+  const y = new Float64Array(rows * d);
+  for (let r = 0; r < rows; r++) {
+    let squares = 0;
+    for (let i = 0; i < d; i++) squares += x[r * d + i]! ** 2;
+    const scale = 1 / Math.sqrt(squares / d + eps);
+    for (let i = 0; i < d; i++) y[r * d + i] = weight[i]! * x[r * d + i]! * scale;
+  }
+  return y;
+}
+
+/** silu(gate) up. */
+export function swiglu(gate: Numbers, up: Numbers): Float64Array {
+  return Float64Array.from(gate, (z, i) => (z / (1 + Math.exp(-z))) * up[i]!);
+}
+
+/**
+ * x [R, E] with pair i of every row turned by `angles[i]` and stretched by `magnitude`. The two numbers of a pair lie
+ * `gap` apart: 1 (neighbours) or E/2 (halves).
+ */
+export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): Float64Array {
+  const e = angles.length * 2;
+  const y = new Float64Array(x.length);
+  for (let row = 0; row < x.length; row += e) {
+    angles.forEach((angle, i) => {
+      const a = row + (gap === 1 ? 2 * i : i);
+      const b = a + gap;
+      const [cos, sin] = [Math.cos(angle) * magnitude, Math.sin(angle) * magnitude];
+      y[a] = x[a]! * cos - x[b]! * sin;
+      y[b] = x[b]! * cos + x[a]! * sin;
+    });
+  }
+  return y;
+}
+
+/** softmax over a row; hidden entries (minus infinity) get 0, a row without any visible entry is all zeros. */
+export function softmax(scores: Numbers): Float64Array {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const score of scores) largest = Math.max(largest, score);
+  if (largest === Number.NEGATIVE_INFINITY) return new Float64Array(scores.length);
+  const powers = Float64Array.from(scores, (score) => Math.exp(score - largest));
+  const total = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / total);
+}
+
+/**
+ * One head: output [E] = softmax(score(j)) V over keys 0..n-1, where `score` is minus infinity for a hidden key.
+ * `values` [n, E].
+ */
+export function attend(
+  score: (key: number) => number,
+  values: Numbers,
+  n: number,
+  e: number,
+): Float64Array {
+  const weights = softmax(Float64Array.from({ length: n }, (_, j) => score(j)));
+  const output = new Float64Array(e);
+  for (let j = 0; j < n; j++) {
+    for (let i = 0; i < e; i++) output[i]! += weights[j]! * values[j * e + i]!;
+  }
+  return output;
+}
