@@ -2,9 +2,6 @@
 //
 // One lane a chunk of 32 numbers, one row of workgroups a token. Where the table is split over several bindings, each
 // part is dispatched and writes only the tokens whose rows it holds. Memory: registers.
-override N: u32;          // rows of this part of the table
-override K: u32;          // width of a row
-override FIRST: u32 = 0;  // first token id of this part
 override LANES: u32 = 32;
 
 @group(0) @binding(0) var<storage, read> tokens: array<u32>;       // [T]
@@ -14,11 +11,12 @@ override LANES: u32 = 32;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let chunk = group.x * LANES + lane;
   let token = tokens[group.y];
-  if (chunk < chunks() && token >= FIRST && token - FIRST < N) {
-    let w = weights(token - FIRST, chunk);
+  let row = token - matrix.first;  // wraps far beyond any row where the token comes before this part
+  if (chunk < matrix.chunks && row < matrix.rows) {
+    let w = weights(row, chunk);
     for (var i = 0u; i < 8u; i++) {
-      if (chunk * CHUNK + 4u * i < K) {
-        x[(group.y * chunks() + chunk) * 8u + i] = w[i];
+      if (chunk * 32u + 4u * i < matrix.columns) {
+        x[(group.y * matrix.chunks + chunk) * 8u + i] = w[i];
       }
     }
   }

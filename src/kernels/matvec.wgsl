@@ -3,15 +3,12 @@
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
 // number of x is loaded once for ROWS rows. Partial sums meet in `sum_lanes`. Memory: registers, one vec4 a lane.
-override N: u32;          // rows of W
-override K: u32;          // length of a row
-override FIRST: u32 = 0;  // first row of y that this part of W computes
-override BETA: f32 = 0;   // 1 adds to y, 0 replaces it
-override LANES: u32 = 32;
-const ROWS = 4u;
+override BETA: f32 = 0;  // 1 adds to y, 0 replaces it
+override LANES: u32 = 32;  // a power of two, at least ROWS
+const ROWS = 8u;
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;     // [K], padded with zeros to whole chunks
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [FIRST + N]
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [K], padded with zeros to whole chunks
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -20,14 +17,14 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let first = (group.y * groups.x + group.x) * ROWS;
-  var sums = vec4f();
-  for (var chunk = lane; chunk < chunks(); chunk += LANES) {
+  var sums: array<f32, ROWS>;
+  for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
     for (var i = 0u; i < 8u; i++) {
       numbers[i] = x[chunk * 8u + i];
     }
     for (var r = 0u; r < ROWS; r++) {
-      let w = weights(first + r, chunk);
+      let w = weights(min(first + r, matrix.rows - 1u), chunk);
       var sum = vec4f();
       for (var i = 0u; i < 8u; i++) {
         sum += w[i] * numbers[i];
@@ -35,10 +32,13 @@ fn main(
       sums[r] += dot(sum, vec4f(1.0));
     }
   }
-  sums = sum_lanes(sums, lane);
-  if (lane < ROWS && first + lane < N) {
-    let row = FIRST + first + lane;
-    var result = sums[lane];
+  let totals = array<vec4f, 2>(
+    sum_lanes(vec4f(sums[0], sums[1], sums[2], sums[3]), lane),
+    sum_lanes(vec4f(sums[4], sums[5], sums[6], sums[7]), lane),
+  );
+  if (lane < ROWS && first + lane < matrix.rows) {
+    let row = matrix.first + first + lane;
+    var result = select(totals[1], totals[0], lane < 4u)[lane % 4u];
     if (BETA != 0.0) {
       result += BETA * y[row];
     }

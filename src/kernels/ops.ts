@@ -32,10 +32,9 @@ export interface LayerPages {
   readonly values: GPUBuffer;
 }
 
-const ROWS_PER_MATVEC = 4; // ROWS in matvec.wgsl
-const TOKENS_PER_MATMUL = 8; // TOKENS in matmul.wgsl
+const ROWS_PER_MATVEC = 8; // ROWS in matvec.wgsl
+const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
 const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
-const MATMUL_LANES = 32;
 
 /**
  * Prepares the dispatches of one plan. A plan for a single token multiplies with `matvec`, any other with `matmul`;
@@ -60,13 +59,13 @@ export class Ops {
   embed(tokens: GPUBuffer, table: Weights, x: Activations): Dispatch[] {
     const lanes = this.#lanes;
     return table.parts.map((part) => {
-      const overrides = { N: part.rows, K: table.k, FIRST: part.firstRow, LANES: lanes };
+      const overrides = { LANES: lanes };
       const kernel = this.#library.kernel({ page: "embed", fragments: decoder(table), overrides });
       const columns = Math.ceil(x.stride / 32 / lanes);
       return this.#dispatch(
         table.label,
         kernel,
-        { tokens: whole(tokens), x: whole(x.buffer), ...part.planes },
+        { tokens: whole(tokens), x: whole(x.buffer), ...part.bindings },
         (step) => [columns, step.tokens!, 1],
       );
     });
@@ -104,21 +103,21 @@ export class Ops {
     y: Activations,
     add: boolean,
   ): Dispatch {
-    const common = { N: part.rows, K: weights.k, FIRST: part.firstRow, BETA: add ? 1 : 0 };
-    const bindings = { x: whole(x.buffer), y: whole(y.buffer), ...part.planes };
+    const BETA = add ? 1 : 0;
+    const bindings = { x: whole(x.buffer), y: whole(y.buffer), ...part.bindings };
     if (this.#single) {
-      const overrides = { ...common, LANES: this.#lanes };
+      const overrides = { BETA, LANES: this.#lanes };
       const fragments = [...decoder(weights), "reduce"];
       const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
       const grid = this.#line(Math.ceil(part.rows / ROWS_PER_MATVEC));
       return this.#dispatch(weights.label, kernel, bindings, () => grid);
     }
-    const overrides = { ...common, STRIDE: y.stride, LANES: MATMUL_LANES };
-    const kernel = this.#library.kernel({ page: "matmul", fragments: decoder(weights), overrides });
-    const columns = Math.ceil(part.rows / MATMUL_LANES);
+    const fragments = decoder(weights);
+    const kernel = this.#library.kernel({ page: "matmul", fragments, overrides: { BETA } });
+    const columns = Math.ceil(part.rows / MATMUL_TILE);
     return this.#dispatch(weights.label, kernel, bindings, (step) => [
       columns,
-      Math.ceil(step.tokens! / TOKENS_PER_MATMUL),
+      Math.ceil(step.tokens! / MATMUL_TILE),
       1,
     ]);
   }
@@ -281,7 +280,7 @@ function whole(buffer: GPUBuffer): GPUBufferBinding {
 
 /** The binding of an F32 vector, such as the weight of a norm. */
 function vector(weights: Weights): GPUBufferBinding {
-  const values = weights.parts[0]?.planes.values;
+  const values = weights.parts[0]?.bindings.values;
   if (!values || weights.format.name !== "F32" || weights.parts.length > 1) {
     throw new KernelError(`${weights.label}: not an F32 vector in one part`);
   }

@@ -46,8 +46,8 @@ export async function createActivations(
 export interface WeightPart {
   readonly firstRow: number;
   readonly rows: number;
-  /** A binding for each plane of the format. */
-  readonly planes: Readonly<Record<string, GPUBufferBinding>>;
+  /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
+  readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
 }
 
 /** A weight tensor [n, k] as its file packs it: y = W x takes k numbers to n. */
@@ -73,14 +73,14 @@ function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
   return Math.ceil(bytes / align) * align;
 }
 
-/** Bytes on the GPU of a tensor [n, k], before any split into parts. */
+/** Bytes on the GPU of a tensor [n, k] in one part: its sizes, then its planes. */
 export function weightBytes(format: WeightFormat, n: number, k: number): number {
-  return format.planes.reduce(
-    (sum, plane) =>
-      sum +
-      Math.ceil((n * planeRowBytes(format, plane, k)) / BINDING_ALIGNMENT) * BINDING_ALIGNMENT,
-    0,
-  );
+  const planes = format.planes.map((plane) => n * planeRowBytes(format, plane, k));
+  return [0, ...planes].reduce((sum, bytes) => sum + alignBinding(Math.max(bytes, 1)), 0);
+}
+
+function alignBinding(bytes: number): number {
+  return Math.ceil(bytes / BINDING_ALIGNMENT) * BINDING_ALIGNMENT;
 }
 
 /** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
@@ -111,16 +111,22 @@ export async function createWeights(
   for (let firstRow = 0; firstRow < n; firstRow += perPart) {
     const rows = Math.min(perPart, n - firstRow);
     const name = perPart < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-    const buffer = await device.createBuffer(name, weightBytes(format, rows, k), STORAGE);
-    bytes += buffer.size;
-    let offset = 0;
-    const planes: Record<string, GPUBufferBinding> = {};
+    const size = weightBytes(format, rows, k);
+    const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
+    bytes += size;
+    // struct Matrix of formats/unpack.wgsl, in front of the planes
+    const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
+    device.queue.writeBuffer(buffer, 0, matrix);
+    const bindings: Record<string, GPUBufferBinding> = {
+      matrix: { buffer, offset: 0, size: matrix.byteLength },
+    };
+    let offset = BINDING_ALIGNMENT;
     for (const plane of format.planes) {
       const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
-      planes[plane.name] = { buffer, offset, size };
-      offset += Math.ceil(size / BINDING_ALIGNMENT) * BINDING_ALIGNMENT;
+      bindings[plane.name] = { buffer, offset, size };
+      offset += alignBinding(size);
     }
-    parts.push({ firstRow, rows, planes });
+    parts.push({ firstRow, rows, bindings });
   }
   return { label, format, n, k, parts, bytes };
 }
@@ -142,7 +148,7 @@ async function uploadPart(
   device: Device,
   format: WeightFormat,
   k: number,
-  { firstRow, rows, planes }: WeightPart,
+  { firstRow, rows, bindings }: WeightPart,
   read: TensorReader,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
@@ -183,7 +189,7 @@ async function uploadPart(
       }
     }
     for (const { name, row, halves } of targets) {
-      const { buffer, offset } = planes[name]!;
+      const { buffer, offset } = bindings[name]!;
       const size = Math.ceil((count * row) / 4) * 4;
       device.queue.writeBuffer(buffer, offset! + at * row, halves.buffer, 0, size);
     }
@@ -191,5 +197,6 @@ async function uploadPart(
     // Dawn keeps a copy of what was written until it has been submitted and done: waiting bounds that memory.
     device.queue.submit([]);
     await device.queue.onSubmittedWorkDone();
+    device.check();
   }
 }

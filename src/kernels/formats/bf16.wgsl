@@ -2,7 +2,7 @@
 @group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/8], rows padded to 16 bytes
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let first = row * ((K + 7u) / 8u) + chunk * 4u;
+  let first = row * ((matrix.columns + 7u) / 8u) + chunk * 4u;
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 4u; i++) {
     let v = values[first + i];

@@ -7,7 +7,7 @@ const VALUES = array<f32, 16>(
 );
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
   let q = nibbles(quants[block]);
   var values = VALUES;

@@ -7,7 +7,7 @@ const VALUES = array<f32, 16>(
 );
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let header = headers[block / 8u];
   let j = chunk % 8u;
   let lower = (header.y >> (4u * j)) & 15u;

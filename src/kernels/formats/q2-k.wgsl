@@ -4,7 +4,7 @@
 @group(0) @binding(10) var<storage, read> supers: array<u32>;      // [N, K/256] f16 d, f16 dmin
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let super_scale = unpack2x16float(supers[block / 8u]);
   let two_scales = scales[block / 2u] >> (16u * (chunk & 1u));
   let quants = pairs[block];

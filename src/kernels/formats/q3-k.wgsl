@@ -12,7 +12,7 @@ fn scale_of(first: u32, group: u32) -> f32 {
 }
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let super_block = block / 8u;
   let group = 2u * (chunk % 8u);
   let d = half_of(supers[super_block >> 1u], super_block);

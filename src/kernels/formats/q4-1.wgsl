@@ -3,7 +3,7 @@
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, f16 m
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let scale = unpack2x16float(scales[block]);
   let q = nibbles(quants[block]);
   var w: array<vec4f, 8>;

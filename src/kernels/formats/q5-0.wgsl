@@ -4,7 +4,7 @@
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, two a word
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
   let q = nibbles(quants[block]);
   let fifth = fifths[block];

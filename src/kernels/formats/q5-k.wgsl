@@ -4,7 +4,7 @@
 @group(0) @binding(10) var<storage, read> headers: array<vec4<u32>>;  // [N, K/256] f16 d, dmin; 12 bytes of scales
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let scale = scale_and_min(headers[block / 8u], chunk % 8u);
   let q = nibbles(quants[block]);
   let fifth = fifths[block];

@@ -5,7 +5,7 @@
 @group(0) @binding(11) var<storage, read> supers: array<u32>;       // [N, K/256] f16 d, two a word
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let d = half_of(supers[block >> 4u], block >> 3u);
   let two_scales = bitcast<i32>(scales[block >> 1u] << (16u - 16u * (chunk & 1u)));
   let scale = d * vec2f(f32((two_scales << 8u) >> 24u), f32(two_scales >> 24u));

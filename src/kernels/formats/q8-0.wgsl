@@ -3,7 +3,7 @@
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * chunks() + chunk;
+  let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
   var w: array<vec4f, 8>;
   for (var part = 0u; part < 2u; part++) {

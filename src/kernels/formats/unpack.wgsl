@@ -1,11 +1,15 @@
-// Bit moves that the weight formats share. Appended, with one format, to a page that declares `override K`, the row
-// length of its weights.
+// A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a page that reads
+// weights. The size of a matrix is data beside its planes, not an override: so all matrices of a format share one
+// pipeline, whatever their sizes.
 
-const CHUNK = 32u;  // weights a chunk
-
-fn chunks() -> u32 {
-  return (K + CHUNK - 1u) / CHUNK;
+struct Matrix {
+  rows: u32,    // N, of this part
+  columns: u32,  // K
+  chunks: u32,   // of 32 weights a row, the last one perhaps partly empty
+  first: u32,    // first row of this part in the whole matrix
+  stride: u32,   // numbers from a token to the next in what the whole matrix computes
 }
+@group(0) @binding(7) var<uniform> matrix: Matrix;
 
 // The half at `index` of a plane that holds two a word, given its word.
 fn half_of(word: u32, index: u32) -> f32 {
