@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Candidates, minP, temper, topK, topP, typical } from "../../src/engine/candidates.ts";
-import { descending, take } from "../../src/engine/descending.ts";
-import { addBias, penalize } from "../../src/engine/penalties.ts";
-import { Random } from "../../src/engine/random.ts";
-import { logSoftmax, Sampler, type SamplingOptions } from "../../src/engine/sampler.ts";
-import { softmax } from "../../src/engine/softmax.ts";
+import { type Candidates, minP, temper, topK, topP, typical } from "../../src/engine/sampler/candidates.ts";
+import { descending, take } from "../../src/engine/sampler/descending.ts";
+import { addBias, penalize } from "../../src/engine/sampler/penalties.ts";
+import { Random } from "../../src/engine/sampler/random.ts";
+import { logSoftmax, Sampler, type SamplingOptions } from "../../src/engine/sampler/sampler.ts";
+import { softmax } from "../../src/engine/sampler/softmax.ts";
 import { UserError } from "../../src/kernels/errors.ts";
 
 /** Candidates with the given probabilities and ids 0, 1, 2, … */

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { StopStrings } from "../../src/engine/stop-strings.ts";
+import { StopStrings } from "../../src/engine/sampler/stop-strings.ts";
 import { UserError } from "../../src/kernels/errors.ts";
 
 /** The naive way: after every character, look whether the whole text so far ends in a stop string. */
