@@ -1,14 +1,14 @@
 // Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one submit, and
 // reads back the logits that are wanted.
 
-import type { KvCache } from "../context/cache/kv-cache.ts";
+import { type KvCache, partialRowsOf } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
-import type { Device } from "../kernels/device.ts";
+import { bufferBytes, type Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
-import { Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
+import { type HeadShape, Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
 import { ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
-import { createActivations } from "../kernels/tensor.ts";
+import { type Activations, createActivations, strideOf } from "../kernels/tensor.ts";
 import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
 import type { ModelConfig } from "./config.ts";
 import { head, layers, type Scratch } from "./model.ts";
@@ -145,37 +145,78 @@ export class Runner {
   }
 }
 
+/** Sizes of the scratch: rows and width of activations, floats of plain buffers. One table for use and for planning. */
+export function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
+  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
+  const partial = partialSizes(shape, partialRowsOf(chunk));
+  const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
+  const headNorms = config.headNorms ? { qNormed: [chunk, H * E], kNormed: [chunk, G * E] } : {};
+  return {
+    activations: {
+      x: [chunk, D],
+      normed: [chunk, D],
+      q: [chunk, H * E],
+      k: [chunk, G * E],
+      v: [chunk, G * E],
+      ...headNorms,
+      attended: [chunk, H * E],
+      gate: [chunk, F],
+      up: [chunk, F],
+      headInput: [logitsRows, D],
+      logits: [logitsRows, V],
+    } as Readonly<Record<string, readonly [number, number]>>,
+    floats: {
+      tokens: chunk,
+      rotated: rotatedSize(shape, chunk),
+      outputs: partial.outputs,
+      states: partial.states * 2,
+    },
+  };
+}
+
+/** Bytes of everything that a runner allocates. */
+export function runnerBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
+  const { activations, floats } = scratchTable(config, shape, chunk);
+  const activationBytes = ([rows, width]: readonly [number, number]) => rows * strideOf(width) * 4;
+  const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b, 0);
+  return (
+    sum(Object.values(activations).map(activationBytes)) +
+    sum(Object.values(floats).map((count) => bufferBytes(count * 4))) +
+    activationBytes(activations.logits!) + // staging
+    2 * ParamBlock.BYTES
+  );
+}
+
 async function createScratch(
   device: Device,
   { config, cache, chunk }: RunnerOptions,
 ): Promise<Scratch> {
-  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
-  const make = (label: string, rows: number, width: number) =>
-    createActivations(device, label, rows, width);
-  const floats = (label: string, count: number) =>
-    device.createBuffer(label, count * 4, USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC);
-  const partial = partialSizes(cache.shape, cache.partialRows);
-  const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
-  const q = await make("q", chunk, H * E);
-  const k = await make("k", chunk, G * E);
+  const table = scratchTable(config, cache.shape, chunk);
+  const made = new Map<string, Activations>();
+  for (const [label, [rows, width]] of Object.entries(table.activations)) {
+    made.set(label, await createActivations(device, label, rows, width));
+  }
+  const buffers = new Map<string, GPUBuffer>();
+  for (const [label, count] of Object.entries(table.floats)) {
+    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
+    buffers.set(label, await device.createBuffer(label, count * 4, usage));
+  }
+  const get = (label: string) => made.get(label)!;
   return {
-    tokens: await floats("tokens", chunk),
-    x: await make("x", chunk, D),
-    normed: await make("normed", chunk, D),
-    q,
-    qNormed: config.headNorms ? await make("q normed", chunk, H * E) : q,
-    k,
-    kNormed: config.headNorms ? await make("k normed", chunk, G * E) : k,
-    v: await make("v", chunk, G * E),
-    rotated: await floats("queries, rotated", rotatedSize(cache.shape, chunk)),
-    partial: {
-      outputs: await floats("attention of the splits", partial.outputs),
-      states: await floats("states of the splits", partial.states * 2),
-    },
-    attended: await make("attended", chunk, H * E),
-    gate: await make("gate", chunk, F),
-    up: await make("up", chunk, F),
-    headInput: await make("head input", logitsRows, D),
-    logits: await make("logits", logitsRows, V),
+    tokens: buffers.get("tokens")!,
+    x: get("x"),
+    normed: get("normed"),
+    q: get("q"),
+    qNormed: made.get("qNormed") ?? get("q"),
+    k: get("k"),
+    kNormed: made.get("kNormed") ?? get("k"),
+    v: get("v"),
+    rotated: buffers.get("rotated")!,
+    partial: { outputs: buffers.get("outputs")!, states: buffers.get("states")! },
+    attended: get("attended"),
+    gate: get("gate"),
+    up: get("up"),
+    headInput: get("headInput"),
+    logits: get("logits"),
   };
 }

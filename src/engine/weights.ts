@@ -5,7 +5,7 @@ import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { FORMATS } from "../kernels/formats/index.ts";
-import { createWeights, uploadWeights, type Weights, weightBytes } from "../kernels/tensor.ts";
+import { createWeights, Uploader, type Weights, weightBytes } from "../kernels/tensor.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
 import { GgufError, type GgufFile, type TensorInfo } from "./gguf/gguf.ts";
 
@@ -206,19 +206,21 @@ export async function uploadAll(
     done += count;
     onProgress(done, total);
   };
+  const uploader = new Uploader(device);
   for (const { weights, tensor } of tensors) {
     if (weights.n > 1) {
       const read = (at: number, into: Uint8Array) => tensor.source.read(tensor.offset + at, into);
-      await uploadWeights(device, weights, read, advance);
+      await uploader.upload(weights, read, advance);
     } else {
       // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32.
       const bytes = new Uint8Array((await readValues(file, tensor)).buffer);
-      await uploadWeights(device, weights, async (at, into) => {
+      await uploader.upload(weights, async (at, into) => {
         into.set(bytes.subarray(at, at + into.length));
       });
       advance(tensor.bytes);
     }
   }
+  await uploader.finish();
 }
 
 /** Divisors of the rotary frequencies, [E/2], where the file has them (Llama 3.1). */

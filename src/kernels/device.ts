@@ -41,6 +41,11 @@ const FEATURES: readonly Feature[] = ["shader-f16", "subgroups", "timestamp-quer
 /** WebGPU's own minimum, good for every adapter. */
 export const BINDING_ALIGNMENT = 256;
 
+/** The size of a buffer for so many bytes: whole words, and no less than the smallest uniform. */
+export function bufferBytes(bytes: number): number {
+  return Math.max(16, Math.ceil(bytes / 4) * 4);
+}
+
 /**
  * An open device. It owns every buffer it hands out: `close()` frees them all. It also holds the `GPU` object that
  * the adapter came from, since Dawn's event loop crashes the process once that object is collected.
@@ -111,7 +116,7 @@ export class Device implements AsyncDisposable {
    * limit or the memory does not allow it.
    */
   async createBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
-    const size = Math.max(16, Math.ceil(bytes / 4) * 4);
+    const size = bufferBytes(bytes);
     if (size > this.limits.maxBufferSize) {
       throw new CapacityError(
         `Cannot allocate ${label}: ${size} bytes, where this adapter allows ${this.limits.maxBufferSize} a buffer.`,

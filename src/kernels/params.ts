@@ -13,11 +13,12 @@ export type StepValues = Readonly<Record<string, number>>;
  */
 export class ParamBlock {
   static readonly SLOTS = 64;
+  static readonly BYTES: number = ParamBlock.SLOTS * BINDING_ALIGNMENT;
   readonly #buffer: GPUBuffer;
   readonly #device: Device;
   readonly #label: string;
   readonly #slots = new Map<string, { offset: number; kernel: Kernel }>();
-  readonly #bytes = new ArrayBuffer(ParamBlock.SLOTS * BINDING_ALIGNMENT);
+  readonly #bytes = new ArrayBuffer(ParamBlock.BYTES);
   readonly #view = new DataView(this.#bytes);
 
   private constructor(device: Device, label: string, buffer: GPUBuffer) {
@@ -28,8 +29,7 @@ export class ParamBlock {
 
   static async create(device: Device, label: string): Promise<ParamBlock> {
     const usage = USAGE.UNIFORM | USAGE.COPY_DST;
-    const size = ParamBlock.SLOTS * BINDING_ALIGNMENT;
-    return new ParamBlock(device, label, await device.createBuffer(label, size, usage));
+    return new ParamBlock(device, label, await device.createBuffer(label, ParamBlock.BYTES, usage));
   }
 
   /** The slot for the `Params` of a kernel. */

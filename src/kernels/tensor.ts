@@ -63,8 +63,11 @@ export interface Weights {
 /** Reads `into.length` bytes from byte `offset` of a tensor's data in the file. */
 export type TensorReader = (offset: number, into: Uint8Array) => Promise<void>;
 
-/** Bytes of file that are in host memory at a time while a tensor is uploaded. */
-const SLICE_BYTES = 4 << 20;
+/** Bytes of a file that are read, regrouped and written at a time. */
+const SLICE_BYTES = 1 << 20;
+
+/** Bytes on their way to the GPU at a time. */
+const PENDING_BYTES = 16 << 20;
 
 /** Bytes of a row in a plane. */
 function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
@@ -131,72 +134,129 @@ export async function createWeights(
   return { label, format, n, k, parts, bytes };
 }
 
-/**
- * Uploads the data of a weight tensor slice by slice, regrouping its blocks into planes on the way. Host memory is
- * bounded by a few slices whatever the size of the tensor.
- */
+/** Uploads one tensor by itself. */
 export async function uploadWeights(
   device: Device,
-  { format, k, parts }: Weights,
+  weights: Weights,
   read: TensorReader,
-  onBytes: (bytes: number) => void = () => {},
+  onBytes?: (bytes: number) => void,
 ): Promise<void> {
-  for (const part of parts) await uploadPart(device, format, k, part, read, onBytes);
+  const uploader = new Uploader(device);
+  await uploader.upload(weights, read, onBytes);
+  await uploader.finish();
 }
 
-async function uploadPart(
-  device: Device,
-  format: WeightFormat,
-  k: number,
-  { firstRow, rows, bindings }: WeightPart,
-  read: TensorReader,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const fileRow = rowBytes(format, k);
-  const blocksPerRow = k / format.blockWeights;
-  // A multiple of four rows keeps the slice of every plane, two bytes a block or more, aligned to the four bytes that
-  // a queue write wants.
-  const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
-  const slice = new Uint8Array(Math.min(rows, sliceRows) * fileRow + 1);
-  const targets = format.planes.map((plane) => {
-    const row = planeRowBytes(format, plane, k);
-    return {
-      ...plane,
-      row,
-      halves: new Uint16Array((Math.ceil((Math.min(rows, sliceRows) * row) / 16) * 16) / 2),
-    };
-  });
-  for (let at = 0; at < rows; at += sliceRows) {
-    const count = Math.min(sliceRows, rows - at);
-    const file = slice.subarray(0, count * fileRow);
-    await read((firstRow + at) * fileRow, file);
-    const halves = new Uint16Array(slice.buffer, 0, (count * fileRow) >> 1);
-    const padded = targets.some(({ row, blockBytes }) => row !== blocksPerRow * blockBytes);
-    if (!padded) {
-      format.regroup(
-        halves,
-        count * blocksPerRow,
-        targets.map((target) => target.halves),
+/**
+ * Uploads tensors slice by slice, regrouping their blocks into planes on the way. Host memory is bounded by a few
+ * slices whatever the size of the tensors, and the same slices serve all of them: to touch fresh memory for the first
+ * time takes longer than to read, regroup and write what goes through it.
+ */
+export class Uploader {
+  readonly #device: Device;
+  /** A slice of the file, and the one that is read ahead meanwhile. */
+  readonly #files = [new Slice(), new Slice()] as const;
+  /** The planes of a slice. */
+  readonly #planes = new Slice();
+  /** Bytes written since the queue was last waited for. */
+  #pending = 0;
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /** Takes the data of a tensor from `read`. It has arrived on the GPU after `finish`. */
+  async upload(
+    { format, k, parts }: Weights,
+    read: TensorReader,
+    onBytes: (bytes: number) => void = () => {},
+  ): Promise<void> {
+    for (const part of parts) await this.#uploadPart(format, k, part, read, onBytes);
+  }
+
+  /** Waits until the GPU has everything. */
+  async finish(): Promise<void> {
+    this.#pending = 0;
+    this.#device.queue.submit([]);
+    await this.#device.queue.onSubmittedWorkDone();
+    this.#device.check();
+  }
+
+  async #uploadPart(
+    format: WeightFormat,
+    k: number,
+    { firstRow, rows, bindings }: WeightPart,
+    read: TensorReader,
+    onBytes: (bytes: number) => void,
+  ): Promise<void> {
+    const fileRow = rowBytes(format, k);
+    // A multiple of eight rows keeps the slice of every plane, two bytes a block or more, aligned to the four bytes
+    // that a queue write wants.
+    const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
+    const readSlice = (at: number): Promise<Uint16Array> => {
+      const bytes = Math.min(sliceRows, rows - at) * fileRow;
+      const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
+      const reading = read((firstRow + at) * fileRow, slice).then(
+        () => new Uint16Array(slice.buffer, 0, bytes >> 1),
       );
-    } else {
-      for (let r = 0; r < count; r++) {
-        const from = halves.subarray((r * fileRow) >> 1, ((r + 1) * fileRow) >> 1);
-        format.regroup(
-          from,
-          blocksPerRow,
-          targets.map(({ row, halves }) => halves.subarray((r * row) >> 1, ((r + 1) * row) >> 1)),
-        );
+      // Whoever awaits it hears of a failure; but an earlier one may end the upload before anyone does.
+      reading.catch(() => {});
+      return reading;
+    };
+
+    let next = readSlice(0);
+    for (let at = 0; at < rows; at += sliceRows) {
+      const count = Math.min(sliceRows, rows - at);
+      const file = await next;
+      if (at + sliceRows < rows) next = readSlice(at + sliceRows);
+      for (const { name, row, halves } of this.#regroup(format, k, file, count)) {
+        const { buffer, offset } = bindings[name]!;
+        const size = Math.ceil((count * row) / 4) * 4;
+        const to = offset! + at * row;
+        this.#device.queue.writeBuffer(buffer, to, halves.buffer, halves.byteOffset, size);
+        this.#pending += size;
       }
+      onBytes(count * fileRow);
+      // Dawn may keep a copy of what was written until it is done: waiting bounds that memory.
+      if (this.#pending > PENDING_BYTES) await this.finish();
     }
-    for (const { name, row, halves } of targets) {
-      const { buffer, offset } = bindings[name]!;
-      const size = Math.ceil((count * row) / 4) * 4;
-      device.queue.writeBuffer(buffer, offset! + at * row, halves.buffer, 0, size);
+  }
+
+  /** `count` rows of a file as planes, in memory that the next call uses again. */
+  #regroup(format: WeightFormat, k: number, file: Uint16Array, count: number) {
+    const blocks = k / format.blockWeights;
+    const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
+    const sizes = rows.map((row) => Math.ceil((count * row) / 16) * 16);
+    const memory = this.#planes.take(sizes.reduce((sum, size) => sum + size, 0));
+    let end = 0;
+    const planes = format.planes.map(({ name }, i) => {
+      const halves = new Uint16Array(memory.buffer, end, sizes[i]! >> 1);
+      end += sizes[i]!;
+      return { name, row: rows[i]!, halves };
+    });
+    const padded = format.planes.some((plane, i) => rows[i] !== blocks * plane.blockBytes);
+    if (!padded) {
+      const targets = planes.map(({ halves }) => halves);
+      format.regroup(file, count * blocks, targets);
+      return planes;
     }
-    onBytes(count * fileRow);
-    // Dawn keeps a copy of what was written until it has been submitted and done: waiting bounds that memory.
-    device.queue.submit([]);
-    await device.queue.onSubmittedWorkDone();
-    device.check();
+    memory.fill(0); // between the rows
+    const fileRow = rowBytes(format, k) >> 1;
+    for (let r = 0; r < count; r++) {
+      const targets = planes.map(({ row, halves }) =>
+        halves.subarray((r * row) >> 1, ((r + 1) * row) >> 1),
+      );
+      format.regroup(file.subarray(r * fileRow, (r + 1) * fileRow), blocks, targets);
+    }
+    return planes;
+  }
+}
+
+/** Memory that is used again and again, and grows where more is asked for. */
+class Slice {
+  #bytes = new Uint8Array(0);
+
+  take(size: number): Uint8Array<ArrayBuffer> {
+    if (this.#bytes.length < size) this.#bytes = new Uint8Array(size);
+    return this.#bytes.subarray(0, size);
   }
 }

@@ -1,10 +1,10 @@
 // The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
 
-import { CapacityError, type Device } from "../../kernels/device.ts";
+import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts";
 import type { CellType, HeadShape, LayerPages } from "../../kernels/ops.ts";
 import type { StepValues } from "../../kernels/params.ts";
 import { USAGE } from "../../kernels/usage.ts";
-import { type AttentionPolicy, pagesNeeded, sinkPosition } from "../attention-policy.ts";
+import { type AttentionPolicy, sinkPosition } from "../attention-policy.ts";
 import { type RopeFrequencies, writeTurns } from "../rope-scaling.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
@@ -30,6 +30,26 @@ export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): n
   return 2 * kvHeads * headWidth * pageSize * CELL_BYTES[cells];
 }
 
+/** (token, split) pairs that the partial results of attention have room for. */
+export function partialRowsOf(chunk: number): number {
+  return Math.max(chunk, 64);
+}
+
+/** Bytes of everything that a cache allocates. */
+export function cacheBytes({
+  layers,
+  shape,
+  chunk,
+  pages,
+}: Omit<KvCacheOptions, "policy" | "rope">): number {
+  return (
+    layers * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
+    bufferBytes(2 * chunk * shape.headWidth * 4) +
+    bufferBytes(chunk * 4) +
+    bufferBytes(pages * 8)
+  );
+}
+
 export class KvCache {
   readonly shape: HeadShape;
   readonly policy: AttentionPolicy;
@@ -42,10 +62,9 @@ export class KvCache {
   readonly slots: GPUBuffer;
   /** (page, first position) of the pages of the sequence, [N, 2]. */
   readonly pageTable: GPUBuffer;
-  /** (token, split) pairs that the partial results of attention have room for. */
-  readonly partialRows: number;
   readonly #device: Device;
   readonly #rope: RopeFrequencies;
+  readonly #partialRows: number;
   readonly #turnsData: Float32Array;
   readonly #tableData: Uint32Array;
 
@@ -61,7 +80,7 @@ export class KvCache {
     this.pool = new PagePool(options.pages);
     this.layers = layers;
     [this.turns, this.slots, this.pageTable] = buffers as [GPUBuffer, GPUBuffer, GPUBuffer];
-    this.partialRows = Math.max(options.chunk, 64);
+    this.#partialRows = partialRowsOf(options.chunk);
     this.#rope = options.rope;
     this.#turnsData = new Float32Array(2 * options.chunk * options.shape.headWidth);
     this.#tableData = new Uint32Array(2 * options.pages);
@@ -124,7 +143,7 @@ export class KvCache {
     const slotCount = entries.length * this.shape.pageSize;
     const splits = Math.min(
       Math.ceil(slotCount / SLOTS_PER_SPLIT),
-      Math.max(1, Math.floor(this.partialRows / tokens)),
+      Math.max(1, Math.floor(this.#partialRows / tokens)),
     );
     return {
       tokens,
@@ -136,15 +155,5 @@ export class KvCache {
       window: Math.min(this.policy.window, 0xffffffff),
       first: 0,
     };
-  }
-
-  /** Pages that sequences of up to `context` tokens need under a policy. */
-  static pagesFor(
-    policy: AttentionPolicy,
-    context: number,
-    chunk: number,
-    pageSize: number,
-  ): number {
-    return pagesNeeded(policy, context, chunk, pageSize);
   }
 }

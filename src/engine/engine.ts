@@ -1,0 +1,224 @@
+// A model, loaded: text in, text out. Owns the device and everything on it.
+
+import { KvCache } from "../context/cache/kv-cache.ts";
+import type { PageTable } from "../context/cache/page-table.ts";
+import { ropeFrequencies } from "../context/rope-scaling.ts";
+import { Device } from "../kernels/device.ts";
+import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
+import type { ModelConfig } from "./config.ts";
+import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
+import type { GgufFile } from "./gguf/gguf.ts";
+import type { ByteSource } from "./gguf/source.ts";
+import { openModel } from "./inspect.ts";
+import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
+import { Runner } from "./runner.ts";
+import { type Score, score } from "./score.ts";
+import {
+  createTokenizer,
+  type DecodeOptions,
+  type EncodeOptions,
+  type Tokenizer,
+} from "./tokenizer/tokenizer.ts";
+import { allocateWeights, readRopeDivisors, uploadAll } from "./weights.ts";
+
+/** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
+export interface Platform {
+  openGpu(): GPU;
+  /** Throws a `UserError` that says how to get an adapter where there is none. */
+  requestAdapter(gpu: GPU): Promise<GPUAdapter>;
+  describeAdapter(adapter: GPUAdapter): string;
+  openFile(path: string): Promise<ByteSource>;
+  readonly shaders: ShaderSource;
+}
+
+interface Parts {
+  readonly device: Device;
+  readonly adapter: string;
+  readonly config: ModelConfig;
+  readonly setting: Setting;
+  readonly tokenizer: Tokenizer;
+  readonly cache: KvCache;
+  readonly runner: Runner;
+  readonly weightBytes: number;
+  readonly loadMs: number;
+}
+
+export class Engine implements AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly setting: Setting;
+  readonly tokenizer: Tokenizer;
+  /** One line about the adapter. */
+  readonly adapter: string;
+  /** Milliseconds from the call of `load` to the first possible token. */
+  readonly loadMs: number;
+  /** Bytes of the weights on the GPU. */
+  readonly weightBytes: number;
+  readonly #device: Device;
+  readonly #cache: KvCache;
+  readonly #runner: Runner;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(parts: Parts) {
+    this.config = parts.config;
+    this.setting = parts.setting;
+    this.tokenizer = parts.tokenizer;
+    this.adapter = parts.adapter;
+    this.loadMs = parts.loadMs;
+    this.weightBytes = parts.weightBytes;
+    this.#device = parts.device;
+    this.#cache = parts.cache;
+    this.#runner = parts.runner;
+  }
+
+  /**
+   * Loads a GGUF file. Throws a `UserError` for what is wrong with the file, the options or the machine; nothing stays
+   * open or allocated then.
+   */
+  static async open(
+    platform: Platform,
+    path: string,
+    options: EngineOptions = {},
+  ): Promise<Engine> {
+    const began = performance.now();
+    const { file, config } = await openModel(path, platform.openFile);
+    try {
+      return await Engine.#load(platform, file, config, options, began);
+    } finally {
+      await file.close();
+    }
+  }
+
+  static async #load(
+    platform: Platform,
+    file: GgufFile,
+    config: ModelConfig,
+    options: EngineOptions,
+    began: number,
+  ): Promise<Engine> {
+    const { onProgress = () => {}, onWarning = () => {} } = options;
+    const tokenizer = createTokenizer(file.metadata);
+    const setting = resolveSetting(config, options);
+    for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
+      onWarning(warning);
+    const divisors = await readRopeDivisors(file);
+    const rope = ropeFrequencies({ ...setting.ropeModel, divisors }, setting.scaling);
+
+    const gpu = platform.openGpu();
+    const adapter = await platform.requestAdapter(gpu);
+    const description = platform.describeAdapter(adapter);
+    const device = await Device.open(gpu, adapter, options.device);
+    try {
+      const library = new KernelLibrary(device, platform.shaders);
+      const weights = await allocateWeights(device, file, config);
+      const cache = await KvCache.create(device, { ...setting.cache, rope });
+      const runner = await Runner.create(device, library, {
+        config,
+        weights,
+        cache,
+        chunk: setting.chunk,
+      });
+      // The kernels compile while the weights upload.
+      const ready = library.ready();
+      ready.catch(() => {});
+      await uploadAll(device, file, weights, (done, total) => onProgress({ done, total }));
+      await ready;
+      return new Engine({
+        device,
+        adapter: description,
+        config,
+        setting,
+        tokenizer,
+        cache,
+        runner,
+        weightBytes: weights.bytes,
+        loadMs: performance.now() - began,
+      });
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  }
+
+  /** The ids of a text, with BOS and EOS as the file says. */
+  tokenize(text: string, options?: EncodeOptions): number[] {
+    return this.tokenizer.encode(text, options);
+  }
+
+  detokenize(ids: Iterable<number>, options?: DecodeOptions): string {
+    return this.tokenizer.decode(ids, options);
+  }
+
+  /**
+   * Continues a prompt, a text or token ids, piece by piece. The generator's return value has the whole text, the
+   * reason it ended, counts and timings. Leaving the loop early frees everything that the text held.
+   */
+  generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Piece, GenerationResult, void> {
+    return generate(this, prompt, options);
+  }
+
+  /** Continues a prompt and waits for the end. */
+  async complete(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): Promise<GenerationResult> {
+    const generation = this.generate(prompt, options);
+    for (;;) {
+      const { done, value } = await generation.next();
+      if (done) return value;
+    }
+  }
+
+  /**
+   * How well the model predicts given ids, position by position. `onRow` gets the logits [V] after each token, in
+   * order; the array is reused.
+   */
+  score(
+    ids: readonly number[],
+    onRow?: (position: number, logits: Float32Array) => void | Promise<void>,
+  ): Promise<Score> {
+    return score(this, ids, onRow);
+  }
+
+  /** An empty sequence in the cache; `clear()` gives its pages back. */
+  sequence(): PageTable {
+    return this.#cache.sequence();
+  }
+
+  /**
+   * Appends tokens to a sequence, at most `setting.chunk` of them, and returns the logits [wanted, V] after the last
+   * `wanted`. Steps run one at a time, in the order of the calls.
+   */
+  step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array> {
+    const step = this.#last.then(() =>
+      this.#runner.step(sequence, Uint32Array.from(tokens), wanted),
+    );
+    this.#last = step.catch(() => {});
+    return step;
+  }
+
+  /** Bytes and buffers alive on the GPU, pages of the cache in use, host milliseconds spent on steps. */
+  get usage(): {
+    readonly bytes: number;
+    readonly buffers: number;
+    readonly pages: number;
+    readonly hostMs: number;
+    readonly dispatches: number;
+  } {
+    const { pool } = this.#cache;
+    const { hostMs, dispatches } = this.#runner;
+    return { ...this.#device.memory, pages: pool.size - pool.free, hostMs, dispatches };
+  }
+
+  /** Frees the device and everything on it. */
+  async close(): Promise<void> {
+    await this.#last;
+    await this.#device.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

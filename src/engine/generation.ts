@@ -1,0 +1,210 @@
+// From a prompt to text: prefill in chunks, then a token a step.
+
+import type { PageTable } from "../context/cache/page-table.ts";
+import { UserError } from "../kernels/errors.ts";
+import type { Engine } from "./engine.ts";
+import { count } from "./options.ts";
+import {
+  Sampler,
+  type SamplingOptions,
+  type TokenChoice,
+  type TokenLogprob,
+} from "./sampler/sampler.ts";
+import { StopStrings } from "./sampler/stop-strings.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens to generate. Default: 256, or what the context has room for. */
+  readonly maxTokens?: number | undefined;
+  /** The text ends before the first of these; none of it is given out. */
+  readonly stop?: readonly string[] | undefined;
+  /** Goes on after end-of-generation tokens, which are never shown. */
+  readonly ignoreEos?: boolean | undefined;
+  /** Log-probabilities of so many of the likeliest tokens with each piece. */
+  readonly logprobs?: number | undefined;
+  /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
+  readonly parseSpecial?: boolean | undefined;
+  /** False: recomputes the whole text for every token, for comparison. Default: true. */
+  readonly cache?: boolean | undefined;
+  /** Ends the generation after the token in work; its reason is then "aborted". */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A generated token and the text that it completes, which may be none. */
+export interface Piece extends TokenChoice {
+  readonly text: string;
+}
+
+export type FinishReason = "eos" | "stop" | "length" | "aborted";
+
+export interface GenerationResult {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly logprobs: readonly {
+    readonly logprob: number;
+    readonly top?: readonly TokenLogprob[];
+  }[];
+  readonly finishReason: FinishReason;
+  /** The stop string that ended the text. */
+  readonly stopped: string | undefined;
+  readonly promptTokens: number;
+  readonly seed: number;
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+}
+
+/** Prompt and answer do not fit the context. */
+export class ContextOverflowError extends UserError {
+  override readonly name = "ContextOverflowError";
+  readonly promptTokens: number;
+  readonly maxTokens: number;
+  readonly context: number;
+
+  constructor(promptTokens: number, maxTokens: number, context: number) {
+    super(
+      `A prompt of ${promptTokens} tokens and ${maxTokens} to generate exceed the context of ${context}: ` +
+        `shorten the prompt, generate fewer, load with a context of ${promptTokens + maxTokens}, ` +
+        "or with attention that forgets (window:W or sinks:S+W).",
+    );
+    this.promptTokens = promptTokens;
+    this.maxTokens = maxTokens;
+    this.context = context;
+  }
+}
+
+const DEFAULT_MAX_TOKENS = 256;
+
+export async function* generate(
+  engine: Engine,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): AsyncGenerator<Piece, GenerationResult, void> {
+  const { vocabulary } = engine.tokenizer;
+  const ids = [...promptIds(engine, prompt, options)];
+  const maxTokens = tokenBudget(engine, ids.length, options.maxTokens);
+  const sampler = new Sampler(options, engine.config.vocabulary);
+  const stops = new StopStrings(options.stop ?? []);
+  const decoder = engine.tokenizer.decoder({ continuation: true });
+  const promptTokens = ids.length;
+  const logprobs: GenerationResult["logprobs"][number][] = [];
+  let text = "";
+  let finishReason: FinishReason = "length";
+  let stopped: string | undefined;
+  let prefillMs = 0;
+
+  const sequence = engine.sequence();
+  const began = performance.now();
+  try {
+    let pending = ids.slice();
+    while (ids.length - promptTokens < maxTokens) {
+      if (options.signal?.aborted) {
+        finishReason = "aborted";
+        break;
+      }
+      if (options.cache === false) {
+        sequence.clear();
+        pending = ids.slice();
+      }
+      const logits = await prefill(engine, sequence, pending, options.signal);
+      if (!logits) continue; // aborted between two chunks
+      prefillMs ||= performance.now() - began;
+
+      const choice = sampler.sample(logits, ids, options.logprobs ?? 0);
+      if (vocabulary.endOfGeneration.has(choice.id) && !options.ignoreEos) {
+        finishReason = "eos";
+        break;
+      }
+      ids.push(choice.id);
+      pending = [choice.id];
+      const { id: _, ...logprob } = choice;
+      logprobs.push(logprob);
+      const out = stops.push(decoder.push(choice.id));
+      text += out.text;
+      yield { ...choice, text: out.text };
+      if (out.stopped !== undefined) {
+        finishReason = "stop";
+        stopped = out.stopped;
+        break;
+      }
+    }
+    if (stopped === undefined) {
+      // What was held back in case a stop string, or a character, would be completed.
+      const last = stops.push(decoder.flush());
+      const rest = last.text + stops.flush();
+      text += rest;
+      const id = ids.at(-1)!;
+      if (rest !== "") yield { ...logprobs.at(-1)!, id, text: rest };
+    }
+  } finally {
+    sequence.clear();
+  }
+  return {
+    text,
+    tokens: ids.slice(promptTokens),
+    logprobs,
+    finishReason,
+    stopped,
+    promptTokens,
+    seed: sampler.seed,
+    prefillMs,
+    decodeMs: performance.now() - began - prefillMs,
+  };
+}
+
+/** Appends tokens in chunks; the logits after the last one, or nothing where the signal was raised on the way. */
+async function prefill(
+  engine: Engine,
+  sequence: PageTable,
+  tokens: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array | undefined> {
+  const { chunk } = engine.setting;
+  for (let at = 0; ; at += chunk) {
+    const last = at + chunk >= tokens.length;
+    const logits = await engine.step(sequence, tokens.slice(at, at + chunk), last ? 1 : 0);
+    if (last) return logits;
+    if (signal?.aborted) return undefined;
+  }
+}
+
+function promptIds(
+  engine: Engine,
+  prompt: string | readonly number[],
+  { parseSpecial = false }: GenerateOptions,
+): readonly number[] {
+  const { vocabulary } = engine.tokenizer;
+  if (typeof prompt !== "string") {
+    if (prompt.length === 0)
+      throw new UserError("The prompt is empty: give at least one token id.");
+    const bad = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary.size);
+    if (bad !== undefined) {
+      throw new UserError(`Token id ${bad} is none of the model's ${vocabulary.size}.`);
+    }
+    return prompt;
+  }
+  const ids = engine.tokenize(prompt, { parseSpecial });
+  // A text to be continued does not end, whatever the tokenizer does with whole texts.
+  if (vocabulary.addEos && ids.at(-1) === vocabulary.eos) ids.pop();
+  if (ids.every((id) => vocabulary.type(id) === "control")) {
+    throw new UserError(
+      prompt === ""
+        ? "The prompt is empty: give some text."
+        : "The prompt has special tokens only: give some text.",
+    );
+  }
+  return ids;
+}
+
+/** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
+function tokenBudget(engine: Engine, promptTokens: number, maxTokens: number | undefined): number {
+  const { context, policy } = engine.setting;
+  const room =
+    policy.window === Number.POSITIVE_INFINITY ? context - promptTokens : Number.POSITIVE_INFINITY;
+  const budget = count(
+    "max tokens",
+    maxTokens ?? Math.max(1, Math.min(DEFAULT_MAX_TOKENS, room)),
+    1,
+    2 ** 40,
+  );
+  if (budget > room) throw new ContextOverflowError(promptTokens, budget, context);
+  return budget;
+}

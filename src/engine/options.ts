@@ -1,0 +1,136 @@
+// What a user may ask for at load, checked against the model and made total.
+
+import {
+  type AttentionOptions,
+  type AttentionPolicy,
+  attentionPolicy,
+  pagesNeeded,
+  withSlidingWindow,
+} from "../context/attention-policy.ts";
+import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
+import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
+import type { DeviceOptions } from "../kernels/device.ts";
+import { UserError } from "../kernels/errors.ts";
+import type { CellType, HeadShape } from "../kernels/ops.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Bytes of the file uploaded so far and in all. */
+export interface LoadProgress {
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface EngineOptions {
+  /** The most tokens of a text under full attention. Default: what the model was trained for, at most 4096. */
+  readonly context?: number | undefined;
+  /** What a query sees. Default: full attention, or the model's own sliding window. */
+  readonly attention?: AttentionOptions | undefined;
+  /** How rotary positions are scaled. Default: what the file says. */
+  readonly rope?: RopeScaling | undefined;
+  /** How keys and values are stored. Default: f16. */
+  readonly kv?: CellType | undefined;
+  /** P: tokens a page of the cache. Default: 16. */
+  readonly pageSize?: number | undefined;
+  /** The most tokens of a prompt that are computed at a time. Default: 256. */
+  readonly chunk?: number | undefined;
+  /** Texts that may be in the cache at the same time. Default: 1. */
+  readonly sequences?: number | undefined;
+  /** Lower rungs of the capability ladder, for tests and comparisons. */
+  readonly device?: DeviceOptions | undefined;
+  readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
+  /** What a user should know and need not stop for. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/** Options resolved for a model. */
+export interface Setting {
+  readonly context: number;
+  readonly chunk: number;
+  readonly policy: AttentionPolicy;
+  readonly scaling: RopeScaling;
+  readonly ropeModel: RopeModel;
+  readonly cache: Omit<KvCacheOptions, "rope">;
+  readonly warnings: readonly string[];
+}
+
+const DEFAULT_CONTEXT = 4096;
+const DEFAULT_CHUNK = 256;
+const DEFAULT_PAGE = 16;
+
+export function resolveSetting(config: ModelConfig, options: EngineOptions): Setting {
+  const trained = config.trainedContext;
+  const context = count(
+    "context",
+    options.context ?? Math.min(trained, DEFAULT_CONTEXT),
+    1,
+    2 ** 31,
+  );
+  const pageSize = count("page size", options.pageSize ?? DEFAULT_PAGE, 1, 1024);
+  const chunk = count("chunk", options.chunk ?? Math.min(DEFAULT_CHUNK, context), 1, 4096);
+  const sequences = count("number of sequences", options.sequences ?? 1, 1, 1024);
+  const policy = withSlidingWindow(
+    attentionPolicy(options.attention ?? { kind: "full" }),
+    config.slidingWindow,
+  );
+  const scaling = options.rope ?? config.rope.scaling;
+  const cells = options.kv ?? "f16";
+  if (cells !== "f16" && cells !== "f32") {
+    throw new UserError(`Invalid cache type "${String(cells)}": expected f16 or f32.`);
+  }
+  return {
+    context,
+    chunk,
+    policy,
+    scaling,
+    ropeModel: {
+      width: config.headWidth,
+      base: config.rope.base,
+      originalContext: config.rope.originalContext,
+    },
+    cache: {
+      layers: config.layers,
+      shape: headShape(config, pageSize, cells),
+      policy,
+      chunk,
+      pages: sequences * pagesNeeded(policy, context, chunk, pageSize),
+    },
+    warnings: warningsOf(config, context, policy, scaling),
+  };
+}
+
+function headShape(config: ModelConfig, pageSize: number, cells: CellType): HeadShape {
+  return {
+    heads: config.heads,
+    kvHeads: config.kvHeads,
+    headWidth: config.headWidth,
+    pageSize,
+    cells,
+    pairGap: config.pairs === "neighbours" ? 1 : config.headWidth / 2,
+    scale: config.attentionScale,
+  };
+}
+
+function warningsOf(
+  config: ModelConfig,
+  context: number,
+  policy: AttentionPolicy,
+  scaling: RopeScaling,
+): string[] {
+  const trained = config.trainedContext;
+  const reach = Math.min(context, policy.sinks + policy.window);
+  if (reach <= trained || scaling.kind !== "none") return [];
+  const what =
+    policy.window === Number.POSITIVE_INFINITY ? "A context" : `Attention ${policy.name}: a reach`;
+  return [
+    `${what} of ${reach} tokens is longer than the ${trained} that the model was trained for: ` +
+      "expect worse text beyond, or scale its positions (--rope).",
+  ];
+}
+
+/** A whole number between two bounds, or a `UserError` that names what it was for. */
+export function count(name: string, value: number, least: number, most: number): number {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  throw new UserError(
+    `Invalid ${name} ${value}: expected a whole number from ${least} to ${most}.`,
+  );
+}

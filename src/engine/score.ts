@@ -1,0 +1,58 @@
+// How well a model predicts a given text.
+
+import { UserError } from "../kernels/errors.ts";
+import type { Engine } from "./engine.ts";
+import { logSumExp } from "./sampler/softmax.ts";
+
+export interface Score {
+  /** Negative log-likelihood, in nats, of token i + 1 given tokens 0..i: one less than there are tokens. */
+  readonly nll: readonly number[];
+  /** The likeliest next token after each token. */
+  readonly argmax: readonly number[];
+  /** exp of the mean of `nll`. */
+  readonly perplexity: number;
+}
+
+export async function score(
+  engine: Engine,
+  ids: readonly number[],
+  onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
+): Promise<Score> {
+  const { chunk, context, policy } = engine.setting;
+  const V = engine.config.vocabulary;
+  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
+  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
+  if (ids.length < 2)
+    throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
+  if (policy.window === Number.POSITIVE_INFINITY && ids.length > context) {
+    throw new UserError(
+      `${ids.length} tokens exceed the context of ${context}: load with a larger one.`,
+    );
+  }
+  const nll: number[] = [];
+  const argmax: number[] = [];
+  const sequence = engine.sequence();
+  try {
+    for (let at = 0; at < ids.length; at += chunk) {
+      const tokens = ids.slice(at, at + chunk);
+      const logits = await engine.step(sequence, tokens, tokens.length);
+      for (let t = 0; t < tokens.length; t++) {
+        const row = logits.subarray(t * V, (t + 1) * V);
+        const next = ids[at + t + 1];
+        if (next !== undefined) nll.push(logSumExp(row) - row[next]!);
+        argmax.push(largestAt(row));
+        await onRow(at + t, row);
+      }
+    }
+  } finally {
+    sequence.clear();
+  }
+  const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
+  return { nll, argmax, perplexity: Math.exp(mean) };
+}
+
+function largestAt(row: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
+  return best;
+}

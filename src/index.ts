@@ -1,0 +1,59 @@
+// The public surface of dawnstream, and nothing else is public.
+
+import { Engine as LoadedEngine } from "./engine/engine.ts";
+import { type MemoryPlan, openModel, openTokenizer, planMemory as plan } from "./engine/inspect.ts";
+import type { EngineOptions, LoadProgress } from "./engine/options.ts";
+import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
+import { openFile } from "./platform/file.ts";
+import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
+
+export type { AttentionOptions, AttentionPolicy } from "./context/attention-policy.ts";
+export { isVisible, parseAttention } from "./context/attention-policy.ts";
+export type { RopeScaling } from "./context/rope-scaling.ts";
+export { parseRope } from "./context/rope-scaling.ts";
+export type { ModelConfig } from "./engine/config.ts";
+export { UnsupportedError } from "./engine/config.ts";
+export type {
+  FinishReason,
+  GenerateOptions,
+  GenerationResult,
+  Piece,
+} from "./engine/generation.ts";
+export { ContextOverflowError } from "./engine/generation.ts";
+export { GgufError } from "./engine/gguf/gguf.ts";
+export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
+export type { Score } from "./engine/score.ts";
+export type { DecodeOptions, EncodeOptions, TokenDecoder } from "./engine/tokenizer/tokenizer.ts";
+export { CapacityError, GpuError } from "./kernels/device.ts";
+export { UserError } from "./kernels/errors.ts";
+export { NoAdapterError } from "./platform/dawn.ts";
+export type { EngineOptions, LoadProgress, MemoryPlan, Tokenizer };
+export { SHIPPED_MODEL };
+
+export type Engine = LoadedEngine;
+export const Engine = {
+  /**
+   * Loads a GGUF file onto the GPU. Throws a `UserError` for what is wrong with the file, the options or the machine.
+   *
+   *     await using engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
+   *     for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
+   */
+  load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    return LoadedEngine.open(nodePlatform, path, options);
+  },
+};
+
+/** The tokenizer of a GGUF file, which may be a vocabulary and nothing else. Needs no GPU. */
+export function loadTokenizer(path: string): Promise<Tokenizer> {
+  return openTokenizer(path, openFile);
+}
+
+/** Exact bytes on the GPU that `Engine.load` would take with the same options, from the header of the file alone. */
+export async function planMemory(path: string, options: EngineOptions = {}): Promise<MemoryPlan> {
+  const { file, config } = await openModel(path, openFile);
+  try {
+    return plan(file, config, options);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,26 @@
+// Node's side of the engine: Dawn, files, and the text of the shaders beside the compiled code.
+
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
+import { openFile } from "./file.ts";
+
+const kernels = new URL("../kernels/", import.meta.url);
+
+/** The text of a page, such as "matvec". */
+export function shaders(name: string): string {
+  return readFileSync(new URL(`${name}.wgsl`, kernels), "utf8");
+}
+
+/** The small model that ships with the project. */
+export const SHIPPED_MODEL: string = fileURLToPath(
+  new URL("../../models/tinystories-4m.Q4_K_M.gguf", import.meta.url),
+);
+
+export const nodePlatform = {
+  openGpu,
+  requestAdapter: (gpu: GPU): Promise<GPUAdapter> => requestAdapter(gpu),
+  describeAdapter,
+  openFile,
+  shaders,
+};
