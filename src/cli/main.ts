@@ -1,1 +1,58 @@
-export {};
+#!/usr/bin/env node
+// The `dawnstream` command. A user's mistake is one line on stderr and status 2; a stack trace is our bug.
+
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { UserError } from "../kernels/errors.ts";
+import { detokenizeCommand } from "./detokenize.ts";
+import { generateCommand } from "./generate.ts";
+import { inspectCommand } from "./inspect.ts";
+import { perplexityCommand } from "./perplexity.ts";
+import { setupCommand } from "./setup.ts";
+import { tokenizeCommand } from "./tokenize.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+const program = new Command("dawnstream")
+  .description("Run GGUF language models on WebGPU.")
+  .version(version);
+
+for (const command of [
+  generateCommand(),
+  tokenizeCommand(),
+  detokenizeCommand(),
+  inspectCommand(),
+  perplexityCommand(),
+  setupCommand(),
+]) {
+  program.addCommand(command);
+}
+for (const command of [program, ...program.commands]) {
+  command
+    .exitOverride()
+    .showHelpAfterError(false)
+    .showSuggestionAfterError(false)
+    .allowExcessArguments(false);
+}
+
+// A reader that has seen enough (`| head`) is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed its line; help and version are no mistakes.
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  } else if (error instanceof UserError) {
+    console.error(`error: ${error.message}`);
+    process.exitCode = 2;
+  } else {
+    throw error;
+  }
+}

@@ -6,7 +6,7 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import { bufferBytes, type Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import { type HeadShape, Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
-import { ParamBlock } from "../kernels/params.ts";
+import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
 import { type Activations, createActivations, strideOf } from "../kernels/tensor.ts";
 import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
@@ -183,7 +183,7 @@ export function runnerBytes(config: ModelConfig, shape: HeadShape, chunk: number
     sum(Object.values(activations).map(activationBytes)) +
     sum(Object.values(floats).map((count) => bufferBytes(count * 4))) +
     activationBytes(activations.logits!) + // staging
-    2 * ParamBlock.BYTES
+    2 * PARAM_BLOCK_BYTES
   );
 }
 

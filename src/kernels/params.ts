@@ -7,18 +7,21 @@ import { USAGE } from "./usage.ts";
 /** The values of a step by field name, for all kernels together; each takes the fields that its page declares. */
 export type StepValues = Readonly<Record<string, number>>;
 
+const SLOTS = 64;
+
+/** The size of a block's buffer. */
+export const PARAM_BLOCK_BYTES: number = SLOTS * BINDING_ALIGNMENT;
+
 /**
  * One uniform buffer for the `Params` of many kernels. Kernels that declare the same fields share a slot, and a step
  * writes all slots with one call.
  */
 export class ParamBlock {
-  static readonly SLOTS = 64;
-  static readonly BYTES: number = ParamBlock.SLOTS * BINDING_ALIGNMENT;
   readonly #buffer: GPUBuffer;
   readonly #device: Device;
   readonly #label: string;
   readonly #slots = new Map<string, { offset: number; kernel: Kernel }>();
-  readonly #bytes = new ArrayBuffer(ParamBlock.BYTES);
+  readonly #bytes = new ArrayBuffer(PARAM_BLOCK_BYTES);
   readonly #view = new DataView(this.#bytes);
 
   private constructor(device: Device, label: string, buffer: GPUBuffer) {
@@ -29,7 +32,11 @@ export class ParamBlock {
 
   static async create(device: Device, label: string): Promise<ParamBlock> {
     const usage = USAGE.UNIFORM | USAGE.COPY_DST;
-    return new ParamBlock(device, label, await device.createBuffer(label, ParamBlock.BYTES, usage));
+    return new ParamBlock(
+      device,
+      label,
+      await device.createBuffer(label, PARAM_BLOCK_BYTES, usage),
+    );
   }
 
   /** The slot for the `Params` of a kernel. */
@@ -37,8 +44,7 @@ export class ParamBlock {
     const key = kernel.params.map(({ name, type }) => `${name}:${type}`).join();
     let slot = this.#slots.get(key);
     if (!slot) {
-      if (this.#slots.size === ParamBlock.SLOTS)
-        throw new KernelError(`${this.#label}: no slot left`);
+      if (this.#slots.size === SLOTS) throw new KernelError(`${this.#label}: no slot left`);
       slot = { offset: this.#slots.size * BINDING_ALIGNMENT, kernel };
       this.#slots.set(key, slot);
     }

@@ -66,22 +66,26 @@ export function splitNibbles(
 }
 
 /**
- * Two bits of each of 32 bytes, at bit `shift`, become 8 bytes: weight 4i + k of the chunk goes to byte k of word
- * i >> 2, at bit 2 (i & 3), so that a shift and a mask give four neighbours at once.
+ * 32 bytes that hold four chunks, chunk c in the two bits at 2c of each, become four chunks of 8 bytes, in which weight
+ * 4i + k is in byte k of word i >> 2, at bit 2 (i & 3), so that a shift and a mask give four neighbours at once.
  */
-export function gatherPairs(
-  file: Uint32Array,
-  from: number,
-  shift: number,
-  out: Uint32Array,
-  to: number,
-): void {
+export function gatherPairs(file: Uint32Array, from: number, out: Uint32Array, to: number): void {
   for (let word = 0; word < 2; word++) {
-    let packed = 0;
-    for (let i = 0; i < 4; i++) {
-      packed |= ((file[from + 4 * word + i]! >>> shift) & 0x03030303) << (2 * i);
-    }
-    out[to + word] = packed;
+    // In each byte of four words, four pairs of bits: a 4 x 4 matrix, transposed by halves and then by quarters.
+    const [i, o] = [from + 4 * word, to + word];
+    let [a, b, c, d] = [file[i]!, file[i + 1]!, file[i + 2]!, file[i + 3]!];
+    const ac = ((a >>> 4) ^ c) & 0x0f0f0f0f;
+    const bd = ((b >>> 4) ^ d) & 0x0f0f0f0f;
+    a ^= ac << 4;
+    b ^= bd << 4;
+    c ^= ac;
+    d ^= bd;
+    const ab = ((a >>> 2) ^ b) & 0x33333333;
+    const cd = ((c >>> 2) ^ d) & 0x33333333;
+    out[o] = a ^ (ab << 2);
+    out[o + 2] = b ^ ab;
+    out[o + 4] = c ^ (cd << 2);
+    out[o + 6] = d ^ cd;
   }
 }
 
@@ -94,6 +98,26 @@ export function gatherBits(file: Uint32Array, from: number, shift: number): numb
     packed |= four << (4 * i);
   }
   return packed;
+}
+
+/**
+ * The words of a block that may begin in the middle of one: where they lie in the file already, or shifted into `block`.
+ * `from` is an index of halves. Returns the array and the index in it of the block's first word.
+ */
+export function alignedBlock(
+  file: Uint32Array,
+  from: number,
+  block: Uint32Array,
+): [Uint32Array, number] {
+  const first = from >> 1;
+  if (from % 2 === 0) return [file, first];
+  let word = file[first]!;
+  for (let j = 0; j < block.length; j++) {
+    const next = file[first + j + 1]!;
+    block[j] = (word >>> 16) | (next << 16);
+    word = next;
+  }
+  return [block, 0];
 }
 
 /** The 32-bit words of a plane or a file whose bytes begin at a multiple of four. */

@@ -32,8 +32,8 @@ export const Q2_K: WeightFormat = {
     const [f, q, s, d] = [words(file), words(pairs!), words(scales!), words(supers!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 21) {
       for (let j = 0; j < 4; j++) s[4 * i + j] = f[b + j]!;
-      for (let chunk = 0; chunk < 8; chunk++) {
-        gatherPairs(f, b + 4 + 8 * (chunk >> 2), 2 * (chunk & 3), q, 16 * i + 2 * chunk);
+      for (let half = 0; half < 2; half++) {
+        gatherPairs(f, b + 4 + 8 * half, q, 16 * i + 8 * half);
       }
       d[i] = f[b + 20]!;
     }

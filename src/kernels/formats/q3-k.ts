@@ -1,9 +1,8 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherBits, gatherPairs, words } from "./format.ts";
+import { alignedBlock, gatherBits, gatherPairs, words } from "./format.ts";
 
-const block = new Uint16Array(56);
-const blockWords = words(block);
+const block = new Uint32Array(27);
 
 /**
  * Q3_K, 110 bytes for 256 weights: 32 bytes of third bits (bit c of byte l for weight l of chunk c), 64 bytes of
@@ -35,15 +34,14 @@ export const Q3_K: WeightFormat = {
     }
   },
   regroup(file, blocks, [pairs, thirds, scales, supers]) {
-    const [q, h, s] = [words(pairs!), words(thirds!), words(scales!)];
+    const [f, q, h, s] = [words(file), words(pairs!), words(thirds!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 55) {
-      // 110 bytes: every other block begins in the middle of a word.
-      for (let j = 0; j < 54; j++) block[j] = file[b + j]!;
-      for (let chunk = 0; chunk < 8; chunk++) {
-        h[8 * i + chunk] = gatherBits(blockWords, 0, chunk);
-        gatherPairs(blockWords, 8 + 8 * (chunk >> 2), 2 * (chunk & 3), q, 16 * i + 2 * chunk);
+      const [w, at] = alignedBlock(f, b, block);
+      for (let chunk = 0; chunk < 8; chunk++) h[8 * i + chunk] = gatherBits(w, at, chunk);
+      for (let half = 0; half < 2; half++) {
+        gatherPairs(w, at + 8 + 8 * half, q, 16 * i + 8 * half);
       }
-      for (let j = 0; j < 3; j++) s[3 * i + j] = blockWords[24 + j]!;
+      for (let j = 0; j < 3; j++) s[3 * i + j] = w[at + 24 + j]!;
       supers![i] = file[b + 54]!;
     }
   },

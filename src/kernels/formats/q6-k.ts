@@ -1,9 +1,8 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, splitNibbles, words } from "./format.ts";
+import { alignedBlock, gatherPairs, splitNibbles, words } from "./format.ts";
 
-const block = new Uint16Array(106);
-const blockWords = words(block);
+const block = new Uint32Array(52);
 
 /**
  * Q6_K, 210 bytes for 256 weights: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 signed byte scales (one a
@@ -37,19 +36,16 @@ export const Q6_K: WeightFormat = {
     }
   },
   regroup(file, blocks, [quants, pairs, scales, supers]) {
-    const [q, p, s] = [words(quants!), words(pairs!), words(scales!)];
+    const [f, q, p, s] = [words(file), words(quants!), words(pairs!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 105) {
-      // 210 bytes: every other block begins in the middle of a word.
-      for (let j = 0; j < 104; j++) block[j] = file[b + j]!;
+      const [w, at] = alignedBlock(f, b, block);
       for (let half = 0; half < 2; half++) {
         const to = 32 * i + 16 * half;
-        splitNibbles(blockWords, 16 * half, q, to, to + 8);
-        splitNibbles(blockWords, 16 * half + 8, q, to + 4, to + 12);
+        splitNibbles(w, at + 16 * half, q, to, to + 8);
+        splitNibbles(w, at + 16 * half + 8, q, to + 4, to + 12);
+        gatherPairs(w, at + 32 + 8 * half, p, 16 * i + 8 * half);
       }
-      for (let chunk = 0; chunk < 8; chunk++) {
-        gatherPairs(blockWords, 32 + 8 * (chunk >> 2), 2 * (chunk & 3), p, 16 * i + 2 * chunk);
-      }
-      for (let j = 0; j < 4; j++) s[4 * i + j] = blockWords[48 + j]!;
+      for (let j = 0; j < 4; j++) s[4 * i + j] = w[at + 48 + j]!;
       supers![i] = file[b + 104]!;
     }
   },

@@ -1,0 +1,167 @@
+// Flags that several commands share, spelled the same everywhere, and how their values are read.
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { parseAttention } from "../context/attention-policy.ts";
+import { parseRope } from "../context/rope-scaling.ts";
+import type { EngineOptions } from "../engine/options.ts";
+import type { SamplingOptions } from "../engine/sampler/sampler.ts";
+import { SHIPPED_MODEL } from "../platform/node.ts";
+
+/** A whole number, as people write it. */
+export function integer(text: string): number {
+  if (!/^[+-]?\d+$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
+  return Number(text);
+}
+
+export function number(text: string): number {
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
+    throw new InvalidArgumentError("Expected a number.");
+  }
+  return Number(text);
+}
+
+/** Lets a reader's own message stand as commander's, so that the flag is named too. */
+function reading<T>(read: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return read(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+}
+
+export interface ModelFlags {
+  readonly model: string;
+}
+
+export function addModelFlag(command: Command): Command {
+  return command.option(
+    "--model <file>",
+    "GGUF file (default: the small model that ships)",
+    SHIPPED_MODEL,
+  );
+}
+
+export interface EngineFlags extends ModelFlags {
+  readonly context?: number;
+  readonly attention?: EngineOptions["attention"];
+  readonly rope?: EngineOptions["rope"];
+  readonly kv?: EngineOptions["kv"];
+  readonly page?: number;
+  readonly chunk?: number;
+}
+
+export function addEngineFlags(command: Command): Command {
+  return addModelFlag(command)
+    .option(
+      "--context <n>",
+      "the most tokens of a text (default: the model's, at most 4096)",
+      integer,
+    )
+    .option(
+      "--attention <policy>",
+      "full, window:W or sinks:S+W (default: full)",
+      reading(parseAttention),
+    )
+    .option(
+      "--rope <scaling>",
+      "none, linear:s, ntk:s or yarn:s[:original] (default: what the file says)",
+      reading(parseRope),
+    )
+    .addOption(
+      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices([
+        "f16",
+        "f32",
+      ]),
+    )
+    .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
+    .option(
+      "--chunk <n>",
+      "the most tokens of a prompt computed at a time (default: 256)",
+      integer,
+    );
+}
+
+export function engineOptions(flags: EngineFlags): EngineOptions {
+  const { context, attention, rope, kv, page: pageSize, chunk } = flags;
+  return { context, attention, rope, kv, pageSize, chunk };
+}
+
+export interface SamplingFlags {
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly typicalP?: number;
+  readonly repeatPenalty?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly penaltyLastN?: number;
+  readonly logitBias?: ReadonlyMap<number, number>;
+  readonly seed?: number;
+}
+
+export function addSamplingFlags(command: Command): Command {
+  return command
+    .option("--temperature <t>", "0 is greedy (default: 0.8)", number)
+    .option("--top-k <n>", "keep the n likeliest tokens, 0: all (default: 40)", integer)
+    .option(
+      "--top-p <p>",
+      "keep the likeliest tokens up to this probability (default: 0.95)",
+      number,
+    )
+    .option(
+      "--min-p <p>",
+      "keep tokens at least so likely, relative to the best (default: 0.05)",
+      number,
+    )
+    .option("--typical-p <p>", "keep the tokens of most typical surprise (default: 1, off)", number)
+    .option("--repeat-penalty <r>", "divide the logits of recent tokens (default: 1, off)", number)
+    .option("--frequency-penalty <x>", "subtract for each recent use (default: 0)", number)
+    .option("--presence-penalty <x>", "subtract for any recent use (default: 0)", number)
+    .option("--penalty-last-n <n>", "how many tokens are recent, -1: all (default: 64)", integer)
+    .option(
+      "--logit-bias <id=bias>",
+      "add to the logit of a token; -inf bans it (repeatable)",
+      readBias,
+    )
+    .option("--seed <n>", "the same seed gives the same text (default: random)", integer);
+}
+
+/** The sampling options that were given, and none that were not. */
+export function samplingOptions(flags: SamplingFlags): SamplingOptions {
+  const names = [
+    "temperature",
+    "topK",
+    "topP",
+    "minP",
+    "typicalP",
+    "repeatPenalty",
+    "frequencyPenalty",
+    "presencePenalty",
+    "penaltyLastN",
+    "logitBias",
+    "seed",
+  ] as const;
+  return Object.fromEntries(
+    names.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
+  );
+}
+
+function readBias(
+  text: string,
+  before: ReadonlyMap<number, number> = new Map(),
+): Map<number, number> {
+  const [, id, bias] = /^(\d+)=(.+)$/.exec(text) ?? [];
+  if (id === undefined || bias === undefined) {
+    throw new InvalidArgumentError("Expected ID=BIAS, such as 42=-inf or 42=1.5.");
+  }
+  const value = bias === "-inf" ? Number.NEGATIVE_INFINITY : number(bias);
+  return new Map([...before, [Number(id), value]]);
+}
+
+/** A flag that may be given several times. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}

@@ -1,0 +1,119 @@
+import { Command } from "commander";
+import type { GenerationResult } from "../engine/generation.ts";
+import type { Engine } from "../index.ts";
+import {
+  addEngineFlags,
+  addSamplingFlags,
+  collect,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  type SamplingFlags,
+  samplingOptions,
+} from "./flags.ts";
+import {
+  duration,
+  interruptSignal,
+  rate,
+  readStdin,
+  withEngine,
+  write,
+  writeJson,
+} from "./terminal.ts";
+
+interface Flags extends EngineFlags, SamplingFlags {
+  readonly maxTokens?: number;
+  readonly stop?: readonly string[];
+  readonly ignoreEos?: boolean;
+  readonly logprobs?: number;
+  readonly parseSpecial?: boolean;
+  readonly cache: boolean;
+  readonly json?: boolean;
+}
+
+/** `dawnstream generate`: continues a prompt, streaming. */
+export function generateCommand(): Command {
+  const command = new Command("generate")
+    .description("continue a prompt")
+    .argument("<prompt>", "the text to continue; - reads it from stdin")
+    .option("--max-tokens <n>", "the most tokens to generate (default: 256)", integer)
+    .option("--stop <text>", "end before this text (repeatable)", collect)
+    .option("--ignore-eos", "go on after end-of-generation tokens")
+    .option("--logprobs <n>", "with --json: log-probabilities of the n likeliest tokens", integer)
+    .option("--parse-special", "take special tokens spelled in the prompt as such")
+    .option("--no-cache", "recompute the whole text for every token, for comparison")
+    .option("--json", "print one object with text, ids, counts and timings");
+  addSamplingFlags(addEngineFlags(command));
+  return command.action(async (argument: string, flags: Flags) => {
+    const prompt = argument === "-" ? await readStdin() : argument;
+    await withEngine(flags.model, engineOptions(flags), (engine) =>
+      generate(engine, prompt, flags),
+    );
+  });
+}
+
+async function generate(engine: Engine, prompt: string, flags: Flags): Promise<void> {
+  const signal = interruptSignal();
+  const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
+  const options = {
+    ...samplingOptions(flags),
+    maxTokens,
+    stop,
+    ignoreEos,
+    logprobs,
+    parseSpecial,
+    cache,
+    signal,
+  };
+  const generation = engine.generate(prompt, options);
+  let shownPrompt = false;
+  for (;;) {
+    const { done, value } = await generation.next();
+    if (done) {
+      if (flags.json) await writeJson(report(engine, value));
+      else await write("\n");
+      console.error(timingLine(engine, value));
+      if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
+      return;
+    }
+    if (flags.json) continue;
+    if (!shownPrompt) await write(prompt);
+    shownPrompt = true;
+    await write(value.text);
+  }
+}
+
+function report(engine: Engine, result: GenerationResult) {
+  const generated = result.tokens.length;
+  return {
+    text: result.text,
+    tokens: result.tokens,
+    finishReason: result.finishReason,
+    ...(result.stopped === undefined ? {} : { stopped: result.stopped }),
+    logprobs: result.logprobs,
+    usage: { promptTokens: result.promptTokens, generatedTokens: generated },
+    seed: result.seed,
+    adapter: engine.adapter,
+    timings: {
+      loadMs: engine.loadMs,
+      prefillMs: result.prefillMs,
+      prefillTokensPerSecond: rate(result.promptTokens, result.prefillMs),
+      decodeMs: result.decodeMs,
+      decodeTokensPerSecond: rate(generated - 1, result.decodeMs),
+      hostMs: engine.usage.hostMs,
+    },
+  };
+}
+
+function timingLine(engine: Engine, result: GenerationResult): string {
+  const { promptTokens, prefillMs, decodeMs, tokens } = result;
+  const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
+  return [
+    `[load ${duration(engine.loadMs)}`,
+    `prompt ${promptTokens} tokens in ${duration(prefillMs)}`,
+    `${tokens.length} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
+    `${result.finishReason}`,
+    `seed ${result.seed}`,
+    `${engine.adapter.split(",")[0]}]`,
+  ].join(" | ");
+}

@@ -1,0 +1,47 @@
+// Files that a user names.
+
+import { readFile } from "node:fs/promises";
+import { UserError } from "../kernels/errors.ts";
+
+/** The bytes of a file, or a `UserError` that says in one line why not. */
+async function readBytes(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reasons: Record<string, string> = {
+      ENOENT: "no such file",
+      EISDIR: "it is a directory",
+      EACCES: "permission denied",
+    };
+    throw new UserError(`Cannot read ${path}: ${reasons[code ?? ""] ?? message}.`);
+  }
+}
+
+/** The text of a UTF-8 file. */
+export async function readText(path: string): Promise<string> {
+  const bytes = await readBytes(path);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new UserError(`Cannot read ${path}: it is not UTF-8 text.`);
+  }
+}
+
+/** A JSON array of token ids, or an object whose `tokens` is one. */
+export async function readTokens(path: string): Promise<number[]> {
+  const text = await readText(path);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`Cannot read ${path}: it is not JSON (${(error as Error).message}).`);
+  }
+  const ids = Array.isArray(value) ? value : (value as { tokens?: unknown } | null)?.tokens;
+  if (!Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id) && id >= 0)) {
+    throw new UserError(
+      `${path}: expected a JSON array of token ids, or an object with one named "tokens".`,
+    );
+  }
+  return ids as number[];
+}

@@ -1,0 +1,129 @@
+import { createWriteStream, type WriteStream } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { Command } from "commander";
+import type { Engine } from "../index.ts";
+import { UserError } from "../kernels/errors.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
+import { readText, readTokens } from "./input.ts";
+import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
+
+interface Flags extends EngineFlags {
+  readonly tokens?: string;
+  readonly chunks?: number;
+  readonly json?: boolean;
+  readonly logits?: string;
+}
+
+/** `dawnstream perplexity`: how well a model predicts a text, or given ids, position by position. */
+export function perplexityCommand(): Command {
+  const command = new Command("perplexity")
+    .description("measure how well a model predicts a text")
+    .argument("[file]", "UTF-8 text; it is cut into chunks of the context, each with BOS in front")
+    .option(
+      "--tokens <file>",
+      "score these ids as they are: a JSON array, or an object with `tokens`",
+    )
+    .option("--chunks <n>", "score so many chunks of the text only", integer)
+    .option("--json", "print nll a position, argmax and perplexity")
+    .option("--logits <file>", "write the logits as raw little-endian f32 rows [T, V]");
+  return addEngineFlags(command).action(async (file: string | undefined, flags: Flags) => {
+    if ((file === undefined) === (flags.tokens === undefined)) {
+      throw new UserError("Give either a text file or --tokens FILE.");
+    }
+    if (flags.chunks !== undefined && !(flags.chunks >= 1)) {
+      throw new UserError(`Invalid --chunks ${flags.chunks}: expected at least 1.`);
+    }
+    const given = flags.tokens === undefined ? undefined : await readTokens(flags.tokens);
+    const text = file === undefined ? "" : await readText(file);
+    // Ids are scored in one piece: the context is as long as they are, unless the user says otherwise.
+    const context = flags.context ?? (given && Math.max(1, given.length));
+    await withEngine(flags.model, { ...engineOptions(flags), context }, (engine) =>
+      run(engine, given ? [given] : cut(engine, text, flags.chunks), flags),
+    );
+  });
+}
+
+/** Cuts a text into chunks as long as the context, each with the model's BOS in front. */
+function cut(engine: Engine, text: string, most = Number.POSITIVE_INFINITY): number[][] {
+  const { bos, addBos } = engine.tokenizer.vocabulary;
+  const front = addBos && bos !== undefined ? [bos] : [];
+  const ids = engine.tokenize(text, { addSpecial: false });
+  const body = engine.setting.context - front.length;
+  const chunks: number[][] = [];
+  for (let at = 0; at + 1 < ids.length && chunks.length < most; at += body) {
+    chunks.push([...front, ...ids.slice(at, at + body)]);
+  }
+  if (chunks.length === 0)
+    throw new UserError(`The text has ${ids.length} tokens: too few to score.`);
+  return chunks;
+}
+
+async function run(
+  engine: Engine,
+  chunks: readonly (readonly number[])[],
+  flags: Flags,
+): Promise<void> {
+  const signal = interruptSignal();
+  const rows = flags.logits === undefined ? undefined : await openRows(flags.logits);
+  const nll: number[] = [];
+  const argmax: number[] = [];
+  const began = performance.now();
+  let scored = 0;
+  try {
+    for (const [i, chunk] of chunks.entries()) {
+      if (signal.aborted) break;
+      const score = await engine.score(chunk, rows && ((_, logits) => writeRow(rows, logits)));
+      nll.push(...score.nll);
+      argmax.push(...score.argmax);
+      scored += chunk.length;
+      if (!flags.json && chunks.length > 1) {
+        await write(
+          `chunk ${i + 1} of ${chunks.length}: perplexity so far ${perplexity(nll).toFixed(4)}\n`,
+        );
+      }
+    }
+    if (rows) await closeRows(rows);
+  } catch (error) {
+    rows?.destroy();
+    if (flags.logits !== undefined) await rm(flags.logits, { force: true });
+    throw error;
+  }
+  const ms = performance.now() - began;
+  const value = perplexity(nll);
+  if (flags.json)
+    await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
+  else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
+  console.error(
+    `[load ${duration(engine.loadMs)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
+  );
+  if (signal.aborted) process.exitCode = 130;
+}
+
+function perplexity(nll: readonly number[]): number {
+  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
+}
+
+/** Opens the file before any work, so that a wrong path costs nothing. */
+async function openRows(path: string): Promise<WriteStream> {
+  try {
+    await (await open(path, "w")).close();
+  } catch (error) {
+    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+  }
+  return createWriteStream(path);
+}
+
+function writeRow(stream: WriteStream, logits: Float32Array): Promise<void> {
+  // The row is reused by the engine, hence the copy. Every machine that runs Dawn is little-endian.
+  const bytes = Buffer.from(logits.slice().buffer);
+  return new Promise((resolve, reject) => {
+    stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+function closeRows(stream: WriteStream): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.once("error", reject);
+    stream.end(resolve);
+  });
+}

@@ -1,0 +1,90 @@
+// What commands print beside their result: warnings, a progress bar, timings. All of it goes to stderr.
+
+import { SingleBar } from "cli-progress";
+import type { EngineOptions } from "../engine/options.ts";
+import { Engine } from "../index.ts";
+
+/** Loads a model with warnings on stderr and, on a terminal, a progress bar. */
+export async function loadEngine(path: string, options: EngineOptions): Promise<Engine> {
+  const bar = new SingleBar({
+    format: "loading {bar} {percentage}% | {value} of {total} MB",
+    clearOnComplete: true,
+    hideCursor: true,
+    stream: process.stderr,
+    noTTYOutput: false,
+  });
+  const onTerminal = process.stderr.isTTY === true;
+  try {
+    return await Engine.load(path, {
+      ...options,
+      onWarning: (message) => console.error(`warning: ${message}`),
+      onProgress: ({ done, total }) => {
+        if (!onTerminal) return;
+        if (!bar.isActive) bar.start(megabytes(total), 0);
+        bar.update(megabytes(done));
+      },
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Runs a loaded model and closes it, whatever happens. */
+export async function withEngine<T>(
+  path: string,
+  options: EngineOptions,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const engine = await loadEngine(path, options);
+  try {
+    return await use(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+/** A signal that Ctrl-C raises once; a second Ctrl-C ends the process as usual. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  process.once("SIGINT", () => controller.abort());
+  return controller.signal;
+}
+
+/** Writes to stdout and waits where the reader is slower than the model. */
+export function write(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+export function writeJson(value: unknown): Promise<void> {
+  return write(`${JSON.stringify(value)}\n`);
+}
+
+/** All of stdin. */
+export async function readStdin(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/** "1.50 s", "12 ms" */
+export function duration(ms: number): string {
+  return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;
+}
+
+/** "1.4 GB", "2.5 MB", "16 kB" in powers of ten, as disks are sold. */
+export function size(bytes: number): string {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
+}
+
+/** Tokens a second, or 0 where nothing was timed. */
+export function rate(tokens: number, ms: number): number {
+  return ms > 0 ? (tokens * 1000) / ms : 0;
+}
+
+function megabytes(bytes: number): number {
+  return Math.ceil(bytes / 1e6);
+}

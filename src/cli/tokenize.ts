@@ -1,0 +1,44 @@
+import { Command } from "commander";
+import { loadTokenizer } from "../index.ts";
+import { UserError } from "../kernels/errors.ts";
+import { addModelFlag, type ModelFlags } from "./flags.ts";
+import { readText } from "./input.ts";
+import { readStdin, write, writeJson } from "./terminal.ts";
+
+interface Flags extends ModelFlags {
+  readonly file?: string;
+  readonly bos: boolean;
+  readonly parseSpecial?: boolean;
+  readonly json?: boolean;
+}
+
+/** `dawnstream tokenize`: the token ids of a text. Needs no GPU, and no more than a vocabulary. */
+export function tokenizeCommand(): Command {
+  const command = new Command("tokenize")
+    .description("show the tokens of a text")
+    .argument("[text]", "the text; - reads it from stdin")
+    .option("--file <file>", "take the text from a file")
+    .option("--no-bos", "leave out the tokens that begin and end a text")
+    .option("--parse-special", "take special tokens spelled in the text as such")
+    .option("--json", "print the array of ids only");
+  return addModelFlag(command).action(async (argument: string | undefined, flags: Flags) => {
+    const text = await textOf(argument, flags.file);
+    const tokenizer = await loadTokenizer(flags.model);
+    const ids = tokenizer.encode(text, {
+      addSpecial: flags.bos,
+      parseSpecial: flags.parseSpecial ?? false,
+    });
+    if (flags.json) return writeJson(ids);
+    const lines = ids.map((id) => `${id}\t${JSON.stringify(tokenizer.vocabulary.text(id))}\n`);
+    await write(lines.join(""));
+    console.error(`[${ids.length} tokens]`);
+  });
+}
+
+async function textOf(argument: string | undefined, file: string | undefined): Promise<string> {
+  if ((argument === undefined) === (file === undefined)) {
+    throw new UserError("Give either a text or --file FILE.");
+  }
+  if (file !== undefined) return readText(file);
+  return argument === "-" ? readStdin() : argument!;
+}
