@@ -1,0 +1,181 @@
+// One run of the attention kernel over pages that a test lays out itself, and its oracle in f64.
+
+import {
+  type AttentionPolicy,
+  FULL_ATTENTION,
+  isVisible,
+} from "../../src/context/attention-policy.ts";
+import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
+import { type HeadShape, partialSizes } from "../../src/kernels/ops.ts";
+import { attend } from "../../src/kernels/reference.ts";
+import type { TestGpu } from "./gpu.ts";
+import { HALF_ULP, randomFloats } from "./numbers.ts";
+
+export interface AttentionCase {
+  readonly shape: HeadShape;
+  /** Keys and values of the whole text, [length, G, E]: those of pages that are not held are never uploaded. */
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+  /** [T, 2, H, E]: what meets the window and what meets the sinks; unrelated, so that a mix-up shows. */
+  readonly queries: Float32Array;
+  /** Position of the first query; the last query is the last token of the text. */
+  readonly start: number;
+  readonly tokens: number;
+  readonly policy: AttentionPolicy;
+}
+
+export interface Layout {
+  /** Logical pages held, ascending. Default: all of the text. */
+  readonly held?: readonly number[];
+  /** The physical page of each. Default: 1, 2, 3, ... */
+  readonly physical?: readonly number[];
+  readonly splits?: number;
+}
+
+export function shapeOf(shape: Partial<HeadShape>): HeadShape {
+  const { headWidth = 16, ...rest } = shape;
+  return {
+    heads: 4,
+    kvHeads: 2,
+    headWidth,
+    pageSize: 16,
+    cells: "f32",
+    pairGap: 1,
+    scale: 1 / Math.sqrt(headWidth),
+    ...rest,
+  };
+}
+
+/** A case with random numbers: the last `tokens` tokens of a text of `length` tokens ask. */
+export function attentionCase(
+  seed: number,
+  shape: HeadShape,
+  length: number,
+  tokens: number,
+  policy: AttentionPolicy = FULL_ATTENTION,
+): AttentionCase {
+  const { heads: H, kvHeads: G, headWidth: E } = shape;
+  // f16 cells are tested here for reading: what is stored is a half already.
+  const cell = (x: number) => (shape.cells === "f16" ? halfToFloat(floatToHalf(x)) : x);
+  return {
+    shape,
+    keys: randomFloats(seed, length * G * E).map(cell),
+    values: randomFloats(seed + 1, length * G * E).map(cell),
+    queries: randomFloats(seed + 2, tokens * 2 * H * E, 4 / Math.sqrt(E)),
+    start: length - tokens,
+    tokens,
+    policy,
+  };
+}
+
+/** The score of a key before one head of a query, and the sum of the magnitudes that it is made of. */
+function scoreOf(c: AttentionCase, t: number, head: number, key: number): [number, number] {
+  const { heads: H, kvHeads: G, headWidth: E } = c.shape;
+  const side = key < c.policy.sinks ? 1 : 0;
+  const q = ((t * 2 + side) * H + head) * E;
+  const k = (key * G + Math.floor(head / (H / G))) * E;
+  let [score, magnitude] = [0, 0];
+  for (let i = 0; i < E; i++) {
+    score += c.queries[q + i]! * c.keys[k + i]!;
+    magnitude += Math.abs(c.queries[q + i]! * c.keys[k + i]!);
+  }
+  return [score, magnitude];
+}
+
+/** x [T, H, E] by the rule of attention-policy.ts and reference.ts, and how far f32 may be from it. */
+export function oracle(c: AttentionCase): { expected: Float64Array; abs: number } {
+  const { heads: H, kvHeads: G, headWidth: E } = c.shape;
+  const length = c.start + c.tokens;
+  const expected = new Float64Array(c.tokens * H * E);
+  let magnitude = 0;
+  for (let head = 0; head < H; head++) {
+    const group = Math.floor(head / (H / G));
+    const values = new Float32Array(length * E);
+    for (let key = 0; key < length; key++) {
+      const from = (key * G + group) * E;
+      values.set(c.values.subarray(from, from + E), key * E);
+    }
+    for (let t = 0; t < c.tokens; t++) {
+      const score = (key: number) => {
+        if (!isVisible(c.policy, key, c.start + t)) return Number.NEGATIVE_INFINITY;
+        const [sum, size] = scoreOf(c, t, head, key);
+        magnitude = Math.max(magnitude, size);
+        return sum;
+      };
+      expected.set(attend(score, values, length, E), (t * H + head) * E);
+    }
+  }
+  // A score is off by at most (E + 1) roundings of its magnitudes; exp by 3 + 2|x| ulps (WGSL), |x| up to twice the
+  // largest score; a weight by the sum of both, twice, since its divisor is off as well; sums over n add n roundings.
+  // Values are below 1.
+  const weight = (E + 1) * magnitude + 2 * (3 + 4 * magnitude);
+  return { expected, abs: HALF_ULP * (2 * weight + length) };
+}
+
+/** x [T, H, E] by the kernels. Every slot that holds no token of the text is NaN, and so are pages beside it. */
+export async function attendOnGpu(
+  gpu: TestGpu,
+  c: AttentionCase,
+  layout: Layout = {},
+): Promise<Float32Array> {
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = c.shape;
+  const length = c.start + c.tokens;
+  const held = layout.held ?? Array.from({ length: Math.ceil(length / P) }, (_, page) => page);
+  const physical = layout.physical ?? held.map((_, i) => i + 1);
+  const pages = Math.max(...physical) + 2;
+  const splits = layout.splits ?? 1;
+
+  const fill = (rows: Float32Array) => {
+    const data = new Float32Array(pages * G * P * E).fill(Number.NaN);
+    held.forEach((page, i) => {
+      for (let place = 0; place < P && page * P + place < length; place++) {
+        for (let g = 0; g < G; g++) {
+          const from = ((page * P + place) * G + g) * E;
+          data.set(rows.subarray(from, from + E), ((physical[i]! * G + g) * P + place) * E);
+        }
+      }
+    });
+    return c.shape.cells === "f32" ? data : packHalves(data);
+  };
+  const keys = await gpu.buffer(fill(c.keys));
+  const values = await gpu.buffer(fill(c.values));
+  const queries = await gpu.buffer(c.queries);
+  // The table may be longer than what a step uses: what lies beyond points at pages of NaN.
+  const entries = held.flatMap((page, i) => [physical[i]!, page * P]);
+  const table = await gpu.buffer(Uint32Array.from([...entries, 0, 0]));
+  // The partial results of an earlier step must not show through either.
+  const sizes = partialSizes(c.shape, c.tokens * splits);
+  const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
+  const states = await gpu.buffer(new Float32Array(sizes.states * 2).fill(Number.NaN));
+  const x = await gpu.activations(c.tokens, H * E);
+  const dispatches = gpu.several.attend(
+    "attention",
+    c.shape,
+    queries,
+    { keys, values },
+    table,
+    { outputs, states },
+    x,
+  );
+  const slots = held.length * P;
+  await gpu.run(dispatches, {
+    tokens: c.tokens,
+    start: c.start,
+    slots,
+    slots_per_split: Math.ceil(slots / splits),
+    splits,
+    sinks: c.policy.sinks,
+    window: Math.min(c.policy.window, 0xffffffff),
+  });
+  const result = await gpu.readActivations(x);
+  gpu.release(keys, values, queries, table, outputs, states, x);
+  return result;
+}
+
+/** Halves, two a word, as cells of f16 hold them. */
+function packHalves(data: Float32Array): Uint32Array {
+  return Uint32Array.from(
+    { length: data.length / 2 },
+    (_, i) => (floatToHalf(data[2 * i]!) | (floatToHalf(data[2 * i + 1]!) << 16)) >>> 0,
+  );
+}
