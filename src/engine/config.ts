@@ -117,8 +117,8 @@ export function readConfig(file: GgufFile): ModelConfig {
   if (valueWidth !== headWidth) {
     refuse(`values of ${valueWidth} beside keys of ${headWidth} are not supported.`);
   }
-  if (headWidth % 8 !== 0 || headWidth > 512) {
-    refuse(`a head width of ${headWidth} is not supported: a multiple of 8 up to 512 is.`);
+  if (headWidth % 8 !== 0 || headWidth > 256) {
+    refuse(`a head width of ${headWidth} is not supported: a multiple of 8 up to 256 is.`);
   }
   const rotated = count("rope.dimension_count", headWidth);
   if (rotated !== headWidth) {

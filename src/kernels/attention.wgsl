@@ -14,18 +14,17 @@ override P: u32;      // tokens a page
 override LANES: u32;  // power of two, at least E/4
 const ROWS = 4u;
 const HIDDEN = -1e30;  // stands for minus infinity, which WGSL need not honour
-
 struct Params {
-  tokens: u32,           // T
-  start: u32,            // position of the first token of the step
-  slots: u32,            // slots of the page table
+  tokens: u32,  // T
+  start: u32,   // position of the first token of the step
+  slots: u32,   // slots of the page table
   slots_per_split: u32,
   splits: u32,
   sinks: u32,
-  window: u32,           // counts the query itself
+  window: u32,  // counts the query itself
 }
 
-@group(0) @binding(0) var<storage, read> queries: array<f32>;             // [T, 2, H, E] scaled: for the window, for the sinks
+@group(0) @binding(0) var<storage, read> queries: array<vec4f>;           // [T, 2, H, E/4] scaled: for the window, for the sinks
 @group(0) @binding(1) var<storage, read> k_pages: array<Cell>;            // [N, G, P, E/4]
 @group(0) @binding(2) var<storage, read> v_pages: array<Cell>;            // [N, G, P, E/4]
 @group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
@@ -33,7 +32,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
 @group(0) @binding(6) var<uniform> params: Params;
 
-var<workgroup> q: array<vec4f, 2 * E>;             // [2, E] a component a row
+var<workgroup> q: array<mat4x4f, E / 2>;           // [2, E/4] a column a row
 var<workgroup> tile_weights: array<vec4f, LANES>;  // exp(score - m), a component a row
 var<workgroup> tile_cells: array<u32, LANES>;      // first cell of the slot
 var<workgroup> lane_outputs: array<mat4x4f, LANES>;
@@ -44,23 +43,23 @@ fn position_of(slot: u32) -> u32 {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let strip = E / 4u;
   let share = H / G;
   let row = vec4<u32>(group.x * ROWS) + vec4<u32>(0u, 1u, 2u, 3u);
   let used = row < vec4<u32>(params.tokens * share);
   let token = min(row / share, vec4<u32>(params.tokens - 1u));
   let head = group.y * share + row % share;
   let at = vec4<u32>(params.start) + token;
-
-  for (var i = lane; i < 2u * E; i += LANES) {
-    let origin = (token * 2u + i / E) * H * E + head * E + i % E;
-    q[i] = vec4f(queries[origin.x], queries[origin.y], queries[origin.z], queries[origin.w]);
+  for (var i = lane; i < 2u * strip; i += LANES) {
+    for (var r = 0u; r < ROWS; r++) {
+      q[i][r] = queries[((token[r] * 2u + i / strip) * H + head[r]) * strip + i % strip];
+    }
   }
   workgroupBarrier();
 
   var m = vec4f(HIDDEN);
   var l = vec4f();      // of this lane's slots
   var o = mat4x4f();    // of this lane's four numbers of the width, a column a row
-  let strip = E / 4u;
   let strips = LANES / strip;
   let end = min((group.z + 1u) * params.slots_per_split, params.slots);
   for (var tile = group.z * params.slots_per_split; tile < end; tile += LANES) {
@@ -69,23 +68,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (nearest > at[3]) {
       break;  // positions ascend: nothing of the rest is visible
     }
-    if (nearest >= params.sinks && at[0] >= farthest && at[0] - farthest >= params.window) {
+    if (nearest >= params.sinks && at[0] - min(at[0], farthest) >= params.window) {
       continue;  // the whole tile has left the window
     }
-
     let slot = min(tile + lane, end - 1u);
     let position = position_of(slot);
     let cells = ((page_table[slot / P].x * G + group.y) * P + slot % P) * strip;
-    let side = select(0u, E, position < params.sinks);
+    let side = select(0u, strip, position < params.sinks);
     var scores = vec4f();
     for (var i = 0u; i < strip; i++) {
-      let key = unpack_cell(k_pages[cells + i]);
-      let e = side + 4u * i;
-      scores += key.x * q[e] + key.y * q[e + 1u] + key.z * q[e + 2u] + key.w * q[e + 3u];
+      scores += unpack_cell(k_pages[cells + i]) * q[side + i];  // four dot products
     }
-    let past = vec4<u32>(position) <= at;
-    let near = (vec4<bool>(position < params.sinks) | (at - position < vec4<u32>(params.window)));
-    let visible = past & near & used & vec4<bool>(tile + lane < end);
+    let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(position < params.sinks);
+    let visible = (vec4<u32>(position) <= at) & near & used & vec4<bool>(tile + lane < end);
     scores = select(vec4f(HIDDEN), scores, visible);
 
     let largest = max(m, max_lanes(scores, lane));
@@ -93,9 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let weights = select(vec4f(), exp(scores - largest), visible);
     m = largest;
     l = l * fade + weights;
-    for (var r = 0u; r < ROWS; r++) {
-      o[r] *= fade[r];
-    }
+    o = mat4x4f(fade.x * o[0], fade.y * o[1], fade.z * o[2], fade.w * o[3]);
     tile_weights[lane] = weights;
     tile_cells[lane] = cells;
     workgroupBarrier();
@@ -103,10 +96,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var i = lane / strip; i < LANES; i += strips) {
         let weight = tile_weights[i];
         if (any(weight != vec4f())) {
-          let value = unpack_cell(v_pages[tile_cells[i] + lane % strip]);
-          for (var r = 0u; r < ROWS; r++) {
-            o[r] += weight[r] * value;
-          }
+          let v = unpack_cell(v_pages[tile_cells[i] + lane % strip]);
+          o += mat4x4f(weight.x * v, weight.y * v, weight.z * v, weight.w * v);
         }
       }
     }
@@ -124,8 +115,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         output += lane_outputs[i][r];
       }
       outputs[to * strip + lane] = output;
-    }
-    if (used[r] && lane == 0u) {
       states[to] = vec2f(m[r], l[r]);
     }
   }

@@ -100,8 +100,12 @@ export class Kernel {
     code: string,
     constants: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
+    // A page that does not parse is reported below, with its text, and must not count as an uncaptured error too.
+    device.handle.pushErrorScope("validation");
     const module = device.handle.createShaderModule({ label: this.name, code });
+    const parsed = device.handle.popErrorScope();
     try {
+      await parsed;
       this.#pipeline = await device.handle.createComputePipelineAsync({
         label: this.name,
         layout: device.handle.createPipelineLayout({ bindGroupLayouts: [this.layout] }),
