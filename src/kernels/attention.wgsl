@@ -82,7 +82,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(position < params.sinks);
     let visible = (vec4<u32>(position) <= at) & near & used & vec4<bool>(tile + lane < end);
     scores = select(vec4f(HIDDEN), scores, visible);
-
     let largest = max(m, max_lanes(scores, lane));
     let fade = exp(m - largest);
     let weights = select(vec4f(), exp(scores - largest), visible);
