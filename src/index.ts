@@ -38,8 +38,8 @@ export const Engine = {
    *     await using engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
    *     for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
    */
-  load(path: string, options: EngineOptions = {}): Promise<Engine> {
-    return LoadedEngine.open(nodePlatform, path, options);
+  async load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    return LoadedEngine.open(nodePlatform, await openModel(path, openFile), options);
   },
 };
 

@@ -1,6 +1,10 @@
 import { Command } from "commander";
-import type { GenerationResult } from "../engine/generation.ts";
-import type { Engine } from "../index.ts";
+import type { Engine } from "../engine/engine.ts";
+import {
+  type GenerateOptions,
+  type GenerationResult,
+  prepareGeneration,
+} from "../engine/generation.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -46,40 +50,36 @@ export function generateCommand(): Command {
   addSamplingFlags(addEngineFlags(command));
   return command.action(async (argument: string, flags: Flags) => {
     const prompt = argument === "-" ? await readStdin() : argument;
-    await withEngine(flags.model, engineOptions(flags), (engine) =>
-      generate(engine, prompt, flags),
+    const signal = interruptSignal();
+    const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
+    const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };
+    const options = { ...samplingOptions(flags), ...own };
+    await withEngine(
+      flags.model,
+      engineOptions(flags),
+      (model) => prepareGeneration(model, prompt, options),
+      (engine) => generate(engine, prompt, options, flags.json ?? false),
     );
   });
 }
 
-async function generate(engine: Engine, prompt: string, flags: Flags): Promise<void> {
-  const signal = interruptSignal();
-  const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
-  const options = {
-    ...samplingOptions(flags),
-    maxTokens,
-    stop,
-    ignoreEos,
-    logprobs,
-    parseSpecial,
-    cache,
-    signal,
-  };
+async function generate(
+  engine: Engine,
+  prompt: string,
+  options: GenerateOptions,
+  json: boolean,
+): Promise<void> {
   const generation = engine.generate(prompt, options);
-  let shownPrompt = false;
+  if (!json) await write(prompt);
   for (;;) {
     const { done, value } = await generation.next();
     if (done) {
-      if (flags.json) await writeJson(report(engine, value));
-      else await write("\n");
+      await (json ? writeJson(report(engine, value)) : write("\n"));
       console.error(timingLine(engine, value));
       if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
       return;
     }
-    if (flags.json) continue;
-    if (!shownPrompt) await write(prompt);
-    shownPrompt = true;
-    await write(value.text);
+    if (!json) await write(value.text);
   }
 }
 

@@ -1,7 +1,9 @@
 import { createWriteStream, type WriteStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { Command } from "commander";
-import type { Engine } from "../index.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Served } from "../engine/generation.ts";
+import { checkScorable } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText, readTokens } from "./input.ts";
@@ -37,18 +39,30 @@ export function perplexityCommand(): Command {
     const text = file === undefined ? "" : await readText(file);
     // Ids are scored in one piece: the context is as long as they are, unless the user says otherwise.
     const context = flags.context ?? (given && Math.max(1, given.length));
-    await withEngine(flags.model, { ...engineOptions(flags), context }, (engine) =>
-      run(engine, given ? [given] : cut(engine, text, flags.chunks), flags),
+    let chunks: number[][] = [];
+    await withEngine(
+      flags.model,
+      { ...engineOptions(flags), context },
+      (model) => {
+        chunks = given ? [given] : cut(model, text, flags.chunks);
+        for (const chunk of chunks) checkScorable(model, chunk);
+      },
+      (engine) => run(engine, chunks, flags),
     );
   });
 }
 
 /** Cuts a text into chunks as long as the context, each with the model's BOS in front. */
-function cut(engine: Engine, text: string, most = Number.POSITIVE_INFINITY): number[][] {
-  const { bos, addBos } = engine.tokenizer.vocabulary;
+function cut(
+  { tokenizer, setting }: Served,
+  text: string,
+  most = Number.POSITIVE_INFINITY,
+): number[][] {
+  const { bos, addBos } = tokenizer.vocabulary;
   const front = addBos && bos !== undefined ? [bos] : [];
-  const ids = engine.tokenize(text, { addSpecial: false });
-  const body = engine.setting.context - front.length;
+  const ids = tokenizer.encode(text, { addSpecial: false });
+  const body = setting.context - front.length;
+  if (body < 1) throw new UserError(`A context of ${setting.context} leaves no room for text.`);
   const chunks: number[][] = [];
   for (let at = 0; at + 1 < ids.length && chunks.length < most; at += body) {
     chunks.push([...front, ...ids.slice(at, at + body)]);

@@ -1,21 +1,47 @@
 // What commands print beside their result: warnings, a progress bar, timings. All of it goes to stderr.
 
 import { SingleBar } from "cli-progress";
-import type { EngineOptions } from "../engine/options.ts";
-import { Engine } from "../index.ts";
+import { Engine } from "../engine/engine.ts";
+import type { Served } from "../engine/generation.ts";
+import { type ModelFile, openModel } from "../engine/inspect.ts";
+import { type EngineOptions, resolveSetting } from "../engine/options.ts";
+import { nodePlatform } from "../platform/node.ts";
 
-/** Loads a model with warnings on stderr and, on a terminal, a progress bar. */
-export async function loadEngine(path: string, options: EngineOptions): Promise<Engine> {
+/**
+ * Opens a model, checks the request against its header with `check`, and only then loads it, with warnings on stderr
+ * and, on a terminal, a progress bar; runs it and closes it, whatever happens.
+ */
+export async function withEngine<T>(
+  path: string,
+  options: EngineOptions,
+  check: (model: Served) => void,
+  use: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  const model = await openModel(path, nodePlatform.openFile);
+  try {
+    check({ ...model, setting: resolveSetting(model.config, options) });
+  } catch (error) {
+    await model.file.close();
+    throw error;
+  }
+  const engine = await load(model, options);
+  try {
+    return await use(engine);
+  } finally {
+    await engine.close();
+  }
+}
+
+async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
   const bar = new SingleBar({
     format: "loading {bar} {percentage}% | {value} of {total} MB",
     clearOnComplete: true,
     hideCursor: true,
     stream: process.stderr,
-    noTTYOutput: false,
   });
   const onTerminal = process.stderr.isTTY === true;
   try {
-    return await Engine.load(path, {
+    return await Engine.open(nodePlatform, model, {
       ...options,
       onWarning: (message) => console.error(`warning: ${message}`),
       onProgress: ({ done, total }) => {
@@ -26,20 +52,6 @@ export async function loadEngine(path: string, options: EngineOptions): Promise<
     });
   } finally {
     bar.stop();
-  }
-}
-
-/** Runs a loaded model and closes it, whatever happens. */
-export async function withEngine<T>(
-  path: string,
-  options: EngineOptions,
-  use: (engine: Engine) => Promise<T>,
-): Promise<T> {
-  const engine = await loadEngine(path, options);
-  try {
-    return await use(engine);
-  } finally {
-    await engine.close();
   }
 }
 

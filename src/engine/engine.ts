@@ -7,18 +7,12 @@ import { Device } from "../kernels/device.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
-import type { GgufFile } from "./gguf/gguf.ts";
 import type { ByteSource } from "./gguf/source.ts";
-import { openModel } from "./inspect.ts";
+import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
 import { Runner } from "./runner.ts";
 import { type Score, score } from "./score.ts";
-import {
-  createTokenizer,
-  type DecodeOptions,
-  type EncodeOptions,
-  type Tokenizer,
-} from "./tokenizer/tokenizer.ts";
+import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 import { allocateWeights, readRopeDivisors, uploadAll } from "./weights.ts";
 
 /** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
@@ -71,32 +65,29 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Loads a GGUF file. Throws a `UserError` for what is wrong with the file, the options or the machine; nothing stays
-   * open or allocated then.
+   * Puts an opened model on the GPU and closes its file. Throws a `UserError` for what is wrong with the file, the
+   * options or the machine; nothing stays open or allocated then.
    */
   static async open(
     platform: Platform,
-    path: string,
+    model: ModelFile,
     options: EngineOptions = {},
   ): Promise<Engine> {
-    const began = performance.now();
-    const { file, config } = await openModel(path, platform.openFile);
     try {
-      return await Engine.#load(platform, file, config, options, began);
+      return await Engine.#load(platform, model, options);
     } finally {
-      await file.close();
+      await model.file.close();
     }
   }
 
   static async #load(
     platform: Platform,
-    file: GgufFile,
-    config: ModelConfig,
+    model: ModelFile,
     options: EngineOptions,
-    began: number,
   ): Promise<Engine> {
+    const began = performance.now() - model.openMs;
+    const { file, config, tokenizer } = model;
     const { onProgress = () => {}, onWarning = () => {} } = options;
-    const tokenizer = createTokenizer(file.metadata);
     const setting = resolveSetting(config, options);
     for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
       onWarning(warning);

@@ -2,15 +2,18 @@
 
 import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
+import type { ModelConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
-import { count } from "./options.ts";
+import { count, type Setting } from "./options.ts";
 import {
   Sampler,
   type SamplingOptions,
   type TokenChoice,
   type TokenLogprob,
 } from "./sampler/sampler.ts";
+import { checkTopLogprobs } from "./sampler/sampling-options.ts";
 import { StopStrings } from "./sampler/stop-strings.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate. Default: 256, or what the context has room for. */
@@ -79,10 +82,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
-  const ids = [...promptIds(engine, prompt, options)];
-  const maxTokens = tokenBudget(engine, ids.length, options.maxTokens);
-  const sampler = new Sampler(options, engine.config.vocabulary);
-  const stops = new StopStrings(options.stop ?? []);
+  const { ids, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
   const decoder = engine.tokenizer.decoder({ continuation: true });
   const promptTokens = ids.length;
   const logprobs: GenerationResult["logprobs"][number][] = [];
@@ -166,12 +166,35 @@ async function prefill(
   }
 }
 
+/** What of a model decides whether a request can be served. */
+export interface Served {
+  readonly config: ModelConfig;
+  readonly setting: Setting;
+  readonly tokenizer: Tokenizer;
+}
+
+/**
+ * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
+ * whatever is wrong with the prompt or the options, a `ContextOverflowError` where they do not fit the context.
+ */
+export function prepareGeneration(
+  model: Served,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): { ids: number[]; maxTokens: number; sampler: Sampler; stops: StopStrings } {
+  const sampler = new Sampler(options, model.config.vocabulary);
+  checkTopLogprobs(options.logprobs ?? 0);
+  const stops = new StopStrings(options.stop ?? []);
+  const ids = [...promptIds(model, prompt, options)];
+  return { ids, maxTokens: tokenBudget(model, ids.length, options.maxTokens), sampler, stops };
+}
+
 function promptIds(
-  engine: Engine,
+  { tokenizer }: Served,
   prompt: string | readonly number[],
   { parseSpecial = false }: GenerateOptions,
 ): readonly number[] {
-  const { vocabulary } = engine.tokenizer;
+  const { vocabulary } = tokenizer;
   if (typeof prompt !== "string") {
     if (prompt.length === 0)
       throw new UserError("The prompt is empty: give at least one token id.");
@@ -181,7 +204,7 @@ function promptIds(
     }
     return prompt;
   }
-  const ids = engine.tokenize(prompt, { parseSpecial });
+  const ids = tokenizer.encode(prompt, { parseSpecial });
   // A text to be continued does not end, whatever the tokenizer does with whole texts.
   if (vocabulary.addEos && ids.at(-1) === vocabulary.eos) ids.pop();
   if (ids.every((id) => vocabulary.type(id) === "control")) {
@@ -195,8 +218,12 @@ function promptIds(
 }
 
 /** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
-function tokenBudget(engine: Engine, promptTokens: number, maxTokens: number | undefined): number {
-  const { context, policy } = engine.setting;
+function tokenBudget(
+  { setting }: Served,
+  promptTokens: number,
+  maxTokens: number | undefined,
+): number {
+  const { context, policy } = setting;
   const room =
     policy.window === Number.POSITIVE_INFINITY ? context - promptTokens : Number.POSITIVE_INFINITY;
   const budget = count(

@@ -32,16 +32,27 @@ export function planMemory(
   return { weights, cache: pages, scratch, total: weights + pages + scratch, context };
 }
 
-/** Opens a file that can be run, or says why it cannot. The caller closes it. */
+/** The header of a model file, read and checked: all that is needed to plan a run, or to refuse it. */
+export interface ModelFile {
+  readonly file: GgufFile;
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  /** Milliseconds that reading it took. */
+  readonly openMs: number;
+}
+
+/** Opens a file that can be run, or says why it cannot. The caller closes `file`, or hands all to an engine. */
 export async function openModel(
   path: string,
   openFile: (path: string) => Promise<ByteSource>,
-): Promise<{ readonly file: GgufFile; readonly config: ModelConfig }> {
+): Promise<ModelFile> {
+  const began = performance.now();
   const file = await openGguf(path, openFile);
   try {
     const config = readConfig(file);
     checkTensors(file, config);
-    return { file, config };
+    const tokenizer = createTokenizer(file.metadata);
+    return { file, config, tokenizer, openMs: performance.now() - began };
   } catch (error) {
     await file.close();
     throw error;

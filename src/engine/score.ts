@@ -2,6 +2,7 @@
 
 import { UserError } from "../kernels/errors.ts";
 import type { Engine } from "./engine.ts";
+import type { Served } from "./generation.ts";
 import { logSumExp } from "./sampler/softmax.ts";
 
 export interface Score {
@@ -18,17 +19,9 @@ export async function score(
   ids: readonly number[],
   onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
 ): Promise<Score> {
-  const { chunk, context, policy } = engine.setting;
+  checkScorable(engine, ids);
+  const { chunk } = engine.setting;
   const V = engine.config.vocabulary;
-  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
-  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
-  if (ids.length < 2)
-    throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
-  if (policy.window === Number.POSITIVE_INFINITY && ids.length > context) {
-    throw new UserError(
-      `${ids.length} tokens exceed the context of ${context}: load with a larger one.`,
-    );
-  }
   const nll: number[] = [];
   const argmax: number[] = [];
   const sequence = engine.sequence();
@@ -49,6 +42,21 @@ export async function score(
   }
   const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
   return { nll, argmax, perplexity: Math.exp(mean) };
+}
+
+/** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
+export function checkScorable({ config, setting }: Served, ids: readonly number[]): void {
+  const V = config.vocabulary;
+  const { context, policy } = setting;
+  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
+  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
+  if (ids.length < 2)
+    throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
+  if (policy.window === Number.POSITIVE_INFINITY && ids.length > context) {
+    throw new UserError(
+      `${ids.length} tokens exceed the context of ${context}: load with a larger one.`,
+    );
+  }
 }
 
 function largestAt(row: Float32Array): number {
