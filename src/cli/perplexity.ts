@@ -2,7 +2,7 @@ import { createWriteStream, type WriteStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { Served } from "../engine/generation.ts";
+import type { OpenedModel } from "../engine/model-state.ts";
 import { checkScorable } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
@@ -54,7 +54,7 @@ export function perplexityCommand(): Command {
 
 /** Cuts a text into chunks as long as the context, each with the model's BOS in front. */
 function cut(
-  { tokenizer, setting }: Served,
+  { tokenizer, setting }: OpenedModel,
   text: string,
   most = Number.POSITIVE_INFINITY,
 ): number[][] {

@@ -2,8 +2,8 @@
 
 import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
-import type { Served } from "../engine/generation.ts";
 import { type ModelFile, openModel } from "../engine/inspect.ts";
+import type { OpenedModel } from "../engine/model-state.ts";
 import { type EngineOptions, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
 
@@ -14,7 +14,7 @@ import { nodePlatform } from "../platform/node.ts";
 export async function withEngine<T>(
   path: string,
   options: EngineOptions,
-  check: (model: Served) => void,
+  check: (model: OpenedModel) => void,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
   const model = await openModel(path, nodePlatform.openFile);

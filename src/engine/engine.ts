@@ -9,6 +9,7 @@ import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { ByteSource } from "./gguf/source.ts";
 import type { ModelFile } from "./inspect.ts";
+import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
 import { Runner } from "./runner.ts";
 import { type Score, score } from "./score.ts";
@@ -37,7 +38,7 @@ interface Parts {
   readonly loadMs: number;
 }
 
-export class Engine implements AsyncDisposable {
+export class Engine implements LoadedModel, AsyncDisposable {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
@@ -173,15 +174,10 @@ export class Engine implements AsyncDisposable {
     return score(this, ids, onRow);
   }
 
-  /** An empty sequence in the cache; `clear()` gives its pages back. */
   sequence(): PageTable {
     return this.#cache.sequence();
   }
 
-  /**
-   * Appends tokens to a sequence, at most `setting.chunk` of them, and returns the logits [wanted, V] after the last
-   * `wanted`. Steps run one at a time, in the order of the calls.
-   */
   step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array> {
     const step = this.#last.then(() =>
       this.#runner.step(sequence, Uint32Array.from(tokens), wanted),

@@ -2,9 +2,8 @@
 
 import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
-import type { ModelConfig } from "./config.ts";
-import type { Engine } from "./engine.ts";
-import { count, type Setting } from "./options.ts";
+import type { LoadedModel, OpenedModel } from "./model-state.ts";
+import { count } from "./options.ts";
 import {
   Sampler,
   type SamplingOptions,
@@ -13,7 +12,6 @@ import {
 } from "./sampler/sampler.ts";
 import { checkTopLogprobs } from "./sampler/sampling-options.ts";
 import { StopStrings } from "./sampler/stop-strings.ts";
-import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate. Default: 256, or what the context has room for. */
@@ -77,7 +75,7 @@ export class ContextOverflowError extends UserError {
 const DEFAULT_MAX_TOKENS = 256;
 
 export async function* generate(
-  engine: Engine,
+  engine: LoadedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<Piece, GenerationResult, void> {
@@ -152,7 +150,7 @@ export async function* generate(
 
 /** Appends tokens in chunks; the logits after the last one, or nothing where the signal was raised on the way. */
 async function prefill(
-  engine: Engine,
+  engine: LoadedModel,
   sequence: PageTable,
   tokens: readonly number[],
   signal: AbortSignal | undefined,
@@ -166,19 +164,12 @@ async function prefill(
   }
 }
 
-/** What of a model decides whether a request can be served. */
-export interface Served {
-  readonly config: ModelConfig;
-  readonly setting: Setting;
-  readonly tokenizer: Tokenizer;
-}
-
 /**
  * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
  * whatever is wrong with the prompt or the options, a `ContextOverflowError` where they do not fit the context.
  */
 export function prepareGeneration(
-  model: Served,
+  model: OpenedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
 ): { ids: number[]; maxTokens: number; sampler: Sampler; stops: StopStrings } {
@@ -190,7 +181,7 @@ export function prepareGeneration(
 }
 
 function promptIds(
-  { tokenizer }: Served,
+  { tokenizer }: OpenedModel,
   prompt: string | readonly number[],
   { parseSpecial = false }: GenerateOptions,
 ): readonly number[] {
@@ -219,7 +210,7 @@ function promptIds(
 
 /** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
 function tokenBudget(
-  { setting }: Served,
+  { setting }: OpenedModel,
   promptTokens: number,
   maxTokens: number | undefined,
 ): number {

@@ -1,8 +1,7 @@
 // How well a model predicts a given text.
 
 import { UserError } from "../kernels/errors.ts";
-import type { Engine } from "./engine.ts";
-import type { Served } from "./generation.ts";
+import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { logSumExp } from "./sampler/softmax.ts";
 
 export interface Score {
@@ -15,7 +14,7 @@ export interface Score {
 }
 
 export async function score(
-  engine: Engine,
+  engine: LoadedModel,
   ids: readonly number[],
   onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
 ): Promise<Score> {
@@ -45,7 +44,7 @@ export async function score(
 }
 
 /** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
-export function checkScorable({ config, setting }: Served, ids: readonly number[]): void {
+export function checkScorable({ config, setting }: OpenedModel, ids: readonly number[]): void {
   const V = config.vocabulary;
   const { context, policy } = setting;
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);

@@ -1,0 +1,22 @@
+import type { PageTable } from "../context/cache/page-table.ts";
+import type { ModelConfig } from "./config.ts";
+import type { Setting } from "./options.ts";
+import type { Tokenizer } from "./tokenizer/tokenizer.ts";
+
+/** What decides whether a request can be served: known from the header of a file, before anything is loaded. */
+export interface OpenedModel {
+  readonly config: ModelConfig;
+  readonly setting: Setting;
+  readonly tokenizer: Tokenizer;
+}
+
+/** What a request is served with. */
+export interface LoadedModel extends OpenedModel {
+  /** An empty sequence in the cache; `clear()` gives its pages back. */
+  sequence(): PageTable;
+  /**
+   * Appends tokens to a sequence, at most `setting.chunk` of them, and returns the logits [wanted, V] after the last
+   * `wanted`. Steps run one at a time, in the order of the calls.
+   */
+  step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array>;
+}
