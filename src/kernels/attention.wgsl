@@ -75,12 +75,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let position = position_of(slot);
     let cells = ((page_table[slot / P].x * G + group.y) * P + slot % P) * strip;
     let side = select(0u, strip, position < params.sinks);
-    var scores = vec4f();
-    for (var i = 0u; i < strip; i++) {
-      scores += unpack_cell(k_pages[cells + i]) * q[side + i];  // four dot products
-    }
     let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(position < params.sinks);
     let visible = (vec4<u32>(position) <= at) & near & used & vec4<bool>(tile + lane < end);
+    var scores = vec4f();
+    for (var i = 0u; i < select(0u, strip, any(visible)); i++) {  // no constant bound: Mesa would unroll it, for seconds
+      scores += unpack_cell(k_pages[cells + i]) * q[side + i];  // four dot products
+    }
     scores = select(vec4f(HIDDEN), scores, visible);
     let largest = max(m, max_lanes(scores, lane));
     let fade = exp(m - largest);
