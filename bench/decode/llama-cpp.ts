@@ -1,0 +1,82 @@
+// llama.cpp's side of the decode bench, through node-llama-cpp: `vulkan`, or `cpu` with two threads.
+
+import { importPeer } from "../peers.ts";
+import { answer } from "../process.ts";
+import { checkedText, type DecodeRequest, timeTokens } from "./protocol.ts";
+
+/** As much of node-llama-cpp 3.22 as is used here. */
+interface NodeLlamaCpp {
+  getLlama(options: object): Promise<{
+    readonly gpu: string | false;
+    getGpuDeviceNames(): Promise<string[]>;
+    loadModel(options: object): Promise<{
+      createContext(options: object): Promise<{ getSequence(): Sequence }>;
+    }>;
+  }>;
+}
+
+interface Sequence {
+  evaluate(tokens: readonly number[], options: object): AsyncGenerator<number, void, void>;
+  controlledEvaluate(
+    input: readonly (number | [number, object])[],
+  ): Promise<readonly ({ next: { logits?: Map<number, number> } } | undefined)[]>;
+  clearHistory(): Promise<void>;
+}
+
+const THREADS = 2;
+const gpu = process.argv[2] === "vulkan" ? "vulkan" : false;
+
+await answer(async (request: DecodeRequest) => {
+  const { model: modelPath, prompt, tokens, wanted } = request;
+  const { getLlama } = await importPeer<NodeLlamaCpp>("node-llama-cpp");
+  const began = performance.now();
+  // Prebuilt binaries or nothing: a bench neither downloads nor compiles.
+  const build = { build: "never", skipDownload: true, progressLogs: false, logLevel: "error" };
+  const llama = await getLlama({ ...build, gpu, maxThreads: THREADS });
+  if (llama.gpu !== gpu) throw new Error(`llama.cpp runs on ${llama.gpu || "cpu"}, not on ${gpu}`);
+  const model = await llama.loadModel({
+    modelPath,
+    gpuLayers: gpu ? "max" : 0,
+    ignoreMemorySafetyChecks: true,
+  });
+  const context = await model.createContext({
+    contextSize: 512,
+    // The prompt, too, goes token by token: its kernels for several would take llvmpipe minutes to compile.
+    batchSize: 1,
+    threads: THREADS,
+    ignoreMemorySafetyChecks: true,
+  });
+  const sequence = context.getSequence();
+  const loadMs = performance.now() - began;
+
+  const ids: number[] = [];
+  const generation = sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true });
+  const times = await timeTokens(tokens, {
+    async next() {
+      const token = await generation.next();
+      if (!token.done) ids.push(token.value);
+      return token;
+    },
+  });
+  await generation.return();
+
+  const logits: Float32Array[] = [];
+  if (wanted > 0) {
+    const text = checkedText(request, ids);
+    await sequence.clearHistory();
+    const generateNext = { logits: true, options: { temperature: 0 } };
+    const rows = await sequence.controlledEvaluate(
+      text.map((id, i) => (i < text.length - wanted ? id : [id, { generateNext }])),
+    );
+    for (const row of rows) {
+      const entries = row?.next.logits;
+      if (!entries) continue;
+      const values = new Float32Array(entries.size);
+      for (const [id, logit] of entries) values[id] = logit;
+      logits.push(values);
+    }
+  }
+  const names = gpu ? await llama.getGpuDeviceNames() : [];
+  const device = names.join(", ") || `CPU, ${THREADS} threads`;
+  return { device, loadMs, ids, logits, ...times };
+});

@@ -1,0 +1,81 @@
+// One load, in a process of its own: what each part of it takes, and how much memory.
+
+import type { GgufFile } from "../../src/engine/gguf/gguf.ts";
+import { openModel } from "../../src/engine/inspect.ts";
+import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
+import { allocateWeights, uploadAll } from "../../src/engine/weights.ts";
+import { Device } from "../../src/kernels/device.ts";
+import { rowBytes } from "../../src/kernels/formats/format.ts";
+import type { Weights } from "../../src/kernels/tensor.ts";
+import { describeAdapter, openGpu, requestAdapter } from "../../src/platform/dawn.ts";
+import { openFile } from "../../src/platform/file.ts";
+import { answer } from "../process.ts";
+
+export interface LoadReply {
+  readonly device: string;
+  readonly fileBytes: number;
+  readonly gpuBytes: number;
+  /** Reading the header and making the tokenizer. */
+  readonly headerMs: number;
+  /** Making the buffers. A software adapter's memory is touched for the first time here. */
+  readonly allocateMs: number;
+  /** Reading, regrouping and writing the weights, until the GPU has them all. */
+  readonly uploadMs: number;
+  /** Resident memory before the load, with the device open, and at most until its end. */
+  readonly residentBefore: number;
+  readonly residentPeak: number;
+}
+
+await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
+  const gpu = openGpu();
+  const adapter = await requestAdapter(gpu);
+  await using device = await Device.open(gpu, adapter);
+  const residentBefore = process.memoryUsage.rss();
+
+  const times = [performance.now()];
+  const { file, config } = await openModel(model, openFile);
+  createTokenizer(file.metadata);
+  times.push(performance.now());
+  const weights = await allocateWeights(device, file, config);
+  await device.queue.onSubmittedWorkDone();
+  times.push(performance.now());
+  await uploadAll(device, file, weights);
+  times.push(performance.now());
+  const residentPeak = process.resourceUsage().maxRSS * 1024;
+
+  await checkArrival(device, file, weights.output);
+  await file.close();
+  const [headerMs, allocateMs, uploadMs] = times.slice(1).map((time, i) => time - times[i]!);
+  return {
+    device: describeAdapter(adapter),
+    fileBytes: file.bytes,
+    gpuBytes: weights.bytes,
+    headerMs: headerMs!,
+    allocateMs: allocateMs!,
+    uploadMs: uploadMs!,
+    residentBefore,
+    residentPeak,
+  };
+});
+
+/** Throws unless a tensor is on the GPU bit by bit as its blocks, regrouped all at once, say. */
+async function checkArrival(device: Device, file: GgufFile, weights: Weights): Promise<void> {
+  const { label, format, k, parts } = weights;
+  const { source, offset } = file.tensors.get(label)!;
+  for (const { firstRow, rows, bindings } of parts) {
+    const blocks = (rows * k) / format.blockWeights;
+    const bytes = new Uint8Array(rows * rowBytes(format, k));
+    await source.read(offset + firstRow * rowBytes(format, k), bytes);
+    const planes = format.planes.map(
+      ({ blockBytes }) => new Uint16Array((blocks * blockBytes) / 2),
+    );
+    format.regroup(new Uint16Array(bytes.buffer), blocks, planes);
+    for (const [i, { name }] of format.planes.entries()) {
+      const { buffer, offset } = bindings[name]!;
+      const arrived = await device.read(buffer, offset, planes[i]!.byteLength);
+      if (Buffer.compare(Buffer.from(arrived), Buffer.from(planes[i]!.buffer)) !== 0) {
+        throw new Error(`${label}: the ${name} on the GPU are not those of the file`);
+      }
+    }
+  }
+}

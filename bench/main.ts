@@ -1,0 +1,35 @@
+// npm run bench -- NAME [OPTIONS]: each bench states its question at the top of its file.
+
+const BENCHES = {
+  decode: {
+    about: "tokens per second against llama.cpp on the same adapter  [--install-peers] [--save]",
+    load: () => import("./decode.ts"),
+  },
+  load: {
+    about: "loading from a warm file: MB/s and peak memory  [--shape 134m|1b|8b] [--save]",
+    load: () => import("./load.ts"),
+  },
+  kernels: {
+    about: "each kernel by itself, checked, in GB/s of weights  [--kernel NAME] [--format NAME]",
+    load: () => import("./kernels.ts"),
+  },
+  host: {
+    about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
+    load: () => import("./host.ts"),
+  },
+} as const;
+
+const [name, ...args] = process.argv.slice(2);
+const bench = Object.hasOwn(BENCHES, name ?? "")
+  ? BENCHES[name as keyof typeof BENCHES]
+  : undefined;
+if (bench) {
+  const { main } = await bench.load();
+  await main(args);
+} else {
+  const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(8)} ${about}`);
+  const usage = ["usage: npm run bench -- NAME [--json] [OPTIONS]", ...lines].join("\n");
+  if (name === undefined || name === "--help") console.log(usage);
+  else console.error(usage);
+  process.exitCode = name === undefined || name === "--help" ? 0 : 2;
+}

@@ -1,0 +1,53 @@
+// What benches share: medians, tables, and results as files.
+
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { join } from "node:path";
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+/** Half the distance between the quartiles, as a share of the median: what half of the samples stay within. */
+export function spread(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const quartile = (q: number) => sorted[Math.floor(q * (sorted.length - 1))] ?? Number.NaN;
+  return (quartile(0.75) - quartile(0.25)) / 2 / median(values);
+}
+
+export function percent(share: number): string {
+  return `±${(100 * share).toFixed(0)} %`;
+}
+
+/** Lines of cells become columns; numbers are aligned to the right. */
+export function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = header.map((name, i) =>
+    Math.max(name.length, ...rows.map((row) => row[i]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) =>
+        /^[\d±-]/.test(cell) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!),
+      )
+      .join("  ")
+      .trimEnd();
+  console.log([line(header), ...rows.map(line)].join("\n"));
+}
+
+/** Where a figure was measured: without it, it says nothing. */
+export function machine(): string {
+  const all = cpus();
+  return `${all.length} × ${all[0]?.model ?? "unknown CPU"}, Node ${process.version}`;
+}
+
+/** Keeps a result under bench/results. */
+export function save(name: string, result: object): void {
+  const folder = join(import.meta.dirname, "results");
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${name}.json`);
+  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
+  console.error(`Saved bench/results/${name}.json`);
+}
