@@ -1,0 +1,124 @@
+// Engines for tests of the whole. To compile the kernels for llvmpipe takes seconds, so the engines of a test file share
+// Dawn devices, and with them the pipelines that they have in common; nothing else is shared. What closing does to a
+// device of its own is tested with `nodePlatform` itself.
+
+import { afterAll, expect } from "vitest";
+import { Engine, type Platform } from "../../src/engine/engine.ts";
+import type { ByteSource } from "../../src/engine/gguf/source.ts";
+import { bytesSource } from "../../src/engine/gguf/source.ts";
+import { openModel } from "../../src/engine/inspect.ts";
+import type { EngineOptions } from "../../src/engine/options.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+
+const gpu = nodePlatform.openGpu();
+/** By what was asked for at `requestDevice`. */
+const devices = new Map<string, Promise<GPUDevice>>();
+/** Dawn shares equal pipelines for as long as one of them is alive. */
+const pipelines: GPUComputePipeline[] = [];
+const uncaptured: string[] = [];
+type Listener = (event: GPUUncapturedErrorEvent) => void;
+/** Of the engines that are open: more than the ten listeners that Node takes for a leak. */
+const listeners = new Map<GPUDevice, Set<Listener>>();
+
+/** Node, but that devices are shared and live until the end of the test file. */
+export const sharingPlatform: Platform = {
+  ...nodePlatform,
+  openGpu: () => gpu,
+  requestAdapter: async () => {
+    const adapter = await nodePlatform.requestAdapter(gpu);
+    return withMethods(adapter, {
+      requestDevice: async (descriptor: GPUDeviceDescriptor) => {
+        const key = JSON.stringify(descriptor);
+        if (!devices.has(key)) devices.set(key, openDevice(adapter, descriptor));
+        return lease(await devices.get(key)!);
+      },
+    });
+  },
+};
+
+async function openDevice(adapter: GPUAdapter, descriptor: GPUDeviceDescriptor) {
+  const device = await adapter.requestDevice(descriptor);
+  device.addEventListener("uncapturederror", (event) => {
+    event.preventDefault();
+    uncaptured.push(event.error.message);
+    for (const listener of listeners.get(device)!) listener(event);
+  });
+  listeners.set(device, new Set());
+  return device;
+}
+
+/** A device to one engine: destroying it ends the lease only. */
+function lease(device: GPUDevice): GPUDevice {
+  let end: (info: GPUDeviceLostInfo) => void = () => {};
+  const lost = new Promise<GPUDeviceLostInfo>((resolve) => {
+    end = resolve;
+  });
+  const heard: Listener[] = [];
+  return withMethods(device, {
+    lost,
+    destroy: () => {
+      for (const listener of heard) listeners.get(device)!.delete(listener);
+      end({ reason: "destroyed", message: "" } as GPUDeviceLostInfo);
+    },
+    addEventListener: (_: "uncapturederror", listener: Listener) => {
+      heard.push(listener);
+      listeners.get(device)!.add(listener);
+    },
+    createComputePipelineAsync: async (descriptor: GPUComputePipelineDescriptor) => {
+      const pipeline = await device.createComputePipelineAsync(descriptor);
+      pipelines.push(pipeline);
+      return pipeline;
+    },
+  });
+}
+
+/** A native object with some of its properties replaced. */
+export function withMethods<T extends object>(target: T, methods: Record<string, unknown>): T {
+  return new Proxy(target, {
+    get(_, name) {
+      if (typeof name === "string" && name in methods) return methods[name];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+const engines: Engine[] = [];
+
+/** Loads a model, a path or the bytes of a file; closed at the end of the test file if not before. */
+export async function loadEngine(
+  model: string | Uint8Array,
+  options: EngineOptions = {},
+): Promise<Engine> {
+  const { openFile } =
+    typeof model === "string" ? sharingPlatform : withBytes({ "test.gguf": model });
+  const file = await openModel(typeof model === "string" ? model : "test.gguf", openFile);
+  const engine = await Engine.open(sharingPlatform, file, options);
+  engines.push(engine);
+  return engine;
+}
+
+/** The sharing platform over files in memory. */
+export function withBytes(files: Readonly<Record<string, Uint8Array>>): Platform {
+  return { ...sharingPlatform, openFile: bytesOpener(files) };
+}
+
+export function bytesOpener(files: Readonly<Record<string, Uint8Array>>) {
+  return async (path: string): Promise<ByteSource> => {
+    const bytes = files[path];
+    if (!bytes) throw new Error(`the test has no file ${path}`);
+    return bytesSource(path, bytes);
+  };
+}
+
+/** What Dawn reported that no one was waiting for: a test that provokes it takes it from here. */
+export function takeUncaptured(): string[] {
+  return uncaptured.splice(0);
+}
+
+afterAll(async () => {
+  for (const engine of engines) await engine.close();
+  pipelines.length = 0;
+  for (const device of devices.values()) (await device).destroy();
+  expect(uncaptured, "errors that Dawn reported").toEqual([]);
+});
