@@ -1,17 +1,17 @@
 // y[t] += bias, in place.
 //
 // One lane four numbers, one row of workgroups a token. Memory: registers.
-override N: u32;       // width, a multiple of 4
+override N: u32;       // width
 override STRIDE: u32;  // numbers from a token to the next
 override LANES: u32 = 32;
 
-@group(0) @binding(0) var<storage, read> bias: array<vec4f>;     // [N]
-@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;  // [T, N]
+@group(0) @binding(0) var<storage, read> bias: array<vec4f>;     // [N], padded with zeros
+@group(0) @binding(1) var<storage, read_write> y: array<vec4f>;  // [T, N], rows padded
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let i = group.x * LANES + lane;
-  if (i < N / 4u) {
+  if (i < (N + 3u) / 4u) {
     y[group.y * (STRIDE / 4u) + i] += bias[i];
   }
 }

@@ -89,10 +89,13 @@ function alignBinding(bytes: number): number {
 /** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
 export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: number): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
-  const largest = Math.max(...format.planes.map((plane) => planeRowBytes(format, plane, k)));
-  const whole = weightBytes(format, n, k) / n;
-  const fit = Math.floor(Math.min(binding / largest, maxBufferSize / whole));
-  return fit >= n ? n : Math.floor(fit / 8) * 8;
+  const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
+  const largest = Math.max(...rows);
+  if (n * largest <= binding && weightBytes(format, n, k) <= maxBufferSize) return n;
+  // The sizes in front and the space between planes come to less than an alignment each.
+  const room = maxBufferSize - BINDING_ALIGNMENT * (rows.length + 1);
+  const fit = Math.min(binding / largest, room / rows.reduce((sum, bytes) => sum + bytes, 0));
+  return Math.max(0, Math.floor(fit / 8) * 8);
 }
 
 /** Allocates a weight tensor [n, k], in as many parts as the limits ask for. Its data comes with `uploadWeights`. */

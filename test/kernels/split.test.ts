@@ -1,0 +1,148 @@
+// Tensors larger than one binding, by lowering the limits of a real device: split by rows, equal to the last bit.
+
+import { describe, expect, test } from "vitest";
+import { CapacityError, type Device } from "../../src/kernels/device.ts";
+import type { WeightFormat } from "../../src/kernels/formats/format.ts";
+import { FORMATS } from "../../src/kernels/formats/index.ts";
+import {
+  createActivations,
+  createWeights,
+  rowsPerPart,
+  uploadWeights,
+  weightBytes,
+} from "../../src/kernels/tensor.ts";
+import { decode, randomTensor } from "../support/blocks.ts";
+import { openDevice, useGpu } from "../support/gpu.ts";
+import { expectClose, randomFloats } from "../support/numbers.ts";
+
+const BINDING = 8192;
+const gpu = await useGpu({
+  limits: { maxStorageBufferBindingSize: BINDING, maxBufferSize: 1 << 20 },
+});
+
+/** The same device, for allocations that keep to larger limits. */
+function roomy(device: Device): Device {
+  return {
+    limits: { ...device.limits, maxStorageBufferBindingSize: 1 << 27, maxBufferSize: 1 << 28 },
+    createBuffer: device.createBuffer.bind(device),
+    queue: device.queue,
+  } as unknown as Device;
+}
+
+test("the device keeps to the limits that it was opened with", () => {
+  expect(gpu.device.limits.maxStorageBufferBindingSize).toBe(BINDING);
+});
+
+describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
+  const format = FORMATS.get(name)!;
+  const [n, k] = [451, 256];
+  const file = randomTensor(format, n, k, 1);
+
+  test("split or whole: the same to the last bit", async () => {
+    const whole = await createWeights(roomy(gpu.device), name, format, n, k);
+    const split = await gpu.weights(format, n, k, file);
+    const again = await gpu.weights(format, n, k, file);
+    expect(whole.parts.length).toBe(1);
+    expect(split.parts.length).toBeGreaterThan(2);
+    await uploadWeights(gpu.device, whole, async (at, into) => {
+      into.set(file.subarray(at, at + into.length));
+    });
+
+    // Parts follow each other without a gap, begin at multiples of 8 and keep to the limit.
+    let next = 0;
+    for (const { firstRow, rows, bindings } of split.parts) {
+      expect(firstRow).toBe(next);
+      expect(firstRow % 8).toBe(0);
+      next += rows;
+      for (const { size } of Object.values(bindings)) expect(size).toBeLessThanOrEqual(BINDING);
+    }
+    expect(next).toBe(n);
+
+    const boundary = split.parts[1]!.firstRow;
+    const tokens = [0, boundary - 1, boundary, boundary + 1, n - 1, 0];
+    const results = [];
+    for (const weights of [whole, split, again]) {
+      const ids = await gpu.buffer(Uint32Array.from(tokens));
+      const rows = await gpu.activations(tokens.length, k);
+      await gpu.run(gpu.several.embed(ids, weights, rows), { tokens: tokens.length });
+      const found = [await gpu.readActivations(rows)];
+      for (const count of [1, 3]) {
+        const ops = count === 1 ? gpu.single : gpu.several;
+        const x = await gpu.activations(count, k, randomFloats(2, count * k));
+        const y = await gpu.activations(count, n, randomFloats(3, count * n));
+        await gpu.run(ops.project(x, weights, y, { add: true }), { tokens: count });
+        found.push(await gpu.readActivations(y));
+        gpu.release(x, y);
+      }
+      results.push(found);
+      gpu.release(ids, rows);
+    }
+    expect(results[1]).toEqual(results[0]);
+    expect(results[2]).toEqual(results[0]);
+    const all = decode(format, file);
+    expectClose(
+      results[1]![0]!,
+      tokens.flatMap((row) => [...all.subarray(row * k, (row + 1) * k)]),
+      {},
+    );
+    gpu.release(whole, split, again);
+  });
+});
+
+describe("rowsPerPart", () => {
+  const limited = (binding: number, buffer: number) =>
+    ({ limits: { maxStorageBufferBindingSize: binding, maxBufferSize: buffer } }) as Device;
+  const formats: readonly WeightFormat[] = [...FORMATS.values()];
+
+  test.each(formats)("$name: every part fits its buffer and its bindings", (format) => {
+    for (const k of [256, 512, 1024]) {
+      for (const n of [1, 7, 64, 1000, 100_000]) {
+        // Limits just above and below what 64 rows take, where the space between planes decides.
+        const rows64 = weightBytes(format, 64, k);
+        for (let slack = -2048; slack <= 2048; slack += 64) {
+          const [binding, buffer] = [1 << 20, rows64 + slack];
+          const rows = rowsPerPart(limited(binding, buffer), format, n, k);
+          if (rows === 0) continue;
+          expect(rows === n || rows % 8 === 0).toBe(true);
+          expect(weightBytes(format, Math.min(rows, n), k)).toBeLessThanOrEqual(buffer);
+          for (const { blockBytes } of format.planes) {
+            const bytes = (rows * k * blockBytes) / format.blockWeights;
+            expect(bytes).toBeLessThanOrEqual(binding);
+          }
+        }
+      }
+    }
+  });
+
+  test("a tensor that just fits is not split, nor is one that is a byte too large kept whole", () => {
+    const format = FORMATS.get("Q4_0")!;
+    const bytes = weightBytes(format, 100, 256);
+    expect(rowsPerPart(limited(1 << 20, bytes), format, 100, 256)).toBe(100);
+    expect(rowsPerPart(limited(1 << 20, bytes - 1), format, 100, 256)).toBeLessThan(100);
+  });
+});
+
+describe("what does not fit", () => {
+  test("names the tensor", async () => {
+    const format = FORMATS.get("F32")!;
+    // Eight rows of 1024 numbers are 32768 bytes.
+    await expect(createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024)).rejects.toThrow(
+      CapacityError,
+    );
+    await expect(createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024)).rejects.toThrow(
+      /^blk\.0\.attn_q: /,
+    );
+    await expect(createActivations(gpu.device, "logits", 2, 4096)).rejects.toThrow(
+      /^logits \[2, 4096\] needs 32768 bytes .* allows 8192/,
+    );
+    const tooLarge = gpu.device.createBuffer("keys", (1 << 20) + 4, 0x80);
+    await expect(tooLarge).rejects.toThrow(CapacityError);
+    await expect(tooLarge).rejects.toThrow(/keys: 1048580 bytes/);
+  });
+
+  test("a device asked for more than its adapter has gets what the adapter has", async () => {
+    const device = await openDevice({ null: true, limits: { maxBufferSize: 2 ** 60 } });
+    expect(device.limits.maxBufferSize).toBeLessThan(2 ** 60);
+    await device.close();
+  });
+});

@@ -1,0 +1,118 @@
+// The kernels that go over rows of activations: RMSNorm, SwiGLU, biases.
+
+import { describe, expect, test } from "vitest";
+import { F32 } from "../../src/kernels/formats/f32.ts";
+import { rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { useGpu } from "../support/gpu.ts";
+import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+
+const gpu = await useGpu();
+
+// A workgroup has 8 to 32 lanes of four numbers each: widths on both sides of one full workgroup of any adapter.
+const WIDTHS = [4, 28, 36, 124, 132, 576];
+const EPS = 1e-5;
+
+describe("rms-norm", () => {
+  // Squares, their sum and the products: each term rounded at most D + 8 times; inverseSqrt may be off by 2 ulps.
+  const rel = (d: number) => (d + 16) * HALF_ULP;
+
+  test.each(WIDTHS)("rows of %d", async (d) => {
+    const [x, weight] = [randomFloats(d, 3 * d, 5), randomFloats(d + 1, d, 2)];
+    const [from, w, to] = [
+      await gpu.activations(3, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(3, d),
+    ];
+    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 3 });
+    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 3, EPS), { rel: rel(d) });
+    gpu.release(from, w, to);
+  });
+
+  test.each([
+    [4, 16],
+    [3, 64],
+  ])("%d heads of %d side by side, each by itself, beside padding", async (heads, e) => {
+    const [x, weight] = [randomFloats(1, 2 * heads * e), randomFloats(2, e)];
+    // Heads of different sizes: a norm over the wrong range shows.
+    for (let i = 0; i < x.length; i++) x[i]! *= 10 ** (Math.floor(i / e) % heads);
+    const [from, w, to] = [
+      await gpu.activations(2, heads * e, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, heads * e),
+    ];
+    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
+    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 2 * heads, EPS), { rel: rel(e) });
+    gpu.release(from, w, to);
+  });
+
+  test("from token `first` on, as the head of a model reads", async () => {
+    const d = 36;
+    const [x, weight] = [randomFloats(3, 5 * d), randomFloats(4, d)];
+    const [from, w, to] = [
+      await gpu.activations(5, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, d),
+    ];
+    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2, first: 3 });
+    const expected = rmsNorm(x.subarray(3 * d), weight, 2, EPS);
+    expectClose(await gpu.readActivations(to), expected, { rel: rel(d) });
+    gpu.release(from, w, to);
+  });
+
+  test("zeros stay zeros, and epsilon counts where numbers are tiny", async () => {
+    const d = 36;
+    const x = new Float32Array(2 * d);
+    x.fill(1e-3, d); // mean square 1e-6, a tenth of epsilon
+    const weight = new Float32Array(d).fill(1);
+    const [from, w, to] = [
+      await gpu.activations(2, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, d),
+    ];
+    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
+    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 2, EPS), { rel: rel(d) });
+    gpu.release(from, w, to);
+  });
+});
+
+describe("swiglu", () => {
+  test.each([4, 28, 36, 132])("rows of %d", async (f) => {
+    const [gate, up] = [randomFloats(f, 3 * f, 20), randomFloats(f + 1, 3 * f)];
+    const [g, u] = [await gpu.activations(3, f, gate), await gpu.activations(3, f, up)];
+    await gpu.run(gpu.single.swiglu("swiglu", g, u), { tokens: 3 });
+    // exp is off by 3 + 2|x| ulps (WGSL), |x| up to 20; a division by 2.5; and a few roundings.
+    expectClose(await gpu.readActivations(g), swiglu(gate, up), { rel: 2 * (43 + 4) * HALF_ULP });
+    gpu.release(g, u);
+  });
+
+  test("is finite for gates of any size", async () => {
+    const gate = Float32Array.from([-1e30, -1e4, -200, -100, -88, -80, 0, 88, 100, 1e4, 1e30, -0]);
+    const up = new Float32Array(gate.length).fill(2);
+    const [g, u] = [
+      await gpu.activations(1, gate.length, gate),
+      await gpu.activations(1, gate.length, up),
+    ];
+    await gpu.run(gpu.single.swiglu("swiglu", g, u), { tokens: 1 });
+    const found = await gpu.readActivations(g);
+    // Below -80 the kernel stops following the exponential: 1e30 exp(-80) is 2e-5, and gates of a model are far smaller.
+    expectClose(found, swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
+    expectClose(found.subarray(1), swiglu(gate, up).subarray(1), { abs: 1e-30, rel: 1e-6 });
+    gpu.release(g, u);
+  });
+});
+
+describe("biases", () => {
+  // The last two: an output bias is as long as the vocabulary, which need not be a multiple of four.
+  test.each([4, 28, 36, 132, 33, 259])("of %d numbers are added to every token", async (n) => {
+    const k = 32;
+    const [y, bias] = [randomFloats(n, 3 * n), randomFloats(n + 1, n)];
+    const zeros = new Float32Array(n * k);
+    const x = await gpu.activations(3, k, randomFloats(1, 3 * k));
+    const weights = await gpu.weights(F32, n, k, new Uint8Array(zeros.buffer));
+    const [to, b] = [await gpu.activations(3, n, y), await gpu.vector(bias)];
+    await gpu.run(gpu.several.project(x, weights, to, { add: true, bias: b }), { tokens: 3 });
+    const expected = y.map((value, i) => Math.fround(value + bias[i % n]!)); // one sum, rounded once
+    expect(await gpu.readActivations(to)).toEqual(expected);
+    gpu.release(x, weights, to, b);
+  });
+});
