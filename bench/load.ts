@@ -38,10 +38,12 @@ export async function main(args: string[]): Promise<void> {
     return { part: name, ms: median(times), spread: spread(times), megabytesPerSecond: rate };
   };
   const parts = [
-    part("header, tokenizer", (load) => load.headerMs),
+    part("header", (load) => load.headerMs),
+    part("tokenizer", (load) => load.tokenizerMs),
     part("allocation", (load) => load.allocateMs),
     part("upload", (load) => load.uploadMs),
-    part("all of it", (load) => load.headerMs + load.allocateMs + load.uploadMs),
+    part("weights: allocation and upload", (load) => load.allocateMs + load.uploadMs),
+    part("all of it", (load) => load.headerMs + load.tokenizerMs + load.allocateMs + load.uploadMs),
   ];
   const grown = median(loads.map((load) => load.residentPeak - load.residentBefore));
   const memory = {

@@ -1,9 +1,9 @@
 // One load, in a process of its own: what each part of it takes, and how much memory.
 
-import type { GgufFile } from "../../src/engine/gguf/gguf.ts";
-import { openModel } from "../../src/engine/inspect.ts";
+import { readConfig } from "../../src/engine/config.ts";
+import { type GgufFile, openGguf } from "../../src/engine/gguf/gguf.ts";
 import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
-import { allocateWeights, uploadAll } from "../../src/engine/weights.ts";
+import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/weights.ts";
 import { Device } from "../../src/kernels/device.ts";
 import { rowBytes } from "../../src/kernels/formats/format.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
@@ -15,8 +15,10 @@ export interface LoadReply {
   readonly device: string;
   readonly fileBytes: number;
   readonly gpuBytes: number;
-  /** Reading the header and making the tokenizer. */
+  /** Reading and checking the header. */
   readonly headerMs: number;
+  /** Making the tokenizer: takes as long as the vocabulary is large, whatever the size of the model. */
+  readonly tokenizerMs: number;
   /** Making the buffers. A software adapter's memory is touched for the first time here. */
   readonly allocateMs: number;
   /** Reading, regrouping and writing the weights, until the GPU has them all. */
@@ -33,7 +35,10 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   const residentBefore = process.memoryUsage.rss();
 
   const times = [performance.now()];
-  const { file, config } = await openModel(model, openFile);
+  const file = await openGguf(model, openFile);
+  const config = readConfig(file);
+  checkTensors(file, config);
+  times.push(performance.now());
   createTokenizer(file.metadata);
   times.push(performance.now());
   const weights = await allocateWeights(device, file, config);
@@ -45,12 +50,15 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
 
   await checkArrival(device, file, weights.output);
   await file.close();
-  const [headerMs, allocateMs, uploadMs] = times.slice(1).map((time, i) => time - times[i]!);
+  const [headerMs, tokenizerMs, allocateMs, uploadMs] = times
+    .slice(1)
+    .map((time, i) => time - times[i]!);
   return {
     device: describeAdapter(adapter),
     fileBytes: file.bytes,
     gpuBytes: weights.bytes,
     headerMs: headerMs!,
+    tokenizerMs: tokenizerMs!,
     allocateMs: allocateMs!,
     uploadMs: uploadMs!,
     residentBefore,

@@ -1,0 +1,103 @@
+// How much of a token's time is the host's: writing a step's integers, recording its dispatches, taking in its logits,
+// apart from waiting for the GPU? On the real adapter, and on Dawn's null backend, which computes nothing: there the
+// whole token, sampling and text included, is the host's.
+//
+// Both run the 134 M shape. On the real adapter the same prompt must give the same tokens each time.
+
+import { parseArgs } from "node:util";
+import { Engine, type Platform } from "../src/engine/engine.ts";
+import { openModel } from "../src/engine/inspect.ts";
+import { openGpu } from "../src/platform/dawn.ts";
+import { openFile } from "../src/platform/file.ts";
+import { nodePlatform } from "../src/platform/node.ts";
+import { benchModel } from "./random-model.ts";
+import { machine, median, percent, printTable, save, spread } from "./report.ts";
+
+const PROMPT = [1, 300, 4000, 777];
+
+interface HostTimes {
+  readonly backend: string;
+  readonly device: string;
+  readonly dispatches: number;
+  readonly tokens: number;
+  /** Of the steps, waiting left out. */
+  readonly hostMs: number;
+  readonly hostSpread: number;
+  /** From token to token. */
+  readonly tokenMs: number;
+}
+
+export async function main(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      tokens: { type: "string", default: "48" },
+      json: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+    },
+  });
+  const model = await benchModel("134m");
+  const tokens = Number(values.tokens);
+  const nullBackend = { ...nodePlatform, openGpu: () => openGpu({ flags: ["backend=null"] }) };
+  const load = async (platform: Platform) =>
+    Engine.open(platform, await openModel(model, openFile), { context: 512 });
+  const backends = [
+    await measure("real", await load(nodePlatform), tokens),
+    await measure("null", await load(nullBackend), tokens),
+  ];
+  const result = { question: "host", model: "134m", machine: machine(), backends };
+  if (values.save) save("host-134m", result);
+  if (values.json) return void console.log(JSON.stringify(result, null, 2));
+  console.log(`Host time per token, 134m parameters, on ${result.machine}`);
+  printTable(
+    ["backend", "host ms", "spread", "token ms", "dispatches", "adapter"],
+    backends.map(({ backend, hostMs, hostSpread, tokenMs, dispatches, device }) => [
+      backend,
+      hostMs.toFixed(3),
+      percent(hostSpread),
+      tokenMs.toFixed(2),
+      `${dispatches}`,
+      device,
+    ]),
+  );
+}
+
+async function measure(backend: string, engine: Engine, tokens: number): Promise<HostTimes> {
+  try {
+    const first = await decode(engine, tokens); // compiles and warms up
+    const second = await decode(engine, tokens);
+    if (first.ids.join() !== second.ids.join()) {
+      throw new Error(`${backend}: the same prompt went on differently the second time`);
+    }
+    return {
+      backend,
+      device: engine.adapter,
+      dispatches: engine.usage.dispatches,
+      tokens: second.hostMs.length,
+      hostMs: median(second.hostMs),
+      hostSpread: spread(second.hostMs),
+      tokenMs: median(second.tokenMs),
+    };
+  } finally {
+    await engine.close();
+  }
+}
+
+async function decode(engine: Engine, tokens: number) {
+  const ids: number[] = [];
+  const hostMs: number[] = [];
+  const tokenMs: number[] = [];
+  let [time, host] = [performance.now(), engine.usage.hostMs];
+  const options = { temperature: 0, maxTokens: tokens, ignoreEos: true };
+  for await (const { id } of engine.generate(PROMPT, options)) {
+    const [now, spent] = [performance.now(), engine.usage.hostMs];
+    ids.push(id);
+    if (ids.length > 1) {
+      // The first one includes the prompt.
+      tokenMs.push(now - time);
+      hostMs.push(spent - host);
+    }
+    [time, host] = [now, spent];
+  }
+  return { ids, hostMs, tokenMs };
+}
