@@ -1,0 +1,343 @@
+// The way of a key through the cache: rotated and stored at its text position, met by queries that are rotated twice,
+// forgotten with its page. rope-query, kv-store, attention and KvCache together, against f64 over the whole text.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type AttentionPolicy,
+  attentionPolicy,
+  FULL_ATTENTION,
+  pagesNeeded,
+} from "../../src/context/attention-policy.ts";
+import { KvCache, partialRowsOf } from "../../src/context/cache/kv-cache.ts";
+import {
+  type RopeFrequencies,
+  ropeFrequencies,
+  writeTurns,
+} from "../../src/context/rope-scaling.ts";
+import { halfToFloat } from "../../src/kernels/half.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/ops.ts";
+import { rope } from "../../src/kernels/reference.ts";
+import { shapeOf } from "../support/attention.ts";
+import { useGpu } from "../support/gpu.ts";
+import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+import { streamingAttention, turn } from "../support/rotation.ts";
+
+const gpu = await useGpu();
+
+const plain = (width: number): RopeFrequencies =>
+  ropeFrequencies({ width, base: 1e4, originalContext: 2048 }, { kind: "none" });
+
+/** Few shapes: each costs its own pipelines. */
+const NEIGHBOURS = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 1 });
+const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" });
+
+describe.each([
+  ["neighbours", 1],
+  ["halves", 8],
+])("rotation of %s", (_, pairGap) => {
+  const shape = shapeOf({ heads: 3, kvHeads: 3, headWidth: 16, pageSize: 4, pairGap });
+  const { heads: H, headWidth: E, pageSize: P, scale } = shape;
+  const frequencies = ropeFrequencies(
+    { width: E, base: 1e4, originalContext: 64 },
+    { kind: "yarn", factor: 4 },
+  );
+  const positions = [0, 7, 1_000_003];
+  const T = positions.length;
+  const elsewhere = [0, 3, 12];
+  const turns = new Float32Array(2 * T * E);
+  positions.forEach((position, t) => {
+    writeTurns(frequencies, position, turns, t * E);
+    writeTurns(frequencies, elsewhere[t]!, turns, (T + t) * E);
+  });
+  // A turn is rounded to f32, then two products and a sum: 4 roundings of numbers up to 2 * 1.14.
+  const abs = 4 * 2.3 * HALF_ULP;
+
+  test("queries: scaled, before the window and before the sinks", async () => {
+    const values = randomFloats(1, T * H * E);
+    const q = await gpu.activations(T, H * E, values);
+    const table = await gpu.buffer(turns);
+    const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
+    await gpu.run(gpu.single.ropeQuery("rope", shape, q, table, rotated), { tokens: T });
+    const expected = positions.flatMap((position, t) =>
+      [position, elsewhere[t]!].flatMap((at) =>
+        [0, 1, 2].flatMap((head) => {
+          const row = values.subarray((t * H + head) * E, (t * H + head + 1) * E);
+          return [...turn(row, frequencies, at, pairGap)].map((x) => x * scale);
+        }),
+      ),
+    );
+    expectClose(await gpu.readFloats(rotated), expected, { abs });
+    gpu.release(q, table, rotated);
+  });
+
+  test.each(["f32", "f16"] as const)("keys and values go to their slots, as %s", async (cells) => {
+    const [kRows, vRows] = [randomFloats(2, T * H * E), randomFloats(3, T * H * E)];
+    const slots = [9, 2, 4]; // pages 2, 0, 1
+    const pages = 3;
+    const marker = cells === "f32" ? 7 : 0x47004700; // 7, or two halves of 7
+    const make = () => {
+      const words = (pages * H * P * E) / (cells === "f32" ? 1 : 2);
+      return gpu.buffer(
+        cells === "f32" ? new Float32Array(words).fill(7) : new Uint32Array(words).fill(marker),
+      );
+    };
+    const [k, v] = [await gpu.activations(T, H * E, kRows), await gpu.activations(T, H * E, vRows)];
+    const [table, to] = [await gpu.buffer(turns), await gpu.buffer(Uint32Array.from(slots))];
+    const [keys, values] = [await make(), await make()];
+    const store = gpu.single.kvStore("store", { ...shape, cells }, k, v, table, to, {
+      keys,
+      values,
+    });
+    await gpu.run(store, { tokens: T });
+    const read = async (buffer: GPUBuffer) => {
+      const bytes = await gpu.device.read(buffer);
+      return cells === "f32"
+        ? new Float32Array(bytes)
+        : Float32Array.from(new Uint16Array(bytes), halfToFloat);
+    };
+    const expectedKeys = new Float64Array(pages * H * P * E).fill(7);
+    const expectedValues = expectedKeys.slice();
+    slots.forEach((slot, t) => {
+      for (let head = 0; head < H; head++) {
+        const from = (t * H + head) * E;
+        const at = ((Math.floor(slot / P) * H + head) * P + (slot % P)) * E;
+        expectedKeys.set(
+          turn(kRows.subarray(from, from + E), frequencies, positions[t]!, pairGap),
+          at,
+        );
+        expectedValues.set(vRows.subarray(from, from + E), at);
+      }
+    });
+    // A half keeps 11 bits: half a unit of the last is 2^-11 of the number, or 2^-25 below 2^-14. WGSL lets an adapter
+    // take either neighbour, so twice that.
+    const half = cells === "f16" ? { rel: 2 ** -10, abs: abs + 2 ** -24 } : { abs };
+    expectClose(await read(keys), expectedKeys, half, "keys");
+    expectClose(await read(values), expectedValues, cells === "f16" ? half : {}, "values");
+    gpu.release(k, v, table, to, keys, values);
+  });
+});
+
+test("neighbours on permuted numbers equal halves (P11), to a rounding", async () => {
+  const [E, T, H] = [16, 2, 3];
+  const turns = new Float32Array(2 * T * E);
+  for (let t = 0; t < 2 * T; t++) writeTurns(plain(E), 5 * t + 1, turns, t * E);
+  const values = randomFloats(5, T * H * E);
+  const permute = (x: Float32Array) =>
+    x.map((_, i) => x[i - (i % E) + ((i % E) >> 1) + (i & 1) * (E / 2)]!);
+  const results: Float32Array[] = [];
+  for (const [pairGap, row] of [
+    [E / 2, values],
+    [1, permute(values)],
+  ] as const) {
+    const shape = shapeOf({ heads: H, kvHeads: H, headWidth: E, pageSize: 4, pairGap });
+    const q = await gpu.activations(T, H * E, row);
+    const table = await gpu.buffer(turns);
+    const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
+    await gpu.run(gpu.single.ropeQuery("rope", shape, q, table, rotated), { tokens: T });
+    results.push(await gpu.readFloats(rotated));
+    gpu.release(q, table, rotated);
+  }
+  // The same products and sums in two pipelines, of which either may fuse them.
+  expectClose(results[1]!, permute(results[0]!), { abs: 2 * HALF_ULP });
+});
+
+/** What a text's queries see, taken through a cache chunk by chunk: [T, H, E] of all its tokens. */
+async function stream(
+  shape: HeadShape,
+  policy: AttentionPolicy,
+  frequencies: RopeFrequencies,
+  text: { q: Float32Array; k: Float32Array; v: Float32Array },
+  chunks: readonly number[],
+): Promise<{ outputs: Float32Array; pages: number }> {
+  const { heads: H, kvHeads: G, headWidth: E } = shape;
+  const length = chunks.reduce((a, b) => a + b, 0);
+  const chunk = Math.max(...chunks);
+  const before = gpu.device.memory.buffers;
+  const cache = await KvCache.create(gpu.device, {
+    layers: 1,
+    shape,
+    policy,
+    rope: frequencies,
+    chunk,
+    pages: pagesNeeded(policy, length, chunk, shape.pageSize),
+  });
+  const sequence = cache.sequence();
+  const sizes = partialSizes(shape, partialRowsOf(chunk));
+  const partial = {
+    outputs: await gpu.buffer(new Float32Array(sizes.outputs)),
+    states: await gpu.buffer(new Float32Array(sizes.states * 2)),
+  };
+  const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, chunk)));
+  const outputs = new Float32Array(length * H * E);
+  const layer = cache.layers[0]!;
+  for (const count of chunks) {
+    const start = sequence.length;
+    const rows = (x: Float32Array, width: number) =>
+      gpu.activations(count, width, x.subarray(start * width, (start + count) * width));
+    const [q, k, v] = [
+      await rows(text.q, H * E),
+      await rows(text.k, G * E),
+      await rows(text.v, G * E),
+    ];
+    const x = await gpu.activations(count, H * E);
+    const step = cache.prepare(sequence, count);
+    await gpu.run(
+      [
+        ...gpu.single.ropeQuery("rope", shape, q, cache.turns, rotated),
+        ...gpu.single.kvStore("store", shape, k, v, cache.turns, cache.slots, layer),
+        ...gpu.single.attend("attend", shape, rotated, layer, cache.pageTable, partial, x),
+      ],
+      step,
+    );
+    outputs.set(await gpu.readActivations(x), start * H * E);
+    gpu.release(q, k, v, x);
+  }
+  const pages = cache.pool.size;
+  sequence.clear();
+  expect(cache.pool.free).toBe(pages);
+  gpu.release(partial.outputs, partial.states, rotated, cache.turns, cache.slots, cache.pageTable);
+  gpu.release(layer.keys, layer.values);
+  expect(gpu.device.memory.buffers).toBe(before);
+  return { outputs, pages };
+}
+
+const textOf = (seed: number, shape: HeadShape, length: number) => ({
+  q: randomFloats(seed, length * shape.heads * shape.headWidth, 2),
+  k: randomFloats(seed + 1, length * shape.kvHeads * shape.headWidth, 2),
+  v: randomFloats(seed + 2, length * shape.kvHeads * shape.headWidth),
+});
+
+function expected(
+  shape: HeadShape,
+  policy: AttentionPolicy,
+  frequencies: RopeFrequencies,
+  text: ReturnType<typeof textOf>,
+  length: number,
+): number[] {
+  return Array.from({ length }, (_, t) => [
+    ...streamingAttention(shape, policy, frequencies, text, t),
+  ]).flat();
+}
+
+// Scores are sums of 16 products of at most 4, scaled by 1/4: magnitudes of 16 at the most, a few roundings each, and exp
+// and its divisor carry that over to weights of values below 1. Halves: keys up to 2 are off by 2^-10, a score by less
+// than 2^-10 * 16, were all to point one way.
+const toleranceOf = (shape: HeadShape) =>
+  shape.cells === "f32" ? { abs: 40 * 16 * HALF_ULP } : { abs: 2 ** -10 * 8 };
+
+describe.each([
+  ["f32 cells, neighbours", NEIGHBOURS],
+  ["f16 cells, halves", HALVES],
+])("a stream through %s", (_, shape) => {
+  test("equals f64 for any sinks, window and chunks, in as many pages as promised", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.nat(1000),
+        fc.oneof(
+          fc.constant(FULL_ATTENTION),
+          fc
+            .record({ sinks: fc.nat(9), window: fc.integer({ min: 1, max: 20 }) })
+            .map(({ sinks, window }) => attentionPolicy({ kind: "sinks", sinks, window })),
+        ),
+        fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 1, max: 13 })), {
+          minLength: 1,
+          maxLength: 10,
+          size: "max",
+        }),
+        async (seed, policy, chunks) => {
+          const length = chunks.reduce((a, b) => a + b, 0);
+          const text = textOf(seed, shape, length);
+          const frequencies = plain(shape.headWidth);
+          const { outputs } = await stream(shape, policy, frequencies, text, chunks);
+          const oracle = expected(shape, policy, frequencies, text, length);
+          expectClose(outputs, oracle, toleranceOf(shape), policy.name);
+        },
+      ),
+      { numRuns: 25, seed: 3 },
+    );
+  });
+});
+
+test("many slots a token: decoding splits its work and agrees", async () => {
+  // 700 slots are three splits of 256.
+  const text = textOf(9, NEIGHBOURS, 701);
+  const frequencies = plain(16);
+  const { outputs } = await stream(NEIGHBOURS, FULL_ATTENTION, frequencies, text, [700, 1]);
+  for (const t of [0, 350, 699, 700]) {
+    const one = streamingAttention(NEIGHBOURS, FULL_ATTENTION, frequencies, text, t);
+    expectClose(outputs.subarray(t * 64, (t + 1) * 64), one, toleranceOf(NEIGHBOURS), `token ${t}`);
+  }
+});
+
+test("a window without end of a policy with sinks is full attention, bit by bit (P5)", async () => {
+  const text = textOf(12, NEIGHBOURS, 30);
+  const chunks = [12, 1, 1, 16];
+  const roomy = attentionPolicy({ kind: "sinks", sinks: 5, window: 30 });
+  const full = await stream(NEIGHBOURS, FULL_ATTENTION, plain(16), text, chunks);
+  const wide = await stream(NEIGHBOURS, roomy, plain(16), text, chunks);
+  expect(wide.outputs).toEqual(full.outputs);
+  expect(wide.outputs.every((x) => x !== 0)).toBe(true);
+});
+
+describe("the golden mini-case of algorithms 4.6", () => {
+  const policy = attentionPolicy({ kind: "sinks", sinks: 1, window: 3 });
+  const wave = (a: number, width: number, factor: number) =>
+    Float64Array.from({ length: 7 * width }, (_, i) => {
+      return factor * Math.sin(a * (Math.floor(i / width) + 1) + (i % width));
+    });
+  const textOfWaves = (width: number) => ({
+    q: wave(1, width, 2),
+    k: wave(0.7, width, 2),
+    v: wave(0.3, width, 1),
+  });
+  const shape = (headWidth: number) =>
+    shapeOf({ heads: 1, kvHeads: 1, headWidth, pageSize: 2, scale: 0.5 });
+  const GOLDEN: Record<number, readonly number[]> = {
+    3: [0.48863692, 0.94484512, 0.53236707, -0.36956681],
+    4: [0.61806458, 0.8126939, 0.2601362, -0.53158952],
+    5: [0.80192597, 0.58651622, -0.16813384, -0.76820242],
+    6: [0.88052248, 0.58209582, -0.25150706, -0.8538755],
+  };
+
+  test("by f64: the oracle of this file itself", () => {
+    for (const [t, output] of Object.entries(GOLDEN)) {
+      const found = streamingAttention(shape(4), policy, plain(4), textOfWaves(4), Number(t));
+      expectClose(found, output, { abs: 6e-9 }, `t = ${t}`); // eight decimals are given
+    }
+    const window = attentionPolicy({ kind: "window", window: 4 });
+    const found = streamingAttention(shape(4), window, plain(4), textOfWaves(4), 4);
+    expectClose(found, [0.86688086, 0.73930994, -0.06797913, -0.8127685], { abs: 6e-9 });
+  });
+
+  test.each([4, 8])("on the GPU, token by token and in one chunk, heads of %d", async (width) => {
+    const { q, k, v } = textOfWaves(width);
+    const text = { q: Float32Array.from(q), k: Float32Array.from(k), v: Float32Array.from(v) };
+    const oracle = expected(shape(width), policy, plain(width), text, 7);
+    for (const chunks of [[1, 1, 1, 1, 1, 1, 1], [7], [2, 3, 2]]) {
+      const { outputs } = await stream(shape(width), policy, plain(width), text, chunks);
+      // Products of at most 4, eight a score: magnitudes below 16, a few roundings each.
+      expectClose(outputs, oracle, { abs: 20 * 16 * HALF_ULP }, `chunks ${chunks}`);
+      if (width !== 4) continue;
+      for (const [t, output] of Object.entries(GOLDEN)) {
+        const at = Number(t) * width;
+        expectClose(
+          outputs.subarray(at, at + width),
+          output,
+          { abs: 20 * 16 * HALF_ULP },
+          `t = ${t}`,
+        );
+      }
+    }
+  });
+
+  test("a reference that rotates its queries wrongly would not pass", () => {
+    // One rotation for both sides is the plain text position: what StreamingLLM's re-assigned positions are not.
+    const naive = rope(
+      Float64Array.from([1, 2, 3, 4]),
+      plain(4).theta.map((x) => 6 * x),
+      1,
+    );
+    expect(naive).not.toEqual(turn(Float64Array.from([1, 2, 3, 4]), plain(4), 3, 1));
+  });
+});
