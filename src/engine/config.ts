@@ -70,13 +70,18 @@ const NEUTRAL: Readonly<Record<string, number>> = {
   "attention.sliding_window_pattern": 0,
   "rope.scaling.yarn_log_multiplier": 0,
   "rope.scaling.alpha": 0,
+  "rope.scaling.attn_factor": 1,
+  "rope.scaling.yarn_attn_factor": 1,
+  "rope.scaling.yarn_ext_factor": 1,
+  "rope.scaling.yarn_beta_fast": 32,
+  "rope.scaling.yarn_beta_slow": 1,
 };
 
 /** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
 export function readConfig(file: GgufFile): ModelConfig {
   const metadata = new Metadata(file);
   const architecture = metadata.string("general.architecture");
-  const traits = ARCHITECTURES[architecture];
+  const traits = Object.hasOwn(ARCHITECTURES, architecture) && ARCHITECTURES[architecture];
   if (!traits) {
     const supported = Object.keys(ARCHITECTURES).join(", ");
     throw new UnsupportedError(
@@ -89,6 +94,11 @@ export function readConfig(file: GgufFile): ModelConfig {
   };
   const positive = (name: string, value: number): number =>
     value > 0 ? value : refuse(`${key(name)} must be positive, found ${value}.`);
+  /** Not every number makes sense, and some that do not would fail in the kernels only. */
+  const between = (name: string, value: number, least: number, most: number): number =>
+    value >= least && value <= most
+      ? value
+      : refuse(`${key(name)} must be from ${least} to ${most}, found ${value}.`);
   const count = (name: string, absent?: number): number =>
     positive(name, metadata.integer(key(name), absent));
 
@@ -137,7 +147,8 @@ export function readConfig(file: GgufFile): ModelConfig {
 
   const trainedContext = count("context_length");
   const slidingWindow = metadata.integer(key("attention.sliding_window"), 0);
-  const epsilon = metadata.number(key("attention.layer_norm_rms_epsilon"));
+  const epsilon = "attention.layer_norm_rms_epsilon";
+  const scale = metadata.number(key("attention.scale"), 0);
   return Object.freeze({
     ...traits,
     architecture,
@@ -150,12 +161,12 @@ export function readConfig(file: GgufFile): ModelConfig {
     feedForward,
     vocabulary: vocabularySize(metadata, key("vocab_size")),
     trainedContext,
-    normEpsilon:
-      epsilon > 0 ? epsilon : refuse(`the epsilon of RMSNorm must be positive, found ${epsilon}.`),
-    attentionScale: metadata.number(key("attention.scale"), 0) || 1 / Math.sqrt(headWidth),
+    normEpsilon: between(epsilon, metadata.number(key(epsilon)), 1e-30, 1),
+    attentionScale:
+      scale === 0 ? 1 / Math.sqrt(headWidth) : between("attention.scale", scale, 1e-6, 1e6),
     slidingWindow: slidingWindow > 0 ? slidingWindow : undefined,
     rope: {
-      base: positive("rope.freq_base", metadata.number(key("rope.freq_base"), 10000)),
+      base: between("rope.freq_base", metadata.number(key("rope.freq_base"), 10000), 1, 1e30),
       scaling: readScaling(file.name, metadata, key),
       originalContext: count("rope.scaling.original_context_length", trainedContext),
     },
@@ -170,12 +181,13 @@ function vocabularySize(metadata: Metadata, key: string): number {
 
 function readScaling(file: string, metadata: Metadata, key: (name: string) => string): RopeScaling {
   const kind = metadata.string(key("rope.scaling.type"), "linear");
-  const factor =
-    metadata.number(key("rope.scaling.factor"), 0) ||
-    metadata.number(key("rope.scale_linear"), 0) ||
-    1;
+  // 0 is none; NaN must not pass for it.
+  const given = [key("rope.scaling.factor"), key("rope.scale_linear")].map((name) =>
+    metadata.number(name, 0),
+  );
+  const factor = given.find((value) => value !== 0) ?? 1;
   const original = metadata.integer(key("rope.scaling.original_context_length"), 0);
-  if (factor < 1) {
+  if (!(factor >= 1 && factor <= 1e6)) {
     throw new UnsupportedError(`${file}: a RoPE scaling factor of ${factor} is not supported.`);
   }
   switch (kind) {

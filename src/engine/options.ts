@@ -68,10 +68,10 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
   const pageSize = count("page size", options.pageSize ?? DEFAULT_PAGE, 1, 1024);
   const chunk = count("chunk", options.chunk ?? Math.min(DEFAULT_CHUNK, context), 1, 4096);
   const sequences = count("number of sequences", options.sequences ?? 1, 1, 1024);
-  const policy = withSlidingWindow(
-    attentionPolicy(options.attention ?? { kind: "full" }),
-    config.slidingWindow,
-  );
+  const asked = attentionPolicy(options.attention ?? { kind: "full" });
+  // A window beyond the context hides nothing of it, and must not make room for more.
+  const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
+  const policy = hides ? withSlidingWindow(asked, config.slidingWindow) : asked;
   const scaling = options.rope ?? config.rope.scaling;
   const cells = options.kv ?? "f16";
   if (cells !== "f16" && cells !== "f32") {

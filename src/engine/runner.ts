@@ -3,7 +3,7 @@
 
 import { type KvCache, partialRowsOf } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
-import { bufferBytes, type Device } from "../kernels/device.ts";
+import { bufferBytes, CapacityError, type Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import { type HeadShape, Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
@@ -199,6 +199,13 @@ async function createScratch(
   const buffers = new Map<string, GPUBuffer>();
   for (const [label, count] of Object.entries(table.floats)) {
     const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
+    const allowed = device.limits.maxStorageBufferBindingSize;
+    if (count * 4 > allowed) {
+      throw new CapacityError(
+        `${label} of ${chunk} tokens needs ${count * 4} bytes in one binding; this adapter allows ${allowed}. ` +
+          "Compute fewer tokens of a prompt at a time (--chunk).",
+      );
+    }
     buffers.set(label, await device.createBuffer(label, count * 4, usage));
   }
   const get = (label: string) => made.get(label)!;

@@ -1,5 +1,7 @@
 /** Softmax over a vocabulary, on the host, once a token: plain loops, since these are the sampler's whole cost. */
 
+import { UserError } from "../../kernels/errors.ts";
+
 /** The probabilities that logits stand for. At least one of them must be finite, none +Infinity or NaN. */
 export function softmax(logits: Float64Array): Float64Array {
   const top = largest(logits);
@@ -29,13 +31,13 @@ export function logSumExp(logits: Float32Array): number {
     const logit = logits[id]!;
     // Not `logit === Infinity`: the negation catches NaN too, which compares false with everything.
     if (!(logit < Number.POSITIVE_INFINITY)) {
-      throw new Error(
+      throw new UserError(
         `The model's logit of token ${id} is ${logit}: a weight or a kernel is broken.`,
       );
     }
     if (logit > top) top = logit;
   }
-  if (top === Number.NEGATIVE_INFINITY) throw new Error("The model gives every token -Infinity.");
+  if (top === Number.NEGATIVE_INFINITY) throw new UserError("The model gives every token -Infinity.");
   let sum = 0;
   for (let id = 0; id < logits.length; id++) sum += decay(top - logits[id]!);
   return top + Math.log(sum);
