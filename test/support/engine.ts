@@ -86,21 +86,26 @@ export function withMethods<T extends object>(target: T, methods: Record<string,
 const engines: Engine[] = [];
 
 /** Loads a model, a path or the bytes of a file; closed at the end of the test file if not before. */
-export async function loadEngine(
+export function loadEngine(
   model: string | Uint8Array,
   options: EngineOptions = {},
 ): Promise<Engine> {
-  const { openFile } =
-    typeof model === "string" ? sharingPlatform : withBytes({ "test.gguf": model });
-  const file = await openModel(typeof model === "string" ? model : "test.gguf", openFile);
-  const engine = await Engine.open(sharingPlatform, file, options);
-  engines.push(engine);
-  return engine;
+  if (typeof model === "string") return load(model, nodePlatform.openFile, options);
+  return load("test.gguf", bytesOpener({ "test.gguf": model }), options);
 }
 
-/** The sharing platform over files in memory. */
-export function withBytes(files: Readonly<Record<string, Uint8Array>>): Platform {
-  return { ...sharingPlatform, openFile: bytesOpener(files) };
+/** The same for a model of several files in memory. */
+export function loadShards(
+  files: Readonly<Record<string, Uint8Array>>,
+  options: EngineOptions = {},
+): Promise<Engine> {
+  return load(Object.keys(files)[0]!, bytesOpener(files), options);
+}
+
+async function load(path: string, openFile: Platform["openFile"], options: EngineOptions) {
+  const engine = await Engine.open(sharingPlatform, await openModel(path, openFile), options);
+  engines.push(engine);
+  return engine;
 }
 
 export function bytesOpener(files: Readonly<Record<string, Uint8Array>>) {

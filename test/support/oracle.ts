@@ -1,0 +1,107 @@
+// The forward pass in f64, without any cache: every query is computed anew over the keys that it sees, and what it sees
+// stands in a cache of its own, in which positions are assigned anew as StreamingLLM does (arXiv:2309.17453, 3.2). It
+// shares with the engine the formulas of `reference.ts` and nothing of pages, steps, masks and rotations.
+
+import { attend, project, rmsNorm, rope, swiglu } from "../../src/kernels/reference.ts";
+import { EPSILON, ROPE_BASE, TINY_TOKENS, type TinyModel } from "./tiny-model.ts";
+
+export interface Visibility {
+  readonly sinks: number;
+  /** Infinity: all. */
+  readonly window: number;
+}
+
+export const ALL: Visibility = { sinks: 0, window: Number.POSITIVE_INFINITY };
+
+/** Logits [T, V] after each token. */
+export function oracleLogits(
+  { shape, weights }: TinyModel,
+  tokens: readonly number[],
+  visibility: Visibility = ALL,
+): Float64Array {
+  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F } = shape;
+  const T = tokens.length;
+  const V = TINY_TOKENS.length;
+  const epsilon = Math.fround(EPSILON);
+  const weight = (name: string) => weights.get(`${name}.weight`)!;
+  const linear = (x: Float64Array, name: string, n: number, k: number) => {
+    const bias = weights.get(`${name}.bias`);
+    const y = project(x, weight(name), T, n, k);
+    return bias ? y.map((value, i) => value + bias[i % n]!) : y;
+  };
+  const heads = (x: Float64Array, name: string) => {
+    const norm = weights.get(`${name}.weight`);
+    return norm ? rmsNorm(x, norm, x.length / E, epsilon) : x;
+  };
+
+  const embedding = weight("token_embd");
+  let x: Float64Array = new Float64Array(T * D);
+  tokens.forEach((id, t) => {
+    x.set(embedding.subarray(id * D, (id + 1) * D), t * D);
+  });
+  for (let layer = 0; layer < shape.layers; layer++) {
+    const name = (suffix: string) => `blk.${layer}.${suffix}`;
+    const normed = rmsNorm(x, weight(name("attn_norm")), T, epsilon);
+    const q = heads(linear(normed, name("attn_q"), H * E, D), name("attn_q_norm"));
+    const k = heads(linear(normed, name("attn_k"), G * E, D), name("attn_k_norm"));
+    const v = linear(normed, name("attn_v"), G * E, D);
+    const attended = new Float64Array(T * H * E);
+    for (let t = 0; t < T; t++) {
+      const seen = visible(t, visibility);
+      for (let h = 0; h < H; h++) {
+        const g = Math.floor(h / (H / G));
+        const rowOf = (all: Float64Array, row: number) => all.subarray(row * E, (row + 1) * E);
+        const query = turn(shape, rowOf(q, t * H + h), seen.length - 1);
+        const keys = seen.map((j, place) => turn(shape, rowOf(k, j * G + g), place));
+        const values = Float64Array.from(seen.flatMap((j) => [...rowOf(v, j * G + g)]));
+        const scale = shape.attentionScale ? Math.fround(shape.attentionScale) : 1 / Math.sqrt(E);
+        const score = (place: number) => dot(query, keys[place]!) * scale;
+        attended.set(attend(score, values, seen.length, E), (t * H + h) * E);
+      }
+    }
+    x = sum(x, linear(attended, name("attn_output"), D, H * E));
+    const inner = rmsNorm(x, weight(name("ffn_norm")), T, epsilon);
+    const gate = linear(inner, name("ffn_gate"), F, D);
+    const up = linear(inner, name("ffn_up"), F, D);
+    x = sum(x, linear(swiglu(gate, up), name("ffn_down"), D, F));
+  }
+  const last = rmsNorm(x, weight("output_norm"), T, epsilon);
+  if (!shape.tied) return linear(last, "output", V, D);
+  return linear(last, "token_embd", V, D);
+}
+
+/** The positions that a query sees, ascending. */
+function visible(query: number, { sinks, window }: Visibility): number[] {
+  const seen: number[] = [];
+  for (let key = 0; key <= query; key++) if (key < sinks || key > query - window) seen.push(key);
+  return seen;
+}
+
+/** A head, rotated to a place. */
+function turn(shape: TinyModel["shape"], head: Float64Array, place: number): Float64Array {
+  const { headWidth: E, ropeFreqs, linear = 1 } = shape;
+  const angles = Float64Array.from({ length: E / 2 }, (_, i) => {
+    const divisor = ropeFreqs ? Math.fround(ropeFreqs[i]!) : 1;
+    return ((place / linear) * ROPE_BASE ** ((-2 * i) / E)) / divisor;
+  });
+  return rope(head, angles, shape.architecture === "llama" ? 1 : E / 2);
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  return a.reduce((total, value, i) => total + value * b[i]!, 0);
+}
+
+function sum(a: Float64Array, b: Float64Array): Float64Array {
+  return a.map((value, i) => value + b[i]!);
+}
+
+/** Sum of squared differences over the sum of squares. */
+export function nmse(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let squares = 0;
+  let differences = 0;
+  for (let i = 0; i < expected.length; i++) {
+    squares += expected[i]! ** 2;
+    differences += (actual[i]! - expected[i]!) ** 2;
+  }
+  return differences / squares;
+}
