@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { readConfig } from "../engine/config.ts";
+import { type ModelConfig, readConfig } from "../engine/config.ts";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
 import { planMemory } from "../engine/inspect.ts";
 import { checkTensors } from "../engine/weights.ts";
@@ -53,14 +53,16 @@ async function inspect(file: GgufFile, flags: Flags) {
 
 /** The memory that running the file takes, or why it cannot be run. */
 function plan(file: GgufFile, flags: Flags) {
+  let config: ModelConfig;
   try {
-    const config = readConfig(file);
+    config = readConfig(file);
     checkTensors(file, config);
-    return { config, memory: planMemory(file, config, engineOptions(flags)) };
   } catch (error) {
     if (error instanceof UserError) return { refused: error.message };
     throw error;
   }
+  // Outside: a wrong flag is the user's mistake, not the file's.
+  return { config, memory: planMemory(file, config, engineOptions(flags)) };
 }
 
 /** Vocabularies have a hundred thousand entries: arrays show their beginning. */

@@ -32,6 +32,7 @@ for (const command of [
 for (const command of [program, ...program.commands]) {
   command
     .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) })
     .showHelpAfterError(false)
     .showSuggestionAfterError(false)
     .allowExcessArguments(false);
@@ -40,8 +41,14 @@ for (const command of [program, ...program.commands]) {
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
-  throw error;
+  console.error(`error: Cannot write to stdout: ${oneLine(error.message)}.`);
+  process.exit(2);
 });
+
+/** What a user typed may hold line breaks; what we say of it does not. */
+function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*[\r\n]\s*/g, " ");
+}
 
 try {
   await program.parseAsync();
@@ -50,7 +57,7 @@ try {
     // Commander has printed its line; help and version are no mistakes.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof UserError) {
-    console.error(`error: ${error.message}`);
+    console.error(`error: ${oneLine(error.message)}`);
     process.exitCode = 2;
   } else {
     throw error;

@@ -1,5 +1,5 @@
 import { createWriteStream, type WriteStream } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { lstat, open, rm } from "node:fs/promises";
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
@@ -87,8 +87,8 @@ async function run(
     for (const [i, chunk] of chunks.entries()) {
       if (signal.aborted) break;
       const score = await engine.score(chunk, rows && ((_, logits) => writeRow(rows, logits)));
-      nll.push(...score.nll);
-      argmax.push(...score.argmax);
+      for (const value of score.nll) nll.push(value); // a long text has more than a call takes arguments
+      for (const id of score.argmax) argmax.push(id);
       scored += chunk.length;
       if (!flags.json && chunks.length > 1) {
         await write(
@@ -99,7 +99,7 @@ async function run(
     if (rows) await closeRows(rows);
   } catch (error) {
     rows?.destroy();
-    if (flags.logits !== undefined) await rm(flags.logits, { force: true });
+    if (flags.logits !== undefined) await removeFile(flags.logits);
     throw error;
   }
   const ms = performance.now() - began;
@@ -124,20 +124,35 @@ async function openRows(path: string): Promise<WriteStream> {
   } catch (error) {
     throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
   }
-  return createWriteStream(path);
+  const stream = createWriteStream(path);
+  stream.on("error", () => {}); // each write tells of its own failure
+  return stream;
+}
+
+/** Leaves nothing half written; but what is no file, /dev/null for one, is not ours to remove. */
+async function removeFile(path: string): Promise<void> {
+  const isFile = await lstat(path).then(
+    (stats) => stats.isFile(),
+    () => false,
+  );
+  if (isFile) await rm(path, { force: true });
 }
 
 function writeRow(stream: WriteStream, logits: Float32Array): Promise<void> {
   // The row is reused by the engine, hence the copy. Every machine that runs Dawn is little-endian.
   const bytes = Buffer.from(logits.slice().buffer);
   return new Promise((resolve, reject) => {
-    stream.write(bytes, (error) => (error ? reject(error) : resolve()));
+    stream.write(bytes, (error) => (error ? reject(unwritable(stream, error)) : resolve()));
   });
 }
 
 function closeRows(stream: WriteStream): Promise<void> {
   return new Promise((resolve, reject) => {
-    stream.once("error", reject);
+    stream.once("error", (error) => reject(unwritable(stream, error)));
     stream.end(resolve);
   });
+}
+
+function unwritable({ path }: WriteStream, error: Error): UserError {
+  return new UserError(`Cannot write ${String(path)}: ${error.message}.`);
 }
