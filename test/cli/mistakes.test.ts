@@ -1,0 +1,150 @@
+// A user's mistake is one line on stderr, status 2, and nothing on stdout; nothing is left half done.
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { dawnstream, fail, temporaryFolder } from "../support/cli.ts";
+import { fixtureModel } from "../support/models.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder, name);
+const model = fixtureModel("stories260K-Q8_0.gguf");
+const bytes = readFileSync(model);
+writeFileSync(at("text.gguf"), "Once upon a time, there was a text file.");
+writeFileSync(at("empty.gguf"), "");
+writeFileSync(at("header.gguf"), bytes.subarray(0, 5000));
+writeFileSync(at("data.gguf"), bytes.subarray(0, bytes.length - 1000));
+writeFileSync(at("latin1.txt"), Buffer.from([0x63, 0x61, 0x66, 0xe9]));
+writeFileSync(at("short.txt"), "a");
+writeFileSync(at("ids.json"), "[1, 2, 3]");
+writeFileSync(at("many.json"), JSON.stringify(Array.from({ length: 40 }, () => 5)));
+writeFileSync(at("one.json"), "[1]");
+writeFileSync(at("words.json"), '["a", "b"]');
+writeFileSync(at("broken.json"), "[1, 2");
+writeFileSync(at("foreign.json"), "[1, 99999]");
+mkdirSync(at("folder"));
+
+/** What a user types after `generate "Once upon a time"`, and what the line says. */
+const generate: [string[], RegExp][] = [
+  [["--frobnicate"], /unknown option '--frobnicate'/],
+  [["--fro\nbnicate"], /unknown option/],
+  [["and", "more"], /too many arguments/],
+  [["--max-tokens", "0"], /max tokens 0: expected a whole number from 1/],
+  [["--max-tokens", "-3"], /max tokens -3/],
+  [["--max-tokens", "many"], /'--max-tokens <n>' argument 'many'.*whole number/],
+  [["--max-tokens", "1.5"], /whole number/],
+  [["--max-tokens"], /argument missing/],
+  [["--max-tokens", "600"], /5 tokens and 600 to generate exceed the context of 512.*605.*window/],
+  [["--context", "0"], /context 0/],
+  [["--context", "-1"], /context -1/],
+  [["--context", "4", "--max-tokens", "1"], /5 tokens and 1 to generate exceed the context of 4/],
+  [["--context", "99999999999"], /context 99999999999/],
+  [["--chunk", "0"], /chunk 0/],
+  [["--page", "0"], /page size 0/],
+  [["--page", "2000"], /page size 2000: expected a whole number from 1 to 1024/],
+  [["--kv", "q8_0"], /'q8_0' is invalid. Allowed choices are f16, f32/],
+  [["--attention", "window"], /Invalid attention "window": expected full, window:W or sinks:S\+W/],
+  [["--attention", "window:0"], /Invalid attention window:0/],
+  [["--attention", "sinks:4"], /Invalid attention/],
+  [["--attention", "sinks:-1+4"], /Invalid attention/],
+  [["--attention", "window:99999999999"], /A cache of \d+ pages needs \d+ bytes/],
+  [["--rope", "yarn"], /Invalid RoPE scaling/],
+  [["--rope", "linear:0.5"], /Invalid RoPE scaling/],
+  [["--rope", "linear:1:512"], /Invalid RoPE scaling/],
+  [["--rope", "yarn:4:0"], /Invalid RoPE scaling/],
+  [["--temperature", "-1"], /temperature is -1/],
+  [["--temperature", "warm"], /'warm' is invalid. Expected a number/],
+  [["--temperature", "1e999"], /temperature is Infinity/],
+  [["--top-p", "2"], /topP is 2: it must be a number from 0 to 1/],
+  [["--top-k", "-1"], /topK is -1/],
+  [["--seed", "-1"], /seed is -1/],
+  [["--seed", "99999999999999999999"], /seed is/],
+  [["--stop", ""], /stop string is empty/],
+  [["--logprobs", "-1"], /-1/],
+  [["--logit-bias", "5"], /Expected ID=BIAS/],
+  [["--logit-bias", "5=heavy"], /Expected a number/],
+  [["--logit-bias", "512=1"], /logitBias names token 512: ids are integers from 0 to 511/],
+  [["--model", "none.gguf"], /none\.gguf: no such file/],
+  [["--model", "no\nne.gguf"], /no such file/],
+  [["--model", at("folder")], /it is a directory, not a file/],
+  [["--model", "/dev/null"], /device or a pipe/],
+  [["--model", at("text.gguf")], /text\.gguf.*GGUF/],
+  [["--model", at("empty.gguf")], /empty\.gguf/],
+  [["--model", at("header.gguf")], /header\.gguf/],
+  [["--model", at("data.gguf")], /data\.gguf/],
+];
+
+describe("generate", () => {
+  test.concurrent.each(generate)("%j", async (flags, message) => {
+    const first = flags.includes("--model") ? [] : ["--model", model];
+    await fail(["generate", "Once upon a time", ...first, ...flags], message);
+  });
+
+  test.concurrent.each([
+    [[], /missing required argument 'prompt'/],
+    [[""], /The prompt is empty/],
+    [["-"], /The prompt is empty/],
+    [["<s>", "--parse-special"], /special tokens only/],
+    [["<s></s>", "--parse-special"], /special tokens only/],
+  ] as [string[], RegExp][])("prompt %j", async (words, message) => {
+    await fail(["generate", ...words, "--model", model], message);
+  });
+});
+
+const others: [string[], RegExp][] = [
+  [["frobnicate"], /unknown command 'frobnicate'/],
+  [["tokenize"], /either a text or --file/],
+  [["tokenize", "a", "--file", "b"], /either a text or --file/],
+  [["tokenize", "--file", at("none.txt")], /none\.txt: no such file/],
+  [["tokenize", "--file", at("folder")], /it is a directory/],
+  [["tokenize", "--file", at("latin1.txt")], /not UTF-8/],
+  [["detokenize"], /token ids or --tokens/],
+  [["detokenize", "1", "--tokens", at("ids.json")], /token ids or --tokens/],
+  [["detokenize", "one"], /"one" is no token id/],
+  [["detokenize", "1.5"], /"1\.5" is no token id/],
+  [["detokenize", "512"], /Token id 512 is not in the vocabulary/],
+  [["detokenize", "--tokens", at("broken.json")], /not JSON/],
+  [["detokenize", "--tokens", at("words.json")], /expected a JSON array of token ids/],
+  [["inspect", "--context", "-5"], /context -5/],
+  [["inspect", at("text.gguf")], /text\.gguf/],
+  [["inspect", at("header.gguf")], /header\.gguf/],
+  [["perplexity"], /either a text file or --tokens/],
+  [["perplexity", at("short.txt"), "--tokens", at("ids.json")], /either a text file or --tokens/],
+  [["perplexity", at("none.txt")], /no such file/],
+  [["perplexity", at("latin1.txt")], /not UTF-8/],
+  [["perplexity", at("short.txt"), "--chunks", "0"], /--chunks 0/],
+  [["perplexity", at("ids.json"), "--context", "1"], /context of 1 leaves no room/],
+  [["perplexity", "--tokens", at("one.json")], /1 tokens cannot be scored/],
+  [["perplexity", "--tokens", at("foreign.json")], /Token id 99999 is none of the model's 512/],
+  [["perplexity", "--tokens", at("many.json"), "--context", "39"], /40 tokens exceed the context/],
+];
+
+test.concurrent.each(others)("%j", async (args, message) => {
+  await fail(
+    [...args, ...(args[0] === "inspect" || args[0] === "frobnicate" ? [] : ["--model", model])],
+    message,
+  );
+});
+
+test("a folder that is not there takes no logits, and none are left behind", async () => {
+  const rows = at("none/rows.f32");
+  const args = ["perplexity", "--tokens", at("ids.json"), "--model", model, "--logits", rows];
+  await fail(args, /Cannot write .*none\/rows\.f32/);
+  const early = at("early.f32");
+  await fail(["perplexity", "--tokens", at("foreign.json"), "--logits", early], /99999/);
+  expect(existsSync(early)).toBe(false);
+});
+
+/** The Vulkan loader finds no driver where this is what it is told to look at. */
+const NO_DRIVER = { VK_DRIVER_FILES: "/nonexistent.json", VK_ICD_FILENAMES: "/nonexistent.json" };
+
+test("without an adapter, commands name the set-up; those that need none work", async () => {
+  const options = { env: NO_DRIVER };
+  await fail(["generate", "Once upon a time"], /npm run setup/, options);
+  await fail(["perplexity", "--tokens", at("ids.json")], /npm run setup/, options);
+  const tokens = await dawnstream(["tokenize", "Once upon a time", "--json"], options);
+  expect(tokens.text).toBe("[1,403,407,261,378]\n");
+  const inspected = await dawnstream(["inspect"], options);
+  expect(inspected.text).toContain("adapter: none; run `npm run setup`");
+  expect(inspected.status).toBe(0);
+});
