@@ -9,8 +9,8 @@ import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
 export type { AttentionOptions, AttentionPolicy } from "./context/attention-policy.ts";
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
+export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
-export { parseRope } from "./context/rope-scaling.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
 export type {

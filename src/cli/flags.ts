@@ -2,7 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAttention } from "../context/attention-policy.ts";
-import { parseRope } from "../context/rope-scaling.ts";
+import { parseRope } from "../context/rope-choice.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
@@ -47,6 +47,8 @@ export interface EngineFlags extends ModelFlags {
   readonly context?: number;
   readonly attention?: EngineOptions["attention"];
   readonly rope?: EngineOptions["rope"];
+  readonly ropeBase?: number;
+  readonly keys?: EngineOptions["keys"];
   readonly kv?: EngineOptions["kv"];
   readonly page?: number;
   readonly chunk?: number;
@@ -66,8 +68,16 @@ export function addEngineFlags(command: Command): Command {
     )
     .option(
       "--rope <scaling>",
-      "none, linear:s, ntk:s or yarn:s[:original] (default: what the file says)",
-      reading(parseRope),
+      "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original], llama3:s[:original], longrope, or auto " +
+        "for the context (default: what the file says)",
+      reading((text) => (text === "auto" ? text : parseRope(text))),
+    )
+    .option("--rope-base <base>", "base of the rotary frequencies (default: the file's)", number)
+    .addOption(
+      new Option("--keys <storage>", "rotated when written, or raw and turned while read").choices([
+        "rotated",
+        "raw",
+      ]),
     )
     .addOption(
       new Option("--kv <type>", "how keys and values are stored (default: f16)").choices([
@@ -84,8 +94,8 @@ export function addEngineFlags(command: Command): Command {
 }
 
 export function engineOptions(flags: EngineFlags): EngineOptions {
-  const { context, attention, rope, kv, page: pageSize, chunk } = flags;
-  return { context, attention, rope, kv, pageSize, chunk };
+  const { context, attention, rope, ropeBase, keys, kv, page: pageSize, chunk } = flags;
+  return { context, attention, rope, ropeBase, keys, kv, pageSize, chunk };
 }
 
 export interface SamplingFlags {

@@ -55,6 +55,8 @@ export interface ModelConfig extends Architecture {
     readonly scaling: RopeScaling;
     /** The trained length before the file's own scaling. */
     readonly originalContext: number;
+    /** What LongRoPE stretches queries and keys by. */
+    readonly attentionFactor: number;
   };
 }
 
@@ -70,7 +72,6 @@ const NEUTRAL: Readonly<Record<string, number>> = {
   "attention.sliding_window_pattern": 0,
   "rope.scaling.yarn_log_multiplier": 0,
   "rope.scaling.alpha": 0,
-  "rope.scaling.attn_factor": 1,
   "rope.scaling.yarn_attn_factor": 1,
   "rope.scaling.yarn_ext_factor": 1,
   "rope.scaling.yarn_beta_fast": 32,
@@ -146,6 +147,11 @@ export function readConfig(file: GgufFile): ModelConfig {
   if (!metadata.boolean(key("attention.causal"), true)) refuse("attention must be causal.");
 
   const trainedContext = count("context_length");
+  const scaling = readScaling(file.name, metadata, key);
+  const stretch = "rope.scaling.attn_factor";
+  const attentionFactor = between(stretch, metadata.number(key(stretch), 1), 0.01, 100);
+  if (attentionFactor !== 1 && scaling.kind !== "longrope")
+    refuse(`${key(stretch)} goes with longrope only.`);
   const slidingWindow = metadata.integer(key("attention.sliding_window"), 0);
   const epsilon = "attention.layer_norm_rms_epsilon";
   const scale = metadata.number(key("attention.scale"), 0);
@@ -167,8 +173,9 @@ export function readConfig(file: GgufFile): ModelConfig {
     slidingWindow: slidingWindow > 0 ? slidingWindow : undefined,
     rope: {
       base: between("rope.freq_base", metadata.number(key("rope.freq_base"), 10000), 1, 1e30),
-      scaling: readScaling(file.name, metadata, key),
+      scaling,
       originalContext: count("rope.scaling.original_context_length", trainedContext),
+      attentionFactor,
     },
   });
 }
@@ -192,6 +199,7 @@ function readScaling(file: string, metadata: Metadata, key: (name: string) => st
   }
   switch (kind) {
     case "none":
+    case "longrope":
       return { kind };
     case "linear":
       return factor === 1 ? { kind: "none" } : { kind, factor };
@@ -199,7 +207,7 @@ function readScaling(file: string, metadata: Metadata, key: (name: string) => st
       return { kind, factor, ...(original > 0 ? { original } : {}) };
     default:
       throw new UnsupportedError(
-        `${file}: unsupported RoPE scaling "${kind}"; supported are none, linear, yarn.`,
+        `${file}: unsupported RoPE scaling "${kind}"; supported are none, linear, yarn, longrope.`,
       );
   }
 }

@@ -2,7 +2,7 @@
 
 import { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
-import { ropeFrequencies } from "../context/rope-scaling.ts";
+import { createRope } from "../context/rope-scaling.ts";
 import { Device } from "../kernels/device.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import type { ModelConfig } from "./config.ts";
@@ -92,8 +92,8 @@ export class Engine implements LoadedModel, AsyncDisposable {
     const setting = resolveSetting(config, options);
     for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
       onWarning(warning);
-    const divisors = await readRopeDivisors(file);
-    const rope = ropeFrequencies({ ...setting.ropeModel, divisors }, setting.scaling);
+    const divisors = await readRopeDivisors(file, config);
+    const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
 
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
@@ -176,6 +176,10 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   sequence(): PageTable {
     return this.#cache.sequence();
+  }
+
+  stepLimit(sequence: PageTable): number {
+    return this.#cache.stepLimit(sequence);
   }
 
   step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array> {

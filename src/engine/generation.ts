@@ -155,10 +155,11 @@ async function prefill(
   tokens: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Float32Array | undefined> {
-  const { chunk } = engine.setting;
-  for (let at = 0; ; at += chunk) {
-    const last = at + chunk >= tokens.length;
-    const logits = await engine.step(sequence, tokens.slice(at, at + chunk), last ? 1 : 0);
+  for (let at = 0; ; ) {
+    const part = tokens.slice(at, at + engine.stepLimit(sequence));
+    at += part.length;
+    const last = at === tokens.length;
+    const logits = await engine.step(sequence, part, last ? 1 : 0);
     if (last) return logits;
     if (signal?.aborted) return undefined;
   }

@@ -14,8 +14,10 @@ export interface OpenedModel {
 export interface LoadedModel extends OpenedModel {
   /** An empty sequence in the cache; `clear()` gives its pages back. */
   sequence(): PageTable;
+  /** The most tokens that the next step of a sequence may take. */
+  stepLimit(sequence: PageTable): number;
   /**
-   * Appends tokens to a sequence, at most `setting.chunk` of them, and returns the logits [wanted, V] after the last
+   * Appends tokens to a sequence, at most `stepLimit(sequence)` of them, and returns the logits [wanted, V] after the last
    * `wanted`. Steps run one at a time, in the order of the calls.
    */
   step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array>;

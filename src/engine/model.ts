@@ -40,8 +40,8 @@ export function layers(
   cache: KvCache,
   scratch: Scratch,
 ): Dispatch[] {
-  const { x, normed, q, qNormed, k, kNormed, v, rotated, attended, gate, up } = scratch;
-  const { shape, turns, slots, pageTable } = cache;
+  const { x, normed, q, qNormed, k, kNormed, v, rotated, partial, attended, gate, up } = scratch;
+  const { shape, turns, slots, pageTable, keyTurns } = cache;
   const eps = config.normEpsilon;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
@@ -59,8 +59,17 @@ export function layers(
     if (layer.attnKNorm) steps.push(ops.rmsNorm(k, layer.attnKNorm, kNormed, eps));
     steps.push(
       ops.ropeQuery(`blk.${i}.rope`, shape, qNormed, turns, rotated),
-      ops.kvStore(`blk.${i}.store`, shape, kNormed, v, turns, slots, pages),
-      ops.attend(`blk.${i}.attention`, shape, rotated, pages, pageTable, scratch.partial, attended),
+      ops.kvStore(`blk.${i}.store`, shape, kNormed, v, cache.storeTurns, slots, pages),
+      ops.attend(
+        `blk.${i}.attention`,
+        shape,
+        rotated,
+        pages,
+        pageTable,
+        partial,
+        attended,
+        keyTurns,
+      ),
       ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
     );
 

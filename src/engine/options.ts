@@ -8,6 +8,8 @@ import {
   withSlidingWindow,
 } from "../context/attention-policy.ts";
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
+import type { KeyStorage } from "../context/cache/turns.ts";
+import { chooseRope } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import type { DeviceOptions } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
@@ -25,8 +27,15 @@ export interface EngineOptions {
   readonly context?: number | undefined;
   /** What a query sees. Default: full attention, or the model's own sliding window. */
   readonly attention?: AttentionOptions | undefined;
-  /** How rotary positions are scaled. Default: what the file says. */
-  readonly rope?: RopeScaling | undefined;
+  /** How rotary positions are scaled; "auto" chooses for the context. Default: what the file says. */
+  readonly rope?: RopeScaling | "auto" | undefined;
+  /** The base of the rotary frequencies in place of the file's. */
+  readonly ropeBase?: number | undefined;
+  /**
+   * How keys lie in the pages: rotated once when written, or raw and turned while read. Default: rotated, but for
+   * scalings whose frequencies move with the text.
+   */
+  readonly keys?: KeyStorage | undefined;
   /** How keys and values are stored. Default: f16. */
   readonly kv?: CellType | undefined;
   /** P: tokens a page of the cache. Default: 16. */
@@ -72,7 +81,18 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
   // A window beyond the context hides nothing of it, and must not make room for more.
   const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
   const policy = hides ? withSlidingWindow(asked, config.slidingWindow) : asked;
-  const scaling = options.rope ?? config.rope.scaling;
+  const choice =
+    options.rope === "auto"
+      ? chooseRope({ trainedContext: trained, ...config.rope }, context)
+      : undefined;
+  const scaling =
+    choice?.scaling ?? (options.rope as RopeScaling | undefined) ?? config.rope.scaling;
+  const keys = options.keys ?? (scaling.kind === "dynamic-ntk" ? "raw" : "rotated");
+  if (keys === "rotated" && scaling.kind === "dynamic-ntk") {
+    throw new UserError(
+      "RoPE scaling dynamic-ntk moves its frequencies: its keys cannot be stored rotated.",
+    );
+  }
   const cells = options.kv ?? "f16";
   if (cells !== "f16" && cells !== "f32") {
     throw new UserError(`Invalid cache type "${String(cells)}": expected f16 or f32.`);
@@ -84,17 +104,19 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     scaling,
     ropeModel: {
       width: config.headWidth,
-      base: config.rope.base,
+      base: options.ropeBase ?? config.rope.base,
       originalContext: config.rope.originalContext,
+      context,
     },
     cache: {
       layers: config.layers,
       shape: headShape(config, pageSize, cells),
       policy,
+      keys,
       chunk,
       pages: sequences * pagesNeeded(policy, context, chunk, pageSize),
     },
-    warnings: warningsOf(config, context, policy, scaling),
+    warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
 }
 

@@ -19,14 +19,13 @@ export async function score(
   onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
 ): Promise<Score> {
   checkScorable(engine, ids);
-  const { chunk } = engine.setting;
   const V = engine.config.vocabulary;
   const nll: number[] = [];
   const argmax: number[] = [];
   const sequence = engine.sequence();
   try {
-    for (let at = 0; at < ids.length; at += chunk) {
-      const tokens = ids.slice(at, at + chunk);
+    for (let at = 0; at < ids.length; ) {
+      const tokens = ids.slice(at, at + engine.stepLimit(sequence));
       const logits = await engine.step(sequence, tokens, tokens.length);
       for (let t = 0; t < tokens.length; t++) {
         const row = logits.subarray(t * V, (t + 1) * V);
@@ -35,6 +34,7 @@ export async function score(
         argmax.push(largestAt(row));
         await onRow(at + t, row);
       }
+      at += tokens.length;
     }
   } finally {
     sequence.clear();

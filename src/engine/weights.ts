@@ -1,6 +1,7 @@
 // Every tensor of a model, declared once: its name in the file, its shape as a function of the configuration, whether
 // it may be missing. Loading is looking things up in this table; what the table does not know is refused.
 
+import type { RopeDivisors } from "../context/rope-scaling.ts";
 import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
@@ -80,6 +81,13 @@ function layerTable(
   };
 }
 
+/** Divisors of the rotary frequencies: Llama 3.1's, and LongRoPE's two. */
+const ROPE_TENSORS = [
+  "rope_freqs.weight",
+  "rope_factors_short.weight",
+  "rope_factors_long.weight",
+] as const;
+
 /** All tensors that a model of this configuration may have. */
 export function declareTensors(config: ModelConfig): Declaration[] {
   const { width: D, vocabulary: V, headWidth: E, layers } = config;
@@ -94,7 +102,7 @@ export function declareTensors(config: ModelConfig): Declaration[] {
     { name: "output_norm.weight", shape: [D], required: true },
     { name: "output.weight", shape: [V, D], required: false },
     { name: "output.bias", shape: [V], required: false },
-    { name: "rope_freqs.weight", shape: [E / 2], required: false },
+    ...ROPE_TENSORS.map((name) => ({ name, shape: [E / 2] as const, required: false })),
   ];
 }
 
@@ -132,7 +140,7 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
 export function gpuBytes(file: GgufFile): Map<string, number> {
   return new Map(
     [...file.tensors.values()]
-      .filter(({ name }) => name !== "rope_freqs.weight")
+      .filter(({ name }) => !(ROPE_TENSORS as readonly string[]).includes(name))
       .map((tensor) => {
         const { k, n } = matrixShape(tensor);
         const format = n === 1 ? F32 : formatOf(file, tensor);
@@ -223,9 +231,16 @@ export async function uploadAll(
   await uploader.finish();
 }
 
-/** Divisors of the rotary frequencies, [E/2], where the file has them (Llama 3.1). */
-export async function readRopeDivisors(file: GgufFile): Promise<Float32Array | undefined> {
-  const tensor = file.tensors.get("rope_freqs.weight");
+/** Divisors of the rotary frequencies, [E/2] each, where the file has them. */
+export async function readRopeDivisors(file: GgufFile, config: ModelConfig): Promise<RopeDivisors> {
+  const [always, short, long] = await Promise.all(
+    ROPE_TENSORS.map((name) => readDivisors(file, name)),
+  );
+  return { always, short, long, attentionFactor: config.rope.attentionFactor };
+}
+
+async function readDivisors(file: GgufFile, name: string): Promise<Float32Array | undefined> {
+  const tensor = file.tensors.get(name);
   if (!tensor) return undefined;
   const divisors = await readValues(file, tensor);
   const bad = divisors.findIndex((value) => !(value > 0 && Number.isFinite(value)));

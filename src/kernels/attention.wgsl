@@ -5,7 +5,8 @@
 // A workgroup takes four query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
 // range of slots of the page table. The four rows travel as the components of a vec4. Per tile of LANES slots: lane i
 // computes the scores of slot i; then lanes regroup, E/4 of them across the width of the values, to add up the tile.
-// The partial state (m, l, o) of the range goes out, and `attention-merge` joins the ranges.
+// The partial state (m, l, o) of the range goes out, and `attention-merge` joins the ranges. Appended: the cell type of
+// the cache, and `keys/rotated` or `keys/raw`.
 // Memory: two rotations of four queries, the tile's weights and addresses, and one mat4x4 a lane.
 override H: u32;      // query heads
 override G: u32;      // key/value heads
@@ -79,7 +80,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let visible = (vec4<u32>(position) <= at) & near & used & vec4<bool>(tile + lane < end);
     var scores = vec4f();
     for (var i = 0u; i < select(0u, strip, any(visible)); i++) {  // no constant bound: Mesa would unroll it, for seconds
-      scores += unpack_cell(k_pages[cells + i]) * q[side + i];  // four dot products
+      scores += key_numbers(cells, i, slot) * q[side + i];  // four dot products
     }
     scores = select(vec4f(HIDDEN), scores, visible);
     let largest = max(m, max_lanes(scores, lane));

@@ -181,7 +181,10 @@ export class Ops {
     return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
   }
 
-  /** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. */
+  /**
+   * x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. Keys that were stored
+   * without rotation turn by `keyTurns` [N P, E/2, 2].
+   */
   attend(
     label: string,
     shape: HeadShape,
@@ -190,13 +193,18 @@ export class Ops {
     pageTable: GPUBuffer,
     partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer },
     x: Activations,
+    keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
-    const lanes = attentionLanes(this.#device, E);
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
+    const LANES = attentionLanes(this.#device, E);
     const attention = this.#library.kernel({
       page: "attention",
-      fragments: [`cells/${shape.cells}`, "reduce"],
-      overrides: { H, G, E, P, LANES: lanes },
+      fragments: [
+        `cells/${shape.cells}`,
+        "reduce",
+        ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"]),
+      ],
+      overrides: { H, G, E, P, LANES, ...(keyTurns ? { GAP } : {}) },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -216,6 +224,7 @@ export class Ops {
           page_table: whole(pageTable),
           outputs,
           states,
+          ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
         },
         (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
       ),

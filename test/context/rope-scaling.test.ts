@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { parseRope } from "../../src/context/rope-choice.ts";
 import {
-  parseRope,
+  type FixedScaling,
   type RopeModel,
-  type RopeScaling,
   ropeFrequencies,
   writeTurns,
 } from "../../src/context/rope-scaling.ts";
@@ -16,7 +16,7 @@ const model = (width: number, base = 1e4, originalContext = 2048): RopeModel => 
   base,
   originalContext,
 });
-const thetaOf = (m: RopeModel, scaling: RopeScaling) => ropeFrequencies(m, scaling).theta;
+const thetaOf = (m: RopeModel, scaling: FixedScaling) => ropeFrequencies(m, scaling).theta;
 
 describe("what a user may write", () => {
   test.each([
@@ -65,7 +65,7 @@ const DIVISORS = Float32Array.from([1, 1, 2.69452969, 8]);
 const VECTORS: readonly [
   string,
   RopeModel,
-  RopeScaling,
+  FixedScaling,
   number,
   readonly number[],
   readonly number[],
@@ -127,7 +127,7 @@ const VECTORS: readonly [
   ],
   [
     "llama3 divisors",
-    { ...model(8, 5e5, 8192), divisors: DIVISORS },
+    { ...model(8, 5e5, 8192), divisors: { always: DIVISORS } },
     { kind: "none" },
     1,
     [1, 0.0376060309, 5.24846161e-4, 6.64786987e-6],
@@ -196,6 +196,18 @@ describe("golden vectors", () => {
       [8.3479e-2, 1.0101e-2, 4.3007e-4],
       { rel: 1e-4 },
     ); // five digits
+  });
+
+  test("yarn blends between the pair below 32 turns and the one above 1 turn", () => {
+    // Heads of 128 trained on 4096: 32 turns at pair 20.94, one turn at pair 45.03, so the blend goes from 20 to 46.
+    const m = model(128, 1e4, 4096);
+    const plain = thetaOf(m, { kind: "none" });
+    const theta = thetaOf(m, { kind: "yarn", factor: 4 });
+    const blended = plain.map((t, i) => {
+      const ramp = Math.min(1, Math.max(0, (i - 20) / 26));
+      return (t / 4) * ramp + t * (1 - ramp);
+    });
+    expectClose(theta, blended, { rel: 1e-14 });
   });
 
   test("yarn takes the original length given, else the model's", () => {

@@ -4,16 +4,19 @@ import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts
 import type { CellType, HeadShape, LayerPages } from "../../kernels/ops.ts";
 import type { StepValues } from "../../kernels/params.ts";
 import { USAGE } from "../../kernels/usage.ts";
-import { type AttentionPolicy, sinkPosition } from "../attention-policy.ts";
-import { type RopeFrequencies, writeTurns } from "../rope-scaling.ts";
+import type { AttentionPolicy } from "../attention-policy.ts";
+import type { Rope } from "../rope-scaling.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
+import { type KeyStorage, Turns, turnsBytes } from "./turns.ts";
 
 export interface KvCacheOptions {
   readonly layers: number;
   readonly shape: HeadShape;
   readonly policy: AttentionPolicy;
-  readonly rope: RopeFrequencies;
+  readonly rope: Rope;
+  /** Default: rotated. */
+  readonly keys?: KeyStorage;
   /** The most tokens of a step. */
   readonly chunk: number;
   /** N: pages of the pool. */
@@ -36,15 +39,12 @@ export function partialRowsOf(chunk: number): number {
 }
 
 /** Bytes of everything that a cache allocates. */
-export function cacheBytes({
-  layers,
-  shape,
-  chunk,
-  pages,
-}: Omit<KvCacheOptions, "policy" | "rope">): number {
+export function cacheBytes(options: Omit<KvCacheOptions, "policy" | "rope">): number {
+  const { layers, shape, chunk, pages, keys = "rotated" } = options;
+  const { headWidth, pageSize } = shape;
   return (
     layers * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
-    bufferBytes(2 * chunk * shape.headWidth * 4) +
+    turnsBytes({ keys, headWidth, pageSize, pages, chunk }) +
     bufferBytes(chunk * 4) +
     bufferBytes(pages * 8)
   );
@@ -56,38 +56,39 @@ export class KvCache {
   readonly pool: PagePool;
   /** The pages of each layer. */
   readonly layers: readonly LayerPages[];
-  /** (cos, sin) of the tokens of the step, [2, T, E/2, 2]: for the window, then for the sinks. */
-  readonly turns: GPUBuffer;
   /** Slots of the tokens of the step, [T]. */
   readonly slots: GPUBuffer;
   /** (page, first position) of the pages of the sequence, [N, 2]. */
   readonly pageTable: GPUBuffer;
+  readonly #turns: Turns;
   readonly #device: Device;
-  readonly #rope: RopeFrequencies;
-  readonly #partialRows: number;
-  readonly #turnsData: Float32Array;
+  readonly #movesBeyond: number;
+  readonly #chunk: number;
   readonly #tableData: Uint32Array;
 
   private constructor(
     device: Device,
     options: KvCacheOptions,
     layers: LayerPages[],
-    buffers: GPUBuffer[],
+    turns: Turns,
+    slots: GPUBuffer,
+    pageTable: GPUBuffer,
   ) {
     this.#device = device;
     this.shape = options.shape;
     this.policy = options.policy;
     this.pool = new PagePool(options.pages);
     this.layers = layers;
-    [this.turns, this.slots, this.pageTable] = buffers as [GPUBuffer, GPUBuffer, GPUBuffer];
-    this.#partialRows = partialRowsOf(options.chunk);
-    this.#rope = options.rope;
-    this.#turnsData = new Float32Array(2 * options.chunk * options.shape.headWidth);
+    this.slots = slots;
+    this.pageTable = pageTable;
+    this.#turns = turns;
+    this.#movesBeyond = options.rope.movesBeyond;
+    this.#chunk = options.chunk;
     this.#tableData = new Uint32Array(2 * options.pages);
   }
 
   static async create(device: Device, options: KvCacheOptions): Promise<KvCache> {
-    const { shape, pages, chunk } = options;
+    const { shape, pages, chunk, keys = "rotated" } = options;
     const half = (pages * pageBytes(shape)) / 2;
     if (half > device.limits.maxStorageBufferBindingSize) {
       throw new CapacityError(
@@ -103,16 +104,40 @@ export class KvCache {
         values: await device.createBuffer(`values of layer ${layer}`, half, storage),
       });
     }
-    return new KvCache(device, options, layers, [
-      await device.createBuffer("turns", 2 * chunk * shape.headWidth * 4, storage),
-      await device.createBuffer("slots", chunk * 4, storage),
-      await device.createBuffer("page table", pages * 8, storage),
-    ]);
+    const { headWidth, pageSize } = shape;
+    const turns = await Turns.create(device, { ...options, keys, headWidth, pageSize });
+    const slots = await device.createBuffer("slots", chunk * 4, storage);
+    const pageTable = await device.createBuffer("page table", pages * 8, storage);
+    return new KvCache(device, options, layers, turns, slots, pageTable);
+  }
+
+  /** (cos, sin) of the queries of the step, [2, T, E/2, 2]: before the window, then before the sinks. */
+  get turns(): GPUBuffer {
+    return this.#turns.queries;
+  }
+
+  /** What keys are turned by when they are stored, [T, E/2, 2]. */
+  get storeTurns(): GPUBuffer {
+    return this.#turns.store;
+  }
+
+  /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
+  get keyTurns(): GPUBuffer | undefined {
+    return this.#turns.read;
   }
 
   /** An empty sequence. */
   sequence(): PageTable {
     return new PageTable(this.pool, this.policy, this.shape.pageSize);
+  }
+
+  /**
+   * The most tokens that the next step of a sequence may take. Where frequencies move with the text, tokens go one at
+   * a time, so that each sees those of its own length, however its prompt is cut.
+   */
+  stepLimit(sequence: PageTable): number {
+    const still = this.#movesBeyond - sequence.length;
+    return Math.max(1, Math.min(this.#chunk, still));
   }
 
   /**
@@ -124,14 +149,7 @@ export class KvCache {
     const slots = sequence.append(tokens);
     const { queue } = this.#device;
     queue.writeBuffer(this.slots, 0, slots);
-
-    const width = this.shape.headWidth;
-    for (let t = 0; t < tokens; t++) {
-      writeTurns(this.#rope, start + t, this.#turnsData, t * width);
-      const sink = sinkPosition(this.policy, start + t);
-      writeTurns(this.#rope, sink, this.#turnsData, (tokens + t) * width);
-    }
-    queue.writeBuffer(this.turns, 0, this.#turnsData, 0, 2 * tokens * width);
+    this.#turns.write(sequence, tokens);
 
     const { entries } = sequence;
     entries.forEach(({ page, first }, i) => {
@@ -141,10 +159,8 @@ export class KvCache {
     queue.writeBuffer(this.pageTable, 0, this.#tableData, 0, 2 * entries.length);
 
     const slotCount = entries.length * this.shape.pageSize;
-    const splits = Math.min(
-      Math.ceil(slotCount / SLOTS_PER_SPLIT),
-      Math.max(1, Math.floor(this.#partialRows / tokens)),
-    );
+    const room = Math.floor(partialRowsOf(this.#chunk) / tokens);
+    const splits = Math.min(Math.ceil(slotCount / SLOTS_PER_SPLIT), Math.max(1, room));
     return {
       tokens,
       start,

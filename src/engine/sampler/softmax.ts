@@ -37,7 +37,8 @@ export function logSumExp(logits: Float32Array): number {
     }
     if (logit > top) top = logit;
   }
-  if (top === Number.NEGATIVE_INFINITY) throw new UserError("The model gives every token -Infinity.");
+  if (top === Number.NEGATIVE_INFINITY)
+    throw new UserError("The model gives every token -Infinity.");
   let sum = 0;
   for (let id = 0; id < logits.length; id++) sum += decay(top - logits[id]!);
   return top + Math.log(sum);

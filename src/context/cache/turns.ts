@@ -1,0 +1,108 @@
+// Rotations on the GPU: (cos, sin) rows for the queries of a step, and for keys that turn while they are read.
+
+import { bufferBytes, type Device } from "../../kernels/device.ts";
+import { USAGE } from "../../kernels/usage.ts";
+import { type AttentionPolicy, sinkPosition } from "../attention-policy.ts";
+import { type Rope, type RopeFrequencies, writeTurns } from "../rope-scaling.ts";
+import type { PageEntry, PageTable } from "./page-table.ts";
+
+/** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
+export type KeyStorage = "rotated" | "raw";
+
+export interface TurnsOptions {
+  readonly rope: Rope;
+  readonly policy: AttentionPolicy;
+  readonly keys: KeyStorage;
+  /** E */
+  readonly headWidth: number;
+  /** P */
+  readonly pageSize: number;
+  /** N */
+  readonly pages: number;
+  /** The most tokens of a step. */
+  readonly chunk: number;
+}
+
+type Sizes = Pick<TurnsOptions, "keys" | "headWidth" | "pageSize" | "pages" | "chunk">;
+
+/** Bytes of everything that is allocated here. */
+export function turnsBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes): number {
+  const steps = bufferBytes(2 * chunk * headWidth * 4);
+  if (keys === "rotated") return steps;
+  return steps + bufferBytes(chunk * headWidth * 4) + bufferBytes(pages * pageSize * headWidth * 4);
+}
+
+export class Turns {
+  /** Of the queries of the step, [2, T, E/2, 2]: before the window, then before the sinks. */
+  readonly queries: GPUBuffer;
+  /** What keys are turned by when they are stored, [T, E/2, 2]: the rows of the window, or nothing at all. */
+  readonly store: GPUBuffer;
+  /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
+  readonly read: GPUBuffer | undefined;
+  readonly #device: Device;
+  readonly #options: TurnsOptions;
+  readonly #queryRows: Float32Array;
+  readonly #pageRows: Float32Array;
+  /** The sequence and frequencies that `read` was last written for. */
+  #written: { sequence: PageTable; frequencies: RopeFrequencies } | undefined;
+
+  private constructor(
+    device: Device,
+    options: TurnsOptions,
+    buffers: Pick<Turns, "queries" | "store" | "read">,
+  ) {
+    this.#device = device;
+    this.#options = options;
+    this.queries = buffers.queries;
+    this.store = buffers.store;
+    this.read = buffers.read;
+    this.#queryRows = new Float32Array(2 * options.chunk * options.headWidth);
+    this.#pageRows = new Float32Array(options.pageSize * options.headWidth);
+  }
+
+  static async create(device: Device, options: TurnsOptions): Promise<Turns> {
+    const { keys, headWidth, pageSize, pages, chunk } = options;
+    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
+    const queries = await device.createBuffer("turns", 2 * chunk * headWidth * 4, usage);
+    if (keys === "rotated")
+      return new Turns(device, options, { queries, store: queries, read: undefined });
+    const store = await device.createBuffer("no turn", chunk * headWidth * 4, usage);
+    const still = Float32Array.from({ length: chunk * headWidth }, (_, i) => 1 - (i % 2)); // (1, 0), (1, 0), ...
+    device.queue.writeBuffer(store, 0, still);
+    const read = await device.createBuffer(
+      "turns of keys",
+      pages * pageSize * headWidth * 4,
+      usage,
+    );
+    return new Turns(device, options, { queries, store, read });
+  }
+
+  /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
+  write(sequence: PageTable, tokens: number): void {
+    const { rope, policy, headWidth } = this.#options;
+    const start = sequence.length - tokens;
+    const frequencies = rope.frequencies(Math.min(sequence.length, policy.sinks + policy.window));
+    for (let t = 0; t < tokens; t++) {
+      writeTurns(frequencies, start + t, this.#queryRows, t * headWidth);
+      const sink = sinkPosition(policy, start + t);
+      writeTurns(frequencies, sink, this.#queryRows, (tokens + t) * headWidth);
+    }
+    this.#device.queue.writeBuffer(this.queries, 0, this.#queryRows, 0, 2 * tokens * headWidth);
+    if (!this.read) return;
+
+    const known = this.#written?.sequence === sequence && this.#written.frequencies === frequencies;
+    for (const entry of sequence.entries) {
+      const touched = entry.first + this.#options.pageSize > start;
+      if (!known || touched) this.#writePage(this.read, entry, frequencies);
+    }
+    this.#written = { sequence, frequencies };
+  }
+
+  #writePage(read: GPUBuffer, { page, first }: PageEntry, frequencies: RopeFrequencies): void {
+    const { pageSize, headWidth } = this.#options;
+    for (let i = 0; i < pageSize; i++) {
+      writeTurns(frequencies, first + i, this.#pageRows, i * headWidth);
+    }
+    this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
+  }
+}
