@@ -4,6 +4,7 @@ import { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { createRope } from "../context/rope-scaling.ts";
 import { Device } from "../kernels/device.ts";
+import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
@@ -52,6 +53,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
   readonly #cache: KvCache;
   readonly #runner: Runner;
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
   private constructor(parts: Parts) {
     this.config = parts.config;
@@ -183,6 +185,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
   }
 
   step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array> {
+    if (this.#closed) return Promise.reject(new UserError("The engine is closed: load it again."));
     const step = this.#last.then(() =>
       this.#runner.step(sequence, Uint32Array.from(tokens), wanted),
     );
@@ -205,6 +208,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   /** Frees the device and everything on it. */
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#last;
     await this.#device.close();
   }

@@ -43,6 +43,8 @@ export class Runner {
   readonly #staging: GPUBuffer;
   readonly #layerParams: ParamBlock;
   readonly #headParams: ParamBlock;
+  /** Settles when the GPU has done the last step that nothing was read back of. */
+  #ahead: Promise<unknown> = Promise.resolve();
   /** For one token, and for several. */
   readonly #single: Plan;
   readonly #several: Plan;
@@ -115,7 +117,15 @@ export class Runner {
     this.#layerParams.write(step);
     let encoder = handle.createCommandEncoder();
     record(encoder, (count === 1 ? this.#single : this.#several).layers, step);
-    if (wanted === 0) queue.submit([encoder.finish()]);
+    if (wanted === 0) {
+      queue.submit([encoder.finish()]);
+      const submitted = performance.now();
+      // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
+      await this.#ahead;
+      this.#device.check();
+      this.#ahead = queue.onSubmittedWorkDone().catch(() => {});
+      waited += performance.now() - submitted;
+    }
 
     for (let row = 0; row < wanted; row += logits.rows) {
       const rows = Math.min(logits.rows, wanted - row);
