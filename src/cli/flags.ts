@@ -46,6 +46,7 @@ export function addModelFlag(command: Command): Command {
 export interface EngineFlags extends ModelFlags {
   readonly context?: number;
   readonly attention?: EngineOptions["attention"];
+  readonly whenFull?: EngineOptions["whenFull"];
   readonly rope?: EngineOptions["rope"];
   readonly ropeBase?: number;
   readonly keys?: EngineOptions["keys"];
@@ -65,6 +66,11 @@ export function addEngineFlags(command: Command): Command {
       "--attention <policy>",
       "full, window:W or sinks:S+W (default: full)",
       reading(parseAttention),
+    )
+    .option(
+      "--when-full <choice>",
+      "of a full context: error, stop or slide:K (default: error)",
+      readWhenFull,
     )
     .option(
       "--rope <scaling>",
@@ -94,8 +100,8 @@ export function addEngineFlags(command: Command): Command {
 }
 
 export function engineOptions(flags: EngineFlags): EngineOptions {
-  const { context, attention, rope, ropeBase, keys, kv, page: pageSize, chunk } = flags;
-  return { context, attention, rope, ropeBase, keys, kv, pageSize, chunk };
+  const { context, attention, whenFull, rope, ropeBase, keys, kv, page: pageSize, chunk } = flags;
+  return { context, attention, whenFull, rope, ropeBase, keys, kv, pageSize, chunk };
 }
 
 export interface SamplingFlags {
@@ -157,6 +163,15 @@ export function samplingOptions(flags: SamplingFlags): SamplingOptions {
   return Object.fromEntries(
     names.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
   );
+}
+
+/** "slide:4" keeps the first four tokens. */
+function readWhenFull(text: string): EngineOptions["whenFull"] {
+  if (text === "error" || text === "stop") return text;
+  const [, keep] = /^slide:(\d+)$/.exec(text) ?? [];
+  if (keep === undefined)
+    throw new InvalidArgumentError("Expected error, stop or slide:K, K the tokens to keep.");
+  return { keep: Number(keep) };
 }
 
 function readBias(

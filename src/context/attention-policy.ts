@@ -6,8 +6,12 @@
 
 import { UserError } from "../kernels/errors.ts";
 
+/**
+ * Anybody may write one: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }` keeps a system prompt, whatever
+ * its length, and the last 256 tokens.
+ */
 export interface AttentionPolicy {
-  /** As on the command line: "full", "window:1024", "sinks:4+1020". */
+  /** For people. The built-in ones are named as on the command line: "full", "window:1024", "sinks:4+1020". */
   readonly name: string;
   /** S: so many tokens at the start of the text stay visible for ever. */
   readonly sinks: number;
@@ -28,8 +32,16 @@ export const FULL_ATTENTION: AttentionPolicy = {
 
 const FORMS = "full, window:W or sinks:S+W with whole numbers W >= 1 and S >= 0";
 
-/** The policy of an option object. Throws a `UserError` for numbers that make no sense. */
-export function attentionPolicy(options: AttentionOptions): AttentionPolicy {
+/** The policy of an option object, or a policy checked. Throws a `UserError` for numbers that make no sense. */
+export function attentionPolicy(options: AttentionOptions | AttentionPolicy): AttentionPolicy {
+  if (!("kind" in options)) {
+    const { name, sinks, window } = options;
+    if (isCount(sinks, 0) && (window === Number.POSITIVE_INFINITY || isCount(window, 1)))
+      return options;
+    throw new UserError(
+      `Invalid attention policy "${name}": expected sinks >= 0 and window >= 1, found ${sinks} and ${window}.`,
+    );
+  }
   if (options.kind === "full") return FULL_ATTENTION;
   const sinks = options.kind === "sinks" ? options.sinks : 0;
   const { window } = options;

@@ -1,5 +1,6 @@
 // A model, loaded: text in, text out. Owns the device and everything on it.
 
+import type { AttentionPolicy } from "../context/attention-policy.ts";
 import { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { createRope } from "../context/rope-scaling.ts";
@@ -176,8 +177,8 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return score(this, ids, onRow);
   }
 
-  sequence(): PageTable {
-    return this.#cache.sequence();
+  sequence(policy?: AttentionPolicy): PageTable {
+    return this.#cache.sequence(policy);
   }
 
   stepLimit(sequence: PageTable): number {

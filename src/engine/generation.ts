@@ -1,6 +1,13 @@
 // From a prompt to text: prefill in chunks, then a token a step.
 
-import type { PageTable } from "../context/cache/page-table.ts";
+import {
+  type AttentionOptions,
+  type AttentionPolicy,
+  attentionPolicy,
+  pagesNeeded,
+  withSlidingWindow,
+} from "../context/attention-policy.ts";
+import type { PageEntry, PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
@@ -24,10 +31,21 @@ export interface GenerateOptions extends SamplingOptions {
   readonly logprobs?: number | undefined;
   /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
   readonly parseSpecial?: boolean | undefined;
+  /** What queries of this text see, where it differs from what the engine was loaded with. */
+  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  /** Told of tokens whose pages are freed since nothing can see them any more. */
+  readonly onEvict?: ((eviction: Eviction) => void) | undefined;
   /** False: recomputes the whole text for every token, for comparison. Default: true. */
   readonly cache?: boolean | undefined;
   /** Ends the generation after the token in work; its reason is then "aborted". */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Tokens that are forgotten: what they were, where they stood in the text, which pages of the cache they leave. */
+export interface Eviction {
+  readonly tokens: readonly number[];
+  readonly positions: readonly number[];
+  readonly pages: readonly number[];
 }
 
 /** A generated token and the text that it completes, which may be none. */
@@ -80,7 +98,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
-  const { ids, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
+  const { ids, policy, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
   const decoder = engine.tokenizer.decoder({ continuation: true });
   const promptTokens = ids.length;
   const logprobs: GenerationResult["logprobs"][number][] = [];
@@ -89,7 +107,11 @@ export async function* generate(
   let stopped: string | undefined;
   let prefillMs = 0;
 
-  const sequence = engine.sequence();
+  const sequence = engine.sequence(policy);
+  if (options.onEvict) {
+    const { pageSize } = engine.setting.cache.shape;
+    sequence.onEvict = (entries) => options.onEvict?.(describeEviction(entries, pageSize, ids));
+  }
   const began = performance.now();
   try {
     let pending = ids.slice();
@@ -148,6 +170,21 @@ export async function* generate(
   };
 }
 
+function describeEviction(
+  entries: readonly PageEntry[],
+  pageSize: number,
+  ids: readonly number[],
+): Eviction {
+  const positions = entries.flatMap(({ first }) =>
+    Array.from({ length: pageSize }, (_, i) => first + i),
+  );
+  return {
+    positions,
+    tokens: positions.map((position) => ids[position]!),
+    pages: entries.map(({ page }) => page),
+  };
+}
+
 /** Appends tokens in chunks; the logits after the last one, or nothing where the signal was raised on the way. */
 async function prefill(
   engine: LoadedModel,
@@ -173,12 +210,20 @@ export function prepareGeneration(
   model: OpenedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
-): { ids: number[]; maxTokens: number; sampler: Sampler; stops: StopStrings } {
+): {
+  ids: number[];
+  policy: AttentionPolicy;
+  maxTokens: number;
+  sampler: Sampler;
+  stops: StopStrings;
+} {
   const sampler = new Sampler(options, model.config.vocabulary);
   checkTopLogprobs(options.logprobs ?? 0);
   const stops = new StopStrings(options.stop ?? []);
   const ids = [...promptIds(model, prompt, options)];
-  return { ids, maxTokens: tokenBudget(model, ids.length, options.maxTokens), sampler, stops };
+  const policy = options.attention ? ownPolicy(model, options.attention) : model.setting.policy;
+  const maxTokens = tokenBudget(model, policy, ids.length, options.maxTokens);
+  return { ids, policy, maxTokens, sampler, stops };
 }
 
 function promptIds(
@@ -209,21 +254,38 @@ function promptIds(
   return ids;
 }
 
+/** The policy of one text, which may see no more than the cache was made for. */
+function ownPolicy(
+  { config, setting }: OpenedModel,
+  attention: AttentionOptions | AttentionPolicy,
+): AttentionPolicy {
+  const policy = withSlidingWindow(attentionPolicy(attention), config.slidingWindow);
+  const { chunk, pages, shape } = setting.cache;
+  const needed = pagesNeeded(policy, setting.context, chunk, shape.pageSize);
+  if (needed <= pages) return policy;
+  throw new UserError(
+    `Attention ${policy.name} needs ${needed} pages; the cache was made with ${pages}, for ${setting.policy.name}: ` +
+      "load the engine with it.",
+  );
+}
+
 /** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
 function tokenBudget(
   { setting }: OpenedModel,
+  { window }: AttentionPolicy,
   promptTokens: number,
   maxTokens: number | undefined,
 ): number {
-  const { context, policy } = setting;
+  const { context, stopsWhenFull } = setting;
   const room =
-    policy.window === Number.POSITIVE_INFINITY ? context - promptTokens : Number.POSITIVE_INFINITY;
+    window === Number.POSITIVE_INFINITY ? context - promptTokens : Number.POSITIVE_INFINITY;
   const budget = count(
     "max tokens",
     maxTokens ?? Math.max(1, Math.min(DEFAULT_MAX_TOKENS, room)),
     1,
     2 ** 40,
   );
-  if (budget > room) throw new ContextOverflowError(promptTokens, budget, context);
-  return budget;
+  if (budget <= room) return budget;
+  if (stopsWhenFull && room >= 1) return room;
+  throw new ContextOverflowError(promptTokens, budget, context);
 }

@@ -1,3 +1,4 @@
+import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Setting } from "./options.ts";
@@ -12,8 +13,8 @@ export interface OpenedModel {
 
 /** What a request is served with. */
 export interface LoadedModel extends OpenedModel {
-  /** An empty sequence in the cache; `clear()` gives its pages back. */
-  sequence(): PageTable;
+  /** An empty sequence in the cache, under the engine's policy or one of its own; `clear()` gives its pages back. */
+  sequence(policy?: AttentionPolicy): PageTable;
   /** The most tokens that the next step of a sequence may take. */
   stepLimit(sequence: PageTable): number;
   /**

@@ -26,7 +26,12 @@ export interface EngineOptions {
   /** The most tokens of a text under full attention. Default: what the model was trained for, at most 4096. */
   readonly context?: number | undefined;
   /** What a query sees. Default: full attention, or the model's own sliding window. */
-  readonly attention?: AttentionOptions | undefined;
+  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  /**
+   * What happens when a text under full attention fills the context. "error" (default): a request that could not end
+   * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten.
+   */
+  readonly whenFull?: "error" | "stop" | { readonly keep: number } | undefined;
   /** How rotary positions are scaled; "auto" chooses for the context. Default: what the file says. */
   readonly rope?: RopeScaling | "auto" | undefined;
   /** The base of the rotary frequencies in place of the file's. */
@@ -56,6 +61,8 @@ export interface Setting {
   readonly context: number;
   readonly chunk: number;
   readonly policy: AttentionPolicy;
+  /** Whether a text that fills the context ends there, rather than being refused. */
+  readonly stopsWhenFull: boolean;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
   readonly cache: Omit<KvCacheOptions, "rope">;
@@ -77,7 +84,11 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
   const pageSize = count("page size", options.pageSize ?? DEFAULT_PAGE, 1, 1024);
   const chunk = count("chunk", options.chunk ?? Math.min(DEFAULT_CHUNK, context), 1, 4096);
   const sequences = count("number of sequences", options.sequences ?? 1, 1, 1024);
-  const asked = attentionPolicy(options.attention ?? { kind: "full" });
+  const asked = whenFull(
+    attentionPolicy(options.attention ?? { kind: "full" }),
+    context,
+    options.whenFull,
+  );
   // A window beyond the context hides nothing of it, and must not make room for more.
   const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
   const policy = hides ? withSlidingWindow(asked, config.slidingWindow) : asked;
@@ -101,6 +112,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     context,
     chunk,
     policy,
+    stopsWhenFull: options.whenFull === "stop",
     scaling,
     ropeModel: {
       width: config.headWidth,
@@ -118,6 +130,20 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     },
     warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
+}
+
+/**
+ * Full attention that slides when the context is full is, from the first token on, attention with as many sinks as are
+ * kept and a window of the rest: nothing is forgotten before the context is full, and no key ever moves.
+ */
+function whenFull(
+  policy: AttentionPolicy,
+  context: number,
+  choice: EngineOptions["whenFull"],
+): AttentionPolicy {
+  if (typeof choice !== "object" || policy.window !== Number.POSITIVE_INFINITY) return policy;
+  const sinks = count("number of kept tokens", choice.keep, 0, context - 1);
+  return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
 }
 
 function headShape(config: ModelConfig, pageSize: number, cells: CellType): HeadShape {

@@ -5,8 +5,7 @@
 // A workgroup takes four query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
 // range of slots of the page table. The four rows travel as the components of a vec4. Per tile of LANES slots: lane i
 // computes the scores of slot i; then lanes regroup, E/4 of them across the width of the values, to add up the tile.
-// The partial state (m, l, o) of the range goes out, and `attention-merge` joins the ranges. Appended: the cell type of
-// the cache, and `keys/rotated` or `keys/raw`.
+// The partial state (m, l, o) of the range goes out, and `attention-merge` joins the ranges. Appended: cells and keys.
 // Memory: two rotations of four queries, the tile's weights and addresses, and one mat4x4 a lane.
 override H: u32;      // query heads
 override G: u32;      // key/value heads

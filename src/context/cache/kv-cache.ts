@@ -126,9 +126,9 @@ export class KvCache {
     return this.#turns.read;
   }
 
-  /** An empty sequence. */
-  sequence(): PageTable {
-    return new PageTable(this.pool, this.policy, this.shape.pageSize);
+  /** An empty sequence, under the policy of the cache or one of its own. */
+  sequence(policy: AttentionPolicy = this.policy): PageTable {
+    return new PageTable(this.pool, policy, this.shape.pageSize);
   }
 
   /**
@@ -167,8 +167,8 @@ export class KvCache {
       slots: slotCount,
       slots_per_split: Math.ceil(slotCount / splits),
       splits,
-      sinks: this.policy.sinks,
-      window: Math.min(this.policy.window, 0xffffffff),
+      sinks: sequence.policy.sinks,
+      window: Math.min(sequence.policy.window, 0xffffffff),
       first: 0,
     };
   }

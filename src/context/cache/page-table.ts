@@ -8,17 +8,23 @@ export interface PageEntry {
   readonly first: number;
 }
 
+/** Tells what is forgotten: the pages, and the text positions that they held, first to last of each. */
+export type OnEvict = (evicted: readonly PageEntry[]) => void;
+
 /** Where the tokens of one sequence live, and which of them still do. Pure bookkeeping over integers. */
 export class PageTable {
   readonly #pool: PagePool;
-  readonly #policy: AttentionPolicy;
+  /** What its queries see. */
+  readonly policy: AttentionPolicy;
+  /** Called whenever pages are freed because no query to come can see them. */
+  onEvict: OnEvict = () => {};
   readonly #pageSize: number;
   #entries: PageEntry[] = [];
   #length = 0;
 
   constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
     this.#pool = pool;
-    this.#policy = policy;
+    this.policy = policy;
     this.#pageSize = pageSize;
   }
 
@@ -42,7 +48,7 @@ export class PageTable {
     const kept: PageEntry[] = [];
     const forgotten: PageEntry[] = [];
     for (const entry of this.#entries) {
-      const gone = isForgotten(this.#policy, entry.first, entry.first + P - 1, start);
+      const gone = isForgotten(this.policy, entry.first, entry.first + P - 1, start);
       (gone ? forgotten : kept).push(entry);
     }
     const firstNew = Math.ceil(start / P);
@@ -53,6 +59,7 @@ export class PageTable {
     const fresh = this.#pool.allocate(needed);
     this.#entries = [...kept, ...fresh.map((page, i) => ({ page, first: (firstNew + i) * P }))];
     this.#length += count;
+    if (forgotten.length > 0) this.onEvict(forgotten);
     return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
   }
 

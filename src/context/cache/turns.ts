@@ -2,7 +2,7 @@
 
 import { bufferBytes, type Device } from "../../kernels/device.ts";
 import { USAGE } from "../../kernels/usage.ts";
-import { type AttentionPolicy, sinkPosition } from "../attention-policy.ts";
+import { sinkPosition } from "../attention-policy.ts";
 import { type Rope, type RopeFrequencies, writeTurns } from "../rope-scaling.ts";
 import type { PageEntry, PageTable } from "./page-table.ts";
 
@@ -11,7 +11,6 @@ export type KeyStorage = "rotated" | "raw";
 
 export interface TurnsOptions {
   readonly rope: Rope;
-  readonly policy: AttentionPolicy;
   readonly keys: KeyStorage;
   /** E */
   readonly headWidth: number;
@@ -79,7 +78,8 @@ export class Turns {
 
   /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
   write(sequence: PageTable, tokens: number): void {
-    const { rope, policy, headWidth } = this.#options;
+    const { rope, headWidth } = this.#options;
+    const { policy } = sequence;
     const start = sequence.length - tokens;
     const frequencies = rope.frequencies(Math.min(sequence.length, policy.sinks + policy.window));
     for (let t = 0; t < tokens; t++) {
