@@ -70,6 +70,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       single.ropeQuery("rope", shape, x, buffer, buffer);
       single.kvStore("store", shape, x, x, buffer, buffer, pages);
       single.attend("attend", shape, buffer, pages, buffer, partial, x);
+      single.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
     }
   }
 }

@@ -108,12 +108,16 @@ async function multiply(
   addend?: Float32Array,
 ): Promise<Float32Array> {
   const from = await gpu.activations(tokens, weights.k, x);
-  const to = await gpu.activations(tokens, weights.n, addend);
+  // Two more rows than the step has tokens: they must stay as they are.
+  const spare = new Float32Array(2 * weights.n).fill(7);
+  const before = addend ?? new Float32Array(tokens * weights.n);
+  const to = await gpu.activations(tokens + 2, weights.n, [...before, ...spare]);
   const ops = tokens === 1 ? gpu.single : gpu.several;
   await gpu.run(ops.project(from, weights, to, { add: addend !== undefined }), { tokens });
   const y = await gpu.readActivations(to);
   gpu.release(from, to);
-  return y;
+  expect(y.subarray(tokens * weights.n), "rows beyond the step").toEqual(spare);
+  return y.subarray(0, tokens * weights.n);
 }
 
 /** Rows that are no multiple of 8 or of 32, and one row alone. */
