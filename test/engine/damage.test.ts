@@ -25,7 +25,7 @@ async function open(bytes: Uint8Array): Promise<ModelFile> {
   const { config, tokenizer } = file;
   resolveSetting(config, {});
   const { total, context } = planMemory(file.file, config);
-  await readRopeDivisors(file.file);
+  await readRopeDivisors(file.file, config);
   const ids = tokenizer.encode("abcd xyz");
   tokenizer.decode(ids);
   const numbers = [
