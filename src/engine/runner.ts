@@ -8,7 +8,7 @@ import type { KernelLibrary } from "../kernels/kernel.ts";
 import { type HeadShape, Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
-import { type Activations, createActivations, strideOf } from "../kernels/tensor.ts";
+import { type Activations, activationBytes, createActivations } from "../kernels/tensor.ts";
 import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
 import type { ModelConfig } from "./config.ts";
 import { head, layers, type Scratch } from "./model.ts";
@@ -187,12 +187,11 @@ export function scratchTable(config: ModelConfig, shape: HeadShape, chunk: numbe
 /** Bytes of everything that a runner allocates. */
 export function runnerBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
   const { activations, floats } = scratchTable(config, shape, chunk);
-  const activationBytes = ([rows, width]: readonly [number, number]) => rows * strideOf(width) * 4;
   const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b, 0);
   return (
-    sum(Object.values(activations).map(activationBytes)) +
+    sum(Object.values(activations).map(([rows, width]) => activationBytes(rows, width))) +
     sum(Object.values(floats).map((count) => bufferBytes(count * 4))) +
-    activationBytes(activations.logits!) + // staging
+    activationBytes(...activations.logits!) + // staging
     2 * PARAM_BLOCK_BYTES
   );
 }

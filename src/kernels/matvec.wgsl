@@ -3,11 +3,11 @@
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
 // number of x is loaded once for ROWS rows. Partial sums meet in `sum_lanes`. Memory: registers, one vec4 a lane.
+// Appended: a weight format, `inputs/storage` or `inputs/uniform` for x [K], and `reduce`.
 override BETA: f32 = 0;  // 1 adds to y, 0 replaces it
 override LANES: u32 = 32;  // a power of two, at least ROWS
 const ROWS = 8u;
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [K], padded with zeros to whole chunks
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 
 @compute @workgroup_size(LANES)

@@ -4,7 +4,7 @@ import type { Device } from "./device.ts";
 import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
-import type { Activations, WeightPart, Weights } from "./tensor.ts";
+import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
 
 /** The cells of a paged cache: how four numbers of a key or a value are stored. */
 export type CellType = "f32" | "f16";
@@ -107,7 +107,10 @@ export class Ops {
     const bindings = { x: whole(x.buffer), y: whole(y.buffer), ...part.bindings };
     if (this.#single) {
       const overrides = { BETA, LANES: this.#lanes };
-      const fragments = [...decoder(weights), "reduce"];
+      const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
+      if (inUniform) bindings.x = { buffer: x.buffer, size: UNIFORM_BYTES };
+      const input = inUniform ? "inputs/uniform" : "inputs/storage";
+      const fragments = [...decoder(weights), input, "reduce"];
       const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
       const grid = this.#line(Math.ceil(part.rows / ROWS_PER_MATVEC));
       return this.#dispatch(weights.label, kernel, bindings, () => grid);

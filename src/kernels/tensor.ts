@@ -24,6 +24,14 @@ export function strideOf(width: number): number {
   return chunksOf(width) * CHUNK;
 }
 
+/** The size of every uniform binding of a vector: what all adapters allow, and `inputs/uniform.wgsl` declares. */
+export const UNIFORM_BYTES = 65536;
+
+/** Bytes of activations [rows, width]: no less than a uniform binding, since a matvec may read them through one. */
+export function activationBytes(rows: number, width: number): number {
+  return Math.max(rows * strideOf(width) * 4, UNIFORM_BYTES);
+}
+
 export async function createActivations(
   device: Device,
   label: string,
@@ -31,14 +39,14 @@ export async function createActivations(
   width: number,
 ): Promise<Activations> {
   const stride = strideOf(width);
-  const bytes = rows * stride * 4;
+  const bytes = activationBytes(rows, width);
   if (bytes > device.limits.maxStorageBufferBindingSize) {
     const allowed = device.limits.maxStorageBufferBindingSize;
     throw new CapacityError(
       `${label} [${rows}, ${width}] needs ${bytes} bytes in one binding; this adapter allows ${allowed}.`,
     );
   }
-  const buffer = await device.createBuffer(label, bytes, STORAGE);
+  const buffer = await device.createBuffer(label, bytes, STORAGE | USAGE.UNIFORM);
   return { label, buffer, rows, width, stride };
 }
 

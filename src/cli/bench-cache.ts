@@ -1,0 +1,210 @@
+// What does the cache buy, and does it change the result? The same prompt and the same tokens are decoded with it,
+// without it, and under windows; each step is timed, and the logits of every step are compared.
+
+import { Command } from "commander";
+import type { AttentionPolicy } from "../context/attention-policy.ts";
+import { attentionPolicy, parseAttention } from "../context/attention-policy.ts";
+import { pageBytes } from "../context/cache/kv-cache.ts";
+import type { Engine } from "../engine/engine.ts";
+import { prepareGeneration } from "../engine/generation.ts";
+import { UserError } from "../kernels/errors.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
+import { type Growth, growth, median } from "./growth.ts";
+import { svgPath, writePlot } from "./plot.ts";
+import { table } from "./table.ts";
+import { size, withEngine, write, writeJson } from "./terminal.ts";
+
+interface Flags extends EngineFlags {
+  readonly prompt: string;
+  readonly tokens: number;
+  readonly policies: string;
+  readonly json?: boolean;
+  readonly plot?: string;
+}
+
+/** One way of decoding the same tokens. */
+interface Mode {
+  readonly name: string;
+  readonly policy: AttentionPolicy;
+  readonly cached: boolean;
+}
+
+interface Run extends Mode {
+  /** Milliseconds and bytes of cache held, by position. */
+  readonly ms: readonly number[];
+  readonly bytes: readonly number[];
+  readonly logits: readonly Float32Array[];
+}
+
+/** `dawnstream bench cache` */
+export function benchCacheCommand(): Command {
+  const command = new Command("cache")
+    .description(
+      "decode the same tokens with the cache, without it and under windows; compare times and logits",
+    )
+    .option("--prompt <text>", "the text to continue", "Once upon a time")
+    .option("--tokens <n>", "tokens to decode", integer, 128)
+    .option("--policies <list>", "attention policies besides full", "window:64,sinks:4+60")
+    .option("--json", "print one object")
+    .option("--plot <file.svg>", "draw time and bytes by position", svgPath);
+  return addEngineFlags(command).action(async (flags: Flags) => {
+    if (flags.tokens < 8)
+      throw new UserError(`Invalid --tokens ${flags.tokens}: expected at least 8.`);
+    const policies = flags.policies.split(",").map((text) => attentionPolicy(parseAttention(text)));
+    const options = { maxTokens: flags.tokens, temperature: 0, ignoreEos: true };
+    await withEngine(
+      flags.model,
+      engineOptions(flags),
+      (model) => prepareGeneration(model, flags.prompt, options),
+      async (engine) => {
+        const { tokens } = await engine.complete(flags.prompt, options); // warms up, too
+        const prompt = engine.tokenize(flags.prompt);
+        const full = attentionPolicy({ kind: "full" });
+        const modes = [full, ...policies].flatMap((policy) => [
+          { name: `${policy.name}, cached`, policy, cached: true },
+          { name: `${policy.name}, recomputed`, policy, cached: false },
+        ]);
+        const runs: Run[] = [];
+        for (const mode of modes) runs.push(await decode(engine, prompt, tokens, mode));
+        await report(engine, prompt.length, runs, flags);
+      },
+    );
+  });
+}
+
+/** Feeds given tokens one at a time, with the cache or with everything recomputed. */
+async function decode(
+  engine: Engine,
+  prompt: readonly number[],
+  tokens: readonly number[],
+  mode: Mode,
+): Promise<Run> {
+  const { cache } = engine.setting;
+  const bytesOfPage = cache.layers * pageBytes(cache.shape);
+  const sequence = engine.sequence(mode.policy);
+  const run = { ms: [] as number[], bytes: [] as number[], logits: [] as Float32Array[] };
+  const ids = [...prompt];
+  const feed = async (pending: readonly number[]): Promise<Float32Array> => {
+    for (let at = 0; ; ) {
+      const part = pending.slice(at, at + engine.stepLimit(sequence));
+      at += part.length;
+      const last = at === pending.length;
+      const logits = await engine.step(sequence, part, last ? 1 : 0);
+      if (last) return logits;
+    }
+  };
+  await feed(ids);
+  for (const token of tokens) {
+    ids.push(token);
+    if (!mode.cached) sequence.clear();
+    const began = performance.now();
+    run.logits.push(await feed(mode.cached ? [token] : ids));
+    run.ms.push(performance.now() - began);
+    run.bytes.push(mode.cached ? sequence.entries.length * bytesOfPage : 0);
+  }
+  sequence.clear();
+  return { ...mode, ...run };
+}
+
+interface Row {
+  readonly mode: string;
+  readonly tokensPerSecond: number;
+  readonly msFirst: number;
+  readonly msLast: number;
+  readonly cacheBytes: number;
+  readonly growth: Growth;
+  /** Normalised error of the logits against the same policy recomputed; none for the recomputed ones themselves. */
+  readonly nmse: number | null;
+}
+
+function summarise(run: Run, runs: readonly Run[], first: number): Row {
+  const positions = run.ms.map((_, i) => first + i);
+  const ends = Math.max(1, Math.floor(run.ms.length / 10));
+  const oracle = runs.find(({ policy, cached }) => policy === run.policy && !cached)!;
+  return {
+    mode: run.name,
+    tokensPerSecond: 1000 / median(run.ms),
+    msFirst: median(run.ms.slice(0, ends)),
+    msLast: median(run.ms.slice(-ends)),
+    cacheBytes: Math.max(...run.bytes),
+    growth: growth(positions, run.ms),
+    nmse: run.cached ? normalisedError(oracle.logits, run.logits) : null,
+  };
+}
+
+/** Sum of squared differences over the sum of squares. */
+function normalisedError(
+  expected: readonly Float32Array[],
+  found: readonly Float32Array[],
+): number {
+  let difference = 0;
+  let total = 0;
+  expected.forEach((row, t) => {
+    row.forEach((value, i) => {
+      difference += (value - found[t]![i]!) ** 2;
+      total += value ** 2;
+    });
+  });
+  return difference / total;
+}
+
+async function report(
+  engine: Engine,
+  promptTokens: number,
+  runs: readonly Run[],
+  flags: Flags,
+): Promise<void> {
+  const rows = runs.map((run) => summarise(run, runs, promptTokens));
+  if (flags.json) {
+    const byPosition = runs.map(({ name, ms, bytes }) => ({ mode: name, ms, bytes }));
+    await writeJson({
+      adapter: engine.adapter,
+      promptTokens,
+      tokens: flags.tokens,
+      rows,
+      byPosition,
+    });
+  } else {
+    const head = [
+      "mode",
+      "tok/s",
+      "first ms",
+      "last ms",
+      "cache",
+      "total grows",
+      "logits differ (NMSE)",
+    ];
+    await write(
+      table(
+        head,
+        rows.map((row) => [
+          row.mode,
+          row.tokensPerSecond.toFixed(1),
+          row.msFirst.toFixed(1),
+          row.msLast.toFixed(1),
+          row.cacheBytes ? size(row.cacheBytes) : "-",
+          `${row.growth.total} (r2 ${row.growth.r2.toFixed(2)})`,
+          row.nmse === null ? "-" : row.nmse.toExponential(1),
+        ]),
+      ),
+    );
+  }
+  if (flags.plot !== undefined) {
+    const points = (pick: (run: Run) => readonly number[]) =>
+      runs.flatMap((run) =>
+        pick(run).map((y, i) => ({ x: promptTokens + i, y, series: run.name })),
+      );
+    await writePlot(flags.plot, {
+      title: "What does a token cost, with the cache and without?",
+      subtitle: `${engine.config.name}, ${engine.adapter.split(",")[0]}`,
+      x: "position (tokens)",
+      panels: [
+        { y: "time a token (ms)", points: points(({ ms }) => ms), log: true },
+        {
+          y: "cache held (kB)",
+          points: points(({ bytes }) => bytes.map((b) => b / 1000)).filter(({ y }) => y > 0),
+        },
+      ],
+    });
+  }
+}
