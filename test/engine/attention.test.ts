@@ -101,6 +101,9 @@ test("a file's sliding window beyond the context takes no memory of its own", as
   const plain = await loadEngine(model.bytes, { kv: "f32", context: 48 });
   expect(engine.usage.bytes).toBe(plain.usage.bytes);
   expect(await logitsOf(engine, tokens)).toEqual(await logitsOf(plain, tokens));
+  // One that the context holds is kept, so that a text may go on past it.
+  const held = await loadEngine(tinyModel({ slidingWindow: 48 }).bytes, { context: 48 });
+  expect(held.setting.policy.window).toBe(48);
 });
 
 test("two texts that take turns are two texts by themselves (P4)", async () => {
