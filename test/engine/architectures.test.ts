@@ -95,14 +95,14 @@ test("a file in two parts gives the logits of the whole", async () => {
 });
 
 test("tensors in parts, and no features, give the same logits", async () => {
-  const model = tinyModel({ heads: 2, kvHeads: 1, headWidth: 8 });
+  const model = tinyModel({ width: 512, heads: 2, kvHeads: 1 });
   const options = { kv: "f32", chunk: 4, context: 24, pageSize: 8 } as const;
   const whole = await loadEngine(model.bytes, options);
-  // 4096 bytes are 32 rows of 32 numbers: the embedding, the head and the feed-forward matrices come in two parts.
+  // 65536 bytes are 32 rows of 512 numbers: the embedding, the head and the feed-forward matrices come in two parts.
   const limited = await loadEngine(model.bytes, {
     ...options,
     device: {
-      limits: { maxStorageBufferBindingSize: 4096 },
+      limits: { maxStorageBufferBindingSize: 65536 },
       refuse: ["subgroups", "shader-f16", "timestamp-query"],
     },
   });
