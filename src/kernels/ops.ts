@@ -2,6 +2,7 @@
 
 import type { Device } from "./device.ts";
 import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
+import { attentionLanes, lanesOf, reduction } from "./lanes.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
@@ -65,7 +66,7 @@ export class Ops {
       return this.#dispatch(
         table.label,
         kernel,
-        { tokens: whole(tokens), x: whole(x.buffer), ...part.bindings },
+        { tokens: whole(tokens), x: numbers(x), ...part.bindings },
         (step) => [columns, step.tokens!, 1],
       );
     });
@@ -75,8 +76,12 @@ export class Ops {
   rmsNorm(x: Activations, weight: Weights, y: Activations, eps: number): Dispatch[] {
     const parts = x.width / weight.k;
     const overrides = { D: weight.k, PARTS: parts, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "rms-norm", fragments: ["reduce"], overrides });
-    const bindings = { x: whole(x.buffer), weight: vector(weight), y: whole(y.buffer) };
+    const kernel = this.#library.kernel({
+      page: "rms-norm",
+      fragments: [reduction(this.#device, this.#lanes)],
+      overrides,
+    });
+    const bindings = { x: numbers(x), weight: vector(weight), y: numbers(y) };
     return [this.#dispatch(weight.label, kernel, bindings, (step) => [parts, step.tokens!, 1])];
   }
 
@@ -104,13 +109,13 @@ export class Ops {
     add: boolean,
   ): Dispatch {
     const BETA = add ? 1 : 0;
-    const bindings = { x: whole(x.buffer), y: whole(y.buffer), ...part.bindings };
+    const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
     if (this.#single) {
       const overrides = { BETA, LANES: this.#lanes };
       const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
       if (inUniform) bindings.x = { buffer: x.buffer, size: UNIFORM_BYTES };
       const input = inUniform ? "inputs/uniform" : "inputs/storage";
-      const fragments = [...decoder(weights), input, "reduce"];
+      const fragments = [...decoder(weights), input, reduction(this.#device, this.#lanes)];
       const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
       const grid = this.#line(Math.ceil(part.rows / ROWS_PER_MATVEC));
       return this.#dispatch(weights.label, kernel, bindings, () => grid);
@@ -129,7 +134,7 @@ export class Ops {
     const overrides = { N: bias.k, STRIDE: y.stride, LANES: this.#lanes };
     const kernel = this.#library.kernel({ page: "add-bias", overrides });
     const columns = Math.ceil(bias.k / 4 / this.#lanes);
-    const bindings = { bias: vector(bias), y: whole(y.buffer) };
+    const bindings = { bias: vector(bias), y: numbers(y) };
     return [this.#dispatch(bias.label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
   }
 
@@ -138,7 +143,7 @@ export class Ops {
     const overrides = { F: gate.width, STRIDE: gate.stride, LANES: this.#lanes };
     const kernel = this.#library.kernel({ page: "swiglu", overrides });
     const columns = Math.ceil(gate.width / 4 / this.#lanes);
-    const bindings = { up: whole(up.buffer), gate: whole(gate.buffer) };
+    const bindings = { up: numbers(up), gate: numbers(gate) };
     return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
   }
 
@@ -154,7 +159,7 @@ export class Ops {
     const overrides = { H, E, GAP, SCALE, STRIDE: q.stride, LANES: this.#lanes };
     const kernel = this.#library.kernel({ page: "rope-query", fragments: ["rotate"], overrides });
     const columns = Math.ceil((H * E) / this.#lanes);
-    const bindings = { q: whole(q.buffer), turns: whole(turns), rotated: whole(rotated) };
+    const bindings = { q: numbers(q), turns: whole(turns), rotated: whole(rotated) };
     return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
   }
 
@@ -174,8 +179,8 @@ export class Ops {
     const kernel = this.#library.kernel({ page: "kv-store", fragments, overrides });
     const columns = Math.ceil((G * E) / 4 / this.#lanes);
     const bindings = {
-      k: whole(k.buffer),
-      v: whole(v.buffer),
+      k: numbers(k),
+      v: numbers(v),
       turns: whole(turns),
       slots: whole(slots),
       k_pages: whole(pages.keys),
@@ -204,7 +209,7 @@ export class Ops {
       page: "attention",
       fragments: [
         `cells/${shape.cells}`,
-        "reduce",
+        reduction(this.#device, LANES),
         ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"]),
       ],
       overrides: { H, G, E, P, LANES, ...(keyTurns ? { GAP } : {}) },
@@ -231,7 +236,7 @@ export class Ops {
         },
         (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
       ),
-      this.#dispatch(label, merge, { outputs, states, x: whole(x.buffer) }, (step) => [
+      this.#dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) => [
         columns,
         step.tokens!,
         1,
@@ -262,16 +267,6 @@ export class Ops {
   }
 }
 
-/** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
-export function lanesOf(device: Device): number {
-  return Math.min(32, Math.max(8, device.info.subgroupMaxSize ?? 32));
-}
-
-/** Lanes of an attention workgroup: enough for E/4, a power of two. */
-export function attentionLanes(device: Device, headWidth: number): number {
-  return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 4)));
-}
-
 /** Floats of `partial.outputs` and pairs of `partial.states` for so many (token, split) pairs. */
 export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
   return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
@@ -284,6 +279,11 @@ export function rotatedSize(shape: HeadShape, tokens: number): number {
 
 function decoder(weights: Weights): string[] {
   return [weights.format.fragment, "formats/unpack"];
+}
+
+/** The binding of activations, without what their buffer has beyond them. */
+function numbers({ buffer, rows, stride }: Activations): GPUBufferBinding {
+  return { buffer, size: rows * stride * 4 };
 }
 
 function whole(buffer: GPUBuffer): GPUBufferBinding {

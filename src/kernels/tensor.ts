@@ -39,14 +39,15 @@ export async function createActivations(
   width: number,
 ): Promise<Activations> {
   const stride = strideOf(width);
-  const bytes = activationBytes(rows, width);
+  const bytes = rows * stride * 4;
   if (bytes > device.limits.maxStorageBufferBindingSize) {
     const allowed = device.limits.maxStorageBufferBindingSize;
     throw new CapacityError(
       `${label} [${rows}, ${width}] needs ${bytes} bytes in one binding; this adapter allows ${allowed}.`,
     );
   }
-  const buffer = await device.createBuffer(label, bytes, STORAGE | USAGE.UNIFORM);
+  const size = activationBytes(rows, width);
+  const buffer = await device.createBuffer(label, size, STORAGE | USAGE.UNIFORM);
   return { label, buffer, rows, width, stride };
 }
 

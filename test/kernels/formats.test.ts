@@ -64,7 +64,8 @@ describe("the plain decoders", () => {
 describe("regrouping", () => {
   test.each(formats)("$name moves bits and loses none", (format) => {
     // Three blocks, so that blocks of 2 (mod 4) bytes begin in the middle of a word too. Where every bit of the file,
-    // flipped alone, flips exactly one bit of the planes, and another one each time, regrouping permutes bits.
+    // flipped alone, flips exactly one bit of the planes, and another one each time, regrouping moves bits only. Six-bit
+    // scales may get a byte each.
     const blocks = 3;
     const file = randomTensor(format, 1, blocks * format.blockWeights, 1);
     const regroup = () => {
@@ -73,7 +74,7 @@ describe("regrouping", () => {
       return planes.flatMap((plane) => [...plane]);
     };
     const before = regroup();
-    expect(before.length).toBe(file.length / 2);
+    expect(2 * before.length).toBeLessThanOrEqual(1.05 * file.length);
     const targets = new Set<string>();
     for (let bit = 0; bit < 8 * file.length; bit++) {
       file[bit >> 3]! ^= 1 << (bit & 7);

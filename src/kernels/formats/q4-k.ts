@@ -13,6 +13,26 @@ export function scaleAndMin(file: Uint8Array, at: number, j: number): [number, n
 }
 
 /**
+ * The twelve packed bytes of scales and mins become sixteen: a byte each, (scale, min) a chunk, so that a kernel reads
+ * one word for two chunks and puts nothing together.
+ */
+export function spreadScales(file: Uint32Array, from: number, out: Uint32Array, to: number): void {
+  const [a, b, c] = [file[from]!, file[from + 1]!, file[from + 2]!];
+  const scales = [a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | ((a >>> 2) & 0x30303030)];
+  const mins = [b & 0x3f3f3f3f, ((c >>> 4) & 0x0f0f0f0f) | ((b >>> 2) & 0x30303030)];
+  for (let half = 0; half < 2; half++) {
+    const [scale, min] = [scales[half]!, mins[half]!];
+    out[to + 2 * half] =
+      (scale & 255) | ((min & 255) << 8) | ((scale & 0xff00) << 8) | ((min & 0xff00) << 16);
+    out[to + 2 * half + 1] =
+      ((scale >>> 16) & 255) |
+      ((min >>> 8) & 0xff00) |
+      ((scale >>> 8) & 0xff0000) |
+      (min & 0xff000000);
+  }
+}
+
+/**
  * Q4_K, 144 bytes for 256 weights: f16 d, f16 dmin, 12 bytes of 6-bit scales and mins for the 8 chunks, 128 bytes of
  * nibbles (32 bytes hold chunk 2g low and chunk 2g + 1 high). w = d scale q - dmin min.
  */
@@ -23,7 +43,8 @@ export const Q4_K: WeightFormat = {
   blockBytes: 144,
   planes: [
     { name: "quants", blockBytes: 128 },
-    { name: "headers", blockBytes: 16 },
+    { name: "scales", blockBytes: 16 },
+    { name: "supers", blockBytes: 4 },
   ],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {
@@ -38,10 +59,11 @@ export const Q4_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, headers]) {
-    const [f, q, h] = [words(file), words(quants!), words(headers!)];
+  regroup(file, blocks, [quants, scales, supers]) {
+    const [f, q, s, d] = [words(file), words(quants!), words(scales!), words(supers!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 36) {
-      for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
+      d[i] = f[b]!;
+      spreadScales(f, b + 1, s, 4 * i);
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 4 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);
       }

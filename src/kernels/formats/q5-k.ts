@@ -1,7 +1,7 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
 import { gatherBits, splitNibbles, words } from "./format.ts";
-import { scaleAndMin } from "./q4-k.ts";
+import { scaleAndMin, spreadScales } from "./q4-k.ts";
 
 /**
  * Q5_K, 176 bytes for 256 weights: header as Q4_K, 32 bytes of fifth bits (bit c of byte l for weight l of chunk c),
@@ -15,7 +15,8 @@ export const Q5_K: WeightFormat = {
   planes: [
     { name: "quants", blockBytes: 128 },
     { name: "fifths", blockBytes: 32 },
-    { name: "headers", blockBytes: 16 },
+    { name: "scales", blockBytes: 16 },
+    { name: "supers", blockBytes: 4 },
   ],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {
@@ -31,10 +32,12 @@ export const Q5_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, fifths, headers]) {
-    const [f, q, h, s] = [words(file), words(quants!), words(fifths!), words(headers!)];
+  regroup(file, blocks, [quants, fifths, scales, supers]) {
+    const [f, q, h] = [words(file), words(quants!), words(fifths!)];
+    const [s, d] = [words(scales!), words(supers!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 44) {
-      for (let j = 0; j < 4; j++) s[4 * i + j] = f[b + j]!;
+      d[i] = f[b]!;
+      spreadScales(f, b + 1, s, 4 * i);
       for (let chunk = 0; chunk < 8; chunk++) h[8 * i + chunk] = gatherBits(f, b + 4, chunk);
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 12 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);

@@ -41,18 +41,3 @@ fn pair(words: vec2<u32>, i: u32) -> vec4<u32> {
   let word = words[i >> 2u] >> (2u * (i & 3u));
   return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(3u);
 }
-
-// d scale and dmin min of chunk j (0..7) of a Q4_K or Q5_K header: d and dmin, then twelve bytes in which the first
-// four scales and minimums lie whole, and the last four are put together from the third word and spare upper bits.
-fn scale_and_min(header: vec4<u32>, j: u32) -> vec2f {
-  let shift = 8u * (j & 3u);
-  let scale = header.y >> shift;
-  let minimum = header.z >> shift;
-  let rest = header.w >> shift;
-  let whole = vec2<u32>(scale & 63u, minimum & 63u);
-  let joined = vec2<u32>(
-    (rest & 15u) | ((scale >> 2u) & 48u),
-    ((rest >> 4u) & 15u) | ((minimum >> 2u) & 48u),
-  );
-  return unpack2x16float(header.x) * vec2f(select(joined, whole, j < 4u));
-}
