@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { CapacityError, GpuError } from "../../src/kernels/device.ts";
 import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
 import { KernelLibrary } from "../../src/kernels/kernel.ts";
-import { attentionLanes, lanesOf } from "../../src/kernels/ops.ts";
+import { attentionLanes, lanesOf } from "../../src/kernels/lanes.ts";
 import { USAGE } from "../../src/kernels/usage.ts";
 import { openDevice, shaderSource, useGpu } from "../support/gpu.ts";
 
