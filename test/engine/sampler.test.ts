@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Candidates, minP, temper, topK, topP, typical } from "../../src/engine/sampler/candidates.ts";
+import {
+  type Candidates,
+  minP,
+  temper,
+  topK,
+  topP,
+  typical,
+} from "../../src/engine/sampler/candidates.ts";
 import { descending, take } from "../../src/engine/sampler/descending.ts";
 import { addBias, penalize } from "../../src/engine/sampler/penalties.ts";
 import { Random } from "../../src/engine/sampler/random.ts";
