@@ -197,10 +197,15 @@ async function report(
     await writePlot(flags.plot, {
       title: "What does a token cost, with the cache and without?",
       subtitle: `${engine.config.name}, ${engine.adapter.split(",")[0]}`,
-      x: "position (tokens)",
       panels: [
-        { y: "time a token (ms)", points: points(({ ms }) => ms), log: true },
         {
+          x: "position (tokens)",
+          y: "time a token (ms)",
+          points: points(({ ms }) => ms),
+          log: true,
+        },
+        {
+          x: "position (tokens)",
           y: "cache held (kB)",
           points: points(({ bytes }) => bytes.map((b) => b / 1000)).filter(({ y }) => y > 0),
         },

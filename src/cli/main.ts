@@ -9,6 +9,7 @@ import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { perplexityCommand } from "./perplexity.ts";
+import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
 import { tokenizeCommand } from "./tokenize.ts";
 
@@ -27,6 +28,7 @@ for (const command of [
   inspectCommand(),
   perplexityCommand(),
   benchCommand(),
+  ropeCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

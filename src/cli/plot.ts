@@ -23,10 +23,12 @@ export interface Point {
 }
 
 export interface Panel {
-  /** With the unit: "time a token (ms)". */
+  /** With the unit: "position (tokens)", "time a token (ms)". */
+  readonly x: string;
   readonly y: string;
   readonly points: readonly Point[];
   readonly log?: boolean;
+  readonly logX?: boolean;
 }
 
 export interface LinePlot {
@@ -34,10 +36,7 @@ export interface LinePlot {
   readonly title: string;
   /** What was measured on what. */
   readonly subtitle: string;
-  /** With the unit: "position (tokens)". */
-  readonly x: string;
-  readonly logX?: boolean;
-  /** One below the other, over the same x axis. */
+  /** One below the other. */
   readonly panels: readonly Panel[];
 }
 
@@ -70,7 +69,7 @@ async function render(plot: LinePlot): Promise<string> {
     padding: 12,
     title: { text: plot.title, subtitle: plot.subtitle, anchor: "start", fontSize: 15 },
     config: { axis: { labelFontSize: 11, titleFontSize: 12 }, legend: { labelFontSize: 11 } },
-    vconcat: plot.panels.map(({ y, points, log }) => ({
+    vconcat: plot.panels.map(({ x, y, points, log, logX }) => ({
       width: 640,
       height: 240,
       data: { values: points },
@@ -79,8 +78,8 @@ async function render(plot: LinePlot): Promise<string> {
         x: {
           field: "x",
           type: "quantitative",
-          title: plot.x,
-          scale: plot.logX ? { type: "log", base: 2, nice: false } : { nice: true },
+          title: x,
+          scale: logX ? { type: "log", base: 2, nice: false } : { nice: true },
         },
         y: {
           field: "y",

@@ -32,6 +32,16 @@ export async function withEngine<T>(
   }
 }
 
+/** Loads a model whose request needs no check; `quiet` leaves warnings and the bar out. */
+export async function loadEngine(
+  path: string,
+  options: EngineOptions,
+  { quiet = false }: { quiet?: boolean } = {},
+): Promise<Engine> {
+  const model = await openModel(path, nodePlatform.openFile);
+  return quiet ? Engine.open(nodePlatform, model, options) : load(model, options);
+}
+
 async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
   const bar = new SingleBar({
     format: "loading {bar} {percentage}% | {value} of {total} MB",

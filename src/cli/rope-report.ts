@@ -1,0 +1,118 @@
+// What a sweep of RoPE scalings found: tables, JSON, CSV, a plot.
+
+import { writeFile } from "node:fs/promises";
+import { UserError } from "../kernels/errors.ts";
+import { writePlot } from "./plot.ts";
+import { table } from "./table.ts";
+import { write, writeJson } from "./terminal.ts";
+
+/** Parts of a window, for perplexity by position. */
+export const PARTS = 8;
+
+export interface RopeResult {
+  readonly kind: "perplexity" | "passkey";
+  readonly method: string;
+  readonly length: number;
+  /** Of the number in the filler, 0 to 1; for passkey only. */
+  readonly depth?: number;
+  /** Perplexity, or the share of numbers given back whole. */
+  readonly value: number;
+  /** Perplexity of each eighth of the windows. */
+  readonly byPosition?: readonly number[];
+}
+
+export interface RopeReportFlags {
+  readonly model: string;
+  readonly file: string;
+  readonly methods: readonly string[];
+  readonly lengths: readonly number[];
+  readonly json?: boolean;
+  readonly csv?: string;
+  readonly plot?: string;
+}
+
+export function perplexity(nll: readonly number[]): number {
+  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
+}
+
+export async function reportRope(
+  results: readonly RopeResult[],
+  flags: RopeReportFlags,
+): Promise<void> {
+  const perplexities = results.filter(({ kind }) => kind === "perplexity");
+  const passkeys = results.filter(({ kind }) => kind === "passkey");
+  if (flags.json) await writeJson({ methods: flags.methods, lengths: flags.lengths, results });
+  else {
+    const grid = (title: string, cell: (method: string, length: number) => string) =>
+      `${table(
+        [title, ...flags.lengths.map(String)],
+        flags.methods.map((method) => [
+          method,
+          ...flags.lengths.map((length) => cell(method, length)),
+        ]),
+      )}\n`;
+    const of = (list: readonly RopeResult[], method: string, length: number) =>
+      list.filter((result) => result.method === method && result.length === length);
+    await write(
+      grid("perplexity by length", (m, n) => of(perplexities, m, n)[0]?.value.toFixed(3) ?? "-"),
+    );
+    await write(
+      grid(
+        "in the last eighth",
+        (m, n) => of(perplexities, m, n)[0]?.byPosition?.at(-1)?.toFixed(3) ?? "-",
+      ),
+    );
+    if (passkeys.length > 0) {
+      await write(
+        grid("passkeys found", (m, n) => {
+          const found = of(passkeys, m, n);
+          const mean = found.reduce((sum, { value }) => sum + value, 0) / found.length;
+          return found.length > 0 ? `${(100 * mean).toFixed(0)} %` : "-";
+        }),
+      );
+    }
+  }
+  if (flags.csv !== undefined) await writeCsv(flags.csv, results);
+  if (flags.plot !== undefined) {
+    const longest = Math.max(...flags.lengths);
+    await writePlot(flags.plot, {
+      title: "How far does each RoPE scaling carry the model?",
+      subtitle: `${flags.model.replace(/^.*\//, "")}, without any training, on ${flags.file.replace(/^.*\//, "")}`,
+      panels: [
+        {
+          x: "length of the text (tokens)",
+          y: "perplexity",
+          log: true,
+          logX: true,
+          points: perplexities.map(({ method, length, value }) => ({
+            x: length,
+            y: value,
+            series: method,
+          })),
+        },
+        {
+          x: `position within ${longest} tokens`,
+          y: "perplexity",
+          log: true,
+          points: perplexities
+            .filter(({ length }) => length === longest)
+            .flatMap(({ method, byPosition = [] }) =>
+              byPosition.map((y, i) => ({ x: ((i + 0.5) * longest) / PARTS, y, series: method })),
+            ),
+        },
+      ],
+    });
+  }
+}
+
+async function writeCsv(path: string, results: readonly RopeResult[]): Promise<void> {
+  const rows = results.map(({ kind, method, length, depth = "", value, byPosition = [] }) =>
+    [kind, method, length, depth, value, ...byPosition].join(","),
+  );
+  const head = `kind,method,length,depth,value,${Array.from({ length: PARTS }, (_, i) => `part${i + 1}`).join(",")}`;
+  try {
+    await writeFile(path, `${[head, ...rows].join("\n")}\n`);
+  } catch (error) {
+    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+  }
+}
