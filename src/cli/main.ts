@@ -11,6 +11,7 @@ import { inspectCommand } from "./inspect.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
+import { streamCommand } from "./stream.ts";
 import { tokenizeCommand } from "./tokenize.ts";
 
 const { version } = JSON.parse(
@@ -29,6 +30,7 @@ for (const command of [
   perplexityCommand(),
   benchCommand(),
   ropeCommand(),
+  streamCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

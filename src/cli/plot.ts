@@ -80,12 +80,13 @@ async function render(plot: LinePlot): Promise<string> {
           type: "quantitative",
           title: x,
           scale: logX ? { type: "log", base: 2, nice: false } : { nice: true },
+          axis: logX ? { values: [...new Set(points.map((point) => point.x))], grid: true } : {},
         },
         y: {
           field: "y",
           type: "quantitative",
           title: y,
-          scale: log ? { type: "log" } : { zero: true },
+          scale: log ? { type: "log", nice: false, padding: 10 } : { zero: true },
         },
         color: {
           field: "series",

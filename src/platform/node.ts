@@ -17,8 +17,16 @@ export const SHIPPED_MODEL: string = fileURLToPath(
   new URL("../../models/tinystories-4m.Q4_K_M.gguf", import.meta.url),
 );
 
+/** The last one opened, while anything still uses it; a strong reference would keep the process from ending. */
+let opened: WeakRef<GPU> | undefined;
+
 export const nodePlatform = {
-  openGpu,
+  /** One Dawn for all engines that are alive together: each new one would look for adapters, and say so, again. */
+  openGpu(): GPU {
+    const gpu = opened?.deref() ?? openGpu();
+    opened = new WeakRef(gpu);
+    return gpu;
+  },
   requestAdapter: (gpu: GPU): Promise<GPUAdapter> => requestAdapter(gpu),
   describeAdapter,
   openFile,
