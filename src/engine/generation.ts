@@ -260,8 +260,8 @@ function ownPolicy(
   attention: AttentionOptions | AttentionPolicy,
 ): AttentionPolicy {
   const policy = withSlidingWindow(attentionPolicy(attention), config.slidingWindow);
-  const { chunk, pages, shape } = setting.cache;
-  const needed = pagesNeeded(policy, setting.context, chunk, shape.pageSize);
+  const { pages, shape } = setting.cache;
+  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
   if (needed <= pages) return policy;
   throw new UserError(
     `Attention ${policy.name} needs ${needed} pages; the cache was made with ${pages}, for ${setting.policy.name}: ` +

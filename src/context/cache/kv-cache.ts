@@ -132,12 +132,19 @@ export class KvCache {
   }
 
   /**
-   * The most tokens that the next step of a sequence may take. Where frequencies move with the text, tokens go one at
-   * a time, so that each sees those of its own length, however its prompt is cut.
+   * The most tokens that the next step of a sequence may take: no more than fit the pool beside what its window holds.
+   * Where frequencies move with the text, tokens go one at a time, so that each sees those of its own length, however
+   * its prompt is cut.
    */
   stepLimit(sequence: PageTable): number {
+    const { sinks, window } = sequence.policy;
+    const { pageSize: P } = this.shape;
+    const room =
+      window === Number.POSITIVE_INFINITY
+        ? window
+        : P * (this.pool.size - Math.ceil(sinks / P) - 1) - (window - 1); // pagesNeeded, solved for the chunk
     const still = this.#movesBeyond - sequence.length;
-    return Math.max(1, Math.min(this.#chunk, still));
+    return Math.max(1, Math.min(this.#chunk, room, still));
   }
 
   /**

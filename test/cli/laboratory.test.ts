@@ -1,0 +1,167 @@
+// The laboratory: what the cache buys, how far RoPE scalings carry, what happens to long streams.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { fail, json, temporaryFolder } from "../support/cli.ts";
+import { fixtureModel } from "../support/models.ts";
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder, name);
+const stories = fileURLToPath(new URL("../fixtures/text/stories.txt", import.meta.url));
+const small = ["--model", fixtureModel("stories260K-F32.gguf")];
+
+test("bench cache: the cache changes no logit, and without it the time of a token grows", async () => {
+  const plot = at("cache.svg");
+  const args = [
+    "bench",
+    "cache",
+    ...small,
+    "--kv",
+    "f32",
+    "--tokens",
+    "100",
+    "--policies",
+    "sinks:4+20",
+  ];
+  const { rows } = await json<{
+    rows: {
+      mode: string;
+      nmse: number | null;
+      msFirst: number;
+      msLast: number;
+      cacheBytes: number;
+    }[];
+  }>([...args, "--json", "--plot", plot]);
+  const of = (mode: string) => rows.find((row) => row.mode === mode)!;
+  // f32 pages: only the order of sums differs between one token and many.
+  expect(of("full, cached").nmse).toBeLessThan(1e-10);
+  expect(of("sinks:4+20, cached").nmse).toBeLessThan(1e-10);
+  // 5 + 100 tokens recomputed against 5 + 10: the matmul of 32 tokens at a time runs four times instead of one.
+  expect(of("full, recomputed").msLast).toBeGreaterThan(1.5 * of("full, recomputed").msFirst);
+  expect(of("sinks:4+20, cached").cacheBytes).toBeLessThan(of("full, cached").cacheBytes);
+  expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*position \(tokens\)/s);
+});
+
+interface Sweep {
+  readonly results: {
+    kind: string;
+    method: string;
+    length: number;
+    value: number;
+    byPosition?: number[];
+  }[];
+}
+
+test("rope: cells are kept, a second run computes none, a third only what is new", async () => {
+  const keep = at("cells.json");
+  const args = [
+    "rope",
+    "--json",
+    "--file",
+    stories,
+    "--methods",
+    "none,ntk:2",
+    "--trials",
+    "0",
+    "--keep",
+    keep,
+  ];
+  const lengths = ["--lengths", "64,128"];
+  const first = await json<Sweep>([
+    ...args,
+    ...lengths,
+    ...small,
+    "--csv",
+    at("rope.csv"),
+    "--plot",
+    at("rope.svg"),
+  ]);
+  expect(first.results.map(({ method, length }) => `${method} ${length}`)).toEqual([
+    "none 64",
+    "none 128",
+    "ntk:2 64",
+    "ntk:2 128",
+  ]);
+  for (const { value, byPosition } of first.results) {
+    expect(value).toBeGreaterThan(1);
+    expect(byPosition?.length).toBe(8);
+  }
+  expect(readFileSync(at("rope.csv"), "utf8").trim().split("\n").length).toBe(5);
+  expect(readFileSync(at("rope.svg"), "utf8")).toContain("perplexity");
+
+  // What is kept is believed: a value put in by hand comes back.
+  const cells = JSON.parse(readFileSync(keep, "utf8")) as Record<string, { value: number }>;
+  for (const cell of Object.values(cells)) cell.value = 42;
+  writeFileSync(keep, JSON.stringify(cells));
+  const second = await json<Sweep>([...args, ...lengths, ...small]);
+  expect(second.results.map(({ value }) => value)).toEqual([42, 42, 42, 42]);
+  const third = await json<Sweep>([...args, "--lengths", "64,96", ...small]);
+  expect(third.results.map(({ value }) => value === 42)).toEqual([true, false, true, false]);
+});
+
+test("rope: perplexity of the shipped model at its own length is that of perplexity", async () => {
+  const args = [
+    "rope",
+    "--json",
+    "--file",
+    stories,
+    "--methods",
+    "none",
+    "--lengths",
+    "256",
+    "--trials",
+    "1",
+    "--depths",
+    "0.5",
+  ];
+  const { results } = await json<Sweep>([...args, "--keep", at("one.json")]);
+  const { perplexity } = await json<{ perplexity: number }>([
+    "perplexity",
+    stories,
+    "--json",
+    "--context",
+    "256",
+    "--chunks",
+    "1",
+  ]);
+  expect(results[0]!.value).toBeCloseTo(perplexity, 6);
+  // The card: found always at a distance of 20 to 150 tokens.
+  expect(results[1]).toMatchObject({ kind: "passkey", value: 1 });
+});
+
+test("stream: a window stays in constant memory, full attention does not", async () => {
+  const { runs } = await json<{
+    runs: { policy: string; parts: { cacheBytes: number; perplexity: number }[] }[];
+  }>([
+    "stream",
+    "--json",
+    ...["--file", stories, "--tokens", "400", "--parts", "4"],
+    ...["--policies", "full,sinks:4+60,recompute:32", "--every", "40", "--plot", at("stream.svg")],
+    ...small,
+  ]);
+  const bytes = (policy: string) =>
+    runs.find((run) => run.policy === policy)!.parts.map((part) => part.cacheBytes);
+  const [full, sinks] = [bytes("full"), bytes("sinks:4+60")];
+  expect(full[3]).toBeGreaterThan(3 * full[0]!);
+  // 1 page of sinks, 5 for a window of 60 at any place: each 2 x 5 layers x 4 heads x 8 x 16 tokens x 2 bytes.
+  expect(Math.max(...sinks)).toBe(6 * 2 * 5 * 4 * 8 * 16 * 2);
+  for (const { parts } of runs)
+    for (const { perplexity } of parts) expect(perplexity).toBeGreaterThan(1);
+  expect(readFileSync(at("stream.svg"), "utf8")).toContain("cache held (kB)");
+});
+
+test.each([
+  [["rope"], /required option '--file <file>'/],
+  [["rope", "--file", stories, "--methods", "magic:2"], /"magic:2"/],
+  [["rope", "--file", stories, "--lengths", "9"], /lengths of 16 or more/],
+  [["rope", "--file", stories, "--lengths", "100000"], /need 100000/],
+  [["rope", "--file", stories, "--plot", "a.png"], /\.svg/],
+  [["stream", "--file", stories, "--policies", "drain:4"], /drain:4/],
+  [["stream", "--file", stories, "--tokens", "1000000"], /needs more/],
+  [["bench", "cache", "--tokens", "2"], /at least 8/],
+  [["bench", "cash"], /unknown command 'cash'/],
+])("%j is refused in one line", async (args, message) => {
+  await fail(args, message);
+});
