@@ -20,26 +20,16 @@ fn main(
   var sums: array<f32, ROWS>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
-    var low_x = vec4f();
-    var high_x = vec4f();
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < 8u; i++) {
       numbers[i] = x[chunk * 8u + i];
-      numbers[i + 4u] = x[chunk * 8u + i + 4u];
-      low_x += numbers[i];
-      high_x += numbers[i + 4u];
     }
-    let sums_x = vec2f(dot(low_x, vec4f(1.0)), dot(high_x, vec4f(1.0)));
     for (var r = 0u; r < ROWS; r++) {
-      let row = min(first + r, matrix.rows - 1u);
-      let u = unscaled(row, chunk);
-      let scale = affine(row, chunk);
-      var low = vec4f();
-      var high = vec4f();
-      for (var i = 0u; i < 4u; i++) {
-        low += u[i] * numbers[i];
-        high += u[i + 4u] * numbers[i + 4u];
+      let w = weights(min(first + r, matrix.rows - 1u), chunk);
+      var sum = vec4f();
+      for (var i = 0u; i < 8u; i++) {
+        sum += w[i] * numbers[i];
       }
-      sums[r] += dot(scale.x * low + scale.y * high, vec4f(1.0)) - dot(scale.zw, sums_x);
+      sums[r] += dot(sum, vec4f(1.0));
     }
   }
   let totals = array<vec4f, 2>(

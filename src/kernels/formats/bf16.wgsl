@@ -1,7 +1,7 @@
 // BF16: the upper half of an f32, two a word.
 @group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/8], rows padded to 16 bytes
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let first = row * ((matrix.columns + 7u) / 8u) + chunk * 4u;
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 4u; i++) {
@@ -12,8 +12,4 @@ fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
     w[2u * i + 1u] = vec4f(even.z, odd.z, even.w, odd.w);
   }
   return w;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
-  return vec4f(1.0, 1.0, 0.0, 0.0);
 }

@@ -1,7 +1,7 @@
 // F16: IEEE binary16, two a word, so no shader-f16 is needed.
 @group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/8], rows padded to 16 bytes
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let first = row * ((matrix.columns + 7u) / 8u) + chunk * 4u;
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 4u; i++) {
@@ -10,8 +10,4 @@ fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
     w[2u * i + 1u] = vec4f(unpack2x16float(v.z), unpack2x16float(v.w));
   }
   return w;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
-  return vec4f(1.0, 1.0, 0.0, 0.0);
 }

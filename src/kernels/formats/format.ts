@@ -1,7 +1,7 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row. Each format has a WGSL fragment with
-// `fn unscaled` and `fn affine` (see unpack.wgsl), appended to a kernel's page. Blocks of a file come in sizes that WGSL
+// `fn weights(row, chunk) -> array<vec4f, 8>`, appended to a kernel's page. Blocks of a file come in sizes that WGSL
 // cannot load well (18, 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only,
 // into planes that every lane can read with aligned wide loads: all quants of a tensor, then all its scales, and so on.
 
@@ -89,22 +89,13 @@ export function gatherPairs(file: Uint32Array, from: number, out: Uint32Array, t
   }
 }
 
-/**
- * Bit `shift` of each of 32 bytes becomes one word, in which the bit of weight 4i + k is bit i of byte k, so that a
- * shift and a mask give four neighbours at once.
- */
+/** Bit `shift` of each of 32 bytes becomes one word whose bit l belongs to weight l of the chunk. */
 export function gatherBits(file: Uint32Array, from: number, shift: number): number {
   let packed = 0;
-  for (let i = 0; i < 8; i++) packed |= ((file[from + i]! >>> shift) & 0x01010101) << i;
-  return packed;
-}
-
-/** The same of a word whose bit l belongs to weight l. */
-export function spreadBits(word: number): number {
-  let packed = 0;
   for (let i = 0; i < 8; i++) {
-    // The product moves bits 0, 1, 2, 3 to 0, 8, 16, 24 without a carry.
-    packed |= ((((word >>> (4 * i)) & 15) * 0x00204081) & 0x01010101) << i;
+    // The product moves bits 0, 8, 16, 24 to 28..31 without a carry.
+    const four = Math.imul((file[from + i]! >>> shift) & 0x01010101, 0x10204080) >>> 28;
+    packed |= four << (4 * i);
   }
   return packed;
 }

@@ -6,22 +6,18 @@ const VALUES = array<f32, 16>(
   -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113
 );
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
-  var values = VALUES;
-  var u = nibbles(quants[row * matrix.chunks + chunk]);
-  for (var i = 0u; i < 8u; i++) {
-    let q = vec4<u32>(u[i]);
-    u[i] = vec4f(values[q.x], values[q.y], values[q.z], values[q.w]);
-  }
-  return u;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
   let header = headers[block / 8u];
   let j = chunk % 8u;
   let lower = (header.y >> (4u * j)) & 15u;
   let upper = (header.x >> (16u + 2u * j)) & 3u;
   let scale = unpack2x16float(header.x).x * (f32(lower | (upper << 4u)) - 32.0);
-  return vec4f(scale, scale, 0.0, 0.0);
+  let q = nibbles(quants[block]);
+  var values = VALUES;
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = scale * vec4f(values[q[i].x], values[q[i].y], values[q[i].z], values[q[i].w]);
+  }
+  return w;
 }

@@ -11,22 +11,17 @@ fn scale_of(first: u32, group: u32) -> f32 {
   return f32(lower | (upper << 4u)) - 32.0;
 }
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * matrix.chunks + chunk;
-  let quants = pairs[block];
-  let third = thirds[block];
-  var u: array<vec4f, 8>;
-  for (var i = 0u; i < 8u; i++) {
-    u[i] = bytes_of(four_pairs(quants, i) | (four_bits(third, i) << 2u));
-  }
-  return u;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
   let super_block = block / 8u;
   let group = 2u * (chunk % 8u);
   let d = half_of(supers[super_block >> 1u], super_block);
   let scale = d * vec2f(scale_of(3u * super_block, group), scale_of(3u * super_block, group + 1u));
-  return vec4f(scale, 4.0 * scale);
+  let quants = pairs[block];
+  let third = thirds[block];
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = scale[i >> 2u] * (vec4f(pair(quants, i) | (bits(third, i) << vec4<u32>(2u))) - 4.0);
+  }
+  return w;
 }

@@ -3,13 +3,14 @@
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/64] bytes: scale, min of two chunks
 @group(0) @binding(10) var<storage, read> supers: array<u32>;       // [N, K/256] f16 d, f16 dmin
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
-  return nibbles(quants[row * matrix.chunks + chunk]);
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
   let packed = scales[block / 2u] >> (16u * (chunk & 1u));
   let scale = unpack2x16float(supers[block / 8u]) * vec2f(vec2<u32>(packed & 255u, byte_of(packed, 1u)));
-  return scale.xxyy;
+  let q = nibbles(quants[block]);
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = scale.x * vec4f(q[i]) - scale.y;
+  }
+  return w;
 }

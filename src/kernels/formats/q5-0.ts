@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { spreadBits, words } from "./format.ts";
+import { words } from "./format.ts";
 
 /** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
 export const Q5_0: WeightFormat = {
@@ -29,7 +29,7 @@ export const Q5_0: WeightFormat = {
     const [q, h] = [words(quants!), words(fifths!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 11) {
       scales![i] = file[b]!;
-      h[i] = spreadBits(file[b + 1]! | (file[b + 2]! << 16));
+      h[i] = file[b + 1]! | (file[b + 2]! << 16);
       for (let j = 0; j < 4; j++) {
         q[4 * i + j] = file[b + 3 + 2 * j]! | (file[b + 4 + 2 * j]! << 16);
       }

@@ -3,20 +3,14 @@
 @group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, two a word
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let block = row * matrix.chunks + chunk;
-  let q = quants[block];
-  let fifth = fifths[block];
-  var u: array<vec4f, 8>;
-  for (var i = 0u; i < 4u; i++) {
-    u[i] = bytes_of((q[i] & 0x0f0f0f0fu) | (four_bits(fifth, i) << 4u));
-    u[i + 4u] = bytes_of(((q[i] >> 4u) & 0x0f0f0f0fu) | (four_bits(fifth, i + 4u) << 4u));
-  }
-  return u;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
-  return d * vec4f(1.0, 1.0, 16.0, 16.0);
+  let q = nibbles(quants[block]);
+  let fifth = fifths[block];
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = d * (vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) - 16.0);
+  }
+  return w;
 }

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { spreadBits, words } from "./format.ts";
+import { words } from "./format.ts";
 
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {
@@ -30,7 +30,7 @@ export const Q5_1: WeightFormat = {
     const [f, q, h, s] = [words(file), words(quants!), words(fifths!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 6) {
       s[i] = f[b]!;
-      h[i] = spreadBits(f[b + 1]!);
+      h[i] = f[b + 1]!;
       for (let j = 0; j < 4; j++) q[4 * i + j] = f[b + 2 + j]!;
     }
   },

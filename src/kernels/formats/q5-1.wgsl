@@ -3,19 +3,14 @@
 @group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, f16 m
 
-fn unscaled(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
-  let q = quants[block];
+  let scale = unpack2x16float(scales[block]);
+  let q = nibbles(quants[block]);
   let fifth = fifths[block];
-  var u: array<vec4f, 8>;
-  for (var i = 0u; i < 4u; i++) {
-    u[i] = bytes_of((q[i] & 0x0f0f0f0fu) | (four_bits(fifth, i) << 4u));
-    u[i + 4u] = bytes_of(((q[i] >> 4u) & 0x0f0f0f0fu) | (four_bits(fifth, i + 4u) << 4u));
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = scale.x * vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) + scale.y;
   }
-  return u;
-}
-
-fn affine(row: u32, chunk: u32) -> vec4f {
-  let scale = unpack2x16float(scales[row * matrix.chunks + chunk]);
-  return vec4f(scale.xx, -scale.yy);
+  return w;
 }

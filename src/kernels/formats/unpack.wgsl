@@ -20,38 +20,24 @@ fn byte_of(word: u32, index: u32) -> u32 {
   return (word >> (8u * index)) & 255u;
 }
 
-// The bytes of a word, the lowest first.
-fn bytes_of(word: u32) -> vec4f {
-  return vec4f((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u));
-}
-
-// 32 four-bit integers: byte j of the 16 holds number j low and number j + 16 high.
-fn nibbles(quants: vec4<u32>) -> array<vec4f, 8> {
-  var q: array<vec4f, 8>;
+// 32 four-bit integers: byte j of the 16 holds q[j] low and q[j + 16] high.
+fn nibbles(quants: vec4<u32>) -> array<vec4<u32>, 8> {
+  var q: array<vec4<u32>, 8>;
   for (var i = 0u; i < 4u; i++) {
-    q[i] = bytes_of(quants[i] & 0x0f0f0f0fu);
-    q[i + 4u] = bytes_of((quants[i] >> 4u) & 0x0f0f0f0fu);
+    let bytes = vec4<u32>(quants[i]) >> vec4<u32>(0u, 8u, 16u, 24u);
+    q[i] = bytes & vec4<u32>(15u);
+    q[i + 4u] = (bytes >> vec4<u32>(4u)) & vec4<u32>(15u);
   }
   return q;
 }
 
-// Bits of numbers 4i .. 4i + 3 of a chunk, a byte each: byte k of the word holds them at bit i.
-fn four_bits(word: u32, i: u32) -> u32 {
-  return (word >> i) & 0x01010101u;
+// Bits 4i .. 4i + 3 of a word of 32 single bits.
+fn bits(word: u32, i: u32) -> vec4<u32> {
+  return (vec4<u32>(word >> (4u * i)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
 }
 
-// Two bits of numbers 4i .. 4i + 3 of a chunk, a byte each: byte k of word i >> 2 holds them at bit 2 (i & 3).
-fn four_pairs(words: vec2<u32>, i: u32) -> u32 {
-  return (words[i >> 2u] >> (2u * (i & 3u))) & 0x03030303u;
-}
-
-// The weights of a chunk. No product is rounded, the difference is, once: exactly the numbers of the plain decoders.
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let scale = affine(row, chunk);
-  var w = unscaled(row, chunk);
-  for (var i = 0u; i < 8u; i++) {
-    let half = i >> 2u;
-    w[i] = scale[half] * w[i] - scale[half + 2u];
-  }
-  return w;
+// Two-bit integers 4i .. 4i + 3 of a chunk: byte k of word i >> 2 holds them at bit 2 (i & 3).
+fn pair(words: vec2<u32>, i: u32) -> vec4<u32> {
+  let word = words[i >> 2u] >> (2u * (i & 3u));
+  return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(3u);
 }
