@@ -103,6 +103,8 @@ async function run(
     throw error;
   }
   const ms = performance.now() - began;
+  if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C
+  if (nll.length === 0) return; // stopped before the first chunk was through
   const value = perplexity(nll);
   if (flags.json)
     await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
@@ -110,7 +112,6 @@ async function run(
   console.error(
     `[load ${duration(engine.loadMs)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
   );
-  if (signal.aborted) process.exitCode = 130;
 }
 
 function perplexity(nll: readonly number[]): number {
