@@ -5,6 +5,7 @@ import { Command } from "commander";
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import { attentionPolicy, parseAttention } from "../context/attention-policy.ts";
 import { pageBytes } from "../context/cache/kv-cache.ts";
+import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import { prepareGeneration } from "../engine/generation.ts";
 import { UserError } from "../kernels/errors.ts";
@@ -84,21 +85,12 @@ async function decode(
   const sequence = engine.sequence(mode.policy);
   const run = { ms: [] as number[], bytes: [] as number[], logits: [] as Float32Array[] };
   const ids = [...prompt];
-  const feed = async (pending: readonly number[]): Promise<Float32Array> => {
-    for (let at = 0; ; ) {
-      const part = pending.slice(at, at + engine.stepLimit(sequence));
-      at += part.length;
-      const last = at === pending.length;
-      const logits = await engine.step(sequence, part, last ? 1 : 0);
-      if (last) return logits;
-    }
-  };
-  await feed(ids);
+  await append(engine, sequence, ids);
   for (const token of tokens) {
     ids.push(token);
     if (!mode.cached) sequence.clear();
     const began = performance.now();
-    run.logits.push(await feed(mode.cached ? [token] : ids));
+    run.logits.push(await append(engine, sequence, mode.cached ? [token] : ids));
     run.ms.push(performance.now() - began);
     run.bytes.push(mode.cached ? sequence.entries.length * bytesOfPage : 0);
   }

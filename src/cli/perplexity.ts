@@ -3,7 +3,7 @@ import { lstat, open, rm } from "node:fs/promises";
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
-import { checkScorable } from "../engine/score.ts";
+import { checkScorable, perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText, readTokens } from "./input.ts";
@@ -112,10 +112,6 @@ async function run(
   console.error(
     `[load ${duration(engine.loadMs)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
   );
-}
-
-function perplexity(nll: readonly number[]): number {
-  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
 }
 
 /** Opens the file before any work, so that a wrong path costs nothing. */

@@ -31,10 +31,6 @@ export interface RopeReportFlags {
   readonly plot?: string;
 }
 
-export function perplexity(nll: readonly number[]): number {
-  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
-}
-
 export async function reportRope(
   results: readonly RopeResult[],
   flags: RopeReportFlags,

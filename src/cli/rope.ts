@@ -5,13 +5,14 @@ import { Command, InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../context/rope-choice.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openTokenizer } from "../engine/inspect.ts";
+import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { openFile } from "../platform/file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText } from "./input.ts";
 import { DEFAULT_TASK, type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
 import { svgPath } from "./plot.ts";
-import { PARTS, perplexity, type RopeResult, reportRope } from "./rope-report.ts";
+import { PARTS, type RopeResult, reportRope } from "./rope-report.ts";
 import { type Cell, fileIdentity, fingerprint, sweep } from "./sweep.ts";
 import { interruptSignal, loadEngine } from "./terminal.ts";
 

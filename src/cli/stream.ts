@@ -4,8 +4,10 @@
 import { Command, InvalidArgumentError } from "commander";
 import { type AttentionOptions, parseAttention } from "../context/attention-policy.ts";
 import { pageBytes } from "../context/cache/kv-cache.ts";
+import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
+import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { median } from "./growth.ts";
@@ -130,7 +132,7 @@ async function stream(
         const rest = ids.slice(Math.max(1, i + 2 - recompute), i + 1);
         pending = i === 0 ? [ids[0]!] : [ids[0]!, ...rest];
       }
-      const logits = await feed(engine, sequence, pending);
+      const logits = await append(engine, sequence, pending);
       ms.push(performance.now() - began);
       nll.push(logSumExp(logits) - logits[ids[i + 1]!]!);
     }
@@ -148,23 +150,6 @@ async function stream(
   }
   sequence.clear();
   return { policy: name, perplexity: perplexity(all), parts };
-}
-
-async function feed(
-  engine: Engine,
-  sequence: ReturnType<Engine["sequence"]>,
-  tokens: readonly number[],
-): Promise<Float32Array> {
-  for (let at = 0; ; ) {
-    const part = tokens.slice(at, at + engine.stepLimit(sequence));
-    at += part.length;
-    const logits = await engine.step(sequence, part, at === tokens.length ? 1 : 0);
-    if (at === tokens.length) return logits;
-  }
-}
-
-function perplexity(nll: readonly number[]): number {
-  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
 }
 
 async function report(runs: readonly Run[], flags: Flags): Promise<void> {

@@ -7,8 +7,9 @@ import {
   pagesNeeded,
   withSlidingWindow,
 } from "../context/attention-policy.ts";
-import type { PageEntry, PageTable } from "../context/cache/page-table.ts";
+import type { PageEntry } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
+import { append } from "./append.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 import {
@@ -124,7 +125,7 @@ export async function* generate(
         sequence.clear();
         pending = ids.slice();
       }
-      const logits = await prefill(engine, sequence, pending, options.signal);
+      const logits = await append(engine, sequence, pending, options.signal);
       if (!logits) continue; // aborted between two chunks
       prefillMs ||= performance.now() - began;
 
@@ -183,23 +184,6 @@ function describeEviction(
     tokens: positions.map((position) => ids[position]!),
     pages: entries.map(({ page }) => page),
   };
-}
-
-/** Appends tokens in chunks; the logits after the last one, or nothing where the signal was raised on the way. */
-async function prefill(
-  engine: LoadedModel,
-  sequence: PageTable,
-  tokens: readonly number[],
-  signal: AbortSignal | undefined,
-): Promise<Float32Array | undefined> {
-  for (let at = 0; ; ) {
-    const part = tokens.slice(at, at + engine.stepLimit(sequence));
-    at += part.length;
-    const last = at === tokens.length;
-    const logits = await engine.step(sequence, part, last ? 1 : 0);
-    if (last) return logits;
-    if (signal?.aborted) return undefined;
-  }
 }
 
 /**

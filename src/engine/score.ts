@@ -39,8 +39,12 @@ export async function score(
   } finally {
     sequence.clear();
   }
-  const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
-  return { nll, argmax, perplexity: Math.exp(mean) };
+  return { nll, argmax, perplexity: perplexity(nll) };
+}
+
+/** exp of the mean of negative log-likelihoods in nats. */
+export function perplexity(nll: readonly number[]): number {
+  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
 }
 
 /** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
