@@ -104,19 +104,7 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
   return { context, attention, whenFull, rope, ropeBase, keys, kv, pageSize, chunk };
 }
 
-export interface SamplingFlags {
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly minP?: number;
-  readonly typicalP?: number;
-  readonly repeatPenalty?: number;
-  readonly frequencyPenalty?: number;
-  readonly presencePenalty?: number;
-  readonly penaltyLastN?: number;
-  readonly logitBias?: ReadonlyMap<number, number>;
-  readonly seed?: number;
-}
+export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 
 export function addSamplingFlags(command: Command): Command {
   return command

@@ -9,7 +9,6 @@ import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
-import type { ByteSource } from "./gguf/source.ts";
 import type { ModelFile } from "./inspect.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
@@ -24,7 +23,6 @@ export interface Platform {
   /** Throws a `UserError` that says how to get an adapter where there is none. */
   requestAdapter(gpu: GPU): Promise<GPUAdapter>;
   describeAdapter(adapter: GPUAdapter): string;
-  openFile(path: string): Promise<ByteSource>;
   readonly shaders: ShaderSource;
 }
 

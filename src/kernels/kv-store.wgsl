@@ -1,4 +1,5 @@
-// Keys, rotated at their text position, and values of this step go to their pages.
+// Keys, rotated at their text position, and values of this step go to their pages. Where keys are kept raw, the turns
+// are all (1, 0).
 //
 // One lane four numbers of a key and of a value, one row of workgroups a token. `pack_cell` comes with the cell type
 // of the cache. Memory: registers.

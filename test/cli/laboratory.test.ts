@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { fail, json, temporaryFolder } from "../support/cli.ts";
+import { dawnstream, fail, json, temporaryFolder } from "../support/cli.ts";
 import { fixtureModel } from "../support/models.ts";
 
 const folder = temporaryFolder();
@@ -164,4 +164,42 @@ test.each([
   [["bench", "cash"], /unknown command 'cash'/],
 ])("%j is refused in one line", async (args, message) => {
   await fail(args, message);
+});
+
+test("generate: a full context stops or slides, RoPE is chosen for a length, keys may be raw", async () => {
+  const ask = [
+    "generate",
+    "Once upon a time",
+    ...small,
+    "--temperature",
+    "0",
+    "--ignore-eos",
+    "--json",
+  ];
+  const of = (args: readonly string[]) =>
+    json<{ tokens: readonly number[]; usage: { promptTokens: number } }>([...ask, ...args]);
+  const stopped = await of(["--context", "40", "--max-tokens", "100", "--when-full", "stop"]);
+  expect(stopped.usage.promptTokens + stopped.tokens.length).toBe(40);
+  const slid = await of(["--context", "40", "--max-tokens", "100", "--when-full", "slide:4"]);
+  expect(slid.tokens.length).toBe(100);
+  expect(slid.tokens.slice(0, stopped.tokens.length)).toEqual(stopped.tokens);
+  // f32 pages: keys that turn before they are stored, or after they are read, are rounded alike.
+  const rotated = await of(["--max-tokens", "30", "--kv", "f32"]);
+  expect((await of(["--max-tokens", "30", "--kv", "f32", "--keys", "raw"])).tokens).toEqual(
+    rotated.tokens,
+  );
+
+  const auto = await dawnstream([
+    ...ask,
+    "--max-tokens",
+    "1",
+    "--context",
+    "1024",
+    "--rope",
+    "auto",
+  ]);
+  expect(auto.stderr[0]).toMatch(/^warning: RoPE: 1024 tokens exceed the 512 .* yarn:2/);
+  const scaled = await of(["--max-tokens", "30", "--rope-base", "500"]);
+  expect(scaled.tokens).not.toEqual((await of(["--max-tokens", "30"])).tokens);
+  await fail([...ask, "--when-full", "slide"], /--when-full.*Expected error, stop or slide:K/);
 });

@@ -55,7 +55,6 @@ function watched(bytes: Uint8Array, changes: Partial<ByteSource> = {}) {
   };
   const platform: Platform = {
     ...nodePlatform,
-    openFile,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       const requestDevice = async (descriptor: GPUDeviceDescriptor) => {

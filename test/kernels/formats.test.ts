@@ -196,7 +196,7 @@ test.each([1, 5])("BETA off and on differ by the addend alone, %d tokens", async
 });
 
 test("a tensor larger than one slice of the upload arrives whole", async () => {
-  // 4 MiB a slice: 5.1 MiB here, and 20 blocks a row of which every other one begins in the middle of a word.
+  // 1 MiB a slice: 5.1 MiB here, and 20 blocks a row of which every other one begins in the middle of a word.
   const format = FORMATS.get("Q6_K")!;
   const [n, k] = [1283, 5120];
   const file = randomTensor(format, n, k, 5);

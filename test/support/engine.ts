@@ -102,7 +102,7 @@ export function loadShards(
   return load(Object.keys(files)[0]!, bytesOpener(files), options);
 }
 
-async function load(path: string, openFile: Platform["openFile"], options: EngineOptions) {
+async function load(path: string, openFile: typeof nodePlatform.openFile, options: EngineOptions) {
   const engine = await Engine.open(sharingPlatform, await openModel(path, openFile), options);
   engines.push(engine);
   return engine;

@@ -1,16 +1,6 @@
-// IQ4_NL: blocks of 32 with one scale; a nibble is an index into sixteen values. w = d values_of(q).
+// IQ4_NL: blocks of 32 with one scale; a nibble is an index into sixteen values. w = d iq4_values(q).
 @group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
-
-// The sixteen values, -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113, plus 128, a byte each: two choices and
-// a shift look one up in registers, an array would be read from memory, lane by lane.
-fn values_of(q: vec4<u32>) -> vec4f {
-  let odd = (q & vec4<u32>(4u)) != vec4<u32>(0u);
-  let low = select(vec4<u32>(0x3f2d1801u), vec4<u32>(0x766a5d4fu), odd);
-  let high = select(vec4<u32>(0xa6998d81u), vec4<u32>(0xf1d9c5b5u), odd);
-  let four = select(low, high, q >= vec4<u32>(8u));
-  return vec4f((four >> (8u * (q & vec4<u32>(3u)))) & vec4<u32>(255u)) - 128.0;
-}
 
 fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let block = row * matrix.chunks + chunk;
@@ -18,7 +8,7 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let q = nibbles(quants[block]);
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = d * values_of(q[i]);
+    w[i] = d * iq4_values(q[i]);
   }
   return w;
 }

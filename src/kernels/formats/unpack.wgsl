@@ -41,3 +41,13 @@ fn pair(words: vec2<u32>, i: u32) -> vec4<u32> {
   let word = words[i >> 2u] >> (2u * (i & 3u));
   return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(3u);
 }
+
+// The sixteen values of the non-linear four-bit formats, -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113, plus
+// 128, a byte each: two choices and a shift look one up in registers; an array would be read from memory, lane by lane.
+fn iq4_values(q: vec4<u32>) -> vec4f {
+  let odd = (q & vec4<u32>(4u)) != vec4<u32>(0u);
+  let low = select(vec4<u32>(0x3f2d1801u), vec4<u32>(0x766a5d4fu), odd);
+  let high = select(vec4<u32>(0xa6998d81u), vec4<u32>(0xf1d9c5b5u), odd);
+  let four = select(low, high, q >= vec4<u32>(8u));
+  return vec4f((four >> (8u * (q & vec4<u32>(3u)))) & vec4<u32>(255u)) - 128.0;
+}
