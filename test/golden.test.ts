@@ -94,20 +94,15 @@ const TOLERANCES = {
 /** Nearer than this, two best logits may change places by rounding alone. */
 const NEAR_TIE = 1e-3;
 
-/** Seconds each on a software GPU, for what the other cases with f16 pages show as well: run with GOLDEN=all. */
-const isLong = ({ golden, kv }: { readonly golden: GoldenCase; readonly kv: string }) =>
-  kv === "f16" && golden.flags !== undefined && process.env.GOLDEN !== "all";
-
 const here = (file: { readonly model: string }) => findModel(file.model) !== undefined;
 const missing = cases.filter(({ golden }) => !here(golden));
-const all = cases
+const runs = cases
   .filter(({ golden }) => here(golden))
   .flatMap((run) => (["f32", "f16"] as const).map((kv) => ({ ...run, kv })));
-const runs = all.filter((run) => !isLong(run));
 
 test("every golden case is run, or named on stderr", () => {
   expect(cases.length).toBe(37);
-  expect(runs.length).toBeGreaterThanOrEqual(2 * 21 - 8); // those whose models are in the repository
+  expect(runs.length).toBeGreaterThanOrEqual(2 * 21); // those whose models are in the repository
   warnNotRun(
     "golden cases",
     missing.map(({ name }) => name),
@@ -140,8 +135,6 @@ describe.each(runs)("$name, $kv pages", ({ golden, kv }) => {
   });
 });
 for (const { name } of missing) test.skip(`${name}: its model is not here`);
-for (const { name, kv } of all.filter(isLong))
-  test.skip(`${name}, ${kv} pages: GOLDEN=all runs it`);
 
 describe.each(greedy.filter(here))("$model: $prompt", (golden) => {
   test.each(["f32", "f16"] as const)("continues as in llama.cpp, %s pages", async (kv) => {
