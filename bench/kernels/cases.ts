@@ -6,7 +6,7 @@ import { fixedRope, ropeFrequencies } from "../../src/context/rope-scaling.ts";
 import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
 import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/ops.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
 import type { StepValues } from "../../src/kernels/params.ts";
 import type { Dispatch } from "../../src/kernels/recorder.ts";
 import { attend, project, rmsNorm, rope, swiglu } from "../../src/kernels/reference.ts";

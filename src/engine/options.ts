@@ -13,7 +13,7 @@ import { chooseRope } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import type { DeviceOptions } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
-import type { CellType, HeadShape } from "../kernels/ops.ts";
+import type { CellType, HeadShape } from "../kernels/head-shape.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** Bytes of the file uploaded so far and in all. */

@@ -4,8 +4,9 @@
 import { type KvCache, partialRowsOf } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { bufferBytes, CapacityError, type Device } from "../kernels/device.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../kernels/head-shape.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
-import { type HeadShape, Ops, partialSizes, rotatedSize } from "../kernels/ops.ts";
+import { Ops } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
 import { type Activations, activationBytes, createActivations } from "../kernels/tensor.ts";

@@ -1,37 +1,12 @@
 // One function a kernel: it picks the page, the overrides and the grid, binds by name, and returns prepared dispatches.
 
 import type { Device } from "./device.ts";
+import type { HeadShape, LayerPages } from "./head-shape.ts";
 import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
 import { attentionLanes, lanesOf, reduction } from "./lanes.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
-
-/** The cells of a paged cache: how four numbers of a key or a value are stored. */
-export type CellType = "f32" | "f16";
-
-/** What attention needs to know of a model's heads and of the cache's pages. */
-export interface HeadShape {
-  /** H: query heads. */
-  readonly heads: number;
-  /** G: key/value heads. */
-  readonly kvHeads: number;
-  /** E: head width. */
-  readonly headWidth: number;
-  /** P: tokens a page. */
-  readonly pageSize: number;
-  readonly cells: CellType;
-  /** Distance of the two numbers that rotate together: 1, or E/2. */
-  readonly pairGap: number;
-  /** Usually 1 / sqrt(E). */
-  readonly scale: number;
-}
-
-/** The pages of one layer, [N, G, P, E] each. */
-export interface LayerPages {
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
-}
 
 const ROWS_PER_MATVEC = 8; // ROWS in matvec.wgsl
 const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
@@ -265,16 +240,6 @@ export class Ops {
     const rows = Math.ceil(count / most);
     return [Math.ceil(count / rows), rows, 1];
   }
-}
-
-/** Floats of `partial.outputs` and pairs of `partial.states` for so many (token, split) pairs. */
-export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
-  return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
-}
-
-/** Floats of the rotated queries of `tokens` tokens. */
-export function rotatedSize(shape: HeadShape, tokens: number): number {
-  return tokens * 2 * shape.heads * shape.headWidth;
 }
 
 function decoder(weights: Weights): string[] {

@@ -17,7 +17,7 @@ import {
   writeTurns,
 } from "../../src/context/rope-scaling.ts";
 import { halfToFloat } from "../../src/kernels/half.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/ops.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { shapeOf } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";

@@ -6,7 +6,7 @@ import {
   isVisible,
 } from "../../src/context/attention-policy.ts";
 import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
-import { type HeadShape, partialSizes } from "../../src/kernels/ops.ts";
+import { type HeadShape, partialSizes } from "../../src/kernels/head-shape.ts";
 import { attend } from "../../src/kernels/reference.ts";
 import type { TestGpu } from "./gpu.ts";
 import { HALF_ULP, randomFloats } from "./numbers.ts";

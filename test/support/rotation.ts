@@ -6,7 +6,7 @@ import {
   sinkPosition,
 } from "../../src/context/attention-policy.ts";
 import type { RopeFrequencies } from "../../src/context/rope-scaling.ts";
-import type { HeadShape } from "../../src/kernels/ops.ts";
+import type { HeadShape } from "../../src/kernels/head-shape.ts";
 import { attend, type Numbers, rope } from "../../src/kernels/reference.ts";
 
 /** One head vector turned to a position. */

@@ -1,7 +1,7 @@
 // The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
 
 import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts";
-import type { CellType, HeadShape, LayerPages } from "../../kernels/ops.ts";
+import type { CellType, HeadShape, LayerPages } from "../../kernels/head-shape.ts";
 import type { StepValues } from "../../kernels/params.ts";
 import { USAGE } from "../../kernels/usage.ts";
 import type { AttentionPolicy } from "../attention-policy.ts";

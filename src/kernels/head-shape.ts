@@ -1,0 +1,37 @@
+// What attention needs to know of a model's heads and of a cache, and what its buffers hold.
+
+/** The cells of a paged cache: how four numbers of a key or a value are stored. */
+export type CellType = "f32" | "f16";
+
+/** What attention needs to know of a model's heads and of the cache's pages. */
+export interface HeadShape {
+  /** H: query heads. */
+  readonly heads: number;
+  /** G: key/value heads. */
+  readonly kvHeads: number;
+  /** E: head width. */
+  readonly headWidth: number;
+  /** P: tokens a page. */
+  readonly pageSize: number;
+  readonly cells: CellType;
+  /** Distance of the two numbers that rotate together: 1, or E/2. */
+  readonly pairGap: number;
+  /** Usually 1 / sqrt(E). */
+  readonly scale: number;
+}
+
+/** The pages of one layer, [N, G, P, E] each. */
+export interface LayerPages {
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+}
+
+/** Floats of `partial.outputs` and pairs of `partial.states` for so many (token, split) pairs. */
+export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
+  return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
+}
+
+/** Floats of the rotated queries of `tokens` tokens. */
+export function rotatedSize(shape: HeadShape, tokens: number): number {
+  return tokens * 2 * shape.heads * shape.headWidth;
+}
