@@ -7,6 +7,12 @@ import { createRope } from "../context/rope-scaling.ts";
 import { Device } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
+import {
+  type AttentionProbe,
+  type AttentionRow,
+  type AttentionRowsOptions,
+  attentionRows,
+} from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { ModelFile } from "./inspect.ts";
@@ -175,6 +181,23 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return score(this, ids, onRow);
   }
 
+  /**
+   * What each token of a text attends to in one layer, out of the cache as it is at that step. A chunk of 1 shows every
+   * eviction where a stream would have it.
+   */
+  attention(
+    prompt: string | readonly number[],
+    options: AttentionRowsOptions,
+  ): AsyncGenerator<AttentionRow, void, void> {
+    const ids = typeof prompt === "string" ? this.tokenize(prompt) : prompt;
+    return attentionRows(this, ids, options);
+  }
+
+  /** What reads the attention weights of a layer out of a step. */
+  probe(layer: number): Promise<AttentionProbe> {
+    return this.#runner.probe(layer);
+  }
+
   sequence(policy?: AttentionPolicy): PageTable {
     return this.#cache.sequence(policy);
   }
@@ -183,10 +206,15 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return this.#cache.stepLimit(sequence);
   }
 
-  step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array> {
+  step(
+    sequence: PageTable,
+    tokens: readonly number[],
+    wanted: number,
+    probe?: AttentionProbe,
+  ): Promise<Float32Array> {
     if (this.#closed) return Promise.reject(new UserError("The engine is closed: load it again."));
     const step = this.#last.then(() =>
-      this.#runner.step(sequence, Uint32Array.from(tokens), wanted),
+      this.#runner.step(sequence, Uint32Array.from(tokens), wanted, probe),
     );
     this.#last = step.catch(() => {});
     return step;

@@ -1,17 +1,12 @@
 // From a prompt to text: prefill in chunks, then a token a step.
 
-import {
-  type AttentionOptions,
-  type AttentionPolicy,
-  attentionPolicy,
-  pagesNeeded,
-  withSlidingWindow,
-} from "../context/attention-policy.ts";
+import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageEntry } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
 import { append } from "./append.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
+import { checkIds, policyOf } from "./requests.ts";
 import {
   Sampler,
   type SamplingOptions,
@@ -205,24 +200,22 @@ export function prepareGeneration(
   checkTopLogprobs(options.logprobs ?? 0);
   const stops = new StopStrings(options.stop ?? []);
   const ids = [...promptIds(model, prompt, options)];
-  const policy = options.attention ? ownPolicy(model, options.attention) : model.setting.policy;
+  const policy = policyOf(model, options.attention);
   const maxTokens = tokenBudget(model, policy, ids.length, options.maxTokens);
   return { ids, policy, maxTokens, sampler, stops };
 }
 
 function promptIds(
-  { tokenizer }: OpenedModel,
+  model: OpenedModel,
   prompt: string | readonly number[],
   { parseSpecial = false }: GenerateOptions,
 ): readonly number[] {
+  const { tokenizer } = model;
   const { vocabulary } = tokenizer;
   if (typeof prompt !== "string") {
     if (prompt.length === 0)
       throw new UserError("The prompt is empty: give at least one token id.");
-    const bad = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary.size);
-    if (bad !== undefined) {
-      throw new UserError(`Token id ${bad} is none of the model's ${vocabulary.size}.`);
-    }
+    checkIds(model, prompt);
     return prompt;
   }
   const ids = tokenizer.encode(prompt, { parseSpecial });
@@ -236,21 +229,6 @@ function promptIds(
     );
   }
   return ids;
-}
-
-/** The policy of one text, which may see no more than the cache was made for. */
-function ownPolicy(
-  { config, setting }: OpenedModel,
-  attention: AttentionOptions | AttentionPolicy,
-): AttentionPolicy {
-  const policy = withSlidingWindow(attentionPolicy(attention), config.slidingWindow);
-  const { pages, shape } = setting.cache;
-  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
-  if (needed <= pages) return policy;
-  throw new UserError(
-    `Attention ${policy.name} needs ${needed} pages; the cache was made with ${pages}, for ${setting.policy.name}: ` +
-      "load the engine with it.",
-  );
 }
 
 /** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */

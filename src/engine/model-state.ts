@@ -1,5 +1,6 @@
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import type { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Setting } from "./options.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -19,7 +20,12 @@ export interface LoadedModel extends OpenedModel {
   stepLimit(sequence: PageTable): number;
   /**
    * Appends tokens to a sequence, at most `stepLimit(sequence)` of them, and returns the logits [wanted, V] after the last
-   * `wanted`. Steps run one at a time, in the order of the calls.
+   * `wanted`. Steps run one at a time, in the order of the calls. A probe watches the step.
    */
-  step(sequence: PageTable, tokens: readonly number[], wanted: number): Promise<Float32Array>;
+  step(
+    sequence: PageTable,
+    tokens: readonly number[],
+    wanted: number,
+    probe?: AttentionProbe,
+  ): Promise<Float32Array>;
 }

@@ -11,6 +11,7 @@ import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
 import { type Activations, activationBytes, createActivations } from "../kernels/tensor.ts";
 import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
+import { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import { head, layers, type Scratch } from "./model.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -27,6 +28,7 @@ export interface RunnerOptions {
 const LOGITS_BYTES = 32 << 20;
 
 interface Plan {
+  readonly ops: Ops;
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
 }
@@ -88,10 +90,14 @@ export class Runner {
       layers: await ParamBlock.create(device, "params of the layers"),
       head: await ParamBlock.create(device, "params of the head"),
     };
-    const plan = (single: boolean): Plan => ({
-      layers: layers(new Ops(library, params.layers, single), config, weights, cache, scratch),
-      head: head(new Ops(library, params.head, single), config, weights, scratch),
-    });
+    const plan = (single: boolean): Plan => {
+      const ops = new Ops(library, params.layers, single);
+      return {
+        ops,
+        layers: layers(ops, config, weights, cache, scratch),
+        head: head(new Ops(library, params.head, single), config, weights, scratch),
+      };
+    };
     const plans = { single: plan(true), several: plan(false) };
     return new Runner(device, options, scratch, staging, params, plans);
   }
@@ -101,11 +107,22 @@ export class Runner {
     return this.#single.layers.length + this.#single.head.length;
   }
 
+  /** Prepares to read the attention weights of a layer. */
+  probe(layer: number): Promise<AttentionProbe> {
+    const { rotated } = this.#scratch;
+    return AttentionProbe.create(this.#device, this.#several.ops, this.#cache, rotated, layer);
+  }
+
   /**
    * Appends `tokens` to a sequence and returns the logits [wanted, V] after the last `wanted` of them. The caller sees
-   * to it that one step runs at a time.
+   * to it that one step runs at a time. A probe reads the attention weights of a layer on the way.
    */
-  async step(sequence: PageTable, tokens: Uint32Array, wanted: number): Promise<Float32Array> {
+  async step(
+    sequence: PageTable,
+    tokens: Uint32Array,
+    wanted: number,
+    probe?: AttentionProbe,
+  ): Promise<Float32Array> {
     const began = performance.now();
     let waited = 0;
     const { queue, handle } = this.#device;
@@ -117,7 +134,8 @@ export class Runner {
     const step = this.#cache.prepare(sequence, count);
     this.#layerParams.write(step);
     let encoder = handle.createCommandEncoder();
-    record(encoder, (count === 1 ? this.#single : this.#several).layers, step);
+    const plan = count === 1 ? this.#single : this.#several;
+    record(encoder, probe ? probe.insertInto(plan.layers) : plan.layers, step);
     if (wanted === 0) {
       queue.submit([encoder.finish()]);
       const submitted = performance.now();

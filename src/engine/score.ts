@@ -2,6 +2,7 @@
 
 import { UserError } from "../kernels/errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
+import { checkFits, checkIds } from "./requests.ts";
 import { logSumExp } from "./sampler/softmax.ts";
 
 export interface Score {
@@ -48,18 +49,11 @@ export function perplexity(nll: readonly number[]): number {
 }
 
 /** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
-export function checkScorable({ config, setting }: OpenedModel, ids: readonly number[]): void {
-  const V = config.vocabulary;
-  const { context, policy } = setting;
-  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
-  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
+export function checkScorable(model: OpenedModel, ids: readonly number[]): void {
+  checkIds(model, ids);
   if (ids.length < 2)
     throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
-  if (policy.window === Number.POSITIVE_INFINITY && ids.length > context) {
-    throw new UserError(
-      `${ids.length} tokens exceed the context of ${context}: load with a larger one.`,
-    );
-  }
+  checkFits(model, model.setting.policy, ids.length);
 }
 
 function largestAt(row: Float32Array): number {

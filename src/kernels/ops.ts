@@ -178,16 +178,12 @@ export class Ops {
     x: Activations,
     keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
     const LANES = attentionLanes(this.#device, E);
     const attention = this.#library.kernel({
       page: "attention",
-      fragments: [
-        `cells/${shape.cells}`,
-        reduction(this.#device, LANES),
-        ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"]),
-      ],
-      overrides: { H, G, E, P, LANES, ...(keyTurns ? { GAP } : {}) },
+      fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
+      overrides: { H, G, E, P, LANES, ...turning(shape, keyTurns) },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -219,6 +215,30 @@ export class Ops {
     ];
   }
 
+  /** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
+  attentionWeights(
+    label: string,
+    shape: HeadShape,
+    queries: GPUBuffer,
+    keys: GPUBuffer,
+    pageTable: GPUBuffer,
+    weights: GPUBuffer,
+    keyTurns?: GPUBuffer,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const overrides = { H, G, E, P, LANES: this.#lanes, ...turning(shape, keyTurns) };
+    const fragments = [...keyReader(shape, keyTurns), reduction(this.#device, this.#lanes)];
+    const kernel = this.#library.kernel({ page: "attention-weights", fragments, overrides });
+    const bindings = {
+      queries: whole(queries),
+      k_pages: whole(keys),
+      page_table: whole(pageTable),
+      weights: whole(weights),
+      ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
+    };
+    return [this.#dispatch(label, kernel, bindings, (step) => [H, step.tokens!, 1])];
+  }
+
   #dispatch(
     label: string,
     kernel: Kernel,
@@ -240,6 +260,16 @@ export class Ops {
     const rows = Math.ceil(count / most);
     return [Math.ceil(count / rows), rows, 1];
   }
+}
+
+/** How cached keys are read: as they were rotated when stored, or turned on the way. */
+function keyReader({ cells }: HeadShape, keyTurns: GPUBuffer | undefined): string[] {
+  return [`cells/${cells}`, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
+}
+
+/** The override that turning keys needs. */
+function turning({ pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+  return keyTurns ? { GAP } : {};
 }
 
 function decoder(weights: Weights): string[] {

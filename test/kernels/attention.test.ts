@@ -14,7 +14,9 @@ import {
   attentionCase,
   type Layout,
   oracle,
+  oracleWeights,
   shapeOf,
+  weightsOnGpu,
 } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose, uniform } from "../support/numbers.ts";
@@ -24,6 +26,8 @@ const gpu = await useGpu();
 async function expectOracle(c: AttentionCase, layout?: Layout, what?: string): Promise<void> {
   const { expected, abs } = oracle(c);
   expectClose(await attendOnGpu(gpu, c, layout), expected, { abs }, what);
+  // A weight is what a value of 1 would be multiplied with: the same bound holds.
+  expectClose(await weightsOnGpu(gpu, c, layout), oracleWeights(c, layout), { abs }, what);
 }
 
 /** One shape for most tests: every further one costs a pipeline. */

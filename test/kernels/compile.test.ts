@@ -72,6 +72,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       single.kvStore("store", shape, x, x, buffer, buffer, pages);
       single.attend("attend", shape, buffer, pages, buffer, partial, x);
       single.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
+      single.attentionWeights("weights", shape, buffer, buffer, buffer, buffer);
+      single.attentionWeights("weights", shape, buffer, buffer, buffer, buffer, buffer);
     }
   }
 }

@@ -112,19 +112,45 @@ export function oracle(c: AttentionCase): { expected: Float64Array; abs: number 
   return { expected, abs: HALF_ULP * (2 * weight + length) };
 }
 
-/** x [T, H, E] by the kernels. Every slot that holds no token of the text is NaN, and so are pages beside it. */
-export async function attendOnGpu(
-  gpu: TestGpu,
-  c: AttentionCase,
-  layout: Layout = {},
-): Promise<Float32Array> {
-  const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = c.shape;
+/** weights [T, H, slots] by the rule, over the slots of a layout. */
+export function oracleWeights(c: AttentionCase, layout: Layout = {}): Float64Array {
+  const { heads: H } = c.shape;
+  const positions = slotsOf(c, layout);
+  const weights = new Float64Array(c.tokens * H * positions.length);
+  for (let row = 0; row < c.tokens * H; row++) {
+    const [t, head] = [Math.floor(row / H), row % H];
+    const scores = positions.map((key) =>
+      isVisible(c.policy, key, c.start + t)
+        ? scoreOf(c, t, head, key)[0]
+        : Number.NEGATIVE_INFINITY,
+    );
+    const largest = Math.max(...scores);
+    const total = scores.reduce((sum, score) => sum + Math.exp(score - largest), 0);
+    weights.set(
+      scores.map((score) => Math.exp(score - largest) / total),
+      row * positions.length,
+    );
+  }
+  return weights;
+}
+
+/** The text position of every slot of the table. */
+function slotsOf(c: AttentionCase, layout: Layout): number[] {
+  const P = c.shape.pageSize;
+  return heldPages(c, layout).flatMap((page) => Array.from({ length: P }, (_, i) => page * P + i));
+}
+
+function heldPages({ shape, start, tokens }: AttentionCase, { held }: Layout): readonly number[] {
+  return held ?? Array.from({ length: Math.ceil((start + tokens) / shape.pageSize) }, (_, i) => i);
+}
+
+/** The pages of a case on the GPU. Every slot that holds no token of the text is NaN, and so are pages beside it. */
+async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
+  const { kvHeads: G, headWidth: E, pageSize: P } = c.shape;
   const length = c.start + c.tokens;
-  const held = layout.held ?? Array.from({ length: Math.ceil(length / P) }, (_, page) => page);
+  const held = heldPages(c, layout);
   const physical = layout.physical ?? held.map((_, i) => i + 1);
   const pages = Math.max(...physical) + 2;
-  const splits = layout.splits ?? 1;
-
   const fill = (rows: Float32Array) => {
     const data = new Float32Array(pages * G * P * E).fill(Number.NaN);
     held.forEach((page, i) => {
@@ -137,12 +163,52 @@ export async function attendOnGpu(
     });
     return c.shape.cells === "f32" ? data : packHalves(data);
   };
-  const keys = await gpu.buffer(fill(c.keys));
-  const values = await gpu.buffer(fill(c.values));
-  const queries = await gpu.buffer(c.queries);
   // The table may be longer than what a step uses: what lies beyond points at pages of NaN.
   const entries = held.flatMap((page, i) => [physical[i]!, page * P]);
-  const table = await gpu.buffer(Uint32Array.from([...entries, 0, 0]));
+  return {
+    slots: held.length * P,
+    keys: await gpu.buffer(fill(c.keys)),
+    values: await gpu.buffer(fill(c.values)),
+    queries: await gpu.buffer(c.queries),
+    table: await gpu.buffer(Uint32Array.from([...entries, 0, 0])),
+  };
+}
+
+/** weights [T, H, slots] by the kernel. */
+export async function weightsOnGpu(
+  gpu: TestGpu,
+  c: AttentionCase,
+  layout: Layout = {},
+): Promise<Float32Array> {
+  const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
+  const weights = await gpu.buffer(new Float32Array(c.tokens * c.shape.heads * slots).fill(NaN));
+  const dispatches = gpu.several.attentionWeights(
+    "weights",
+    c.shape,
+    queries,
+    keys,
+    table,
+    weights,
+  );
+  await gpu.run(dispatches, { ...stepOf(c), slots });
+  const result = await gpu.readFloats(weights);
+  gpu.release(keys, values, queries, table, weights);
+  return result;
+}
+
+function stepOf({ tokens, start, policy }: AttentionCase) {
+  return { tokens, start, sinks: policy.sinks, window: Math.min(policy.window, 0xffffffff) };
+}
+
+/** x [T, H, E] by the kernels. */
+export async function attendOnGpu(
+  gpu: TestGpu,
+  c: AttentionCase,
+  layout: Layout = {},
+): Promise<Float32Array> {
+  const { heads: H, headWidth: E } = c.shape;
+  const splits = layout.splits ?? 1;
+  const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
   // The partial results of an earlier step must not show through either.
   const sizes = partialSizes(c.shape, c.tokens * splits);
   const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
@@ -157,15 +223,11 @@ export async function attendOnGpu(
     { outputs, states },
     x,
   );
-  const slots = held.length * P;
   await gpu.run(dispatches, {
-    tokens: c.tokens,
-    start: c.start,
+    ...stepOf(c),
     slots,
     slots_per_split: Math.ceil(slots / splits),
     splits,
-    sinks: c.policy.sinks,
-    window: Math.min(c.policy.window, 0xffffffff),
   });
   const result = await gpu.readActivations(x);
   gpu.release(keys, values, queries, table, outputs, states, x);

@@ -1,0 +1,144 @@
+// Reads the attention weights of one layer out of a step, by a kernel of its own that runs right after the layer's keys
+// are stored. The forward pass knows nothing of it.
+
+import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
+import type { KvCache } from "../context/cache/kv-cache.ts";
+import type { PageTable } from "../context/cache/page-table.ts";
+import type { Device } from "../kernels/device.ts";
+import type { HeadShape } from "../kernels/head-shape.ts";
+import type { Ops } from "../kernels/ops.ts";
+import type { Dispatch } from "../kernels/recorder.ts";
+import { USAGE } from "../kernels/usage.ts";
+import type { LoadedModel } from "./model-state.ts";
+import { count } from "./options.ts";
+import { checkFits, checkIds, policyOf } from "./requests.ts";
+
+/** What one query attended to. */
+export interface AttentionRow {
+  /** Position of the query in the text. */
+  readonly query: number;
+  /** Positions of the keys that the cache holds for it, ascending, itself last. What is missing has been evicted. */
+  readonly keys: Uint32Array;
+  /** [H, keys.length]: the weights of a head add up to 1; they are 0 where the policy hides a key that is still held. */
+  readonly weights: Float32Array;
+}
+
+export interface AttentionRowsOptions {
+  /** 0 is the first. */
+  readonly layer: number;
+  /** What queries see, where it differs from what the engine was loaded with. */
+  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+}
+
+/** Bytes of weights that are read back at a time. */
+const WEIGHT_BYTES = 32 << 20;
+
+export class AttentionProbe {
+  /** The most tokens of a step that it can watch. */
+  readonly tokens: number;
+  readonly #device: Device;
+  readonly #shape: HeadShape;
+  readonly #weights: GPUBuffer;
+  readonly #dispatches: readonly Dispatch[];
+  /** The label of the dispatch that it comes before. */
+  readonly #before: string;
+
+  private constructor(
+    device: Device,
+    shape: HeadShape,
+    tokens: number,
+    weights: GPUBuffer,
+    dispatches: readonly Dispatch[],
+    before: string,
+  ) {
+    this.tokens = tokens;
+    this.#device = device;
+    this.#shape = shape;
+    this.#weights = weights;
+    this.#dispatches = dispatches;
+    this.#before = before;
+  }
+
+  /** `queries` are the rotated queries of a step, [T, 2, H, E], at the time of the layer's attention. */
+  static async create(
+    device: Device,
+    ops: Ops,
+    cache: KvCache,
+    queries: GPUBuffer,
+    layer: number,
+  ): Promise<AttentionProbe> {
+    const { shape, pool, pageTable, keyTurns } = cache;
+    const { keys } = cache.layers[layer]!;
+    const rowBytes = shape.heads * pool.size * shape.pageSize * 4;
+    const tokens = Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes));
+    const usage = USAGE.STORAGE | USAGE.COPY_SRC;
+    const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
+    const before = `blk.${layer}.attention`;
+    const dispatches = ops.attentionWeights(
+      `${before} weights`,
+      shape,
+      queries,
+      keys,
+      pageTable,
+      weights,
+      keyTurns,
+    );
+    await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
+    return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
+  }
+
+  /** The dispatches of the layers with its own among them. */
+  insertInto(layers: readonly Dispatch[]): Dispatch[] {
+    const at = layers.findIndex(({ label }) => label === this.#before);
+    return [...layers.slice(0, at), ...this.#dispatches, ...layers.slice(at)];
+  }
+
+  /** What the last `tokens` tokens of a sequence attended to, after the step that appended them. */
+  async rows(sequence: PageTable, tokens: number): Promise<AttentionRow[]> {
+    const { heads: H, pageSize: P } = this.#shape;
+    const slots = sequence.entries.length * P;
+    const all = new Float32Array(await this.#device.read(this.#weights, 0, tokens * H * slots * 4));
+    const positions = sequence.entries.flatMap(({ first }) =>
+      Array.from({ length: P }, (_, i) => first + i),
+    );
+    return Array.from({ length: tokens }, (_, t) => {
+      const query = sequence.length - tokens + t;
+      const keys = Uint32Array.from(positions.filter((position) => position <= query));
+      const weights = new Float32Array(H * keys.length);
+      for (let head = 0; head < H; head++) {
+        const from = (t * H + head) * slots;
+        weights.set(all.subarray(from, from + keys.length), head * keys.length);
+      }
+      return { query, keys, weights };
+    });
+  }
+
+  release(): void {
+    this.#device.release(this.#weights);
+  }
+}
+
+/** Feeds ids to a sequence of its own and yields what each of them attended to. */
+export async function* attentionRows(
+  model: LoadedModel & { probe(layer: number): Promise<AttentionProbe> },
+  ids: readonly number[],
+  { layer, attention }: AttentionRowsOptions,
+): AsyncGenerator<AttentionRow, void, void> {
+  count("layer", layer, 0, model.config.layers - 1);
+  const policy = policyOf(model, attention);
+  checkIds(model, ids);
+  checkFits(model, policy, ids.length);
+  const probe = await model.probe(layer);
+  const sequence = model.sequence(policy);
+  try {
+    for (let at = 0; at < ids.length; ) {
+      const tokens = ids.slice(at, at + Math.min(model.stepLimit(sequence), probe.tokens));
+      await model.step(sequence, tokens, 0, probe);
+      yield* await probe.rows(sequence, tokens.length);
+      at += tokens.length;
+    }
+  } finally {
+    sequence.clear();
+    probe.release();
+  }
+}

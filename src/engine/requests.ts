@@ -1,0 +1,48 @@
+// What is checked of a request before any work.
+
+import {
+  type AttentionOptions,
+  type AttentionPolicy,
+  attentionPolicy,
+  pagesNeeded,
+  withSlidingWindow,
+} from "../context/attention-policy.ts";
+import { UserError } from "../kernels/errors.ts";
+import type { OpenedModel } from "./model-state.ts";
+
+/** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
+export function policyOf(
+  { config, setting }: OpenedModel,
+  attention: AttentionOptions | AttentionPolicy | undefined,
+): AttentionPolicy {
+  if (!attention) return setting.policy;
+  const policy = withSlidingWindow(attentionPolicy(attention), config.slidingWindow);
+  const { pages, shape } = setting.cache;
+  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
+  if (needed <= pages) return policy;
+  throw new UserError(
+    `Attention ${policy.name} needs ${needed} pages; the cache was made with ${pages}, for ${setting.policy.name}: ` +
+      "load the engine with it.",
+  );
+}
+
+/** Throws a `UserError` where ids are no tokens of the model. */
+export function checkIds({ config }: OpenedModel, ids: readonly number[]): void {
+  const V = config.vocabulary;
+  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
+  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
+}
+
+/** Throws a `UserError` where a text does not fit the context. */
+export function checkFits(
+  { setting }: OpenedModel,
+  { window }: AttentionPolicy,
+  tokens: number,
+): void {
+  const { context } = setting;
+  if (window === Number.POSITIVE_INFINITY && tokens > context) {
+    throw new UserError(
+      `${tokens} tokens exceed the context of ${context}: load with a larger one.`,
+    );
+  }
+}

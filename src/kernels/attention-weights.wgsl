@@ -1,0 +1,61 @@
+// The weights of attention, which `attention` never holds: softmax of the queries of a step over the slots of the page
+// table, and 0 where a query does not see. To be looked at; the forward pass does without.
+// A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
+//
+// A workgroup takes one head of one token. Lane i writes the scores of slots i, i + LANES, ... and keeps the largest and
+// the sum of exponentials; when all lanes agree on both, each turns what it wrote into weights. Memory: registers.
+// Appended: cells, keys and a reduction.
+override H: u32;      // query heads
+override G: u32;      // key/value heads
+override E: u32;      // head width
+override P: u32;      // tokens a page
+override LANES: u32;  // power of two
+const HIDDEN = -1e30;  // stands for minus infinity, which WGSL need not honour
+
+struct Params {
+  start: u32,   // position of the first token of the step
+  slots: u32,   // slots of the page table
+  sinks: u32,
+  window: u32,  // counts the query itself
+}
+
+@group(0) @binding(0) var<storage, read> queries: array<vec4f>;         // [T, 2, H, E/4] scaled: for the window, for the sinks
+@group(0) @binding(1) var<storage, read> k_pages: array<Cell>;          // [N, G, P, E/4]
+@group(0) @binding(2) var<storage, read> page_table: array<vec2<u32>>;  // [pages] (physical page, first position), ascending
+@group(0) @binding(3) var<storage, read_write> weights: array<f32>;     // [T, H, slots]
+@group(0) @binding(4) var<uniform> params: Params;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let strip = E / 4u;
+  let head = group.x;
+  let at = params.start + group.y;
+  let first = (group.y * H + head) * params.slots;
+  var m = HIDDEN;
+  var l = 0.0;
+  for (var slot = lane; slot < params.slots; slot += LANES) {
+    let page = page_table[slot / P];
+    let position = page.y + slot % P;
+    let sink = position < params.sinks;
+    var score = HIDDEN;
+    if (position <= at && (sink || at - position < params.window)) {
+      let cells = ((page.x * G + head / (H / G)) * P + slot % P) * strip;
+      let query = ((group.y * 2u + select(0u, 1u, sink)) * H + head) * strip;
+      score = 0.0;
+      for (var i = 0u; i < strip; i++) {
+        score += dot(key_numbers(cells, i, slot), queries[query + i]);
+      }
+      let largest = max(m, score);
+      l = l * exp(m - largest) + exp(score - largest);
+      m = largest;
+    }
+    weights[first + slot] = score;
+  }
+
+  let largest = max_lanes(vec4f(m), lane).x;
+  let total = sum_lanes(vec4f(l * exp(m - largest)), lane).x;
+  for (var slot = lane; slot < params.slots; slot += LANES) {
+    let score = weights[first + slot];
+    weights[first + slot] = select(exp(score - largest) / total, 0.0, score == HIDDEN);
+  }
+}
