@@ -9,9 +9,9 @@ import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import { prepareGeneration } from "../engine/generation.ts";
 import { UserError } from "../kernels/errors.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { type Growth, growth, median } from "./growth.ts";
-import { svgPath, writePlot } from "./plot.ts";
+import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { size, withEngine, write, writeJson } from "./terminal.ts";
 
@@ -47,7 +47,7 @@ export function benchCacheCommand(): Command {
     .option("--tokens <n>", "tokens to decode", integer, 128)
     .option("--policies <list>", "attention policies besides full", "window:64,sinks:4+60")
     .option("--json", "print one object")
-    .option("--plot <file.svg>", "draw time and bytes by position", svgPath);
+    .option("--plot <file>", "draw time and bytes by position: .svg or .png", pictureFile);
   return addEngineFlags(command).action(async (flags: Flags) => {
     if (flags.tokens < 8)
       throw new UserError(`Invalid --tokens ${flags.tokens}: expected at least 8.`);

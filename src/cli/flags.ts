@@ -1,5 +1,7 @@
 // Flags that several commands share, spelled the same everywhere, and how their values are read.
 
+import { accessSync, constants } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAttention } from "../context/attention-policy.ts";
 import { parseRope } from "../context/rope-choice.ts";
@@ -18,6 +20,23 @@ export function number(text: string): number {
     throw new InvalidArgumentError("Expected a number.");
   }
   return Number(text);
+}
+
+/** A file that can be written, as far as its folder tells: so that a wrong path costs no work. */
+export function outputFile(path: string): string {
+  try {
+    accessSync(dirname(resolve(path)), constants.W_OK);
+  } catch {
+    throw new InvalidArgumentError("There is no such folder, or it cannot be written to.");
+  }
+  return path;
+}
+
+/** A picture to be drawn. */
+export function pictureFile(path: string): string {
+  if (!/\.(svg|png)$/.test(path))
+    throw new InvalidArgumentError("Expected a file name that ends in .svg or .png.");
+  return outputFile(path);
 }
 
 /** Lets a reader's own message stand as commander's, so that the flag is named too. */

@@ -1,6 +1,6 @@
 // Files that a user names.
 
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { UserError } from "../kernels/errors.ts";
 
 /** The bytes of a file, or a `UserError` that says in one line why not. */
@@ -44,4 +44,22 @@ export async function readTokens(path: string): Promise<number[]> {
     );
   }
   return ids as number[];
+}
+
+/** Writes a file, or throws a `UserError` that says in one line why not. */
+export async function writeUserFile(path: string, data: string | Uint8Array): Promise<void> {
+  try {
+    await writeFile(path, data);
+  } catch (error) {
+    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+  }
+}
+
+/** Rows of numbers and plain words as CSV. */
+export function writeCsv(
+  path: string,
+  head: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): Promise<void> {
+  return writeUserFile(path, `${[head, ...rows].map((row) => row.join(",")).join("\n")}\n`);
 }

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { UserError } from "../kernels/errors.ts";
+import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
@@ -31,6 +32,7 @@ for (const command of [
   benchCommand(),
   ropeCommand(),
   streamCommand(),
+  attentionCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

@@ -1,7 +1,6 @@
 // What a sweep of RoPE scalings found: tables, JSON, CSV, a plot.
 
-import { writeFile } from "node:fs/promises";
-import { UserError } from "../kernels/errors.ts";
+import { writeCsv } from "./input.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { write, writeJson } from "./terminal.ts";
@@ -68,7 +67,11 @@ export async function reportRope(
       );
     }
   }
-  if (flags.csv !== undefined) await writeCsv(flags.csv, results);
+  if (flags.csv !== undefined) {
+    const parts = Array.from({ length: PARTS }, (_, i) => `part${i + 1}`);
+    const head = ["kind", "method", "length", "depth", "value", ...parts];
+    await writeCsv(flags.csv, head, csvOf(results));
+  }
   if (flags.plot !== undefined) {
     const longest = Math.max(...flags.lengths);
     await writePlot(flags.plot, {
@@ -101,14 +104,13 @@ export async function reportRope(
   }
 }
 
-async function writeCsv(path: string, results: readonly RopeResult[]): Promise<void> {
-  const rows = results.map(({ kind, method, length, depth = "", value, byPosition = [] }) =>
-    [kind, method, length, depth, value, ...byPosition].join(","),
-  );
-  const head = `kind,method,length,depth,value,${Array.from({ length: PARTS }, (_, i) => `part${i + 1}`).join(",")}`;
-  try {
-    await writeFile(path, `${[head, ...rows].join("\n")}\n`);
-  } catch (error) {
-    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
-  }
+function csvOf(results: readonly RopeResult[]): (string | number)[][] {
+  return results.map(({ kind, method, length, depth = "", value, byPosition = [] }) => [
+    kind,
+    method,
+    length,
+    depth,
+    value,
+    ...byPosition,
+  ]);
 }

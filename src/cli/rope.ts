@@ -8,10 +8,16 @@ import { openTokenizer } from "../engine/inspect.ts";
 import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
 import { openFile } from "../platform/file.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
+import {
+  addEngineFlags,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  outputFile,
+  pictureFile,
+} from "./flags.ts";
 import { readText } from "./input.ts";
 import { DEFAULT_TASK, type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
-import { svgPath } from "./plot.ts";
 import { PARTS, type RopeResult, reportRope } from "./rope-report.ts";
 import { type Cell, fileIdentity, fingerprint, sweep } from "./sweep.ts";
 import { interruptSignal, loadEngine } from "./terminal.ts";
@@ -61,8 +67,8 @@ export function ropeCommand(): Command {
     )
     .option("--keep <file>", "where computed cells are kept", ".dawnstream-rope.json")
     .option("--json", "print one object")
-    .option("--csv <file>", "write one row a figure")
-    .option("--plot <file.svg>", "draw the curves", svgPath);
+    .option("--csv <file>", "write one row a figure", outputFile)
+    .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
   return addEngineFlags(command).action(run);
 }
 

@@ -9,10 +9,10 @@ import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
 import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { median } from "./growth.ts";
 import { readText } from "./input.ts";
-import { svgPath, writePlot } from "./plot.ts";
+import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { interruptSignal, loadEngine, size, write, writeJson } from "./terminal.ts";
 
@@ -71,7 +71,7 @@ export function streamCommand(): Command {
       50,
     )
     .option("--json", "print one object")
-    .option("--plot <file.svg>", "draw the curves", svgPath);
+    .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
   return addEngineFlags(command).action(run);
 }
 

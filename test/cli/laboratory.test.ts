@@ -157,7 +157,7 @@ test.each([
   [["rope", "--file", stories, "--methods", "magic:2"], /"magic:2"/],
   [["rope", "--file", stories, "--lengths", "9"], /lengths of 16 or more/],
   [["rope", "--file", stories, "--lengths", "100000"], /need 100000/],
-  [["rope", "--file", stories, "--plot", "a.png"], /\.svg/],
+  [["rope", "--file", stories, "--plot", "a.gif"], /\.svg or \.png/],
   [["stream", "--file", stories, "--policies", "drain:4"], /drain:4/],
   [["stream", "--file", stories, "--tokens", "1000000"], /needs more/],
   [["bench", "cache", "--tokens", "2"], /at least 8/],
