@@ -67,7 +67,8 @@ export interface EngineFlags extends ModelFlags {
   readonly attention?: EngineOptions["attention"];
   readonly whenFull?: EngineOptions["whenFull"];
   readonly rope?: EngineOptions["rope"];
-  readonly ropeBase?: number;
+  readonly ropeFreqBase?: number;
+  readonly ropeFreqScale?: number;
   readonly keys?: EngineOptions["keys"];
   readonly kv?: EngineOptions["kv"];
   readonly page?: number;
@@ -93,11 +94,16 @@ export function addEngineFlags(command: Command): Command {
     )
     .option(
       "--rope <scaling>",
-      "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original], llama3:s[:original], longrope, or auto " +
-        "for the context (default: what the file says)",
+      "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
+        "llama3:s[:original][:low=f][:high=f], longrope, or auto for the context (default: what the file says)",
       reading((text) => (text === "auto" ? text : parseRope(text))),
     )
-    .option("--rope-base <base>", "base of the rotary frequencies (default: the file's)", number)
+    .option(
+      "--rope-freq-base <base>",
+      "base of the rotary frequencies (default: the file's)",
+      number,
+    )
+    .option("--rope-freq-scale <x>", "multiply them: 1 / factor of linear or yarn", number)
     .addOption(
       new Option("--keys <storage>", "rotated when written, or raw and turned while read").choices([
         "rotated",
@@ -119,8 +125,20 @@ export function addEngineFlags(command: Command): Command {
 }
 
 export function engineOptions(flags: EngineFlags): EngineOptions {
-  const { context, attention, whenFull, rope, ropeBase, keys, kv, page: pageSize, chunk } = flags;
-  return { context, attention, whenFull, rope, ropeBase, keys, kv, pageSize, chunk };
+  const { context, attention, whenFull, rope, ropeFreqBase, ropeFreqScale } = flags;
+  const { keys, kv, page: pageSize, chunk } = flags;
+  return {
+    context,
+    attention,
+    whenFull,
+    rope,
+    ropeFreqBase,
+    ropeFreqScale,
+    keys,
+    kv,
+    pageSize,
+    chunk,
+  };
 }
 
 export type SamplingFlags = Omit<SamplingOptions, "minKeep">;

@@ -4,34 +4,90 @@ import { UserError } from "../kernels/errors.ts";
 import type { RopeScaling } from "./rope-scaling.ts";
 
 const FORMS =
-  "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original], llama3:s[:original] or longrope, with s >= 1";
+  "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
+  "llama3:s[:original][:low=f][:high=f] or longrope, with s >= 1 and low < high, slow < fast";
 
-/** Reads "none", "linear:2", "ntk:2", "dynamic-ntk:2", "yarn:4", "yarn:4:2048", "llama3:8:8192" or "longrope". */
+/** What may follow the factor, by the names that people write. */
+const DETAILS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  yarn: { fast: "betaFast", slow: "betaSlow", attention: "attentionFactor" },
+  llama3: { low: "low", high: "high" },
+};
+
+/** Reads "none", "linear:2", "yarn:4", "yarn:4:2048:fast=16:attention=1", "llama3:8:8192:low=1:high=4", "longrope". */
 export function parseRope(text: string): RopeScaling {
+  const invalid = () => new UserError(`Invalid RoPE scaling "${text}": expected ${FORMS}.`);
   if (text === "none" || text === "longrope") return { kind: text };
-  const [, kind, s, original] =
-    /^(linear|ntk|dynamic-ntk|yarn|llama3):(\d+\.?\d*|\.\d+)(?::(\d+))?$/.exec(text) ?? [];
-  const factor = Number(s);
-  const takesOriginal = kind === "yarn" || kind === "llama3";
-  const valid =
-    kind !== undefined &&
-    factor >= 1 &&
+  const [, kind, s, tail = ""] = /^([a-z0-9-]+):([\d.]+)((?::[^:]+)*)$/.exec(text) ?? [];
+  const scaling: Record<string, unknown> = { kind, factor: decimal(s) };
+  const parts = tail.split(":").slice(1);
+  const names = kind === undefined ? undefined : DETAILS[kind];
+  if (names && parts[0] !== undefined && /^\d+$/.test(parts[0])) {
+    scaling.original = Number(parts.shift());
+  }
+  for (const part of parts) {
+    const [name = "", value] = part.split("=");
+    const field = names?.[name];
+    if (field === undefined || field in scaling) throw invalid();
+    scaling[field] = decimal(value);
+  }
+  if (!isScaling(scaling)) throw invalid();
+  return scaling;
+}
+
+/** A scaling that a script gives as an object, checked. */
+export function checkRope(scaling: RopeScaling): RopeScaling {
+  if (isScaling(scaling)) return scaling;
+  throw new UserError(`Invalid RoPE scaling ${JSON.stringify(scaling)}: expected ${FORMS}.`);
+}
+
+function isScaling(scaling: object): scaling is RopeScaling {
+  const { kind, factor, original, ...details } = scaling as Record<string, unknown>;
+  if (kind === "none" || kind === "longrope") return factor === undefined;
+  if (!["linear", "ntk", "dynamic-ntk", "yarn", "llama3"].includes(kind as string)) return false;
+  const { betaFast = 32, betaSlow = 1, low = 1, high = 4 } = details;
+  const positive = (value: unknown) =>
+    value === undefined || (Number.isFinite(value) && (value as number) > 0);
+  return (
     Number.isFinite(factor) &&
-    (original === undefined || (takesOriginal && Number(original) > 0));
-  if (!valid) throw new UserError(`Invalid RoPE scaling "${text}": expected ${FORMS}.`);
-  return {
-    kind,
-    factor,
-    ...(takesOriginal && original !== undefined ? { original: Number(original) } : {}),
-  } as RopeScaling;
+    (factor as number) >= 1 &&
+    [original, ...Object.values(details)].every(positive) &&
+    (betaFast as number) > (betaSlow as number) &&
+    (high as number) > (low as number)
+  );
+}
+
+function decimal(text: string | undefined): number {
+  return /^(\d+\.?\d*|\.\d+)$/.test(text ?? "") ? Number(text) : Number.NaN;
 }
 
 /** As on the command line: "yarn:4:2048". */
 export function formatRope(scaling: RopeScaling): string {
   if (scaling.kind === "none" || scaling.kind === "longrope") return scaling.kind;
-  const original =
-    "original" in scaling && scaling.original !== undefined ? `:${scaling.original}` : "";
-  return `${scaling.kind}:${scaling.factor}${original}`;
+  const { kind, factor, original, ...details } = scaling as Extract<RopeScaling, { kind: "yarn" }>;
+  const spelled = Object.entries(DETAILS[kind] ?? {}).flatMap(([name, field]) => {
+    const value = (details as Record<string, number | undefined>)[field];
+    return value === undefined ? [] : [`${name}=${value}`];
+  });
+  return [kind, factor, ...(original === undefined ? [] : [original]), ...spelled].join(":");
+}
+
+/**
+ * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches positions by 4. It
+ * takes the place of the factor of linear scaling and YaRN, and turns no scaling into linear.
+ */
+export function withFreqScale(scaling: RopeScaling, freqScale: number | undefined): RopeScaling {
+  if (freqScale === undefined) return scaling;
+  if (!(freqScale > 0 && freqScale <= 1)) {
+    throw new UserError(
+      `Invalid RoPE frequency scale ${freqScale}: expected more than 0, at most 1.`,
+    );
+  }
+  const factor = 1 / freqScale;
+  if (scaling.kind === "none") return { kind: "linear", factor };
+  if (scaling.kind === "linear" || scaling.kind === "yarn") return { ...scaling, factor };
+  throw new UserError(
+    `A RoPE frequency scale goes with none, linear or yarn, not with ${formatRope(scaling)}.`,
+  );
 }
 
 export interface RopeChoice {

@@ -74,8 +74,6 @@ const NEUTRAL: Readonly<Record<string, number>> = {
   "rope.scaling.alpha": 0,
   "rope.scaling.yarn_attn_factor": 1,
   "rope.scaling.yarn_ext_factor": 1,
-  "rope.scaling.yarn_beta_fast": 32,
-  "rope.scaling.yarn_beta_slow": 1,
 };
 
 /** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
@@ -203,8 +201,17 @@ function readScaling(file: string, metadata: Metadata, key: (name: string) => st
       return { kind };
     case "linear":
       return factor === 1 ? { kind: "none" } : { kind, factor };
-    case "yarn":
-      return { kind, factor, ...(original > 0 ? { original } : {}) };
+    case "yarn": {
+      const betaFast = metadata.number(key("rope.scaling.yarn_beta_fast"), 32);
+      const betaSlow = metadata.number(key("rope.scaling.yarn_beta_slow"), 1);
+      if (!(betaFast > betaSlow && betaSlow > 0)) {
+        throw new UnsupportedError(
+          `${file}: YaRN betas ${betaFast}, ${betaSlow} are not supported.`,
+        );
+      }
+      const betas = betaFast === 32 && betaSlow === 1 ? {} : { betaFast, betaSlow };
+      return { kind, factor, ...(original > 0 ? { original } : {}), ...betas };
+    }
     default:
       throw new UnsupportedError(
         `${file}: unsupported RoPE scaling "${kind}"; supported are none, linear, yarn, longrope.`,

@@ -9,7 +9,7 @@ import {
 } from "../context/attention-policy.ts";
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
 import type { KeyStorage } from "../context/cache/turns.ts";
-import { chooseRope } from "../context/rope-choice.ts";
+import { checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import type { DeviceOptions } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
@@ -35,7 +35,9 @@ export interface EngineOptions {
   /** How rotary positions are scaled; "auto" chooses for the context. Default: what the file says. */
   readonly rope?: RopeScaling | "auto" | undefined;
   /** The base of the rotary frequencies in place of the file's. */
-  readonly ropeBase?: number | undefined;
+  readonly ropeFreqBase?: number | undefined;
+  /** What the rotary frequencies are multiplied with, as in llama.cpp: 1 over the factor of linear scaling or YaRN. */
+  readonly ropeFreqScale?: number | undefined;
   /**
    * How keys lie in the pages: rotated once when written, or raw and turned while read. Default: rotated, but for
    * scalings whose frequencies move with the text.
@@ -84,20 +86,23 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
   const pageSize = count("page size", options.pageSize ?? DEFAULT_PAGE, 1, 1024);
   const chunk = count("chunk", options.chunk ?? Math.min(DEFAULT_CHUNK, context), 1, 4096);
   const sequences = count("number of sequences", options.sequences ?? 1, 1, 1024);
-  const asked = whenFull(
+  const attention = whenFull(
     attentionPolicy(options.attention ?? { kind: "full" }),
     context,
     options.whenFull,
   );
   // A window beyond the context hides nothing of it, and must not make room for more.
   const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
-  const policy = hides ? withSlidingWindow(asked, config.slidingWindow) : asked;
+  const policy = hides ? withSlidingWindow(attention, config.slidingWindow) : attention;
   const choice =
     options.rope === "auto"
       ? chooseRope({ trainedContext: trained, ...config.rope }, context)
       : undefined;
-  const scaling =
-    choice?.scaling ?? (options.rope as RopeScaling | undefined) ?? config.rope.scaling;
+  const asked = options.rope === "auto" ? undefined : options.rope;
+  const scaling = withFreqScale(
+    choice?.scaling ?? (asked ? checkRope(asked) : config.rope.scaling),
+    options.ropeFreqScale,
+  );
   const keys = options.keys ?? (scaling.kind === "dynamic-ntk" ? "raw" : "rotated");
   if (keys === "rotated" && scaling.kind === "dynamic-ntk") {
     throw new UserError(
@@ -116,7 +121,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     scaling,
     ropeModel: {
       width: config.headWidth,
-      base: options.ropeBase ?? config.rope.base,
+      base: options.ropeFreqBase ?? config.rope.base,
       originalContext: config.rope.originalContext,
       context,
     },

@@ -2,7 +2,13 @@
 // of a method for a length.
 
 import { describe, expect, test } from "vitest";
-import { chooseRope, formatRope, parseRope } from "../../src/context/rope-choice.ts";
+import {
+  checkRope,
+  chooseRope,
+  formatRope,
+  parseRope,
+  withFreqScale,
+} from "../../src/context/rope-choice.ts";
 import { createRope, type RopeModel, type RopeScaling } from "../../src/context/rope-scaling.ts";
 import { UserError } from "../../src/kernels/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
@@ -135,14 +141,55 @@ describe("what a user may write", () => {
     "yarn:4:2048",
     "llama3:8",
     "llama3:8:8192",
+    "yarn:4:fast=16",
+    "yarn:4:2048:fast=16:slow=2:attention=1.25",
+    "llama3:8:8192:low=2:high=8",
   ])("%s", (text) => expect(formatRope(parseRope(text))).toBe(text));
 
-  test.each(["dynamic-ntk", "dynamic-ntk:2:2048", "longrope:2", "llama3:0.5", "ntk:2:2048"])(
-    "not %s",
-    (text) => {
-      expect(() => parseRope(text)).toThrow(UserError);
-    },
-  );
+  test.each([
+    "dynamic-ntk",
+    "dynamic-ntk:2:2048",
+    "longrope:2",
+    "llama3:0.5",
+    "ntk:2:2048",
+    "yarn:4:fast",
+    "yarn:4:fast=",
+    "yarn:4:fast=1:slow=2",
+    "yarn:4:fast=8:fast=9",
+    "yarn:4:attention=0",
+    "yarn:4:low=1",
+    "linear:4:fast=8",
+    "llama3:8:low=4:high=4",
+  ])("not %s", (text) => {
+    expect(() => parseRope(text)).toThrow(UserError);
+  });
+
+  test("betas and the attention factor do what the paper says", () => {
+    // Turns 4 and 2 within 2048 positions fall at pairs 1.91 and 2.21 of 4: pairs up to 1 stay, from 3 on are divided.
+    const scaling = parseRope("yarn:4:fast=4:slow=2:attention=1.25");
+    const { theta, magnitude } = at(model(8), scaling, 1);
+    expectClose(theta, [1, 0.1, 0.01 * (0.5 / 4 + 0.5), 0.001 / 4], REL, "theta");
+    expect(magnitude).toBe(1.25);
+  });
+
+  test("a frequency scale takes the place of the factor", () => {
+    expect(withFreqScale({ kind: "none" }, 0.25)).toEqual({ kind: "linear", factor: 4 });
+    expect(withFreqScale(parseRope("yarn:2:512"), 0.25)).toEqual(parseRope("yarn:4:512"));
+    expect(withFreqScale({ kind: "longrope" }, undefined)).toEqual({ kind: "longrope" });
+    for (const scale of [0, -1, 2, Number.NaN])
+      expect(() => withFreqScale({ kind: "none" }, scale)).toThrow(/frequency scale/);
+    expect(() => withFreqScale({ kind: "ntk", factor: 2 }, 0.5)).toThrow(/not with ntk:2/);
+  });
+
+  test("an object is checked as well", () => {
+    expect(checkRope({ kind: "yarn", factor: 2 })).toEqual({ kind: "yarn", factor: 2 });
+    for (const bad of [
+      { kind: "linear", factor: 0.5 },
+      { kind: "yarn" },
+      { kind: "magic", factor: 2 },
+    ])
+      expect(() => checkRope(bad as RopeScaling)).toThrow(UserError);
+  });
 });
 
 describe("the choice for a length", () => {

@@ -156,11 +156,28 @@ test.each([
   expect(await accepts(withKey(key, type, value), key)).toBe(false);
 });
 
-test("YaRN's own parameters are what is built in, or refused", async () => {
+test("YaRN's betas are read, and refused where they make no sense", async () => {
+  const { metadata = [], tensors = [] } = model.contents;
+  const scaled = (fast: number, slow: number) =>
+    writeGguf({
+      metadata: [
+        ...metadata,
+        [`${A}rope.scaling.type`, "string", "yarn"],
+        [`${A}rope.scaling.factor`, "f32", 2],
+        [`${A}rope.scaling.yarn_beta_fast`, "f32", fast],
+        [`${A}rope.scaling.yarn_beta_slow`, "f32", slow],
+      ],
+      tensors,
+    });
+  const { config } = await open(scaled(16, 2));
+  expect(config.rope.scaling).toEqual({ kind: "yarn", factor: 2, betaFast: 16, betaSlow: 2 });
+  expect((await open(scaled(32, 1))).config.rope.scaling).toEqual({ kind: "yarn", factor: 2 });
+  await expect(open(scaled(1, 2))).rejects.toThrow(/YaRN betas 1, 2/);
+});
+
+test("YaRN's other parameters are what is built in, or refused", async () => {
   for (const [name, neutral, other] of [
     ["attn_factor", 1, 1.5],
-    ["yarn_beta_fast", 32, 16],
-    ["yarn_beta_slow", 1, 2],
     ["yarn_ext_factor", 1, 0.5],
   ] as const) {
     const key = `${A}rope.scaling.${name}`;
