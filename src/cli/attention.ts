@@ -17,7 +17,7 @@ import {
 } from "./flags.ts";
 import { readText, writeCsv } from "./input.ts";
 import { table } from "./table.ts";
-import { interruptSignal, withEngine, write, writeJson } from "./terminal.ts";
+import { interruptSignal, progress, withEngine, write, writeJson } from "./terminal.ts";
 
 /** Tokens that the table of the most attended names. */
 const FAVOURITES = 8;
@@ -91,10 +91,13 @@ async function show(
 ): Promise<void> {
   const signal = interruptSignal();
   const map = new AttentionMap(engine.setting.policy, heads);
+  const bar = progress("reading", ids.length, "tokens");
   for await (const row of engine.attention(ids, { layer })) {
     map.add(row);
+    bar.update(map.rows.length);
     if (signal.aborted) break;
   }
+  bar.stop();
   if (signal.aborted) process.exitCode = 130; // what there is so far is shown
   const pieces = ids.slice(0, map.rows.length).map((id) => engine.tokenizer.vocabulary.text(id));
   const attention = map.policy.name;

@@ -13,6 +13,9 @@ const DASHES = [
   [1, 3],
 ];
 
+/** So few places on the x axis are marked as they are. */
+const MARKED = 10;
+
 export interface Point {
   readonly x: number;
   readonly y: number;
@@ -61,7 +64,7 @@ export function linePanel({ x, y, points, log, logX }: Panel, series: readonly s
         type: "quantitative",
         title: x,
         scale: logX ? { type: "log", base: 2, nice: false } : { nice: true },
-        axis: logX ? { values: xs, grid: true } : {},
+        axis: logX || xs.length <= MARKED ? { values: xs, grid: true } : {},
       },
       y: {
         field: "y",

@@ -1,7 +1,7 @@
 // What a sweep of RoPE scalings found: tables, JSON, CSV, a plot.
 
 import { writeCsv } from "./input.ts";
-import { writePlot } from "./plot.ts";
+import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { write, writeJson } from "./terminal.ts";
 
@@ -58,13 +58,7 @@ export async function reportRope(
       ),
     );
     if (passkeys.length > 0) {
-      await write(
-        grid("passkeys found", (m, n) => {
-          const found = of(passkeys, m, n);
-          const mean = found.reduce((sum, { value }) => sum + value, 0) / found.length;
-          return found.length > 0 ? `${(100 * mean).toFixed(0)} %` : "-";
-        }),
-      );
+      await write(passkeyTable(passkeys, flags));
     }
   }
   if (flags.csv !== undefined) {
@@ -99,9 +93,53 @@ export async function reportRope(
               byPosition.map((y, i) => ({ x: ((i + 0.5) * longest) / PARTS, y, series: method })),
             ),
         },
+        ...passkeyPanels(passkeys, longest),
       ],
     });
   }
+}
+
+/** Passkeys found, by method, depth and length. */
+function passkeyTable(passkeys: readonly RopeResult[], { methods, lengths }: RopeReportFlags) {
+  const depths = [...new Set(passkeys.map(({ depth }) => depth!))];
+  const found = (method: string, depth: number, length: number) =>
+    passkeys.find((p) => p.method === method && p.depth === depth && p.length === length);
+  const rows = methods.flatMap((method) =>
+    depths.map((depth) => [
+      method,
+      depth,
+      ...lengths.map((length) => {
+        const value = found(method, depth, length)?.value;
+        return value === undefined ? "-" : `${(100 * value).toFixed(0)} %`;
+      }),
+    ]),
+  );
+  return table(["passkeys found", "at depth", ...lengths.map(String)], rows);
+}
+
+/** Passkeys found by length, all depths together, and by depth at the longest length. */
+function passkeyPanels(passkeys: readonly RopeResult[], longest: number): Panel[] {
+  if (passkeys.length === 0) return [];
+  const y = "passkeys found (%)";
+  const means = new Map<string, { x: number; series: string; values: number[] }>();
+  for (const { method, length, value } of passkeys) {
+    const key = `${method} ${length}`;
+    const mean = means.get(key) ?? { x: length, series: method, values: [] };
+    mean.values.push(100 * value);
+    means.set(key, mean);
+  }
+  const byLength = [...means.values()].map(({ x, series, values }) => ({
+    x,
+    series,
+    y: values.reduce((sum, value) => sum + value, 0) / values.length,
+  }));
+  const byDepth = passkeys
+    .filter(({ length }) => length === longest)
+    .map(({ method, depth, value }) => ({ x: depth!, y: 100 * value, series: method }));
+  return [
+    { x: "length of the text (tokens), all depths", y, points: byLength, logX: true },
+    { x: `depth of the passkey within ${longest} tokens (0: start)`, y, points: byDepth },
+  ];
 }
 
 function csvOf(results: readonly RopeResult[]): (string | number)[][] {

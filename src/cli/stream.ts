@@ -2,7 +2,11 @@
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
 import { Command, InvalidArgumentError } from "commander";
-import { type AttentionOptions, parseAttention } from "../context/attention-policy.ts";
+import {
+  type AttentionOptions,
+  attentionPolicy,
+  parseAttention,
+} from "../context/attention-policy.ts";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -12,9 +16,8 @@ import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { median } from "./growth.ts";
 import { readText } from "./input.ts";
-import { writePlot } from "./plot.ts";
-import { table } from "./table.ts";
-import { interruptSignal, loadEngine, size, write, writeJson } from "./terminal.ts";
+import { type Part, type Run, reportStream } from "./stream-report.ts";
+import { interruptSignal, loadEngine, progress } from "./terminal.ts";
 
 /** A policy of the cache, or a sliding window that is recomputed from scratch for every token. */
 interface StreamMode {
@@ -26,27 +29,14 @@ interface StreamMode {
 
 interface Flags extends EngineFlags {
   readonly file: string;
-  readonly policies: readonly StreamMode[];
+  readonly policies?: readonly StreamMode[];
+  readonly sinks?: readonly number[];
+  readonly caches?: readonly number[];
   readonly tokens: number;
   readonly parts: number;
   readonly every: number;
   readonly json?: boolean;
   readonly plot?: string;
-}
-
-/** One stretch of the stream. */
-interface Part {
-  /** Position after the stretch. */
-  readonly position: number;
-  readonly perplexity: number;
-  readonly msPerToken: number;
-  readonly cacheBytes: number;
-}
-
-interface Run {
-  readonly policy: string;
-  readonly perplexity: number;
-  readonly parts: readonly Part[];
 }
 
 /** `dawnstream stream` */
@@ -58,9 +48,15 @@ export function streamCommand(): Command {
     .requiredOption("--file <file>", "UTF-8 text")
     .option(
       "--policies <list>",
-      "full, window:W, sinks:S+W, or recompute:W (BOS and the last W - 1 tokens from scratch)",
+      "full, window:W, sinks:S+W, or recompute:W (BOS and the last W - 1 tokens from scratch) " +
+        "(default: window:256,sinks:4+252)",
       readModes,
-      readModes("window:256,sinks:4+252"),
+    )
+    .option("--sinks <list>", "ablation: sinks of so many tokens, such as 0,1,2,4,8", readCounts)
+    .option(
+      "--caches <list>",
+      "ablation: sinks and window together, such as 64,128,256",
+      readCounts,
     )
     .option("--tokens <n>", "length of the stream", integer, 2000)
     .option("--parts <n>", "stretches that figures are given for", integer, 20)
@@ -81,38 +77,70 @@ async function run(flags: Flags): Promise<void> {
       "Expected --parts and --every of at least 1, and at least 2 tokens for each part.",
     );
   }
+  const modes = modesOf(flags);
+  const steadyFrom = Math.max(0, ...modes.map(reach).filter((reach) => reach < flags.tokens));
   const text = await readText(flags.file);
   const signal = interruptSignal();
+  const bar = progress("streaming", modes.length * flags.tokens, "tokens");
   const runs: Run[] = [];
-  for (const mode of flags.policies) {
-    // Full attention needs a context as long as the stream; the others never hold more than they see.
-    const context =
-      flags.context ??
-      (mode.attention.kind === "full" ? (mode.recompute ?? flags.tokens) : undefined);
-    const options = { ...engineOptions(flags), attention: mode.attention, context };
-    const engine = await loadEngine(flags.model, options, { quiet: true });
-    try {
-      const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
-      if (ids.length <= flags.tokens) {
-        throw new UserError(
-          `${flags.file} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
-        );
+  try {
+    for (const mode of modes) {
+      // Full attention needs a context as long as the stream; the others never hold more than they see.
+      const context =
+        flags.context ??
+        (mode.attention.kind === "full" ? (mode.recompute ?? flags.tokens) : undefined);
+      const options = { ...engineOptions(flags), attention: mode.attention, context };
+      const engine = await loadEngine(flags.model, options, { quiet: true });
+      try {
+        const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
+        if (ids.length <= flags.tokens) {
+          throw new UserError(
+            `${flags.file} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
+          );
+        }
+        const onToken = (i: number) => bar.update(runs.length * flags.tokens + i);
+        runs.push(await stream(engine, mode, ids, steadyFrom, flags, onToken, signal));
+      } finally {
+        await engine.close();
       }
-      runs.push(await stream(engine, mode, ids, flags, signal));
-    } finally {
-      await engine.close();
+      if (signal.aborted) break;
     }
-    if (signal.aborted) break;
+  } finally {
+    bar.stop();
   }
-  await report(runs, flags);
+  const ablation = flags.sinks !== undefined || flags.caches !== undefined;
+  await reportStream(runs, { ...flags, ablation });
   if (signal.aborted) process.exitCode = 130;
+}
+
+/** What is compared: policies by name, or sinks and cache sizes in all combinations. */
+function modesOf({ policies, sinks, caches }: Flags): readonly StreamMode[] {
+  if (!sinks && !caches) return policies ?? readModes("window:256,sinks:4+252");
+  if (policies) throw new UserError("Give either --policies, or --sinks and --caches.");
+  return (caches ?? [256]).flatMap((cache) =>
+    (sinks ?? [4]).map((count) => {
+      if (count >= cache) {
+        throw new UserError(`${count} sinks leave no window in a cache of ${cache} tokens.`);
+      }
+      const name = `sinks:${count}+${cache - count}`;
+      return { name, attention: parseAttention(name) };
+    }),
+  );
+}
+
+/** The most tokens that a mode ever looks back on. */
+function reach({ attention, recompute }: StreamMode): number {
+  const { sinks, window } = attentionPolicy(attention);
+  return recompute ?? sinks + window;
 }
 
 async function stream(
   engine: Engine,
   { name, recompute }: StreamMode,
   ids: readonly number[],
+  steadyFrom: number,
   { tokens, parts: count, every }: Flags,
+  onToken: (i: number) => void,
   signal: AbortSignal,
 ): Promise<Run> {
   const { cache } = engine.setting;
@@ -120,6 +148,7 @@ async function stream(
   const sequence = engine.sequence();
   const parts: Part[] = [];
   const all: number[] = [];
+  const steady: number[] = [];
   let nll: number[] = [];
   let ms: number[] = [];
   for (let i = 0; i < tokens && !signal.aborted; i++) {
@@ -134,7 +163,10 @@ async function stream(
       }
       const logits = await append(engine, sequence, pending);
       ms.push(performance.now() - began);
-      nll.push(logSumExp(logits) - logits[ids[i + 1]!]!);
+      const surprise = logSumExp(logits) - logits[ids[i + 1]!]!;
+      nll.push(surprise);
+      if (i >= steadyFrom) steady.push(surprise);
+      onToken(i + 1);
     }
     if (Math.floor(((i + 1) * count) / tokens) > parts.length && nll.length > 0) {
       const cacheBytes = sequence.entries.length * bytesOfPage;
@@ -149,52 +181,13 @@ async function stream(
     }
   }
   sequence.clear();
-  return { policy: name, perplexity: perplexity(all), parts };
+  return { policy: name, perplexity: perplexity(all), steadyPerplexity: perplexity(steady), parts };
 }
 
-async function report(runs: readonly Run[], flags: Flags): Promise<void> {
-  if (flags.json) await writeJson({ tokens: flags.tokens, runs });
-  else {
-    const quarter = (run: Run, q: number) => {
-      const part = run.parts.slice(
-        Math.floor((q * run.parts.length) / 4),
-        Math.ceil(((q + 1) * run.parts.length) / 4),
-      );
-      return part.length > 0 ? median(part.map((p) => p.perplexity)).toFixed(3) : "-";
-    };
-    const head = ["policy", "1st quarter", "2nd", "3rd", "4th", "ms first", "ms last", "cache"];
-    await write(
-      table(
-        head,
-        runs.map((run) => [
-          run.policy,
-          ...[0, 1, 2, 3].map((q) => quarter(run, q)),
-          run.parts[0]?.msPerToken.toFixed(1) ?? "-",
-          run.parts.at(-1)?.msPerToken.toFixed(1) ?? "-",
-          size(Math.max(0, ...run.parts.map((part) => part.cacheBytes))),
-        ]),
-      ),
-    );
-    console.error("[perplexity: the median over the stretches of each quarter]");
-  }
-  if (flags.plot === undefined) return;
-  const panel = (y: string, pick: (part: Part) => number, log: boolean) => ({
-    x: "position in the stream (tokens)",
-    y,
-    log,
-    points: runs.flatMap(({ policy, parts }) =>
-      parts.map((part) => ({ x: part.position, y: pick(part), series: policy })),
-    ),
-  });
-  await writePlot(flags.plot, {
-    title: "What happens to a stream that outgrows the model?",
-    subtitle: `${flags.model.replace(/^.*\//, "")} on ${flags.file.replace(/^.*\//, "")}`,
-    panels: [
-      panel("perplexity", (part) => part.perplexity, true),
-      panel("time a token (ms)", (part) => part.msPerToken, true),
-      panel("cache held (kB)", (part) => part.cacheBytes / 1000, false),
-    ],
-  });
+function readCounts(text: string): number[] {
+  const counts = text.split(",").map(integer);
+  if (counts.some((n) => n < 0)) throw new InvalidArgumentError("Expected numbers of tokens.");
+  return counts;
 }
 
 function readModes(text: string): StreamMode[] {

@@ -2,9 +2,8 @@
 
 import { createHash } from "node:crypto";
 import { readFile, rename, stat, writeFile } from "node:fs/promises";
-import { SingleBar } from "cli-progress";
 import { UserError } from "../kernels/errors.ts";
-import { duration } from "./terminal.ts";
+import { progress } from "./terminal.ts";
 
 export interface Cell<T> {
   /** What the result depends on, model and text included. */
@@ -35,14 +34,7 @@ export async function sweep<T>(
 ): Promise<(T | undefined)[]> {
   const kept = await read<T>(keep);
   const missing = cells.filter(({ key }) => !(key in kept)).length;
-  const bar = new SingleBar({
-    format: "{bar} {value} of {total} cells | {left} left",
-    clearOnComplete: true,
-    hideCursor: true,
-    stream: process.stderr,
-  });
-  if (process.stderr.isTTY && missing > 0) bar.start(missing, 0, { left: "?" });
-  const began = performance.now();
+  const bar = progress("measuring", missing, "cells");
   let done = 0;
   try {
     for (const { key, compute } of cells) {
@@ -51,8 +43,7 @@ export async function sweep<T>(
       kept[key] = await compute();
       await write(keep, kept);
       done += 1;
-      const left = ((performance.now() - began) / done) * (missing - done);
-      bar.update(done, { left: duration(left) });
+      bar.update(done);
     }
   } finally {
     bar.stop();

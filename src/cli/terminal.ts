@@ -43,26 +43,44 @@ export async function loadEngine(
 }
 
 async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
-  const bar = new SingleBar({
-    format: "loading {bar} {percentage}% | {value} of {total} MB",
-    clearOnComplete: true,
-    hideCursor: true,
-    stream: process.stderr,
-  });
-  const onTerminal = process.stderr.isTTY === true;
+  let bar: Progress | undefined;
   try {
     return await Engine.open(nodePlatform, model, {
       ...options,
       onWarning: (message) => console.error(`warning: ${message}`),
       onProgress: ({ done, total }) => {
-        if (!onTerminal) return;
-        if (!bar.isActive) bar.start(megabytes(total), 0);
+        bar ??= progress("loading", megabytes(total), "MB");
         bar.update(megabytes(done));
       },
     });
   } finally {
-    bar.stop();
+    bar?.stop();
   }
+}
+
+export interface Progress {
+  update(done: number): void;
+  stop(): void;
+}
+
+/** On a terminal, a bar on stderr with the time left; elsewhere nothing. `stop` takes it away. */
+export function progress(what: string, total: number, unit: string): Progress {
+  if (process.stderr.isTTY !== true) return { update: () => {}, stop: () => {} };
+  const bar = new SingleBar({
+    format: `${what} {bar} {value} of {total} ${unit} | {left} left`,
+    clearOnComplete: true,
+    hideCursor: true,
+    stream: process.stderr,
+  });
+  const began = performance.now();
+  bar.start(total, 0, { left: "?" });
+  return {
+    update: (done) => {
+      const left = done > 0 ? ((performance.now() - began) / done) * (total - done) : undefined;
+      bar.update(done, { left: left === undefined ? "?" : duration(left) });
+    },
+    stop: () => bar.stop(),
+  };
 }
 
 /** A signal that Ctrl-C raises once; a second Ctrl-C ends the process as usual. */

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { dawnstream, fail, json, temporaryFolder } from "../support/cli.ts";
+import { dawnstream, fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { fixtureModel } from "../support/models.ts";
 
 const folder = temporaryFolder();
@@ -152,6 +152,61 @@ test("stream: a window stays in constant memory, full attention does not", async
   expect(readFileSync(at("stream.svg"), "utf8")).toContain("cache held (kB)");
 });
 
+test("stream: an ablation compares sinks and cache sizes where every cache is full", async () => {
+  const args = ["stream", "--file", stories, "--tokens", "200", "--parts", "4", ...small];
+  const grid = ["--sinks", "0,4", "--caches", "16,32"];
+  const { runs } = await json<{ runs: { policy: string; steadyPerplexity: number }[] }>([
+    ...args,
+    ...grid,
+    "--json",
+  ]);
+  expect(runs.map(({ policy }) => policy)).toEqual([
+    "sinks:0+16",
+    "sinks:4+12",
+    "sinks:0+32",
+    "sinks:4+28",
+  ]);
+  const { text } = await succeed([...args, ...grid, "--plot", at("ablation.svg")]);
+  const cells = (of: (typeof runs)[number][]) => of.map((run) => run.steadyPerplexity.toFixed(3));
+  for (const [sinks, row] of [
+    [0, cells([runs[0]!, runs[2]!])],
+    [4, cells([runs[1]!, runs[3]!])],
+  ] as const) {
+    expect(text).toMatch(new RegExp(`^${sinks} +${row[0]} +${row[1]}$`, "m"));
+  }
+  // The score of the same tokens after the 32nd, by another way.
+  const scored = await json<{ nll: number[] }>([
+    "perplexity",
+    ...["--tokens", await firstTokens(200), "--attention", "sinks:4+12", "--json"],
+    ...small,
+  ]);
+  const rest = scored.nll.slice(32);
+  const mean = rest.reduce((sum, value) => sum + value, 0) / rest.length;
+  expect(runs[1]!.steadyPerplexity).toBeCloseTo(Math.exp(mean), 3);
+  expect(readFileSync(at("ablation.svg"), "utf8")).toContain("How many sinks");
+});
+
+/** A file with the ids of the first tokens of the stories and one more, which the last of them predicts. */
+async function firstTokens(count: number): Promise<string> {
+  const ids = await json<number[]>(["tokenize", "--file", stories, "--json", ...small]);
+  writeFileSync(at("ids.json"), JSON.stringify(ids.slice(0, count + 1)));
+  return at("ids.json");
+}
+
+test("rope: passkeys are told by depth and length", async () => {
+  const args = ["rope", "--file", stories, "--methods", "none,linear:4", "--lengths", "128"];
+  const passkeys = ["--trials", "1", "--depths", "0.2,0.8", "--keep", at("depths.json")];
+  const { text } = await succeed([...args, ...passkeys, "--plot", at("depths.svg")]);
+  const grid = text.slice(text.indexOf("passkeys found"));
+  // The card: found always at a distance of 20 to 150 tokens; not at all where positions are squeezed untrained.
+  expect(grid).toMatch(/^none +0\.2 +100 %$/m);
+  expect(grid).toMatch(/^none +0\.8 +100 %$/m);
+  expect(grid).toMatch(/^linear:4 +0\.2 +0 %$/m);
+  expect(readFileSync(at("depths.svg"), "utf8")).toContain(
+    "depth of the passkey within 128 tokens",
+  );
+});
+
 test.each([
   [["rope"], /required option '--file <file>'/],
   [["rope", "--file", stories, "--methods", "magic:2"], /"magic:2"/],
@@ -160,6 +215,10 @@ test.each([
   [["rope", "--file", stories, "--plot", "a.gif"], /\.svg or \.png/],
   [["stream", "--file", stories, "--policies", "drain:4"], /drain:4/],
   [["stream", "--file", stories, "--tokens", "1000000"], /needs more/],
+  [["stream", "--file", stories, "--sinks", "64", "--caches", "64"], /leave no window/],
+  [["stream", "--file", stories, "--sinks", "-1"], /numbers of tokens/],
+  [["stream", "--file", stories, "--sinks", "1", "--policies", "full"], /Give either --policies/],
+  [["rope", "--file", stories, "--csv", "/no/such/folder/a.csv"], /no such folder/],
   [["bench", "cache", "--tokens", "2"], /at least 8/],
   [["bench", "cash"], /unknown command 'cash'/],
 ])("%j is refused in one line", async (args, message) => {
