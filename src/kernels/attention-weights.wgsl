@@ -27,7 +27,7 @@ struct Params {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let strip = E / 4u;
+  let strip = select(0u, E / 4u, params.slots > 0u);  // no constant: Mesa would unroll the loop over it, for seconds
   let head = group.x;
   let at = params.start + group.y;
   let first = (group.y * H + head) * params.slots;

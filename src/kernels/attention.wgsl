@@ -3,16 +3,19 @@
 // A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
 //
 // A workgroup takes four query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
-// range of slots of the page table. The four rows travel as the components of a vec4. Per tile of LANES slots: lane i
-// computes the scores of slot i; then lanes regroup, E/4 of them across the width of the values, to add up the tile.
-// The partial state (m, l, o) of the range goes out, and `attention-merge` joins the ranges. Appended: cells and keys.
-// Memory: two rotations of four queries, the tile's weights and addresses, and one mat4x4 a lane.
+// range of slots of the page table. Lanes lie across the width of a head: each holds its cells of the four queries and
+// of the four outputs in registers, loads its cells of a key, and the dot products meet in `sum_lanes`. So every key
+// and every value is loaded once for four rows, by neighbouring lanes from neighbouring cells.
+// Where the slots are split, the partial state (m, l, o) of each range goes out for `attention-merge` to join.
+// Appended: cells, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
 override H: u32;      // query heads
 override G: u32;      // key/value heads
 override E: u32;      // head width
 override P: u32;      // tokens a page
-override LANES: u32;  // power of two, at least E/4
+override STRIDE: u32;  // numbers from a token to the next in x
+override LANES: u32;   // power of two, at least E/32
 const ROWS = 4u;
+const CELLS = 8u;      // of a lane, at most
 const HIDDEN = -1e30;  // stands for minus infinity, which WGSL need not honour
 struct Params {
   tokens: u32,  // T
@@ -30,91 +33,79 @@ struct Params {
 @group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4f>;     // [T, H, splits, E/4] not yet divided by l
 @group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
-@group(0) @binding(6) var<uniform> params: Params;
-
-var<workgroup> q: array<mat4x4f, E / 2>;           // [2, E/4] a column a row
-var<workgroup> tile_weights: array<vec4f, LANES>;  // exp(score - m), a component a row
-var<workgroup> tile_cells: array<u32, LANES>;      // first cell of the slot
-var<workgroup> lane_outputs: array<mat4x4f, LANES>;
-
-fn position_of(slot: u32) -> u32 {
-  return page_table[slot / P].y + slot % P;
-}
+@group(0) @binding(6) var<storage, read_write> x: array<vec4f>;           // [T, H, E/4] where there is one split
+@group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let strip = E / 4u;
+  let rounds = (strip + LANES - 1u) / LANES;  // cells of a lane
   let share = H / G;
   let row = vec4<u32>(group.x * ROWS) + vec4<u32>(0u, 1u, 2u, 3u);
   let used = row < vec4<u32>(params.tokens * share);
   let token = min(row / share, vec4<u32>(params.tokens - 1u));
   let head = group.y * share + row % share;
   let at = vec4<u32>(params.start) + token;
-  for (var i = lane; i < 2u * strip; i += LANES) {
-    for (var r = 0u; r < ROWS; r++) {
-      q[i][r] = queries[((token[r] * 2u + i / strip) * H + head[r]) * strip + i % strip];
-    }
-  }
-  workgroupBarrier();
+  let begin = group.z * params.slots_per_split;
+  let end = min(begin + params.slots_per_split, params.slots);
 
   var m = vec4f(HIDDEN);
-  var l = vec4f();      // of this lane's slots
-  var o = mat4x4f();    // of this lane's four numbers of the width, a column a row
-  let strips = LANES / strip;
-  let end = min((group.z + 1u) * params.slots_per_split, params.slots);
-  for (var tile = group.z * params.slots_per_split; tile < end; tile += LANES) {
-    let nearest = position_of(tile);
-    let farthest = position_of(min(tile + LANES, end) - 1u);
-    if (nearest > at[3]) {
-      break;  // positions ascend: nothing of the rest is visible
+  var l = vec4f();
+  var o: array<mat4x4f, CELLS>;  // a column a row
+  // First the sinks, which are the first slots and are met by queries of their own; then the window.
+  for (var side = select(0u, 1u, params.sinks > 0u); side < 2u; side--) {  // 1, then 0
+    var q: array<mat4x4f, CELLS>;
+    for (var c = 0u; c < rounds; c++) {
+      let i = c * LANES + lane;
+      for (var r = 0u; r < ROWS; r++) {
+        let query = queries[((token[r] * 2u + side) * H + head[r]) * strip + min(i, strip - 1u)];
+        q[c][r] = select(vec4f(), query, i < strip);
+      }
     }
-    if (nearest >= params.sinks && at[0] - min(at[0], farthest) >= params.window) {
-      continue;  // the whole tile has left the window
-    }
-    let slot = min(tile + lane, end - 1u);
-    let position = position_of(slot);
-    let cells = ((page_table[slot / P].x * G + group.y) * P + slot % P) * strip;
-    let side = select(0u, strip, position < params.sinks);
-    let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(position < params.sinks);
-    let visible = (vec4<u32>(position) <= at) & near & used & vec4<bool>(tile + lane < end);
-    var scores = vec4f();
-    for (var i = 0u; i < select(0u, strip, any(visible)); i++) {  // no constant bound: Mesa would unroll it, for seconds
-      scores += key_numbers(cells, i, slot) * q[side + i];  // four dot products
-    }
-    scores = select(vec4f(HIDDEN), scores, visible);
-    let largest = max(m, max_lanes(scores, lane));
-    let fade = exp(m - largest);
-    let weights = select(vec4f(), exp(scores - largest), visible);
-    m = largest;
-    l = l * fade + weights;
-    o = mat4x4f(fade.x * o[0], fade.y * o[1], fade.z * o[2], fade.w * o[3]);
-    tile_weights[lane] = weights;
-    tile_cells[lane] = cells;
-    workgroupBarrier();
-    if (lane < strips * strip) {
-      for (var i = lane / strip; i < LANES; i += strips) {
-        let weight = tile_weights[i];
-        if (any(weight != vec4f())) {
-          let v = unpack_cell(v_pages[tile_cells[i] + lane % strip]);
-          o += mat4x4f(weight.x * v, weight.y * v, weight.z * v, weight.w * v);
+    let first = select(max(begin, params.sinks), begin, side == 1u);
+    let last = select(end, min(end, params.sinks), side == 1u);
+    for (var slot = first; slot < last; slot++) {
+      let page = page_table[slot / P];
+      let position = page.y + slot % P;
+      if (position > at[3]) {
+        break;  // positions ascend: nothing of the rest is visible
+      }
+      let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(side == 1u);
+      let visible = (vec4<u32>(position) <= at) & near & used;
+      if (!any(visible)) {
+        continue;
+      }
+      let cells = ((page.x * G + group.y) * P + slot % P) * strip;
+      var scores = vec4f();
+      for (var c = 0u; c < rounds; c++) {
+        scores += key_numbers(cells, min(c * LANES + lane, strip - 1u), slot) * q[c];  // four dot products
+      }
+      scores = select(vec4f(HIDDEN), sum_lanes(scores, lane), visible);
+      let largest = max(m, scores);
+      let fade = exp(m - largest);
+      let weights = select(vec4f(), exp(scores - largest), visible);
+      m = largest;
+      l = l * fade + weights;
+      for (var c = 0u; c < rounds; c++) {
+        let v = unpack_cell(v_pages[cells + min(c * LANES + lane, strip - 1u)]);
+        for (var r = 0u; r < ROWS; r++) {
+          o[c][r] = o[c][r] * fade[r] + weights[r] * v;
         }
       }
     }
-    workgroupBarrier();
   }
 
-  l = sum_lanes(l, lane);
-  lane_outputs[lane] = o;
-  workgroupBarrier();
   for (var r = 0u; r < ROWS; r++) {
     let to = (token[r] * H + head[r]) * params.splits + group.z;
-    if (used[r] && lane < strip) {
-      var output = vec4f();
-      for (var i = lane; i < strips * strip; i += strip) {
-        output += lane_outputs[i][r];
+    for (var i = lane; used[r] && i < strip; i += LANES) {
+      if (params.splits == 1u) {
+        x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = select(vec4f(), o[i / LANES][r] / l[r], l[r] > 0.0);
+      } else {
+        outputs[to * strip + i] = o[i / LANES][r];
+        if (i == 0u) {
+          states[to] = vec2f(m[r], l[r]);
+        }
       }
-      outputs[to * strip + lane] = output;
-      states[to] = vec2f(m[r], l[r]);
     }
   }
 }

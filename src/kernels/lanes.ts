@@ -7,9 +7,9 @@ export function lanesOf(device: Device): number {
   return Math.min(32, Math.max(8, device.info.subgroupMaxSize ?? 32));
 }
 
-/** Lanes of an attention workgroup: enough for E/4, a power of two. */
+/** Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of two. */
 export function attentionLanes(device: Device, headWidth: number): number {
-  return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 4)));
+  return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 32)));
 }
 
 /** How sums meet over a workgroup of so many lanes. */

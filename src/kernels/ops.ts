@@ -11,6 +11,7 @@ import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "
 const ROWS_PER_MATVEC = 8; // ROWS in matvec.wgsl
 const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
 const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
+const NOTHING: Grid = [0, 0, 0];
 
 /**
  * Prepares the dispatches of one plan. A plan for a single token multiplies with `matvec`, any other with `matmul`;
@@ -183,7 +184,7 @@ export class Ops {
     const attention = this.#library.kernel({
       page: "attention",
       fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
-      overrides: { H, G, E, P, LANES, ...turning(shape, keyTurns) },
+      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ...turning(shape, keyTurns) },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -203,15 +204,14 @@ export class Ops {
           page_table: whole(pageTable),
           outputs,
           states,
+          x: numbers(x),
           ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
         },
         (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
       ),
-      this.#dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) => [
-        columns,
-        step.tokens!,
-        1,
-      ]),
+      this.#dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) =>
+        step.splits === 1 ? NOTHING : [columns, step.tokens!, 1],
+      ),
     ];
   }
 

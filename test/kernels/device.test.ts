@@ -84,9 +84,9 @@ describe("lanes", () => {
     ] as const) {
       const device = { info: { subgroupMaxSize: subgroup } } as unknown as typeof gpu.device;
       expect(lanesOf(device)).toBe(lanes);
-      for (const width of [8, 16, 64, 80, 96, 128, 256]) {
+      for (const width of [8, 16, 64, 80, 96, 128, 256, 576]) {
         const wide = attentionLanes(device, width);
-        expect(wide).toBeGreaterThanOrEqual(Math.max(lanes, width / 4));
+        expect(wide).toBeGreaterThanOrEqual(Math.max(lanes, width / 32));
         expect(Math.log2(wide) % 1).toBe(0);
       }
     }
