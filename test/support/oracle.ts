@@ -1,9 +1,11 @@
 // The forward pass in f64, without any cache: every query is computed anew over the keys that it sees, and what it sees
 // stands in a cache of its own, in which positions are assigned anew as StreamingLLM does (arXiv:2309.17453, 3.2). It
-// shares with the engine the formulas of `reference.ts` and nothing of pages, steps, masks and rotations.
+// shares with the engine the formulas of `reference.ts` and nothing of pages, steps, masks and rotations. How keys come to
+// their places is said three times over: anew for every query, by turning what is cached a
+// little further at every eviction, and not at all.
 
 import { attend, project, rmsNorm, rope, swiglu } from "../../src/kernels/reference.ts";
-import { EPSILON, ROPE_BASE, TINY_TOKENS, type TinyModel } from "./tiny-model.ts";
+import { EPSILON, ROPE_BASE, TINY_TOKENS, type TinyModel, type TinyShape } from "./tiny-model.ts";
 
 export interface Visibility {
   readonly sinks: number;
@@ -13,11 +15,56 @@ export interface Visibility {
 
 export const ALL: Visibility = { sinks: 0, window: Number.POSITIVE_INFINITY };
 
+/** The query of a step and the keys that it sees, each turned to its place. */
+interface Placed {
+  readonly keys: readonly Float64Array[];
+  /** The place of the query. */
+  readonly place: number;
+}
+
+/** One for each head of keys: gets the keys as they are, is asked for the queries at 0, 1, 2, ... in turn. */
+export type Placing = (
+  shape: TinyShape,
+  visibility: Visibility,
+) => (keyAt: (position: number) => Float64Array, query: number) => Placed;
+
+/** Positions are assigned anew to what a query sees. */
+const anew: Placing = (shape, visibility) => (keyAt, query) => {
+  const keys = visible(query, visibility).map((j, place) => turn(shape, keyAt(j), place));
+  return { keys, place: keys.length - 1 };
+};
+
+/** Positions are those of the text: what a model with a sliding window was trained with. */
+export const inText: Placing = (shape, visibility) => (keyAt, query) => ({
+  keys: visible(query, visibility).map((j) => turn(shape, keyAt(j), j)),
+  place: query,
+});
+
+/**
+ * llama.cpp's K-shift: a key is turned once to the place at which it enters the cache. Whenever the oldest key of a full
+ * window is dropped, those behind it move up, each turned by `delta` places on top of all that it was turned before.
+ */
+export const kShift =
+  (delta = -1): Placing =>
+  (shape, { sinks, window }) => {
+    let cached: Float64Array[] = [];
+    return (keyAt, query) => {
+      if (cached.length === sinks + window) {
+        const moved = cached.slice(sinks + 1).map((key) => turn(shape, key, delta));
+        cached = [...cached.slice(0, sinks), ...moved];
+      }
+      const place = cached.length;
+      cached.push(turn(shape, keyAt(query), place));
+      return { keys: cached, place };
+    };
+  };
+
 /** Logits [T, V] after each token. */
 export function oracleLogits(
   { shape, weights }: TinyModel,
   tokens: readonly number[],
   visibility: Visibility = ALL,
+  placing: Placing = anew,
 ): Float64Array {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F } = shape;
   const T = tokens.length;
@@ -46,17 +93,19 @@ export function oracleLogits(
     const k = heads(linear(normed, name("attn_k"), G * E, D), name("attn_k_norm"));
     const v = linear(normed, name("attn_v"), G * E, D);
     const attended = new Float64Array(T * H * E);
-    for (let t = 0; t < T; t++) {
-      const seen = visible(t, visibility);
-      for (let h = 0; h < H; h++) {
-        const g = Math.floor(h / (H / G));
-        const rowOf = (all: Float64Array, row: number) => all.subarray(row * E, (row + 1) * E);
-        const query = turn(shape, rowOf(q, t * H + h), seen.length - 1);
-        const keys = seen.map((j, place) => turn(shape, rowOf(k, j * G + g), place));
+    const rowOf = (all: Float64Array, row: number) => all.subarray(row * E, (row + 1) * E);
+    const scale = shape.attentionScale ? Math.fround(shape.attentionScale) : 1 / Math.sqrt(E);
+    for (let g = 0; g < G; g++) {
+      const placed = placing(shape, visibility);
+      for (let t = 0; t < T; t++) {
+        const { keys, place } = placed((j) => rowOf(k, j * G + g), t);
+        const seen = visible(t, visibility);
         const values = Float64Array.from(seen.flatMap((j) => [...rowOf(v, j * G + g)]));
-        const scale = shape.attentionScale ? Math.fround(shape.attentionScale) : 1 / Math.sqrt(E);
-        const score = (place: number) => dot(query, keys[place]!) * scale;
-        attended.set(attend(score, values, seen.length, E), (t * H + h) * E);
+        for (let h = g * (H / G); h < (g + 1) * (H / G); h++) {
+          const query = turn(shape, rowOf(q, t * H + h), place);
+          const score = (key: number) => dot(query, keys[key]!) * scale;
+          attended.set(attend(score, values, seen.length, E), (t * H + h) * E);
+        }
       }
     }
     x = sum(x, linear(attended, name("attn_output"), D, H * E));
@@ -78,7 +127,7 @@ function visible(query: number, { sinks, window }: Visibility): number[] {
 }
 
 /** A head, rotated to a place. */
-function turn(shape: TinyModel["shape"], head: Float64Array, place: number): Float64Array {
+function turn(shape: TinyShape, head: Float64Array, place: number): Float64Array {
   const { headWidth: E, ropeFreqs, linear = 1 } = shape;
   const angles = Float64Array.from({ length: E / 2 }, (_, i) => {
     const divisor = ropeFreqs ? Math.fround(ropeFreqs[i]!) : 1;
