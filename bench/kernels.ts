@@ -97,7 +97,7 @@ async function time(
   const bench = new Bench({ time: ms, warmupTime: ms / 6, iterations: 5, warmupIterations: 2 });
   bench.add(kernel, async () => {
     run(gpu.device, repeated, step);
-    await gpu.device.queue.onSubmittedWorkDone();
+    await gpu.device.done();
   });
   await bench.run();
   const { result } = bench.tasks[0]!;

@@ -9,6 +9,7 @@ import { rowBytes } from "../../src/kernels/formats/format.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
 import { describeAdapter, openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { openFile } from "../../src/platform/file.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
 import { answer } from "../process.ts";
 
 export interface LoadReply {
@@ -31,7 +32,7 @@ export interface LoadReply {
 await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   const gpu = openGpu();
   const adapter = await requestAdapter(gpu);
-  await using device = await Device.open(gpu, adapter);
+  await using device = await Device.open(gpu, adapter, {}, nodePlatform.waitFor(adapter));
   const residentBefore = process.memoryUsage.rss();
 
   const times = [performance.now()];
@@ -42,7 +43,7 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   createTokenizer(file.metadata);
   times.push(performance.now());
   const weights = await allocateWeights(device, file, config);
-  await device.queue.onSubmittedWorkDone();
+  await device.done();
   times.push(performance.now());
   await uploadAll(device, file, weights);
   times.push(performance.now());

@@ -4,7 +4,7 @@ import type { AttentionPolicy } from "../context/attention-policy.ts";
 import { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { createRope } from "../context/rope-scaling.ts";
-import { Device } from "../kernels/device.ts";
+import { Device, type Wait } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import {
@@ -29,6 +29,8 @@ export interface Platform {
   /** Throws a `UserError` that says how to get an adapter where there is none. */
   requestAdapter(gpu: GPU): Promise<GPUAdapter>;
   describeAdapter(adapter: GPUAdapter): string;
+  /** How the work of an adapter is waited for. */
+  waitFor(adapter: GPUAdapter): Wait;
   readonly shaders: ShaderSource;
 }
 
@@ -105,7 +107,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
-    const device = await Device.open(gpu, adapter, options.device);
+    const device = await Device.open(gpu, adapter, options.device, platform.waitFor(adapter));
     try {
       const library = new KernelLibrary(device, platform.shaders);
       const weights = await allocateWeights(device, file, config);

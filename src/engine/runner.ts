@@ -10,7 +10,7 @@ import { Ops } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import { type Dispatch, record } from "../kernels/recorder.ts";
 import { type Activations, activationBytes, createActivations } from "../kernels/tensor.ts";
-import { MAP_READ_MODE, USAGE } from "../kernels/usage.ts";
+import { USAGE } from "../kernels/usage.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import { head, layers, type Scratch } from "./model.ts";
@@ -142,7 +142,7 @@ export class Runner {
       // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
       await this.#ahead;
       this.#device.check();
-      this.#ahead = queue.onSubmittedWorkDone().catch(() => {});
+      this.#ahead = this.#device.done().catch(() => {});
       waited += performance.now() - submitted;
     }
 
@@ -155,13 +155,8 @@ export class Runner {
       encoder.copyBufferToBuffer(logits.buffer, 0, this.#staging, 0, bytes);
       queue.submit([encoder.finish()]);
       const submitted = performance.now();
-      try {
-        await this.#staging.mapAsync(MAP_READ_MODE, 0, bytes);
-      } finally {
-        this.#device.check();
-      }
+      const mapped = new Float32Array(await this.#device.map(this.#staging, bytes));
       waited += performance.now() - submitted;
-      const mapped = new Float32Array(this.#staging.getMappedRange(0, bytes));
       for (let r = 0; r < rows; r++) {
         const from = r * logits.stride;
         result.set(mapped.subarray(from, from + this.vocabulary), (row + r) * this.vocabulary);

@@ -22,6 +22,9 @@ export interface DeviceOptions {
   readonly limits?: Readonly<Partial<Record<LimitName, number>>>;
 }
 
+/** Starts something that takes a while and waits for it, as suits the platform and the adapter. */
+export type Wait = <T>(start: () => Promise<T>) => Promise<T>;
+
 /** The limits that the engine asks for and works within. */
 const LIMITS = [
   "maxStorageBufferBindingSize",
@@ -56,13 +59,21 @@ export class Device implements AsyncDisposable {
   readonly info: GPUAdapterInfo;
   readonly features: ReadonlySet<Feature>;
   readonly limits: Limits;
+  readonly #wait: Wait;
   readonly #buffers = new Set<GPUBuffer>();
   #bytes = 0;
   #failure: GpuError | undefined;
   #closed = false;
 
-  private constructor(gpu: GPU, handle: GPUDevice, info: GPUAdapterInfo, limits: Limits) {
+  private constructor(
+    gpu: GPU,
+    handle: GPUDevice,
+    info: GPUAdapterInfo,
+    limits: Limits,
+    wait: Wait,
+  ) {
     this.gpu = gpu;
+    this.#wait = wait;
     this.handle = handle;
     this.info = info;
     this.features = new Set(FEATURES.filter((feature) => handle.features.has(feature)));
@@ -78,7 +89,13 @@ export class Device implements AsyncDisposable {
     });
   }
 
-  static async open(gpu: GPU, adapter: GPUAdapter, options: DeviceOptions = {}): Promise<Device> {
+  /** `wait` is how its work is waited for; by default as Dawn does. */
+  static async open(
+    gpu: GPU,
+    adapter: GPUAdapter,
+    options: DeviceOptions = {},
+    wait: Wait = (start) => start(),
+  ): Promise<Device> {
     const requiredLimits = Object.fromEntries(
       LIMITS.map((name) => [
         name,
@@ -94,7 +111,7 @@ export class Device implements AsyncDisposable {
       requiredLimits,
     });
     // A device may grant more than was asked for; the engine keeps to what was asked.
-    return new Device(gpu, handle, adapter.info, requiredLimits);
+    return new Device(gpu, handle, adapter.info, requiredLimits, wait);
   }
 
   get queue(): GPUQueue {
@@ -104,6 +121,25 @@ export class Device implements AsyncDisposable {
   /** Bytes and number of the buffers alive. */
   get memory(): { readonly bytes: number; readonly buffers: number } {
     return { bytes: this.#bytes, buffers: this.#buffers.size };
+  }
+
+  /** Waits for the work submitted so far. */
+  async done(): Promise<void> {
+    await this.#wait(() => this.queue.onSubmittedWorkDone());
+  }
+
+  /** Waits for the work submitted so far, and maps the first `bytes` bytes of a buffer for reading. */
+  async map(buffer: GPUBuffer, bytes: number = buffer.size): Promise<ArrayBuffer> {
+    try {
+      await this.#wait(() => buffer.mapAsync(MAP_READ_MODE, 0, bytes));
+    } finally {
+      this.check();
+    }
+    return buffer.getMappedRange(0, bytes);
+  }
+
+  compile(descriptor: GPUComputePipelineDescriptor): Promise<GPUComputePipeline> {
+    return this.#wait(() => this.handle.createComputePipelineAsync(descriptor));
   }
 
   /** Throws what Dawn reported since the device was opened, if anything. */
@@ -162,11 +198,7 @@ export class Device implements AsyncDisposable {
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
     this.queue.submit([encoder.finish()]);
     try {
-      await staging.mapAsync(MAP_READ_MODE);
-      return staging.getMappedRange().slice(0);
-    } catch (error) {
-      this.check();
-      throw error;
+      return (await this.map(staging)).slice(0);
     } finally {
       staging.destroy();
     }

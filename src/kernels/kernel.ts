@@ -106,7 +106,7 @@ export class Kernel {
     const parsed = device.handle.popErrorScope();
     try {
       await parsed;
-      this.#pipeline = await device.handle.createComputePipelineAsync({
+      this.#pipeline = await device.compile({
         label: this.name,
         layout: device.handle.createPipelineLayout({ bindGroupLayouts: [this.layout] }),
         compute: { module, constants: { ...constants } },

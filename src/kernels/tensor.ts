@@ -189,7 +189,7 @@ export class Uploader {
   async finish(): Promise<void> {
     this.#pending = 0;
     this.#device.queue.submit([]);
-    await this.#device.queue.onSubmittedWorkDone();
+    await this.#device.done();
     this.#device.check();
   }
 

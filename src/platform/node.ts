@@ -2,8 +2,10 @@
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { Wait } from "../kernels/device.ts";
 import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
 import { openFile } from "./file.ts";
+import { patiently } from "./patience.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
 
@@ -29,6 +31,8 @@ export const nodePlatform = {
   },
   requestAdapter: (gpu: GPU): Promise<GPUAdapter> => requestAdapter(gpu),
   describeAdapter,
+  waitFor: (adapter: GPUAdapter): Wait =>
+    adapter.info.isFallbackAdapter ? patiently : (start) => start(),
   openFile,
   shaders,
 };

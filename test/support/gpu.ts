@@ -18,6 +18,7 @@ import {
 } from "../../src/kernels/tensor.ts";
 import { USAGE } from "../../src/kernels/usage.ts";
 import { openGpu, requestAdapter } from "../../src/platform/dawn.ts";
+import { patiently } from "../../src/platform/patience.ts";
 
 const KERNELS = new URL("../../src/kernels/", import.meta.url);
 
@@ -42,7 +43,7 @@ export interface TestGpuOptions extends DeviceOptions {
 /** Opens a device. Where there is no adapter this throws the error that names `npm run setup`: nothing is skipped. */
 export async function openDevice(options: TestGpuOptions = {}): Promise<Device> {
   const gpu = openGpu(options.null ? { flags: ["backend=null"] } : {});
-  return Device.open(gpu, await requestAdapter(gpu), options);
+  return Device.open(gpu, await requestAdapter(gpu), options, options.null ? undefined : patiently);
 }
 
 /**

@@ -1,0 +1,36 @@
+// What `patiently` knows of Dawn's binding: that it polls through the global `setImmediate`, and may do so by a timer.
+
+import { afterEach, expect, test, vi } from "vitest";
+import { patiently } from "../../src/platform/patience.ts";
+import { openDevice } from "../support/gpu.ts";
+
+const original = globalThis.setImmediate;
+afterEach(() => {
+  globalThis.setImmediate = original;
+});
+
+test("Dawn polls once a millisecond while it is waited for patiently, and nobody else is touched", async () => {
+  await using device = await openDevice();
+  const counting = vi.fn(original);
+  globalThis.setImmediate = counting as unknown as typeof setImmediate;
+  const wait = () => {
+    device.queue.submit([]);
+    return device.queue.onSubmittedWorkDone();
+  };
+  await wait();
+  expect(counting, "polls of its own").toHaveBeenCalled();
+
+  counting.mockClear();
+  await patiently(wait);
+  expect(globalThis.setImmediate).toBe(counting);
+  expect(counting, "polls that are waited for patiently").not.toHaveBeenCalled();
+});
+
+test("an error of the start is passed on, and the global is itself again", async () => {
+  const fails = () => {
+    throw new Error("no");
+  };
+  expect(() => patiently(fails)).toThrow("no");
+  expect(globalThis.setImmediate).toBe(original);
+  await expect(patiently(async () => Promise.reject(new Error("later")))).rejects.toThrow("later");
+});
