@@ -1,8 +1,12 @@
 // What `patiently` knows of Dawn's binding: that it polls through the global `setImmediate`, and may do so by a timer.
 
 import { afterEach, expect, test, vi } from "vitest";
+import { USAGE } from "../../src/kernels/usage.ts";
 import { patiently } from "../../src/platform/patience.ts";
 import { openDevice } from "../support/gpu.ts";
+
+/** So many that copying them is not over at once. */
+const BYTES = 64 << 20;
 
 const original = globalThis.setImmediate;
 afterEach(() => {
@@ -13,8 +17,15 @@ test("Dawn polls once a millisecond while it is waited for patiently, and nobody
   await using device = await openDevice();
   const counting = vi.fn(original);
   globalThis.setImmediate = counting as unknown as typeof setImmediate;
+  const usage = USAGE.COPY_SRC | USAGE.COPY_DST;
+  const [from, to] = [
+    await device.createBuffer("from", BYTES, usage),
+    await device.createBuffer("to", BYTES, usage),
+  ];
   const wait = () => {
-    device.queue.submit([]);
+    const encoder = device.handle.createCommandEncoder();
+    encoder.copyBufferToBuffer(from, to);
+    device.queue.submit([encoder.finish()]);
     return device.queue.onSubmittedWorkDone();
   };
   await wait();
