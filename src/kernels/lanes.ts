@@ -1,4 +1,4 @@
-// How wide workgroups are on an adapter, and how their lanes work together.
+// How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
 
@@ -10,6 +10,14 @@ export function lanesOf(device: Device): number {
 /** Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of two. */
 export function attentionLanes(device: Device, headWidth: number): number {
   return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 32)));
+}
+
+/**
+ * Rows that a workgroup of `matvec` computes. A GPU has to be filled with workgroups; a software adapter has a few
+ * threads, and pays for every load of the vector.
+ */
+export function matvecRows(device: Device): number {
+  return device.info.isFallbackAdapter ? 32 : 8;
 }
 
 /** How sums meet over a workgroup of so many lanes. */

@@ -3,12 +3,11 @@
 import type { Device } from "./device.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
-import { attentionLanes, lanesOf, reduction } from "./lanes.ts";
+import { attentionLanes, lanesOf, matvecRows, reduction } from "./lanes.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
 
-const ROWS_PER_MATVEC = 8; // ROWS in matvec.wgsl
 const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
 const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
 const NOTHING: Grid = [0, 0, 0];
@@ -87,13 +86,14 @@ export class Ops {
     const BETA = add ? 1 : 0;
     const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
     if (this.#single) {
-      const overrides = { BETA, LANES: this.#lanes };
+      const ROWS = matvecRows(this.#device);
+      const overrides = { BETA, ROWS, LANES: this.#lanes };
       const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
       if (inUniform) bindings.x = { buffer: x.buffer, size: UNIFORM_BYTES };
       const input = inUniform ? "inputs/uniform" : "inputs/storage";
       const fragments = [...decoder(weights), input, reduction(this.#device, this.#lanes)];
       const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
-      const grid = this.#line(Math.ceil(part.rows / ROWS_PER_MATVEC));
+      const grid = this.#line(Math.ceil(part.rows / ROWS));
       return this.#dispatch(weights.label, kernel, bindings, () => grid);
     }
     const fragments = decoder(weights);
