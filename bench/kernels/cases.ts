@@ -114,14 +114,18 @@ function gate(tokens: number): KernelCase {
     bytes: 3 * tokens * F * 4,
     async prepare(gpu) {
       const [numbers, factors] = [randomFloats(1, tokens * F, 4), randomFloats(2, tokens * F)];
-      const z = await gpu.activations(tokens, F, numbers);
-      const up = await gpu.activations(tokens, F, factors);
+      const rows = Array.from({ length: tokens }, (_, t) => [
+        ...numbers.subarray(t * F, (t + 1) * F),
+        ...factors.subarray(t * F, (t + 1) * F),
+      ]);
+      const both = await gpu.activations(tokens, 2 * F, rows.flat());
+      const hidden = await gpu.activations(tokens, F);
       return {
-        dispatches: gpu.several.swiglu("swiglu", z, up),
+        dispatches: gpu.several.swiglu("swiglu", both, hidden),
         step: { tokens },
-        result: () => gpu.readActivations(z),
+        result: () => gpu.readActivations(hidden),
         expected: () => swiglu(numbers, factors),
-        release: () => gpu.release(z, up),
+        release: () => gpu.release(both, hidden),
       };
     },
   };
@@ -188,7 +192,7 @@ function attention(cells: "f16" | "f32", slots: number): KernelCase {
       const x = await gpu.activations(1, H * E);
       const at = (slot: number, head: number) => (Math.floor(slot / P) * G + head) * P + (slot % P);
       return {
-        dispatches: gpu.single.attend(
+        dispatches: gpu.single.attention.attend(
           "attention",
           shape,
           rotated,
@@ -226,36 +230,51 @@ function attention(cells: "f16" | "f32", slots: number): KernelCase {
   };
 }
 
-/** The queries of one token, before the window and before the sinks: the same under full attention. */
+/**
+ * The queries of one token, before the window and before the sinks, the same under full attention; its keys and values
+ * on their way to a page.
+ */
 function rotation(): KernelCase {
   const shape = headShape("f16");
-  const { heads: H, headWidth: E } = shape;
+  const { heads: H, kvHeads: G, headWidth: E } = shape;
   const position = 1000;
   return {
     kernel: "rope",
     format: "f32",
     shape: `[1, ${H}, ${E}]`,
-    bytes: 3 * H * E * 4,
+    bytes: (3 * H + 4 * G) * E * 4,
     async prepare(gpu) {
       const cache = await cacheOf(gpu, shape, position + 1);
       const sequence = cache.sequence();
       sequence.append(position);
       const step = cache.prepare(sequence, 1);
-      const numbers = randomFloats(1, H * E);
-      const q = await gpu.activations(1, H * E, numbers);
+      const numbers = randomFloats(1, (H + 2 * G) * E);
+      const qkv = await gpu.activations(1, (H + 2 * G) * E, numbers);
+      const { turns, slots, layers } = cache;
       const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, 1)));
       return {
-        dispatches: gpu.single.ropeQuery("rope", shape, q, cache.turns, rotated),
+        dispatches: gpu.single.attention.ropeStore(
+          "rope",
+          shape,
+          qkv,
+          qkv,
+          turns,
+          slots,
+          rotated,
+          layers[0]!,
+        ),
         step,
         result: () => gpu.readFloats(rotated),
         expected: () => {
           const { theta, magnitude } = ropeFrequencies(ROPE, { kind: "none" });
           const angles = theta.map((turn) => turn * position);
-          const turned = [...rope(numbers, angles, shape.pairGap, magnitude * shape.scale)];
+          const turned = [
+            ...rope(numbers.subarray(0, H * E), angles, shape.pairGap, magnitude * shape.scale),
+          ];
           return [...turned, ...turned];
         },
         release: () => {
-          gpu.release(q, rotated);
+          gpu.release(qkv, rotated);
           releaseCache(gpu, cache);
         },
       };

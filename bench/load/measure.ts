@@ -49,7 +49,8 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   times.push(performance.now());
   const residentPeak = process.resourceUsage().maxRSS * 1024;
 
-  await checkArrival(device, file, weights.output);
+  const output = file.tensors.has("output.weight") ? "output.weight" : "token_embd.weight";
+  await checkArrival(device, file, weights.output, output);
   await file.close();
   const [headerMs, tokenizerMs, allocateMs, uploadMs] = times
     .slice(1)
@@ -67,23 +68,29 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   };
 });
 
-/** Throws unless a tensor is on the GPU bit by bit as its blocks, regrouped all at once, say. */
-async function checkArrival(device: Device, file: GgufFile, weights: Weights): Promise<void> {
-  const { label, format, k, parts } = weights;
-  const { source, offset } = file.tensors.get(label)!;
-  for (const { firstRow, rows, bindings } of parts) {
-    const blocks = (rows * k) / format.blockWeights;
-    const bytes = new Uint8Array(rows * rowBytes(format, k));
+/** Throws unless the first tensor of a matrix is on the GPU bit by bit as its blocks, regrouped all at once, say. */
+async function checkArrival(
+  device: Device,
+  file: GgufFile,
+  { k, parts }: Weights,
+  name: string,
+): Promise<void> {
+  const { source, offset, shape } = file.tensors.get(name)!;
+  for (const { format, firstRow, rows, bindings } of parts) {
+    const own = Math.min(rows, shape[1]! - firstRow);
+    if (own <= 0) break;
+    const blocks = (own * k) / format.blockWeights;
+    const bytes = new Uint8Array(own * rowBytes(format, k));
     await source.read(offset + firstRow * rowBytes(format, k), bytes);
     const planes = format.planes.map(
       ({ blockBytes }) => new Uint16Array((blocks * blockBytes) / 2),
     );
     format.regroup(new Uint16Array(bytes.buffer), blocks, planes);
-    for (const [i, { name }] of format.planes.entries()) {
-      const { buffer, offset } = bindings[name]!;
+    for (const [i, { name: plane }] of format.planes.entries()) {
+      const { buffer, offset } = bindings[plane]!;
       const arrived = await device.read(buffer, offset, planes[i]!.byteLength);
       if (Buffer.compare(Buffer.from(arrived), Buffer.from(planes[i]!.buffer)) !== 0) {
-        throw new Error(`${label}: the ${name} on the GPU are not those of the file`);
+        throw new Error(`${name}: the ${plane} on the GPU are not those of the file`);
       }
     }
   }

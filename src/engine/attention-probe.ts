@@ -74,7 +74,7 @@ export class AttentionProbe {
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
     const before = `blk.${layer}.attention`;
-    const dispatches = ops.attentionWeights(
+    const dispatches = ops.attention.weights(
       `${before} weights`,
       shape,
       queries,

@@ -26,7 +26,7 @@ export function planMemory(
   options: EngineOptions = {},
 ): MemoryPlan {
   const { cache, chunk, context } = resolveSetting(config, options);
-  const weights = [...gpuBytes(file).values()].reduce((sum, bytes) => sum + bytes, 0);
+  const weights = gpuBytes(file, config);
   const pages = cacheBytes(cache);
   const scratch = runnerBytes(config, cache.shape, chunk);
   return { weights, cache: pages, scratch, total: weights + pages + scratch, context };

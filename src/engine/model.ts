@@ -17,17 +17,14 @@ import type { ModelWeights } from "./weights.ts";
 export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids
   readonly x: Activations; // [T, D] the residual stream
-  readonly normed: Activations; // [T, D]
-  readonly q: Activations; // [T, H E]
-  readonly qNormed: Activations; // [T, H E] where heads have norms, else q itself
-  readonly k: Activations; // [T, G E]
-  readonly kNormed: Activations; // [T, G E] where heads have norms, else k itself
-  readonly v: Activations; // [T, G E]
+  readonly normed: Activations; // [T, D] where T > 1: a single token is normed on the way
+  readonly qkv: Activations; // [T, H + 2 G, E]
+  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv where heads have norms, else qkv itself
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
   readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
   readonly attended: Activations; // [T, H E]
-  readonly gate: Activations; // [T, F]
-  readonly up: Activations; // [T, F]
+  readonly gateUp: Activations; // [T, 2, F]
+  readonly hidden: Activations; // [T, F]
   readonly headInput: Activations; // [R, D] the rows whose logits are wanted, normed
   readonly logits: Activations; // [R, V]
 }
@@ -40,28 +37,26 @@ export function layers(
   cache: KvCache,
   scratch: Scratch,
 ): Dispatch[] {
-  const { x, normed, q, qNormed, k, kNormed, v, rotated, partial, attended, gate, up } = scratch;
+  const { x, normed, qkv, qkNormed, rotated, partial, attended, gateUp, hidden } = scratch;
   const { shape, turns, slots, pageTable, keyTurns } = cache;
-  const eps = config.normEpsilon;
+  const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
   for (const [i, layer] of weights.layers.entries()) {
+    const name = `blk.${i}`;
     const pages = cache.layers[i]!;
 
     // attention
+    const attnNorm = { weight: layer.attnNorm, eps, into: normed };
+    steps.push(ops.project(x, layer.attnQkv, qkv, { norm: attnNorm, bias: layer.attnQkvBias }));
+    if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
+    if (layer.attnKNorm)
+      steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
+    const { attention } = ops;
     steps.push(
-      ops.rmsNorm(x, layer.attnNorm, normed, eps),
-      ops.project(normed, layer.attnQ, q, { bias: layer.attnQBias }),
-      ops.project(normed, layer.attnK, k, { bias: layer.attnKBias }),
-      ops.project(normed, layer.attnV, v, { bias: layer.attnVBias }),
-    );
-    if (layer.attnQNorm) steps.push(ops.rmsNorm(q, layer.attnQNorm, qNormed, eps));
-    if (layer.attnKNorm) steps.push(ops.rmsNorm(k, layer.attnKNorm, kNormed, eps));
-    steps.push(
-      ops.ropeQuery(`blk.${i}.rope`, shape, qNormed, turns, rotated),
-      ops.kvStore(`blk.${i}.store`, shape, kNormed, v, cache.storeTurns, slots, pages),
-      ops.attend(
-        `blk.${i}.attention`,
+      attention.ropeStore(`${name}.rope`, shape, qkNormed, qkv, turns, slots, rotated, pages),
+      attention.attend(
+        `${name}.attention`,
         shape,
         rotated,
         pages,
@@ -74,12 +69,13 @@ export function layers(
     );
 
     // feed-forward
+    const ffnNorm = { weight: layer.ffnNorm, eps, into: normed };
     steps.push(
-      ops.rmsNorm(x, layer.ffnNorm, normed, eps),
-      ops.project(normed, layer.ffnGate, gate, { bias: layer.ffnGateBias }),
-      ops.project(normed, layer.ffnUp, up, { bias: layer.ffnUpBias }),
-      ops.swiglu(`blk.${i}.swiglu`, gate, up),
-      ops.project(gate, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
+      ops.gate(`${name}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
+        norm: ffnNorm,
+        bias: layer.ffnGateUpBias,
+      }),
+      ops.project(hidden, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
     );
   }
   return steps.flat();

@@ -174,18 +174,16 @@ export function scratchTable(config: ModelConfig, shape: HeadShape, chunk: numbe
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
   const partial = partialSizes(shape, partialRowsOf(chunk));
   const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
-  const headNorms = config.headNorms ? { qNormed: [chunk, H * E], kNormed: [chunk, G * E] } : {};
+  const qkv = [chunk, (H + 2 * G) * E] as const;
   return {
     activations: {
       x: [chunk, D],
       normed: [chunk, D],
-      q: [chunk, H * E],
-      k: [chunk, G * E],
-      v: [chunk, G * E],
-      ...headNorms,
+      qkv,
+      ...(config.headNorms ? { qkNormed: qkv } : {}),
       attended: [chunk, H * E],
-      gate: [chunk, F],
-      up: [chunk, F],
+      gateUp: [chunk, 2 * F],
+      hidden: [chunk, F],
       headInput: [logitsRows, D],
       logits: [logitsRows, V],
     } as Readonly<Record<string, readonly [number, number]>>,
@@ -236,16 +234,13 @@ async function createScratch(
     tokens: buffers.get("tokens")!,
     x: get("x"),
     normed: get("normed"),
-    q: get("q"),
-    qNormed: made.get("qNormed") ?? get("q"),
-    k: get("k"),
-    kNormed: made.get("kNormed") ?? get("k"),
-    v: get("v"),
+    qkv: get("qkv"),
+    qkNormed: made.get("qkNormed") ?? get("qkv"),
     rotated: buffers.get("rotated")!,
     partial: { outputs: buffers.get("outputs")!, states: buffers.get("states")! },
     attended: get("attended"),
-    gate: get("gate"),
-    up: get("up"),
+    gateUp: get("gateUp"),
+    hidden: get("hidden"),
     headInput: get("headInput"),
     logits: get("logits"),
   };

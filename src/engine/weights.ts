@@ -6,7 +6,8 @@ import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { FORMATS } from "../kernels/formats/index.ts";
-import { createWeights, Uploader, type Weights, weightBytes } from "../kernels/tensor.ts";
+import { createStack, type StackedTensor, stackBytes, type Weights } from "../kernels/tensor.ts";
+import { Uploader } from "../kernels/upload.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
 import { GgufError, type GgufFile, type TensorInfo } from "./gguf/gguf.ts";
 
@@ -17,24 +18,18 @@ interface Declaration {
   readonly required: boolean;
 }
 
-/** The weights of a layer, under GGUF's own names. */
+/** The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above the other. */
 export interface LayerWeights {
   readonly attnNorm: Weights; // [D]
-  readonly attnQ: Weights; // [H E, D]
-  readonly attnQBias: Weights | undefined;
+  readonly attnQkv: Weights; // [(H + 2 G) E, D]
+  readonly attnQkvBias: Weights | undefined; // [(H + 2 G) E]
   readonly attnQNorm: Weights | undefined; // [E]
-  readonly attnK: Weights; // [G E, D]
-  readonly attnKBias: Weights | undefined;
   readonly attnKNorm: Weights | undefined; // [E]
-  readonly attnV: Weights; // [G E, D]
-  readonly attnVBias: Weights | undefined;
   readonly attnOutput: Weights; // [D, H E]
   readonly attnOutputBias: Weights | undefined;
   readonly ffnNorm: Weights; // [D]
-  readonly ffnGate: Weights; // [F, D]
-  readonly ffnGateBias: Weights | undefined;
-  readonly ffnUp: Weights; // [F, D]
-  readonly ffnUpBias: Weights | undefined;
+  readonly ffnGateUp: Weights; // [2 F, D]
+  readonly ffnGateUpBias: Weights | undefined;
   readonly ffnDown: Weights; // [D, F]
   readonly ffnDownBias: Weights | undefined;
 }
@@ -46,39 +41,41 @@ export interface ModelWeights {
   /** [V, D]: the embedding itself where the file has no output of its own. */
   readonly output: Weights;
   readonly outputBias: Weights | undefined; // [V]
+  /** All of the above once, with the tensors that each is made of. */
+  readonly stacks: ReadonlyMap<Weights, Stack>;
   /** Bytes on the GPU. */
   readonly bytes: number;
 }
 
-/** The tensor of a layer for each field of `LayerWeights`. */
-function layerTable(
-  config: ModelConfig,
-): Record<keyof LayerWeights, Omit<Declaration, "name"> & { suffix: string }> {
+/** Tensors that become one matrix, or vectors that become one vector. */
+type Stack = readonly Declaration[];
+
+/** The tensors for each field of `LayerWeights`, by the ends of their names. */
+function layerTable(config: ModelConfig): Record<keyof LayerWeights, Stack> {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, headNorms } = config;
-  const matrix = (suffix: string, n: number, k: number) =>
-    ({ suffix: `${suffix}.weight`, shape: [n, k], required: true }) as const;
-  const vector = (suffix: string, k: number, required: boolean) =>
-    ({ suffix, shape: [k], required }) as const;
+  const weight = (name: string, ...shape: Declaration["shape"]) =>
+    ({ name: `${name}.weight`, shape, required: true }) as const;
+  const bias = (name: string, k: number) =>
+    ({ name: `${name}.bias`, shape: [k], required: false }) as const;
   return {
-    attnNorm: vector("attn_norm.weight", D, true),
-    attnQ: matrix("attn_q", H * E, D),
-    attnQBias: vector("attn_q.bias", H * E, false),
-    attnQNorm: vector("attn_q_norm.weight", E, headNorms),
-    attnK: matrix("attn_k", G * E, D),
-    attnKBias: vector("attn_k.bias", G * E, false),
-    attnKNorm: vector("attn_k_norm.weight", E, headNorms),
-    attnV: matrix("attn_v", G * E, D),
-    attnVBias: vector("attn_v.bias", G * E, false),
-    attnOutput: matrix("attn_output", D, H * E),
-    attnOutputBias: vector("attn_output.bias", D, false),
-    ffnNorm: vector("ffn_norm.weight", D, true),
-    ffnGate: matrix("ffn_gate", F, D),
-    ffnGateBias: vector("ffn_gate.bias", F, false),
-    ffnUp: matrix("ffn_up", F, D),
-    ffnUpBias: vector("ffn_up.bias", F, false),
-    ffnDown: matrix("ffn_down", D, F),
-    ffnDownBias: vector("ffn_down.bias", D, false),
+    attnNorm: [weight("attn_norm", D)],
+    attnQkv: [weight("attn_q", H * E, D), weight("attn_k", G * E, D), weight("attn_v", G * E, D)],
+    attnQkvBias: [bias("attn_q", H * E), bias("attn_k", G * E), bias("attn_v", G * E)],
+    attnQNorm: headNorms ? [weight("attn_q_norm", E)] : [],
+    attnKNorm: headNorms ? [weight("attn_k_norm", E)] : [],
+    attnOutput: [weight("attn_output", D, H * E)],
+    attnOutputBias: [bias("attn_output", D)],
+    ffnNorm: [weight("ffn_norm", D)],
+    ffnGateUp: [weight("ffn_gate", F, D), weight("ffn_up", F, D)],
+    ffnGateUpBias: [bias("ffn_gate", F), bias("ffn_up", F)],
+    ffnDown: [weight("ffn_down", D, F)],
+    ffnDownBias: [bias("ffn_down", D)],
   };
+}
+
+/** The stack of a layer, under the whole names of its tensors. */
+function ofLayer(layer: number, stack: Stack): Stack {
+  return stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
 }
 
 /** Divisors of the rotary frequencies: Llama 3.1's, and LongRoPE's two. */
@@ -88,22 +85,26 @@ const ROPE_TENSORS = [
   "rope_factors_long.weight",
 ] as const;
 
-/** All tensors that a model of this configuration may have. */
-export function declareTensors(config: ModelConfig): Declaration[] {
-  const { width: D, vocabulary: V, headWidth: E, layers } = config;
-  const table = Object.values(layerTable(config)).filter(
-    ({ suffix }) => config.headNorms || !/_[qk]_norm/.test(suffix),
-  );
+/** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
+function declareStacks(config: ModelConfig): Stack[] {
+  const { width: D, vocabulary: V, layers } = config;
+  const table = Object.values(layerTable(config));
   return [
-    { name: "token_embd.weight", shape: [V, D], required: true },
+    [{ name: "token_embd.weight", shape: [V, D], required: true }],
     ...Array.from({ length: layers }, (_, layer) =>
-      table.map(({ suffix, ...rest }) => ({ name: `blk.${layer}.${suffix}`, ...rest })),
+      table.map((stack) => ofLayer(layer, stack)),
     ).flat(),
-    { name: "output_norm.weight", shape: [D], required: true },
-    { name: "output.weight", shape: [V, D], required: false },
-    { name: "output.bias", shape: [V], required: false },
-    ...ROPE_TENSORS.map((name) => ({ name, shape: [E / 2] as const, required: false })),
+    [{ name: "output_norm.weight", shape: [D], required: true }],
+    [{ name: "output.weight", shape: [V, D], required: false }],
+    [{ name: "output.bias", shape: [V], required: false }],
   ];
+}
+
+/** All tensors that a file may have, those that the host reads included. */
+export function declareTensors(config: ModelConfig): Declaration[] {
+  const shape = [config.headWidth / 2] as const;
+  const read = ROPE_TENSORS.map((name) => ({ name, shape, required: false }));
+  return [...declareStacks(config).flat(), ...read];
 }
 
 /** Checks that a file has the tensors of its configuration, in shapes and formats that the kernels read. */
@@ -136,17 +137,32 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
   }
 }
 
-/** Bytes that the weights of a file take on the GPU, by tensor name: from its header alone. */
-export function gpuBytes(file: GgufFile): Map<string, number> {
-  return new Map(
-    [...file.tensors.values()]
-      .filter(({ name }) => !(ROPE_TENSORS as readonly string[]).includes(name))
-      .map((tensor) => {
-        const { k, n } = matrixShape(tensor);
-        const format = n === 1 ? F32 : formatOf(file, tensor);
-        return [tensor.name, weightBytes(format, n, k)];
-      }),
-  );
+/** Bytes that the weights of a file take on the GPU, from its header alone. */
+export function gpuBytes(file: GgufFile, config: ModelConfig): number {
+  return declareStacks(config).reduce((sum, stack) => {
+    const layout = layoutOf(file, stack);
+    return sum + (layout ? stackBytes(layout.tensors, layout.k) : 0);
+  }, 0);
+}
+
+/** What a stack is on the GPU: [n, k] of each tensor; or nothing, where the file has none of them. */
+function layoutOf(
+  file: GgufFile,
+  stack: Stack,
+): { tensors: StackedTensor[]; k: number } | undefined {
+  const present = stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+  const [first] = present;
+  if (!first) return undefined;
+  if (stack[0]!.shape.length === 1) {
+    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what is missing is zero.
+    const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
+    return { tensors: [{ format: F32, n: 1 }], k };
+  }
+  const tensors = present.map((tensor) => ({
+    format: formatOf(file, tensor),
+    n: tensor.shape[1] ?? 1,
+  }));
+  return { tensors, k: first.shape[0]! };
 }
 
 /** Allocates every tensor of a checked file. Their data comes with `uploadAll`. */
@@ -155,36 +171,37 @@ export async function allocateWeights(
   file: GgufFile,
   config: ModelConfig,
 ): Promise<ModelWeights> {
-  let bytes = 0;
-  const optional = async (name: string): Promise<Weights | undefined> => {
-    const tensor = file.tensors.get(name);
-    if (!tensor) return undefined;
-    const { n, k } = matrixShape(tensor);
-    const format = n === 1 ? F32 : formatOf(file, tensor);
-    const weights = await createWeights(device, name, format, n, k);
-    bytes += weights.bytes;
+  const stacks = new Map<Weights, Stack>();
+  const allocate = async (stack: Stack): Promise<Weights | undefined> => {
+    const layout = layoutOf(file, stack);
+    if (!layout) return undefined;
+    const label = stack.map(({ name }) => name).join(" + ");
+    const weights = await createStack(device, label, layout.tensors, layout.k);
+    stacks.set(weights, stack);
     return weights;
   };
-  const required = async (name: string): Promise<Weights> => {
-    const weights = await optional(name);
-    if (!weights) throw missing(file, name);
-    return weights;
-  };
-
-  const tokenEmbd = await required("token_embd.weight");
+  const [embedding, ...rest] = declareStacks(config);
+  const [outputNorm, output, outputBias] = rest.slice(-3);
+  // checkTensors has made sure that the required ones are there.
+  const tokenEmbd = (await allocate(embedding!))!;
+  const table = Object.entries(layerTable(config));
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const entries: [string, Weights | undefined][] = [];
-    for (const [field, { suffix }] of Object.entries(layerTable(config))) {
-      entries.push([field, await optional(`blk.${layer}.${suffix}`)]);
+    for (const [field, stack] of table) {
+      entries.push([field, await allocate(ofLayer(layer, stack))]);
     }
-    // checkTensors has made sure that the required ones are there.
     layers.push(Object.fromEntries(entries) as unknown as LayerWeights);
   }
-  const outputNorm = await required("output_norm.weight");
-  const output = (await optional("output.weight")) ?? tokenEmbd;
-  const outputBias = await optional("output.bias");
-  return { tokenEmbd, layers, outputNorm, output, outputBias, bytes };
+  return {
+    tokenEmbd,
+    layers,
+    outputNorm: (await allocate(outputNorm!))!,
+    output: (await allocate(output!)) ?? tokenEmbd,
+    outputBias: await allocate(outputBias!),
+    stacks,
+    bytes: [...stacks.keys()].reduce((sum, { bytes }) => sum + bytes, 0),
+  };
 }
 
 /** Uploads the data of every tensor. `onProgress` gets the bytes of the file read so far and in all. */
@@ -194,38 +211,30 @@ export async function uploadAll(
   model: ModelWeights,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<void> {
-  const { tokenEmbd, layers, outputNorm, output, outputBias } = model;
-  const all = new Set(
-    [
-      tokenEmbd,
-      ...layers.flatMap((layer) => Object.values(layer)),
-      outputNorm,
-      output,
-      outputBias,
-    ].filter((weights): weights is Weights => weights !== undefined),
-  );
-  const tensors = [...all].map((weights) => ({
-    weights,
-    tensor: file.tensors.get(weights.label)!,
-  }));
-  const total = tensors.reduce((sum, { tensor }) => sum + tensor.bytes, 0);
+  const present = (stack: Stack) => stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+  const all = [...model.stacks.values()].flatMap(present);
+  const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
   const advance = (count: number) => {
     done += count;
     onProgress(done, total);
   };
   const uploader = new Uploader(device);
-  for (const { weights, tensor } of tensors) {
-    if (weights.n > 1) {
-      const read = (at: number, into: Uint8Array) => tensor.source.read(tensor.offset + at, into);
-      await uploader.upload(weights, read, advance);
-    } else {
-      // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32.
-      const bytes = new Uint8Array((await readValues(file, tensor)).buffer);
-      await uploader.upload(weights, async (at, into) => {
+  for (const [weights, stack] of model.stacks) {
+    if (stack[0]!.shape.length === 1) {
+      const bytes = new Uint8Array((await readVectors(file, stack)).buffer);
+      await uploader.upload(weights, 0, 1, async (at, into) => {
         into.set(bytes.subarray(at, at + into.length));
       });
-      advance(tensor.bytes);
+      for (const tensor of present(stack)) advance(tensor.bytes);
+      continue;
+    }
+    let firstRow = 0;
+    for (const { source, offset, shape } of present(stack)) {
+      const [, n = 1] = shape;
+      const read = (at: number, into: Uint8Array) => source.read(offset + at, into);
+      await uploader.upload(weights, firstRow, n, read, advance);
+      firstRow += n;
     }
   }
   await uploader.finish();
@@ -254,6 +263,18 @@ async function readDivisors(file: GgufFile, name: string): Promise<Float32Array 
   return divisors;
 }
 
+/** Vectors one behind the other, zeros where one is missing. */
+async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
+  const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
+  let at = 0;
+  for (const { name, shape } of stack) {
+    const tensor = file.tensors.get(name);
+    if (tensor) values.set(await readValues(file, tensor), at);
+    at += shape[0];
+  }
+  return values;
+}
+
 /** The numbers of a small tensor, decoded on the host. */
 async function readValues(file: GgufFile, tensor: TensorInfo): Promise<Float32Array> {
   const bytes = new Uint8Array(tensor.bytes);
@@ -261,10 +282,6 @@ async function readValues(file: GgufFile, tensor: TensorInfo): Promise<Float32Ar
   const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
   formatOf(file, tensor).decode(bytes, values);
   return values;
-}
-
-function matrixShape({ shape }: TensorInfo): { n: number; k: number } {
-  return { k: shape[0] ?? 1, n: shape[1] ?? 1 };
 }
 
 function formatOf(file: GgufFile, { name, type }: TensorInfo): WeightFormat {

@@ -3,7 +3,7 @@
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
 // number of x is loaded once for ROWS rows. Partial sums meet in `sum_lanes`, four rows at a time. Memory: registers.
-// Appended: a weight format, `inputs/storage` or `inputs/uniform` for x [K], and `reduce`.
+// Appended: a weight format; where x [K] lies, and whether it is normed on the way, of `inputs/`; a reduction.
 override BETA: f32 = 0;  // 1 adds to y, 0 replaces it
 override ROWS: u32 = 8;  // a multiple of 4, at most MOST: the more, the fewer loads of x, and the fewer workgroups
 override LANES: u32 = 32;  // a power of two, at least 4
@@ -22,7 +22,7 @@ fn main(
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
     for (var i = 0u; i < 8u; i++) {
-      numbers[i] = x[chunk * 8u + i];
+      numbers[i] = input(chunk * 8u + i);
     }
     for (var r = 0u; r < ROWS; r++) {
       let w = weights(min(first + r, matrix.rows - 1u), chunk);
@@ -33,8 +33,9 @@ fn main(
       sums[r] += dot(sum, vec4f(1.0));
     }
   }
+  let scale = input_scale(lane);
   for (var r = 0u; r < ROWS; r += 4u) {
-    let totals = sum_lanes(vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]), lane);
+    let totals = scale * sum_lanes(vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]), lane);
     if (lane < 4u && first + r + lane < matrix.rows) {
       let row = matrix.first + first + r + lane;
       var result = totals[lane];

@@ -1,32 +1,48 @@
 // One function a kernel: it picks the page, the overrides and the grid, binds by name, and returns prepared dispatches.
 
+import { AttentionOps } from "./attention-ops.ts";
 import type { Device } from "./device.ts";
-import type { HeadShape, LayerPages } from "./head-shape.ts";
-import { type Kernel, KernelError, type KernelLibrary } from "./kernel.ts";
-import { attentionLanes, lanesOf, matvecRows, reduction } from "./lanes.ts";
-import type { ParamBlock, StepValues } from "./params.ts";
+import { Dispatcher, numbers, whole } from "./dispatcher.ts";
+import { KernelError, type KernelLibrary } from "./kernel.ts";
+import { lanesOf, matvecRows, reduction } from "./lanes.ts";
+import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
 
 const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
-const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
-const NOTHING: Grid = [0, 0, 0];
+
+/** RMSNorm of what is multiplied. */
+export interface InputNorm {
+  readonly weight: Weights; // [k]
+  readonly eps: number;
+  /** [T, k]: where several tokens are normed to. */
+  readonly into: Activations;
+}
+
+export interface ProjectOptions {
+  readonly norm?: InputNorm | undefined;
+  /** Adds to y in place of replacing it. */
+  readonly add?: boolean;
+  readonly bias?: Weights | undefined;
+}
 
 /**
  * Prepares the dispatches of one plan. A plan for a single token multiplies with `matvec`, any other with `matmul`;
  * the grids of the latter follow `step.tokens`.
  */
 export class Ops {
+  readonly attention: AttentionOps;
   readonly #library: KernelLibrary;
   readonly #device: Device;
-  readonly #params: ParamBlock;
+  readonly #dispatcher: Dispatcher;
   readonly #single: boolean;
   readonly #lanes: number;
 
   constructor(library: KernelLibrary, params: ParamBlock, single: boolean) {
     this.#library = library;
     this.#device = library.device;
-    this.#params = params;
+    this.#dispatcher = new Dispatcher(library.device, params);
+    this.attention = new AttentionOps(library, this.#dispatcher);
     this.#single = single;
     this.#lanes = lanesOf(library.device);
   }
@@ -36,9 +52,9 @@ export class Ops {
     const lanes = this.#lanes;
     return table.parts.map((part) => {
       const overrides = { LANES: lanes };
-      const kernel = this.#library.kernel({ page: "embed", fragments: decoder(table), overrides });
+      const kernel = this.#library.kernel({ page: "embed", fragments: decoder(part), overrides });
       const columns = Math.ceil(x.stride / 32 / lanes);
-      return this.#dispatch(
+      return this.#dispatcher.dispatch(
         table.label,
         kernel,
         { tokens: whole(tokens), x: numbers(x), ...part.bindings },
@@ -47,59 +63,121 @@ export class Ops {
     });
   }
 
-  /** y [T, D] = RMSNorm(x [T, D]) weight, over rows of `weight`'s width: whole tokens, or `parts` heads a token. */
-  rmsNorm(x: Activations, weight: Weights, y: Activations, eps: number): Dispatch[] {
-    const parts = x.width / weight.k;
-    const overrides = { D: weight.k, PARTS: parts, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
+  /**
+   * y [T, D] = RMSNorm(x [T, D]) weight, over rows of `weight`'s width: whole tokens, or `parts` heads a token, behind the
+   * first `first` numbers of a token.
+   */
+  rmsNorm(
+    x: Activations,
+    weight: Weights,
+    y: Activations,
+    eps: number,
+    { first = 0, parts = x.width / weight.k }: { first?: number; parts?: number } = {},
+  ): Dispatch[] {
+    const overrides = { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
     const kernel = this.#library.kernel({
       page: "rms-norm",
       fragments: [reduction(this.#device, this.#lanes)],
       overrides,
     });
     const bindings = { x: numbers(x), weight: vector(weight), y: numbers(y) };
-    return [this.#dispatch(weight.label, kernel, bindings, (step) => [parts, step.tokens!, 1])];
+    return [
+      this.#dispatcher.dispatch(weight.label, kernel, bindings, (step) => [parts, step.tokens!, 1]),
+    ];
   }
 
-  /** y [T, n] = x [T, k] W^T, or y += x W^T where `add` is set; then + bias. */
+  /**
+   * y [T, n] = x [T, k] W^T, or y += x W^T where `add` is set; then + bias. With `norm`, x is normed first: on the way for a
+   * single token, otherwise into the activations that it names.
+   */
   project(
     x: Activations,
     weights: Weights,
     y: Activations,
-    { add = false, bias }: { add?: boolean; bias?: Weights | undefined } = {},
+    options: ProjectOptions = {},
   ): Dispatch[] {
     if (x.width !== weights.k || y.width !== weights.n) {
       throw new KernelError(
         `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
       );
     }
-    const dispatches = weights.parts.map((part) => this.#multiply(x, weights, part, y, add));
-    return bias ? [...dispatches, ...this.#addBias(bias, y)] : dispatches;
+    const { norm, bias } = options;
+    const BETA = options.add ? 1 : 0;
+    const products = weights.parts.map((part) => {
+      if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, BETA);
+      const ROWS = matvecRows(this.#device);
+      const groups = Math.ceil(part.rows / ROWS);
+      return this.#matvec("matvec", weights.label, x, norm, part, groups, { y }, { BETA, ROWS });
+    });
+    return [...this.#normed(x, norm), ...products, ...(bias ? this.#addBias(bias, y) : [])];
   }
 
-  #multiply(
+  /**
+   * hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix [2 F, k]: at once for a single token, otherwise by
+   * way of gateUp [T, 2 F]. Options as for `project`.
+   */
+  gate(
+    label: string,
     x: Activations,
     weights: Weights,
-    part: WeightPart,
-    y: Activations,
-    add: boolean,
-  ): Dispatch {
-    const BETA = add ? 1 : 0;
-    const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
-    if (this.#single) {
-      const ROWS = matvecRows(this.#device);
-      const overrides = { BETA, ROWS, LANES: this.#lanes };
-      const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
-      if (inUniform) bindings.x = { buffer: x.buffer, size: UNIFORM_BYTES };
-      const input = inUniform ? "inputs/uniform" : "inputs/storage";
-      const fragments = [...decoder(weights), input, reduction(this.#device, this.#lanes)];
-      const kernel = this.#library.kernel({ page: "matvec", fragments, overrides });
-      const grid = this.#line(Math.ceil(part.rows / ROWS));
-      return this.#dispatch(weights.label, kernel, bindings, () => grid);
+    gateUp: Activations,
+    hidden: Activations,
+    { norm, bias }: Omit<ProjectOptions, "add"> = {},
+  ): Dispatch[] {
+    const [part, ...more] = weights.parts;
+    if (!this.#single || !part || more.length > 0 || bias) {
+      const both = this.project(x, weights, gateUp, { norm, bias });
+      return [...both, ...this.swiglu(label, gateUp, hidden)];
     }
-    const fragments = decoder(weights);
+    const PAIRS = matvecRows(this.#device) / 2;
+    const groups = Math.ceil(hidden.width / PAIRS);
+    return [this.#matvec("matvec-swiglu", label, x, norm, part, groups, { h: hidden }, { PAIRS })];
+  }
+
+  /** The norm of several tokens; that of one is taken on the way. */
+  #normed(x: Activations, norm: InputNorm | undefined): Dispatch[] {
+    return norm && !this.#single ? this.rmsNorm(x, norm.weight, norm.into, norm.eps) : [];
+  }
+
+  /** A page that multiplies a packed matrix with one vector, normed or not. */
+  #matvec(
+    page: string,
+    label: string,
+    x: Activations,
+    norm: InputNorm | undefined,
+    part: WeightPart,
+    groups: number,
+    outputs: Readonly<Record<string, Activations>>,
+    overrides: Readonly<Record<string, number>>,
+  ): Dispatch {
+    const LANES = this.#lanes;
+    const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
+    const kernel = this.#library.kernel({
+      page,
+      fragments: [
+        ...decoder(part),
+        inUniform ? "inputs/uniform" : "inputs/storage",
+        norm ? "inputs/normed" : "inputs/plain",
+        reduction(this.#device, LANES),
+      ],
+      overrides: { ...overrides, LANES, ...(norm ? { EPS: norm.eps } : {}) },
+    });
+    const bindings = {
+      x: inUniform ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x),
+      ...(norm ? { norm: vector(norm.weight) } : {}),
+      ...Object.fromEntries(Object.entries(outputs).map(([name, y]) => [name, numbers(y)])),
+      ...part.bindings,
+    };
+    const grid = this.#line(groups);
+    return this.#dispatcher.dispatch(label, kernel, bindings, () => grid);
+  }
+
+  #matmul(x: Activations, label: string, part: WeightPart, y: Activations, BETA: number): Dispatch {
+    const fragments = decoder(part);
     const kernel = this.#library.kernel({ page: "matmul", fragments, overrides: { BETA } });
     const columns = Math.ceil(part.rows / MATMUL_TILE);
-    return this.#dispatch(weights.label, kernel, bindings, (step) => [
+    const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
+    return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
       columns,
       Math.ceil(step.tokens! / MATMUL_TILE),
       1,
@@ -111,147 +189,20 @@ export class Ops {
     const kernel = this.#library.kernel({ page: "add-bias", overrides });
     const columns = Math.ceil(bias.k / 4 / this.#lanes);
     const bindings = { bias: vector(bias), y: numbers(y) };
-    return [this.#dispatch(bias.label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
-  }
-
-  /** gate [T, F] = silu(gate) up. */
-  swiglu(label: string, gate: Activations, up: Activations): Dispatch[] {
-    const overrides = { F: gate.width, STRIDE: gate.stride, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "swiglu", overrides });
-    const columns = Math.ceil(gate.width / 4 / this.#lanes);
-    const bindings = { up: numbers(up), gate: numbers(gate) };
-    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
-  }
-
-  /** rotated [T, 2, H, E] = q [T, H, E], scaled, turned to its place before the window and before the sinks. */
-  ropeQuery(
-    label: string,
-    shape: HeadShape,
-    q: Activations,
-    turns: GPUBuffer,
-    rotated: GPUBuffer,
-  ): Dispatch[] {
-    const { heads: H, headWidth: E, pairGap: GAP, scale: SCALE } = shape;
-    const overrides = { H, E, GAP, SCALE, STRIDE: q.stride, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "rope-query", fragments: ["rotate"], overrides });
-    const columns = Math.ceil((H * E) / this.#lanes);
-    const bindings = { q: numbers(q), turns: whole(turns), rotated: whole(rotated) };
-    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
-  }
-
-  /** Writes k, rotated, and v, [T, G, E] each, to slots [T] of a layer's pages. */
-  kvStore(
-    label: string,
-    shape: HeadShape,
-    k: Activations,
-    v: Activations,
-    turns: GPUBuffer,
-    slots: GPUBuffer,
-    pages: LayerPages,
-  ): Dispatch[] {
-    const { kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
-    const overrides = { G, E, P, GAP, STRIDE: k.stride, LANES: this.#lanes };
-    const fragments = ["rotate", `cells/${shape.cells}`];
-    const kernel = this.#library.kernel({ page: "kv-store", fragments, overrides });
-    const columns = Math.ceil((G * E) / 4 / this.#lanes);
-    const bindings = {
-      k: numbers(k),
-      v: numbers(v),
-      turns: whole(turns),
-      slots: whole(slots),
-      k_pages: whole(pages.keys),
-      v_pages: whole(pages.values),
-    };
-    return [this.#dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1])];
-  }
-
-  /**
-   * x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. Keys that were stored
-   * without rotation turn by `keyTurns` [N P, E/2, 2].
-   */
-  attend(
-    label: string,
-    shape: HeadShape,
-    queries: GPUBuffer,
-    pages: LayerPages,
-    pageTable: GPUBuffer,
-    partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer },
-    x: Activations,
-    keyTurns?: GPUBuffer,
-  ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
-    const LANES = attentionLanes(this.#device, E);
-    const attention = this.#library.kernel({
-      page: "attention",
-      fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
-      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ...turning(shape, keyTurns) },
-    });
-    const merge = this.#library.kernel({
-      page: "attention-merge",
-      overrides: { H, E, STRIDE: x.stride, LANES: this.#lanes },
-    });
-    const outputs = whole(partial.outputs);
-    const states = whole(partial.states);
-    const columns = Math.ceil((H * E) / 4 / this.#lanes);
     return [
-      this.#dispatch(
-        label,
-        attention,
-        {
-          queries: whole(queries),
-          k_pages: whole(pages.keys),
-          v_pages: whole(pages.values),
-          page_table: whole(pageTable),
-          outputs,
-          states,
-          x: numbers(x),
-          ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
-        },
-        (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
-      ),
-      this.#dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) =>
-        step.splits === 1 ? NOTHING : [columns, step.tokens!, 1],
-      ),
+      this.#dispatcher.dispatch(bias.label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
     ];
   }
 
-  /** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
-  attentionWeights(
-    label: string,
-    shape: HeadShape,
-    queries: GPUBuffer,
-    keys: GPUBuffer,
-    pageTable: GPUBuffer,
-    weights: GPUBuffer,
-    keyTurns?: GPUBuffer,
-  ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
-    const overrides = { H, G, E, P, LANES: this.#lanes, ...turning(shape, keyTurns) };
-    const fragments = [...keyReader(shape, keyTurns), reduction(this.#device, this.#lanes)];
-    const kernel = this.#library.kernel({ page: "attention-weights", fragments, overrides });
-    const bindings = {
-      queries: whole(queries),
-      k_pages: whole(keys),
-      page_table: whole(pageTable),
-      weights: whole(weights),
-      ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
-    };
-    return [this.#dispatch(label, kernel, bindings, (step) => [H, step.tokens!, 1])];
-  }
-
-  #dispatch(
-    label: string,
-    kernel: Kernel,
-    resources: Readonly<Record<string, GPUBufferBinding>>,
-    grid: (step: StepValues) => Grid,
-  ): Dispatch {
-    const params = kernel.params.length > 0 ? { params: this.#params.slot(kernel) } : {};
-    return {
-      kernel,
-      label,
-      grid,
-      bindings: kernel.bind(this.#device, { ...resources, ...params }),
-    };
+  /** hidden [T, F] = silu(gate) up, for gateUp [T, 2, F]. */
+  swiglu(label: string, gateUp: Activations, hidden: Activations): Dispatch[] {
+    const overrides = { F: hidden.width, STRIDE: gateUp.stride, LANES: this.#lanes };
+    const kernel = this.#library.kernel({ page: "swiglu", overrides });
+    const columns = Math.ceil(hidden.width / 4 / this.#lanes);
+    const bindings = { gate_up: numbers(gateUp), hidden: numbers(hidden) };
+    return [
+      this.#dispatcher.dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
+    ];
   }
 
   /** A line of workgroups, folded where one dimension cannot hold it. */
@@ -262,33 +213,15 @@ export class Ops {
   }
 }
 
-/** How cached keys are read: as they were rotated when stored, or turned on the way. */
-function keyReader({ cells }: HeadShape, keyTurns: GPUBuffer | undefined): string[] {
-  return [`cells/${cells}`, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
-}
-
-/** The override that turning keys needs. */
-function turning({ pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
-  return keyTurns ? { GAP } : {};
-}
-
-function decoder(weights: Weights): string[] {
-  return [weights.format.fragment, "formats/unpack"];
-}
-
-/** The binding of activations, without what their buffer has beyond them. */
-function numbers({ buffer, rows, stride }: Activations): GPUBufferBinding {
-  return { buffer, size: rows * stride * 4 };
-}
-
-function whole(buffer: GPUBuffer): GPUBufferBinding {
-  return { buffer };
+function decoder({ format }: WeightPart): string[] {
+  return [format.fragment, "formats/unpack"];
 }
 
 /** The binding of an F32 vector, such as the weight of a norm. */
 function vector(weights: Weights): GPUBufferBinding {
-  const values = weights.parts[0]?.bindings.values;
-  if (!values || weights.format.name !== "F32" || weights.parts.length > 1) {
+  const [part, ...more] = weights.parts;
+  const values = part?.bindings.values;
+  if (!values || part.format.name !== "F32" || more.length > 0) {
     throw new KernelError(`${weights.label}: not an F32 vector in one part`);
   }
   return values;

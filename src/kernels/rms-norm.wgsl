@@ -1,9 +1,9 @@
 // RMSNorm: y = weight * x / sqrt(mean(x^2) + EPS)                    Zhang & Sennrich 2019, arXiv:1910.07467
 //
-// One workgroup a row; lanes stride over it, then `sum_lanes`. A token of STRIDE numbers may hold PARTS rows of D side
+// One workgroup a row; lanes stride over it, then `sum_lanes`. A token of STRIDE numbers may hold many rows of D side
 // by side: one for the residual stream, H for norms of each head (Qwen3). Memory: one vec4 a lane.
 override D: u32;          // row length, a multiple of 4
-override PARTS: u32 = 1;  // rows a token
+override FIRST: u32 = 0;  // numbers of a token in front of the rows, in x and in y
 override STRIDE: u32;     // numbers from a token to the next, in x and in y
 override EPS: f32;
 override LANES: u32 = 32;
@@ -12,14 +12,14 @@ struct Params {
   first: u32,  // token of x that goes to token 0 of y
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;        // [first + T, PARTS, D]
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;        // [first + T, parts, D]
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;   // [D]
-@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;  // [T, PARTS, D]
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;  // [T, parts, D]
 @group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let to = (group.y * STRIDE + group.x * D) / 4u;
+  let to = (group.y * STRIDE + FIRST + group.x * D) / 4u;
   let origin = to + params.first * STRIDE / 4u;
   var squares = vec4f();
   for (var i = lane; i < D / 4u; i += LANES) {

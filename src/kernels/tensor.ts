@@ -1,7 +1,7 @@
 // Tensors on the GPU: activations, and weights in the format of their file.
 
 import { BINDING_ALIGNMENT, CapacityError, type Device } from "./device.ts";
-import { CHUNK, chunksOf, type Plane, rowBytes, type WeightFormat } from "./formats/format.ts";
+import { CHUNK, chunksOf, type Plane, type WeightFormat } from "./formats/format.ts";
 import { USAGE } from "./usage.ts";
 
 const STORAGE = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
@@ -53,33 +53,27 @@ export async function createActivations(
 
 /** Rows [firstRow, firstRow + rows) of a weight tensor, in buffers small enough to be bound. */
 export interface WeightPart {
+  readonly format: WeightFormat;
   readonly firstRow: number;
   readonly rows: number;
   /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
   readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
 }
 
-/** A weight tensor [n, k] as its file packs it: y = W x takes k numbers to n. */
+/**
+ * A matrix [n, k] as its file packs it: y = W x takes k numbers to n. It may be a stack of tensors that are multiplied with
+ * the same x, one above the other: neighbours of one format are one part, and so one dispatch.
+ */
 export interface Weights {
   readonly label: string;
-  readonly format: WeightFormat;
   readonly n: number;
   readonly k: number;
   readonly parts: readonly WeightPart[];
   readonly bytes: number;
 }
 
-/** Reads `into.length` bytes from byte `offset` of a tensor's data in the file. */
-export type TensorReader = (offset: number, into: Uint8Array) => Promise<void>;
-
-/** Bytes of a file that are read, regrouped and written at a time. */
-const SLICE_BYTES = 1 << 20;
-
-/** Bytes on their way to the GPU at a time. */
-const PENDING_BYTES = 16 << 20;
-
 /** Bytes of a row in a plane. */
-function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
+export function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
   const bytes = (k / format.blockWeights) * plane.blockBytes;
   const align = plane.rowAlign ?? 1;
   return Math.ceil(bytes / align) * align;
@@ -95,6 +89,36 @@ function alignBinding(bytes: number): number {
   return Math.ceil(bytes / BINDING_ALIGNMENT) * BINDING_ALIGNMENT;
 }
 
+/** One of the tensors of a stack, [n, k]. */
+export interface StackedTensor {
+  readonly format: WeightFormat;
+  readonly n: number;
+}
+
+/** A stretch of a stack of one format: rows [firstRow, firstRow + n). */
+interface Stretch extends StackedTensor {
+  readonly firstRow: number;
+}
+
+/** Neighbours of one format together, as long as each begins at a multiple of eight rows, where planes are aligned. */
+function stretches(tensors: readonly StackedTensor[]): Stretch[] {
+  const found: Stretch[] = [];
+  let firstRow = 0;
+  for (const { format, n } of tensors) {
+    const last = found.at(-1);
+    if (last?.format === format && last.n % 8 === 0)
+      found[found.length - 1] = { ...last, n: last.n + n };
+    else found.push({ format, n, firstRow });
+    firstRow += n;
+  }
+  return found;
+}
+
+/** Bytes on the GPU of a stack of tensors [n, k], where none has to be split. */
+export function stackBytes(tensors: readonly StackedTensor[], k: number): number {
+  return stretches(tensors).reduce((sum, { format, n }) => sum + weightBytes(format, n, k), 0);
+}
+
 /** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
 export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: number): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
@@ -108,167 +132,55 @@ export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: 
 }
 
 /** Allocates a weight tensor [n, k], in as many parts as the limits ask for. Its data comes with `uploadWeights`. */
-export async function createWeights(
+export function createWeights(
   device: Device,
   label: string,
   format: WeightFormat,
   n: number,
   k: number,
 ): Promise<Weights> {
-  const perPart = rowsPerPart(device, format, n, k);
-  if (perPart < 1) {
-    throw new CapacityError(
-      `${label}: eight rows of ${k} weights exceed what this adapter can bind.`,
-    );
-  }
+  return createStack(device, label, [{ format, n }], k);
+}
+
+/** Allocates a stack of tensors [n, k]. The data of each comes with `Uploader.upload`. */
+export async function createStack(
+  device: Device,
+  label: string,
+  tensors: readonly StackedTensor[],
+  k: number,
+): Promise<Weights> {
+  const n = tensors.reduce((sum, tensor) => sum + tensor.n, 0);
   const parts: WeightPart[] = [];
   let bytes = 0;
-  for (let firstRow = 0; firstRow < n; firstRow += perPart) {
-    const rows = Math.min(perPart, n - firstRow);
-    const name = perPart < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-    const size = weightBytes(format, rows, k);
-    const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
-    bytes += size;
-    // struct Matrix of formats/unpack.wgsl, in front of the planes
-    const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
-    device.queue.writeBuffer(buffer, 0, matrix);
-    const bindings: Record<string, GPUBufferBinding> = {
-      matrix: { buffer, offset: 0, size: matrix.byteLength },
-    };
-    let offset = BINDING_ALIGNMENT;
-    for (const plane of format.planes) {
-      const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
-      bindings[plane.name] = { buffer, offset, size };
-      offset += alignBinding(size);
-    }
-    parts.push({ firstRow, rows, bindings });
-  }
-  return { label, format, n, k, parts, bytes };
-}
-
-/** Uploads one tensor by itself. */
-export async function uploadWeights(
-  device: Device,
-  weights: Weights,
-  read: TensorReader,
-  onBytes?: (bytes: number) => void,
-): Promise<void> {
-  const uploader = new Uploader(device);
-  await uploader.upload(weights, read, onBytes);
-  await uploader.finish();
-}
-
-/**
- * Uploads tensors slice by slice, regrouping their blocks into planes on the way. Host memory is bounded by a few
- * slices whatever the size of the tensors, and the same slices serve all of them: to touch fresh memory for the first
- * time takes longer than to read, regroup and write what goes through it.
- */
-export class Uploader {
-  readonly #device: Device;
-  /** A slice of the file, and the one that is read ahead meanwhile. */
-  readonly #files = [new Slice(), new Slice()] as const;
-  /** The planes of a slice. */
-  readonly #planes = new Slice();
-  /** Bytes written since the queue was last waited for. */
-  #pending = 0;
-
-  constructor(device: Device) {
-    this.#device = device;
-  }
-
-  /** Takes the data of a tensor from `read`. It has arrived on the GPU after `finish`. */
-  async upload(
-    { format, k, parts }: Weights,
-    read: TensorReader,
-    onBytes: (bytes: number) => void = () => {},
-  ): Promise<void> {
-    for (const part of parts) await this.#uploadPart(format, k, part, read, onBytes);
-  }
-
-  /** Waits until the GPU has everything. */
-  async finish(): Promise<void> {
-    this.#pending = 0;
-    this.#device.queue.submit([]);
-    await this.#device.done();
-    this.#device.check();
-  }
-
-  async #uploadPart(
-    format: WeightFormat,
-    k: number,
-    { firstRow, rows, bindings }: WeightPart,
-    read: TensorReader,
-    onBytes: (bytes: number) => void,
-  ): Promise<void> {
-    const fileRow = rowBytes(format, k);
-    // A multiple of eight rows keeps the slice of every plane, two bytes a block or more, aligned to the four bytes
-    // that a queue write wants.
-    const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
-    const readSlice = (at: number): Promise<Uint16Array> => {
-      const bytes = Math.min(sliceRows, rows - at) * fileRow;
-      const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
-      const reading = read((firstRow + at) * fileRow, slice).then(
-        () => new Uint16Array(slice.buffer, 0, bytes >> 1),
+  for (const stretch of stretches(tensors)) {
+    const { format } = stretch;
+    const perPart = rowsPerPart(device, format, stretch.n, k);
+    if (perPart < 1) {
+      throw new CapacityError(
+        `${label}: eight rows of ${k} weights exceed what this adapter can bind.`,
       );
-      // Whoever awaits it hears of a failure; but an earlier one may end the upload before anyone does.
-      reading.catch(() => {});
-      return reading;
-    };
-
-    let next = readSlice(0);
-    for (let at = 0; at < rows; at += sliceRows) {
-      const count = Math.min(sliceRows, rows - at);
-      const file = await next;
-      if (at + sliceRows < rows) next = readSlice(at + sliceRows);
-      for (const { name, row, halves } of this.#regroup(format, k, file, count)) {
-        const { buffer, offset } = bindings[name]!;
-        const size = Math.ceil((count * row) / 4) * 4;
-        const to = offset! + at * row;
-        this.#device.queue.writeBuffer(buffer, to, halves.buffer, halves.byteOffset, size);
-        this.#pending += size;
+    }
+    const end = stretch.firstRow + stretch.n;
+    for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
+      const rows = Math.min(perPart, end - firstRow);
+      const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
+      const size = weightBytes(format, rows, k);
+      const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
+      bytes += size;
+      // struct Matrix of formats/unpack.wgsl, in front of the planes
+      const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
+      device.queue.writeBuffer(buffer, 0, matrix);
+      const bindings: Record<string, GPUBufferBinding> = {
+        matrix: { buffer, offset: 0, size: matrix.byteLength },
+      };
+      let offset = BINDING_ALIGNMENT;
+      for (const plane of format.planes) {
+        const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
+        bindings[plane.name] = { buffer, offset, size };
+        offset += alignBinding(size);
       }
-      onBytes(count * fileRow);
-      // Dawn may keep a copy of what was written until it is done: waiting bounds that memory.
-      if (this.#pending > PENDING_BYTES) await this.finish();
+      parts.push({ format, firstRow, rows, bindings });
     }
   }
-
-  /** `count` rows of a file as planes, in memory that the next call uses again. */
-  #regroup(format: WeightFormat, k: number, file: Uint16Array, count: number) {
-    const blocks = k / format.blockWeights;
-    const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
-    const sizes = rows.map((row) => Math.ceil((count * row) / 16) * 16);
-    const memory = this.#planes.take(sizes.reduce((sum, size) => sum + size, 0));
-    let end = 0;
-    const planes = format.planes.map(({ name }, i) => {
-      const halves = new Uint16Array(memory.buffer, end, sizes[i]! >> 1);
-      end += sizes[i]!;
-      return { name, row: rows[i]!, halves };
-    });
-    const padded = format.planes.some((plane, i) => rows[i] !== blocks * plane.blockBytes);
-    if (!padded) {
-      const targets = planes.map(({ halves }) => halves);
-      format.regroup(file, count * blocks, targets);
-      return planes;
-    }
-    memory.fill(0); // between the rows
-    const fileRow = rowBytes(format, k) >> 1;
-    for (let r = 0; r < count; r++) {
-      const targets = planes.map(({ row, halves }) =>
-        halves.subarray((r * row) >> 1, ((r + 1) * row) >> 1),
-      );
-      format.regroup(file.subarray(r * fileRow, (r + 1) * fileRow), blocks, targets);
-    }
-    return planes;
-  }
-}
-
-/** Memory that is used again and again, and grows where more is asked for. */
-class Slice {
-  #bytes = new Uint8Array(0);
-
-  take(size: number): Uint8Array<ArrayBuffer> {
-    if (this.#bytes.length < size) this.#bytes = new Uint8Array(size);
-    return this.#bytes.subarray(0, size);
-  }
+  return { label, n, k, parts, bytes };
 }

@@ -10,7 +10,7 @@ import type { CellType, HeadShape } from "../../src/kernels/head-shape.ts";
 import { Kernel, KernelError, KernelLibrary, type KernelSpec } from "../../src/kernels/kernel.ts";
 import { Ops } from "../../src/kernels/ops.ts";
 import { ParamBlock } from "../../src/kernels/params.ts";
-import { createActivations, createWeights } from "../../src/kernels/tensor.ts";
+import { createActivations, createStack, createWeights } from "../../src/kernels/tensor.ts";
 import { USAGE } from "../../src/kernels/usage.ts";
 import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
 
@@ -50,30 +50,47 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const x = await createActivations(device, "x", 2, 256);
   const y = await createActivations(device, "y", 2, 40);
   const bias = await createWeights(device, "bias", F32, 1, 40);
+  const wide = await createWeights(device, "bias", F32, 1, 80);
+  const norm = { weight: await createWeights(device, "norm", F32, 1, 256), eps: 1e-5, into: x };
   for (const format of FORMATS.values()) {
     const weights = await matrix(format);
     single.embed(buffer, weights, x);
     for (const ops of [single, several]) {
       for (const add of [false, true]) ops.project(x, weights, y, { add, bias });
+      ops.project(x, weights, y, { norm });
     }
   }
   for (const headWidth of [256, 64, 32, 8]) {
     const norm = await createWeights(device, "norm", F32, 1, headWidth);
     single.rmsNorm(x, norm, x, 1e-5);
   }
-  single.swiglu("swiglu", x, y);
+  const both = await createActivations(device, "both", 2, 80);
+  for (const format of FORMATS.values()) {
+    const gates = await createStack(
+      device,
+      "gates",
+      [
+        { format, n: 40 },
+        { format, n: 40 },
+      ],
+      256,
+    );
+    for (const ops of [single, several]) {
+      for (const bias of [undefined, wide]) ops.gate("gate", x, gates, both, y, { norm, bias });
+      ops.gate("gate", x, gates, both, y);
+    }
+  }
   const pages = { keys: buffer, values: buffer };
   const partial = { outputs: buffer, states: buffer };
   for (const heads of HEADS) {
     for (const cells of ["f32", "f16"] satisfies CellType[]) {
       const base = { heads: 4, kvHeads: 2, pageSize: 16, pairGap: 1, scale: 0.125 };
       const shape: HeadShape = { ...base, ...heads, cells };
-      single.ropeQuery("rope", shape, x, buffer, buffer);
-      single.kvStore("store", shape, x, x, buffer, buffer, pages);
-      single.attend("attend", shape, buffer, pages, buffer, partial, x);
-      single.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
-      single.attentionWeights("weights", shape, buffer, buffer, buffer, buffer);
-      single.attentionWeights("weights", shape, buffer, buffer, buffer, buffer, buffer);
+      single.attention.ropeStore("rope", shape, x, x, buffer, buffer, buffer, pages);
+      single.attention.attend("attend", shape, buffer, pages, buffer, partial, x);
+      single.attention.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
+      single.attention.weights("weights", shape, buffer, buffer, buffer, buffer);
+      single.attention.weights("weights", shape, buffer, buffer, buffer, buffer, buffer);
     }
   }
 }
@@ -109,8 +126,9 @@ describe("every kernel that ops.ts asks for", () => {
     const library = new KernelLibrary(device, shaderSource);
     for (const { fragment } of FORMATS.values()) {
       for (const input of ["inputs/storage", "inputs/uniform"]) {
-        const fragments = [fragment, "formats/unpack", input, "reduce-subgroup"];
+        const fragments = [fragment, "formats/unpack", input, "inputs/plain", "reduce-subgroup"];
         library.kernel({ page: "matvec", fragments, overrides: { LANES: 8 } });
+        library.kernel({ page: "matvec-swiglu", fragments, overrides: { LANES: 8, PAIRS: 16 } });
       }
     }
     library.kernel({

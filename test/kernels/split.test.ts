@@ -8,9 +8,9 @@ import {
   createActivations,
   createWeights,
   rowsPerPart,
-  uploadWeights,
   weightBytes,
 } from "../../src/kernels/tensor.ts";
+import { uploadWeights } from "../../src/kernels/upload.ts";
 import { decode, randomTensor } from "../support/blocks.ts";
 import { openDevice, useGpu } from "../support/gpu.ts";
 import { expectClose, randomFloats } from "../support/numbers.ts";

@@ -1,5 +1,5 @@
 // The way of a key through the cache: rotated and stored at its text position, met by queries that are rotated twice,
-// forgotten with its page. rope-query, kv-store, attention and KvCache together, against f64 over the whole text.
+// forgotten with its page. rope-store, attention and KvCache together, against f64 over the whole text.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -33,6 +33,73 @@ const plain = (width: number): RopeFrequencies =>
 const NEIGHBOURS = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 1 });
 const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" });
 
+/** q [T, H, E], k and v [T, G, E] side by side, a token a row. */
+function besideOneAnother(
+  { heads: H, kvHeads: G, headWidth: E }: HeadShape,
+  tokens: number,
+  { q, k, v }: { q: Float32Array; k: Float32Array; v: Float32Array },
+): number[] {
+  const row = (x: Float32Array, heads: number, t: number) =>
+    x.subarray(t * heads * E, (t + 1) * heads * E);
+  return Array.from({ length: tokens }, (_, t) => [
+    ...row(q, H, t),
+    ...row(k, G, t),
+    ...row(v, G, t),
+  ]).flat();
+}
+
+/** One run of rope-store over pages that hold nothing but 7: what is missing is zero, and goes to pages beyond. */
+async function rotateAndStore(
+  shape: HeadShape,
+  T: number,
+  turns: Float32Array,
+  given: {
+    readonly q?: Float32Array;
+    readonly k?: Float32Array;
+    readonly v?: Float32Array;
+    readonly slots?: readonly number[];
+    readonly pages?: number;
+  },
+) {
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells } = shape;
+  const {
+    q = new Float32Array(T * H * E),
+    k = new Float32Array(T * G * E),
+    v = new Float32Array(T * G * E),
+    slots = Array.from({ length: T }, (_, t) => t),
+    pages = Math.ceil(T / P),
+  } = given;
+  const qkv = await gpu.activations(T, (H + 2 * G) * E, besideOneAnother(shape, T, { q, k, v }));
+  const table = await gpu.buffer(turns);
+  const to = await gpu.buffer(Uint32Array.from(slots));
+  const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
+  const words = (pages * G * P * E) / (cells === "f32" ? 1 : 2);
+  const sevens = () =>
+    gpu.buffer(
+      // 0x4700 is a half of 7.
+      cells === "f32" ? new Float32Array(words).fill(7) : new Uint32Array(words).fill(0x47004700),
+    );
+  const [keys, values] = [await sevens(), await sevens()];
+  const layer = { keys, values };
+  const { attention } = gpu.single;
+  await gpu.run(attention.ropeStore("rope", shape, qkv, qkv, table, to, rotated, layer), {
+    tokens: T,
+  });
+  const read = async (buffer: GPUBuffer) => {
+    const bytes = await gpu.device.read(buffer);
+    return cells === "f32"
+      ? new Float32Array(bytes)
+      : Float32Array.from(new Uint16Array(bytes), halfToFloat);
+  };
+  const result = {
+    rotated: await gpu.readFloats(rotated),
+    keys: await read(keys),
+    values: await read(values),
+  };
+  gpu.release(qkv, table, to, rotated, keys, values);
+  return result;
+}
+
 describe.each([
   ["neighbours", 1],
   ["halves", 8],
@@ -46,20 +113,18 @@ describe.each([
   const positions = [0, 7, 1_000_003];
   const T = positions.length;
   const elsewhere = [0, 3, 12];
-  const turns = new Float32Array(2 * T * E);
+  const turns = new Float32Array(3 * T * E);
   positions.forEach((position, t) => {
     writeTurns(frequencies, position, turns, t * E);
     writeTurns(frequencies, elsewhere[t]!, turns, (T + t) * E);
+    writeTurns(frequencies, position, turns, (2 * T + t) * E);
   });
   // A turn is rounded to f32, then two products and a sum: 4 roundings of numbers up to 2 * 1.14.
   const abs = 4 * 2.3 * HALF_ULP;
 
   test("queries: scaled, before the window and before the sinks", async () => {
     const values = randomFloats(1, T * H * E);
-    const q = await gpu.activations(T, H * E, values);
-    const table = await gpu.buffer(turns);
-    const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
-    await gpu.run(gpu.single.ropeQuery("rope", shape, q, table, rotated), { tokens: T });
+    const { rotated } = await rotateAndStore(shape, T, turns, { q: values });
     const expected = positions.flatMap((position, t) =>
       [position, elsewhere[t]!].flatMap((at) =>
         [0, 1, 2].flatMap((head) => {
@@ -68,35 +133,15 @@ describe.each([
         }),
       ),
     );
-    expectClose(await gpu.readFloats(rotated), expected, { abs });
-    gpu.release(q, table, rotated);
+    expectClose(rotated, expected, { abs });
   });
 
   test.each(["f32", "f16"] as const)("keys and values go to their slots, as %s", async (cells) => {
     const [kRows, vRows] = [randomFloats(2, T * H * E), randomFloats(3, T * H * E)];
     const slots = [9, 2, 4]; // pages 2, 0, 1
     const pages = 3;
-    const marker = cells === "f32" ? 7 : 0x47004700; // 7, or two halves of 7
-    const make = () => {
-      const words = (pages * H * P * E) / (cells === "f32" ? 1 : 2);
-      return gpu.buffer(
-        cells === "f32" ? new Float32Array(words).fill(7) : new Uint32Array(words).fill(marker),
-      );
-    };
-    const [k, v] = [await gpu.activations(T, H * E, kRows), await gpu.activations(T, H * E, vRows)];
-    const [table, to] = [await gpu.buffer(turns), await gpu.buffer(Uint32Array.from(slots))];
-    const [keys, values] = [await make(), await make()];
-    const store = gpu.single.kvStore("store", { ...shape, cells }, k, v, table, to, {
-      keys,
-      values,
-    });
-    await gpu.run(store, { tokens: T });
-    const read = async (buffer: GPUBuffer) => {
-      const bytes = await gpu.device.read(buffer);
-      return cells === "f32"
-        ? new Float32Array(bytes)
-        : Float32Array.from(new Uint16Array(bytes), halfToFloat);
-    };
+    const given = { k: kRows, v: vRows, slots, pages };
+    const { keys, values } = await rotateAndStore({ ...shape, cells }, T, turns, given);
     const expectedKeys = new Float64Array(pages * H * P * E).fill(7);
     const expectedValues = expectedKeys.slice();
     slots.forEach((slot, t) => {
@@ -113,31 +158,25 @@ describe.each([
     // A half keeps 11 bits: half a unit of the last is 2^-11 of the number, or 2^-25 below 2^-14. WGSL lets an adapter
     // take either neighbour, so twice that.
     const half = cells === "f16" ? { rel: 2 ** -10, abs: abs + 2 ** -24 } : { abs };
-    expectClose(await read(keys), expectedKeys, half, "keys");
-    expectClose(await read(values), expectedValues, cells === "f16" ? half : {}, "values");
-    gpu.release(k, v, table, to, keys, values);
+    expectClose(keys, expectedKeys, half, "keys");
+    expectClose(values, expectedValues, cells === "f16" ? half : {}, "values");
   });
 });
 
 test("neighbours on permuted numbers equal halves (P11), to a rounding", async () => {
   const [E, T, H] = [16, 2, 3];
-  const turns = new Float32Array(2 * T * E);
-  for (let t = 0; t < 2 * T; t++) writeTurns(plain(E), 5 * t + 1, turns, t * E);
+  const turns = new Float32Array(3 * T * E);
+  for (let t = 0; t < 3 * T; t++) writeTurns(plain(E), 5 * t + 1, turns, t * E);
   const values = randomFloats(5, T * H * E);
   const permute = (x: Float32Array) =>
     x.map((_, i) => x[i - (i % E) + ((i % E) >> 1) + (i & 1) * (E / 2)]!);
   const results: Float32Array[] = [];
-  for (const [pairGap, row] of [
+  for (const [pairGap, q] of [
     [E / 2, values],
     [1, permute(values)],
   ] as const) {
     const shape = shapeOf({ heads: H, kvHeads: H, headWidth: E, pageSize: 4, pairGap });
-    const q = await gpu.activations(T, H * E, row);
-    const table = await gpu.buffer(turns);
-    const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
-    await gpu.run(gpu.single.ropeQuery("rope", shape, q, table, rotated), { tokens: T });
-    results.push(await gpu.readFloats(rotated));
-    gpu.release(q, table, rotated);
+    results.push((await rotateAndStore(shape, T, turns, { q })).rotated);
   }
   // The same products and sums in two pipelines, of which either may fuse them.
   expectClose(results[1]!, permute(results[0]!), { abs: 2 * HALF_ULP });
@@ -174,25 +213,23 @@ async function stream(
   const layer = cache.layers[0]!;
   for (const count of chunks) {
     const start = sequence.length;
-    const rows = (x: Float32Array, width: number) =>
-      gpu.activations(count, width, x.subarray(start * width, (start + count) * width));
-    const [q, k, v] = [
-      await rows(text.q, H * E),
-      await rows(text.k, G * E),
-      await rows(text.v, G * E),
-    ];
+    const rows = (x: Float32Array, heads: number) =>
+      x.subarray(start * heads * E, (start + count) * heads * E);
+    const of = { q: rows(text.q, H), k: rows(text.k, G), v: rows(text.v, G) };
+    const qkv = await gpu.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
     const x = await gpu.activations(count, H * E);
     const step = cache.prepare(sequence, count);
+    const { attention } = gpu.single;
+    const { turns, slots, pageTable } = cache;
     await gpu.run(
       [
-        ...gpu.single.ropeQuery("rope", shape, q, cache.turns, rotated),
-        ...gpu.single.kvStore("store", shape, k, v, cache.turns, cache.slots, layer),
-        ...gpu.single.attend("attend", shape, rotated, layer, cache.pageTable, partial, x),
+        ...attention.ropeStore("rope", shape, qkv, qkv, turns, slots, rotated, layer),
+        ...attention.attend("attend", shape, rotated, layer, pageTable, partial, x),
       ],
       step,
     );
     outputs.set(await gpu.readActivations(x), start * H * E);
-    gpu.release(q, k, v, x);
+    gpu.release(qkv, x);
   }
   const pages = cache.pool.size;
   sequence.clear();

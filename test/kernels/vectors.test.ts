@@ -76,28 +76,34 @@ describe("rms-norm", () => {
 });
 
 describe("swiglu", () => {
+  /** hidden [T, F] of gate and up, [T, F] each. */
+  async function gated(tokens: number, gate: Float32Array, up: Float32Array) {
+    const f = gate.length / tokens;
+    const rows = Array.from({ length: tokens }, (_, t) => [
+      ...gate.subarray(t * f, (t + 1) * f),
+      ...up.subarray(t * f, (t + 1) * f),
+    ]);
+    const both = await gpu.activations(tokens, 2 * f, rows.flat());
+    const hidden = await gpu.activations(tokens, f);
+    await gpu.run(gpu.single.swiglu("swiglu", both, hidden), { tokens });
+    const result = await gpu.readActivations(hidden);
+    gpu.release(both, hidden);
+    return result;
+  }
+
   test.each([4, 28, 36, 132])("rows of %d", async (f) => {
     const [gate, up] = [randomFloats(f, 3 * f, 20), randomFloats(f + 1, 3 * f)];
-    const [g, u] = [await gpu.activations(3, f, gate), await gpu.activations(3, f, up)];
-    await gpu.run(gpu.single.swiglu("swiglu", g, u), { tokens: 3 });
     // exp is off by 3 + 2|x| ulps (WGSL), |x| up to 20; a division by 2.5; and a few roundings.
-    expectClose(await gpu.readActivations(g), swiglu(gate, up), { rel: 2 * (43 + 4) * HALF_ULP });
-    gpu.release(g, u);
+    expectClose(await gated(3, gate, up), swiglu(gate, up), { rel: 2 * (43 + 4) * HALF_ULP });
   });
 
   test("is finite for gates of any size", async () => {
     const gate = Float32Array.from([-1e30, -1e4, -200, -100, -88, -80, 0, 88, 100, 1e4, 1e30, -0]);
     const up = new Float32Array(gate.length).fill(2);
-    const [g, u] = [
-      await gpu.activations(1, gate.length, gate),
-      await gpu.activations(1, gate.length, up),
-    ];
-    await gpu.run(gpu.single.swiglu("swiglu", g, u), { tokens: 1 });
-    const found = await gpu.readActivations(g);
+    const found = await gated(1, gate, up);
     // Below -80 the kernel stops following the exponential: 1e30 exp(-80) is 2e-5, and gates of a model are far smaller.
     expectClose(found, swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
     expectClose(found.subarray(1), swiglu(gate, up).subarray(1), { abs: 1e-30, rel: 1e-6 });
-    gpu.release(g, u);
   });
 });
 

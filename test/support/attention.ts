@@ -182,7 +182,7 @@ export async function weightsOnGpu(
 ): Promise<Float32Array> {
   const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
   const weights = await gpu.buffer(new Float32Array(c.tokens * c.shape.heads * slots).fill(NaN));
-  const dispatches = gpu.several.attentionWeights(
+  const dispatches = gpu.several.attention.weights(
     "weights",
     c.shape,
     queries,
@@ -214,7 +214,7 @@ export async function attendOnGpu(
   const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
   const states = await gpu.buffer(new Float32Array(sizes.states * 2).fill(Number.NaN));
   const x = await gpu.activations(c.tokens, H * E);
-  const dispatches = gpu.several.attend(
+  const dispatches = gpu.several.attention.attend(
     "attention",
     c.shape,
     queries,

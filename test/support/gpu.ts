@@ -13,9 +13,9 @@ import {
   type Activations,
   createActivations,
   createWeights,
-  uploadWeights,
   type Weights,
 } from "../../src/kernels/tensor.ts";
+import { uploadWeights } from "../../src/kernels/upload.ts";
 import { USAGE } from "../../src/kernels/usage.ts";
 import { openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { patiently } from "../../src/platform/patience.ts";

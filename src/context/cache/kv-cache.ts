@@ -111,14 +111,9 @@ export class KvCache {
     return new KvCache(device, options, layers, turns, slots, pageTable);
   }
 
-  /** (cos, sin) of the queries of the step, [2, T, E/2, 2]: before the window, then before the sinks. */
+  /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */
   get turns(): GPUBuffer {
-    return this.#turns.queries;
-  }
-
-  /** What keys are turned by when they are stored, [T, E/2, 2]. */
-  get storeTurns(): GPUBuffer {
-    return this.#turns.store;
+    return this.#turns.step;
   }
 
   /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */

@@ -26,21 +26,21 @@ type Sizes = Pick<TurnsOptions, "keys" | "headWidth" | "pageSize" | "pages" | "c
 
 /** Bytes of everything that is allocated here. */
 export function turnsBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes): number {
-  const steps = bufferBytes(2 * chunk * headWidth * 4);
-  if (keys === "rotated") return steps;
-  return steps + bufferBytes(chunk * headWidth * 4) + bufferBytes(pages * pageSize * headWidth * 4);
+  const steps = bufferBytes(3 * chunk * headWidth * 4);
+  return steps + (keys === "raw" ? bufferBytes(pages * pageSize * headWidth * 4) : 0);
 }
 
 export class Turns {
-  /** Of the queries of the step, [2, T, E/2, 2]: before the window, then before the sinks. */
-  readonly queries: GPUBuffer;
-  /** What keys are turned by when they are stored, [T, E/2, 2]: the rows of the window, or nothing at all. */
-  readonly store: GPUBuffer;
+  /**
+   * Of the tokens of the step, [3, T, E/2, 2]: their queries before the window, then before the sinks, then their keys
+   * when they are stored, which is as the first or not at all.
+   */
+  readonly step: GPUBuffer;
   /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
   readonly read: GPUBuffer | undefined;
   readonly #device: Device;
   readonly #options: TurnsOptions;
-  readonly #queryRows: Float32Array;
+  readonly #stepRows: Float32Array;
   readonly #pageRows: Float32Array;
   /** The sequence and frequencies that `read` was last written for. */
   #written: { sequence: PageTable; frequencies: RopeFrequencies } | undefined;
@@ -48,32 +48,27 @@ export class Turns {
   private constructor(
     device: Device,
     options: TurnsOptions,
-    buffers: Pick<Turns, "queries" | "store" | "read">,
+    buffers: Pick<Turns, "step" | "read">,
   ) {
     this.#device = device;
     this.#options = options;
-    this.queries = buffers.queries;
-    this.store = buffers.store;
+    this.step = buffers.step;
     this.read = buffers.read;
-    this.#queryRows = new Float32Array(2 * options.chunk * options.headWidth);
+    this.#stepRows = new Float32Array(3 * options.chunk * options.headWidth);
     this.#pageRows = new Float32Array(options.pageSize * options.headWidth);
   }
 
   static async create(device: Device, options: TurnsOptions): Promise<Turns> {
     const { keys, headWidth, pageSize, pages, chunk } = options;
     const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-    const queries = await device.createBuffer("turns", 2 * chunk * headWidth * 4, usage);
-    if (keys === "rotated")
-      return new Turns(device, options, { queries, store: queries, read: undefined });
-    const store = await device.createBuffer("no turn", chunk * headWidth * 4, usage);
-    const still = Float32Array.from({ length: chunk * headWidth }, (_, i) => 1 - (i % 2)); // (1, 0), (1, 0), ...
-    device.queue.writeBuffer(store, 0, still);
+    const step = await device.createBuffer("turns", 3 * chunk * headWidth * 4, usage);
+    if (keys === "rotated") return new Turns(device, options, { step, read: undefined });
     const read = await device.createBuffer(
       "turns of keys",
       pages * pageSize * headWidth * 4,
       usage,
     );
-    return new Turns(device, options, { queries, store, read });
+    return new Turns(device, options, { step, read });
   }
 
   /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
@@ -82,12 +77,19 @@ export class Turns {
     const { policy } = sequence;
     const start = sequence.length - tokens;
     const frequencies = rope.frequencies(Math.min(sequence.length, policy.sinks + policy.window));
+    const rows = this.#stepRows;
+    const E = headWidth;
     for (let t = 0; t < tokens; t++) {
-      writeTurns(frequencies, start + t, this.#queryRows, t * headWidth);
-      const sink = sinkPosition(policy, start + t);
-      writeTurns(frequencies, sink, this.#queryRows, (tokens + t) * headWidth);
+      writeTurns(frequencies, start + t, rows, t * E);
+      writeTurns(frequencies, sinkPosition(policy, start + t), rows, (tokens + t) * E);
     }
-    this.#device.queue.writeBuffer(this.queries, 0, this.#queryRows, 0, 2 * tokens * headWidth);
+    const stored = rows.subarray(2 * tokens * E, 3 * tokens * E);
+    if (this.read)
+      stored.forEach((_, i) => {
+        stored[i] = 1 - (i % 2);
+      }); // (1, 0), (1, 0), ...
+    else stored.set(rows.subarray(0, tokens * E));
+    this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * tokens * E);
     if (!this.read) return;
 
     const known = this.#written?.sequence === sequence && this.#written.frequencies === frequencies;

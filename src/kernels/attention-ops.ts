@@ -1,0 +1,143 @@
+// The kernels of attention: one function each, as in ops.ts.
+
+import type { Device } from "./device.ts";
+import { type Dispatcher, numbers, whole } from "./dispatcher.ts";
+import type { HeadShape, LayerPages } from "./head-shape.ts";
+import type { KernelLibrary } from "./kernel.ts";
+import { attentionLanes, lanesOf, reduction } from "./lanes.ts";
+import type { Dispatch, Grid } from "./recorder.ts";
+import type { Activations } from "./tensor.ts";
+
+const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
+const NOTHING: Grid = [0, 0, 0];
+
+export class AttentionOps {
+  readonly #library: KernelLibrary;
+  readonly #device: Device;
+  readonly #dispatcher: Dispatcher;
+  readonly #lanes: number;
+
+  constructor(library: KernelLibrary, dispatcher: Dispatcher) {
+    this.#library = library;
+    this.#device = library.device;
+    this.#dispatcher = dispatcher;
+    this.#lanes = lanesOf(library.device);
+  }
+
+  /**
+   * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the window and before
+   * the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to `slots` [T] of a layer's pages.
+   */
+  ropeStore(
+    label: string,
+    shape: HeadShape,
+    qk: Activations,
+    qkv: Activations,
+    turns: GPUBuffer,
+    slots: GPUBuffer,
+    rotated: GPUBuffer,
+    pages: LayerPages,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
+    const overrides = { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: this.#lanes };
+    const fragments = ["rotate", `cells/${shape.cells}`];
+    const kernel = this.#library.kernel({ page: "rope-store", fragments, overrides });
+    const columns = Math.ceil(((H + G) * E) / 4 / this.#lanes);
+    const bindings = {
+      qk: numbers(qk),
+      qkv: numbers(qkv),
+      turns: whole(turns),
+      slots: whole(slots),
+      rotated: whole(rotated),
+      k_pages: whole(pages.keys),
+      v_pages: whole(pages.values),
+    };
+    return [
+      this.#dispatcher.dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
+    ];
+  }
+
+  /**
+   * x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. Keys that were stored
+   * without rotation turn by `keyTurns` [N P, E/2, 2].
+   */
+  attend(
+    label: string,
+    shape: HeadShape,
+    queries: GPUBuffer,
+    pages: LayerPages,
+    pageTable: GPUBuffer,
+    partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer },
+    x: Activations,
+    keyTurns?: GPUBuffer,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const LANES = attentionLanes(this.#device, E);
+    const attention = this.#library.kernel({
+      page: "attention",
+      fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
+      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ...turning(shape, keyTurns) },
+    });
+    const merge = this.#library.kernel({
+      page: "attention-merge",
+      overrides: { H, E, STRIDE: x.stride, LANES: this.#lanes },
+    });
+    const outputs = whole(partial.outputs);
+    const states = whole(partial.states);
+    const columns = Math.ceil((H * E) / 4 / this.#lanes);
+    return [
+      this.#dispatcher.dispatch(
+        label,
+        attention,
+        {
+          queries: whole(queries),
+          k_pages: whole(pages.keys),
+          v_pages: whole(pages.values),
+          page_table: whole(pageTable),
+          outputs,
+          states,
+          x: numbers(x),
+          ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
+        },
+        (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
+      ),
+      this.#dispatcher.dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) =>
+        step.splits === 1 ? NOTHING : [columns, step.tokens!, 1],
+      ),
+    ];
+  }
+
+  /** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
+  weights(
+    label: string,
+    shape: HeadShape,
+    queries: GPUBuffer,
+    keys: GPUBuffer,
+    pageTable: GPUBuffer,
+    weights: GPUBuffer,
+    keyTurns?: GPUBuffer,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const overrides = { H, G, E, P, LANES: this.#lanes, ...turning(shape, keyTurns) };
+    const fragments = [...keyReader(shape, keyTurns), reduction(this.#device, this.#lanes)];
+    const kernel = this.#library.kernel({ page: "attention-weights", fragments, overrides });
+    const bindings = {
+      queries: whole(queries),
+      k_pages: whole(keys),
+      page_table: whole(pageTable),
+      weights: whole(weights),
+      ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
+    };
+    return [this.#dispatcher.dispatch(label, kernel, bindings, (step) => [H, step.tokens!, 1])];
+  }
+}
+
+/** How cached keys are read: as they were rotated when stored, or turned on the way. */
+function keyReader({ cells }: HeadShape, keyTurns: GPUBuffer | undefined): string[] {
+  return [`cells/${cells}`, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
+}
+
+/** The override that turning keys needs. */
+function turning({ pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+  return keyTurns ? { GAP } : {};
+}

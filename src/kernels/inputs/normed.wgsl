@@ -1,0 +1,19 @@
+// The vector that a matrix multiplies, normed on the way: W RMSNorm(x) = (W (norm * x)) / sqrt(mean(x^2) + EPS), so
+// the root is only needed in the end, when every number has passed by.                Zhang & Sennrich 2019, arXiv:1910.07467
+override EPS: f32;
+
+@group(0) @binding(2) var<storage, read> norm: array<vec4f>;  // [K]
+
+var<private> squares: vec4f;
+
+// Four numbers of norm * x; each is asked for once in a workgroup.
+fn input(i: u32) -> vec4f {
+  let numbers = x[i];
+  squares += numbers * numbers;
+  return numbers * norm[min(i, matrix.columns / 4u - 1u)];  // x is zero beyond
+}
+
+// What all products are multiplied with in the end.
+fn input_scale(lane: u32) -> f32 {
+  return inverseSqrt(dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(matrix.columns) + EPS);
+}
