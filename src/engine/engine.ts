@@ -15,10 +15,12 @@ import {
 } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
+import { type GreedyStep, greedyTokens, stepsAhead } from "./greedy.ts";
 import type { ModelFile } from "./inspect.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
 import { Runner } from "./runner.ts";
+import type { TokenLogprob } from "./sampler/sampler.ts";
 import { type Score, score } from "./score.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 import { allocateWeights, readRopeDivisors, uploadAll } from "./weights.ts";
@@ -208,18 +210,30 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return this.#cache.stepLimit(sequence);
   }
 
+  greedy(
+    sequence: PageTable,
+    first: number,
+    budget: number,
+  ): AsyncGenerator<TokenLogprob, void, void> {
+    const step: GreedyStep = (run, token) => this.#inTurn(() => this.#runner.greedy(run, token));
+    return greedyTokens(step, sequence, first, budget, stepsAhead(this.#device));
+  }
+
   step(
     sequence: PageTable,
     tokens: readonly number[],
     wanted: number,
     probe?: AttentionProbe,
   ): Promise<Float32Array> {
+    return this.#inTurn(() => this.#runner.step(sequence, Uint32Array.from(tokens), wanted, probe));
+  }
+
+  /** One after the other, in the order of the calls. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closed) return Promise.reject(new UserError("The engine is closed: load it again."));
-    const step = this.#last.then(() =>
-      this.#runner.step(sequence, Uint32Array.from(tokens), wanted, probe),
-    );
-    this.#last = step.catch(() => {});
-    return step;
+    const result = this.#last.then(work);
+    this.#last = result.catch(() => {});
+    return result;
   }
 
   /** Bytes and buffers alive on the GPU, pages of the cache in use, host milliseconds spent on steps. */

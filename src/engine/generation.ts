@@ -1,7 +1,7 @@
 // From a prompt to text: prefill in chunks, then a token a step.
 
 import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
-import type { PageEntry } from "../context/cache/page-table.ts";
+import type { PageEntry, PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
 import { append } from "./append.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
@@ -104,27 +104,36 @@ export async function* generate(
   let prefillMs = 0;
 
   const sequence = engine.sequence(policy);
-  if (options.onEvict) {
-    const { pageSize } = engine.setting.cache.shape;
-    sequence.onEvict = (entries) => options.onEvict?.(describeEviction(entries, pageSize, ids));
-  }
+  const evictions = new Evictions(sequence, engine.setting.cache.shape.pageSize, options.onEvict);
   const began = performance.now();
   try {
     let pending = ids.slice();
+    const mayRunAhead =
+      sampler.isArgmax && options.logprobs === undefined && options.cache !== false;
+    let ahead: AsyncGenerator<TokenLogprob, void, void> | undefined;
     while (ids.length - promptTokens < maxTokens) {
       if (options.signal?.aborted) {
         finishReason = "aborted";
         break;
       }
-      if (options.cache === false) {
-        sequence.clear();
-        pending = ids.slice();
+      let choice: TokenChoice;
+      if (ahead) {
+        const { done, value } = await ahead.next();
+        if (done) break;
+        choice = value;
+      } else {
+        if (options.cache === false) {
+          sequence.clear();
+          pending = ids.slice();
+        }
+        const logits = await append(engine, sequence, pending, options.signal);
+        if (!logits) continue; // aborted between two chunks
+        prefillMs ||= performance.now() - began;
+        choice = sampler.sample(logits, ids, options.logprobs);
+        const budget = maxTokens - (ids.length - promptTokens) - 1;
+        if (mayRunAhead) ahead = engine.greedy(sequence, choice.id, budget);
       }
-      const logits = await append(engine, sequence, pending, options.signal);
-      if (!logits) continue; // aborted between two chunks
-      prefillMs ||= performance.now() - began;
-
-      const choice = sampler.sample(logits, ids, options.logprobs ?? 0);
+      evictions.tell(ids);
       if (vocabulary.endOfGeneration.has(choice.id) && !options.ignoreEos) {
         finishReason = "eos";
         break;
@@ -166,19 +175,33 @@ export async function* generate(
   };
 }
 
-function describeEviction(
-  entries: readonly PageEntry[],
-  pageSize: number,
-  ids: readonly number[],
-): Eviction {
-  const positions = entries.flatMap(({ first }) =>
-    Array.from({ length: pageSize }, (_, i) => first + i),
-  );
-  return {
-    positions,
-    tokens: positions.map((position) => ids[position]!),
-    pages: entries.map(({ page }) => page),
-  };
+/** What a sequence forgets, told when the text has come so far: steps may be ahead of it. */
+class Evictions {
+  readonly #pageSize: number;
+  readonly #onEvict: GenerateOptions["onEvict"];
+  readonly #waiting: { readonly length: number; readonly entries: readonly PageEntry[] }[] = [];
+
+  constructor(sequence: PageTable, pageSize: number, onEvict: GenerateOptions["onEvict"]) {
+    this.#pageSize = pageSize;
+    this.#onEvict = onEvict;
+    if (!onEvict) return;
+    sequence.onEvict = (entries) => this.#waiting.push({ length: sequence.length, entries });
+  }
+
+  /** Tells what had to go for the tokens up to the last of `ids`. */
+  tell(ids: readonly number[]): void {
+    while (this.#waiting[0] && this.#waiting[0].length <= ids.length) {
+      const { entries } = this.#waiting.shift()!;
+      const positions = entries.flatMap(({ first }) =>
+        Array.from({ length: this.#pageSize }, (_, i) => first + i),
+      );
+      this.#onEvict?.({
+        positions,
+        tokens: positions.map((position) => ids[position]!),
+        pages: entries.map(({ page }) => page),
+      });
+    }
+  }
 }
 
 /**

@@ -13,7 +13,9 @@ import { type Activations, activationBytes, createActivations } from "../kernels
 import { USAGE } from "../kernels/usage.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
+import { CHOICES_BYTES, Choices, type GreedyRun } from "./greedy.ts";
 import { head, layers, type Scratch } from "./model.ts";
+import type { TokenLogprob } from "./sampler/sampler.ts";
 import type { ModelWeights } from "./weights.ts";
 
 export interface RunnerOptions {
@@ -51,6 +53,11 @@ export class Runner {
   /** For one token, and for several. */
   readonly #single: Plan;
   readonly #several: Plan;
+  readonly #choices: Choices;
+  /** Of one token, up to the choice of the next. */
+  readonly #greedy: readonly Dispatch[];
+  /** Whose next token lies on the GPU already. */
+  #chosenFor: GreedyRun | undefined;
 
   private constructor(
     device: Device,
@@ -59,6 +66,7 @@ export class Runner {
     staging: GPUBuffer,
     params: { layers: ParamBlock; head: ParamBlock },
     plans: { single: Plan; several: Plan },
+    choices: Choices,
   ) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
@@ -70,6 +78,10 @@ export class Runner {
     this.#headParams = params.head;
     this.#single = plans.single;
     this.#several = plans.several;
+    this.#choices = choices;
+    const { ops, layers, head } = plans.single;
+    const choose = ops.argmax(scratch.logits, scratch.tokens, choices.buffer);
+    this.#greedy = [...layers, ...head, ...choose];
   }
 
   /** Allocates the scratch, prepares both plans and lets their kernels compile; `library.ready()` waits for them. */
@@ -99,18 +111,44 @@ export class Runner {
       };
     };
     const plans = { single: plan(true), several: plan(false) };
-    return new Runner(device, options, scratch, staging, params, plans);
+    const choices = await Choices.create(device);
+    return new Runner(device, options, scratch, staging, params, plans, choices);
   }
 
-  /** Dispatches of a decoding step. */
+  /** Dispatches of a decoding step, at most. */
   get dispatches(): number {
-    return this.#single.layers.length + this.#single.head.length;
+    return this.#greedy.length;
   }
 
   /** Prepares to read the attention weights of a layer. */
   probe(layer: number): Promise<AttentionProbe> {
     const { rotated } = this.#scratch;
     return AttentionProbe.create(this.#device, this.#several.ops, this.#cache, rotated, layer);
+  }
+
+  /**
+   * Appends one token, that which the last step has chosen where it was of the same run or else `token`, and has the GPU
+   * choose the next. Returns when the step is submitted.
+   */
+  async greedy(
+    run: GreedyRun,
+    token: Promise<number>,
+  ): Promise<{ readonly choice: Promise<TokenLogprob> }> {
+    const slot = await this.#choices.slot();
+    const given = this.#chosenFor === run ? undefined : await token;
+    const began = performance.now();
+    const { queue, handle } = this.#device;
+    if (given !== undefined) queue.writeBuffer(this.#scratch.tokens, 0, Uint32Array.of(given));
+    this.#chosenFor = run;
+    const step = this.#cache.prepare(run.sequence, 1);
+    this.#layerParams.write(step);
+    this.#headParams.write({ tokens: 1, first: 0 });
+    const encoder = handle.createCommandEncoder();
+    record(encoder, this.#greedy, step);
+    slot.copyTo(encoder);
+    queue.submit([encoder.finish()]);
+    this.hostMs += performance.now() - began;
+    return { choice: slot.read() };
   }
 
   /**
@@ -131,6 +169,7 @@ export class Runner {
     const result = new Float32Array(wanted * this.vocabulary);
 
     queue.writeBuffer(this.#scratch.tokens, 0, tokens);
+    this.#chosenFor = undefined;
     const step = this.#cache.prepare(sequence, count);
     this.#layerParams.write(step);
     let encoder = handle.createCommandEncoder();
@@ -204,7 +243,8 @@ export function runnerBytes(config: ModelConfig, shape: HeadShape, chunk: number
     sum(Object.values(activations).map(([rows, width]) => activationBytes(rows, width))) +
     sum(Object.values(floats).map((count) => bufferBytes(count * 4))) +
     activationBytes(...activations.logits!) + // staging
-    2 * PARAM_BLOCK_BYTES
+    2 * PARAM_BLOCK_BYTES +
+    CHOICES_BYTES
   );
 }
 

@@ -13,11 +13,12 @@ export function attentionLanes(device: Device, headWidth: number): number {
 }
 
 /**
- * Rows that a workgroup of `matvec` computes. A GPU has to be filled with workgroups; a software adapter has a few
- * threads, and pays for every load of the vector.
+ * Rows of a matrix [n, k] that a workgroup of `matvec` computes. A GPU has to be filled with workgroups; a software
+ * adapter has a few threads, and pays for every load of the vector.
  */
-export function matvecRows(device: Device): number {
-  return device.info.isFallbackAdapter ? 32 : 8;
+export function matvecRows(device: Device, n: number): number {
+  if (!device.info.isFallbackAdapter) return 8;
+  return n >= 1024 ? 64 : 32;
 }
 
 /** How sums meet over a workgroup of so many lanes. */

@@ -4,7 +4,7 @@
 // Appended: a weight format, two of `inputs/` and a reduction. Memory: registers.
 override PAIRS: u32 = 4;  // a multiple of 4, at most MOST
 override LANES: u32 = 32;  // a power of two, at least 4
-const MOST = 16u;
+const MOST = 32u;
 
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;  // [F]
 

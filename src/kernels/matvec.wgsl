@@ -7,7 +7,7 @@
 override BETA: f32 = 0;  // 1 adds to y, 0 replaces it
 override ROWS: u32 = 8;  // a multiple of 4, at most MOST: the more, the fewer loads of x, and the fewer workgroups
 override LANES: u32 = 32;  // a power of two, at least 4
-const MOST = 32u;
+const MOST = 64u;
 
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 

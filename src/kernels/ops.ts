@@ -105,7 +105,7 @@ export class Ops {
     const BETA = options.add ? 1 : 0;
     const products = weights.parts.map((part) => {
       if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, BETA);
-      const ROWS = matvecRows(this.#device);
+      const ROWS = matvecRows(this.#device, part.rows);
       const groups = Math.ceil(part.rows / ROWS);
       return this.#matvec("matvec", weights.label, x, norm, part, groups, { y }, { BETA, ROWS });
     });
@@ -129,7 +129,7 @@ export class Ops {
       const both = this.project(x, weights, gateUp, { norm, bias });
       return [...both, ...this.swiglu(label, gateUp, hidden)];
     }
-    const PAIRS = matvecRows(this.#device) / 2;
+    const PAIRS = matvecRows(this.#device, part.rows) / 2;
     const groups = Math.ceil(hidden.width / PAIRS);
     return [this.#matvec("matvec-swiglu", label, x, norm, part, groups, { h: hidden }, { PAIRS })];
   }
@@ -203,6 +203,13 @@ export class Ops {
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
     ];
+  }
+
+  /** choice [2] = id and log-probability (as bits) of the likeliest of the logits [1, V]; the id goes to tokens [1], too. */
+  argmax(logits: Activations, tokens: GPUBuffer, choice: GPUBuffer): Dispatch[] {
+    const kernel = this.#library.kernel({ page: "argmax", overrides: { V: logits.width } });
+    const bindings = { logits: numbers(logits), tokens: whole(tokens), choice: whole(choice) };
+    return [this.#dispatcher.dispatch("argmax", kernel, bindings, () => [1, 1, 1])];
   }
 
   /** A line of workgroups, folded where one dimension cannot hold it. */

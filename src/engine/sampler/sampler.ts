@@ -53,6 +53,13 @@ export class Sampler {
     return this.#options.seed;
   }
 
+  /** Whether it takes the model's own likeliest token, whatever came before. */
+  get isArgmax(): boolean {
+    const o = this.#options;
+    const penalised = o.repeatPenalty !== 1 || o.frequencyPenalty !== 0 || o.presencePenalty !== 0;
+    return o.temperature === 0 && o.logitBias.size === 0 && !penalised;
+  }
+
   /**
    * `logits` are the model's, [V], and stay as they are; `history` is the prompt and what was generated so far;
    * `topLogprobs` is how many of the likeliest tokens to list.
