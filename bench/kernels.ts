@@ -10,8 +10,8 @@ import { openDevice, TestGpu } from "../test/support/gpu.ts";
 import { type KernelCase, kernelCases, type PreparedCase } from "./kernels/cases.ts";
 import { machine, percent, printTable, save } from "./report.ts";
 
-/** Dispatches a submit: a submit and its completion cost about 0.1 ms of their own. */
-const REPEATS = 8;
+/** Dispatches a submit: a submit costs about 0.1 ms, and its completion is looked for once a millisecond. */
+const REPEATS = 96;
 /** Of the squared difference of what a kernel computes to the square sum of what it should. */
 const TOLERANCE = 1e-9;
 

@@ -19,17 +19,14 @@ fn main(
   var sums: array<f32, 2u * MOST>;  // of G, then of U
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
+    var halves = vec2f();
     for (var i = 0u; i < 8u; i++) {
       numbers[i] = input(chunk * 8u + i);
+      halves[i >> 2u] += dot(numbers[i], vec4f(1.0));
     }
     for (var r = 0u; r < 2u * PAIRS; r++) {
       let row = min(first + r % PAIRS, width - 1u) + select(0u, width, r >= PAIRS);
-      let w = weights(row, chunk);
-      var sum = vec4f();
-      for (var i = 0u; i < 8u; i++) {
-        sum += w[i] * numbers[i];
-      }
-      sums[r] += dot(sum, vec4f(1.0));
+      sums[r] += chunk_dot(row, chunk, &numbers, halves);
     }
   }
   let scale = input_scale(lane);

@@ -21,16 +21,13 @@ fn main(
   var sums: array<f32, MOST>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
+    var halves = vec2f();
     for (var i = 0u; i < 8u; i++) {
       numbers[i] = input(chunk * 8u + i);
+      halves[i >> 2u] += dot(numbers[i], vec4f(1.0));
     }
     for (var r = 0u; r < ROWS; r++) {
-      let w = weights(min(first + r, matrix.rows - 1u), chunk);
-      var sum = vec4f();
-      for (var i = 0u; i < 8u; i++) {
-        sum += w[i] * numbers[i];
-      }
-      sums[r] += dot(sum, vec4f(1.0));
+      sums[r] += chunk_dot(min(first + r, matrix.rows - 1u), chunk, &numbers, halves);
     }
   }
   let scale = input_scale(lane);

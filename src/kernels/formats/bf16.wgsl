@@ -1,15 +1,16 @@
 // BF16: the upper half of an f32, two a word.
 @group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/8], rows padded to 16 bytes
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let first = row * ((matrix.columns + 7u) / 8u) + chunk * 4u;
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 4u; i++) {
     let v = values[first + i];
     let even = bitcast<vec4f>(v << vec4<u32>(16u));
     let odd = bitcast<vec4f>(v & vec4<u32>(0xffff0000u));
-    w[2u * i] = vec4f(even.x, odd.x, even.y, odd.y);
-    w[2u * i + 1u] = vec4f(even.z, odd.z, even.w, odd.w);
+    c.q[2u * i] = vec4f(even.x, odd.x, even.y, odd.y);
+    c.q[2u * i + 1u] = vec4f(even.z, odd.z, even.w, odd.w);
   }
-  return w;
+  c.scale = vec2f(1.0);
+  return c;
 }

@@ -2,13 +2,14 @@
 @group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
   let q = nibbles(quants[block]);
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = d * iq4_values(q[i]);
+    c.q[i] = iq4_values(q[i]);
   }
-  return w;
+  c.scale = vec2f(d);
+  return c;
 }

@@ -2,7 +2,7 @@
 @group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;   // [N, K/32] 32 nibbles
 @group(0) @binding(9) var<storage, read> headers: array<vec2<u32>>;  // [N, K/256] f16 d, upper scale bits; nibbles
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let header = headers[block / 8u];
   let j = chunk % 8u;
@@ -10,9 +10,10 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let upper = (header.x >> (16u + 2u * j)) & 3u;
   let scale = unpack2x16float(header.x).x * (f32(lower | (upper << 4u)) - 32.0);
   let q = nibbles(quants[block]);
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = scale * iq4_values(q[i]);
+    c.q[i] = iq4_values(q[i]);
   }
-  return w;
+  c.scale = vec2f(scale);
+  return c;
 }

@@ -3,17 +3,17 @@
 @group(0) @binding(9) var<storage, read> scales: array<u32>;       // [N, K/64] four bytes: scale low, min high
 @group(0) @binding(10) var<storage, read> supers: array<u32>;      // [N, K/256] f16 d, f16 dmin
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let super_scale = unpack2x16float(supers[block / 8u]);
   let two_scales = scales[block / 2u] >> (16u * (chunk & 1u));
   let quants = pairs[block];
-  var w: array<vec4f, 8>;
+  let packed = vec2<u32>(two_scales & 255u, byte_of(two_scales, 1u));
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    let packed = byte_of(two_scales, i >> 2u);
-    let scale = super_scale.x * f32(packed & 15u);
-    let minimum = super_scale.y * f32(packed >> 4u);
-    w[i] = scale * vec4f(pair(quants, i)) - minimum;
+    c.q[i] = vec4f(pair(quants, i));
   }
-  return w;
+  c.scale = super_scale.x * vec2f(packed & vec2<u32>(15u));
+  c.offset = -super_scale.y * vec2f(packed >> vec2<u32>(4u));
+  return c;
 }

@@ -11,7 +11,7 @@ fn scale_of(first: u32, group: u32) -> f32 {
   return f32(lower | (upper << 4u)) - 32.0;
 }
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let super_block = block / 8u;
   let group = 2u * (chunk % 8u);
@@ -19,9 +19,10 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   let scale = d * vec2f(scale_of(3u * super_block, group), scale_of(3u * super_block, group + 1u));
   let quants = pairs[block];
   let third = thirds[block];
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = scale[i >> 2u] * (vec4f(pair(quants, i) | (bits(third, i) << vec4<u32>(2u))) - 4.0);
+    c.q[i] = vec4f(pair(quants, i) | (bits(third, i) << vec4<u32>(2u))) - 4.0;
   }
-  return w;
+  c.scale = scale;
+  return c;
 }

@@ -3,14 +3,15 @@
 @group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, two a word
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
   let q = nibbles(quants[block]);
   let fifth = fifths[block];
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = d * (vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) - 16.0);
+    c.q[i] = vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) - 16.0;
   }
-  return w;
+  c.scale = vec2f(d);
+  return c;
 }

@@ -3,14 +3,16 @@
 @group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, f16 m
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let scale = unpack2x16float(scales[block]);
   let q = nibbles(quants[block]);
   let fifth = fifths[block];
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = scale.x * vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) + scale.y;
+    c.q[i] = vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u)));
   }
-  return w;
+  c.scale = scale.xx;
+  c.offset = scale.yy;
+  return c;
 }

@@ -4,15 +4,17 @@
 @group(0) @binding(10) var<storage, read> scales: array<u32>;         // [N, K/64] bytes: scale, min of two chunks
 @group(0) @binding(11) var<storage, read> supers: array<u32>;         // [N, K/256] f16 d, f16 dmin
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let packed = scales[block / 2u] >> (16u * (chunk & 1u));
   let scale = unpack2x16float(supers[block / 8u]) * vec2f(vec2<u32>(packed & 255u, byte_of(packed, 1u)));
   let q = nibbles(quants[block]);
   let fifth = fifths[block];
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = scale.x * vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u))) - scale.y;
+    c.q[i] = vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u)));
   }
-  return w;
+  c.scale = scale.xx;
+  c.offset = -scale.yy;
+  return c;
 }

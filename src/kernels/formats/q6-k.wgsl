@@ -4,16 +4,17 @@
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/64] four signed bytes
 @group(0) @binding(11) var<storage, read> supers: array<u32>;       // [N, K/256] f16 d, two a word
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let d = half_of(supers[block >> 4u], block >> 3u);
   let two_scales = bitcast<i32>(scales[block >> 1u] << (16u - 16u * (chunk & 1u)));
   let scale = d * vec2f(f32((two_scales << 8u) >> 24u), f32(two_scales >> 24u));
   let q = nibbles(quants[block]);
   let upper = pairs[block];
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = scale[i >> 2u] * (vec4f(q[i] | (pair(upper, i) << vec4<u32>(4u))) - 32.0);
+    c.q[i] = vec4f(q[i] | (pair(upper, i) << vec4<u32>(4u))) - 32.0;
   }
-  return w;
+  c.scale = scale;
+  return c;
 }

@@ -2,16 +2,17 @@
 @group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32, 2] 16 signed bytes
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
 
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
   let d = half_of(scales[block >> 1u], block);
-  var w: array<vec4f, 8>;
+  var c: Chunk;
   for (var part = 0u; part < 2u; part++) {
     let q = quants[2u * block + part];
     for (var i = 0u; i < 4u; i++) {
       let bytes = vec4<i32>(bitcast<i32>(q[i])) << vec4<u32>(24u, 16u, 8u, 0u);
-      w[4u * part + i] = d * vec4f(bytes >> vec4<u32>(24u));
+      c.q[4u * part + i] = vec4f(bytes >> vec4<u32>(24u));
     }
   }
-  return w;
+  c.scale = vec2f(d);
+  return c;
 }

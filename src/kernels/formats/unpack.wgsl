@@ -11,6 +11,36 @@ struct Matrix {
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
+// 32 weights as a format gives them: w = scale q + offset, the first sixteen by .x and the others by .y.
+struct Chunk {
+  q: array<vec4f, 8>,
+  scale: vec2f,
+  offset: vec2f,
+}
+
+// The weights themselves.
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let c = load_chunk(row, chunk);
+  var w: array<vec4f, 8>;
+  for (var i = 0u; i < 8u; i++) {
+    w[i] = c.scale[i >> 2u] * c.q[i] + c.offset[i >> 2u];
+  }
+  return w;
+}
+
+// Their dot product with 32 numbers, given the sums of either half of those: so scales are applied to sums, and not to
+// every weight.
+fn chunk_dot(row: u32, chunk: u32, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
+  let c = load_chunk(row, chunk);
+  var low = vec4f();
+  var high = vec4f();
+  for (var i = 0u; i < 4u; i++) {
+    low += c.q[i] * numbers[i];
+    high += c.q[i + 4u] * numbers[i + 4u];
+  }
+  return dot(c.scale, vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)))) + dot(c.offset, halves);
+}
+
 // The half at `index` of a plane that holds two a word, given its word.
 fn half_of(word: u32, index: u32) -> f32 {
   return unpack2x16float(word)[index & 1u];
