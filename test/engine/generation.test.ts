@@ -133,7 +133,8 @@ test("log-probabilities are log-softmax of the logits", async () => {
     logits = await engine.step(sequence, [tokens[i]!], 1);
   }
   sequence.clear();
-  expect((await engine.complete(PROMPT, { ...GREEDY, maxTokens: 1 })).logprobs[0]!.top).toEqual([]);
+  const unasked = await engine.complete(PROMPT, { ...GREEDY, maxTokens: 1 });
+  expect(unasked.logprobs[0]).not.toHaveProperty("top");
 });
 
 test("an abort ends after the token in work", async () => {
