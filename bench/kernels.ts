@@ -1,5 +1,5 @@
 // How long does each kernel take by itself, and how many bytes of weights (or of keys and values, or of activations)
-// does it get through in a second? tinybench times submit and completion of a few dispatches in one pass; uploading
+// does it get through in a second? tinybench times submit and completion of some dispatches in one pass; uploading
 // and compiling are done before. A kernel that does not compute what reference.ts does gets no time.
 
 import { parseArgs } from "node:util";
@@ -10,8 +10,8 @@ import { openDevice, TestGpu } from "../test/support/gpu.ts";
 import { type KernelCase, kernelCases, type PreparedCase } from "./kernels/cases.ts";
 import { machine, percent, printTable, save } from "./report.ts";
 
-/** Dispatches a submit: a submit costs about 0.1 ms, and its completion is looked for once a millisecond. */
-const REPEATS = 96;
+/** A submit is made to take so long: it costs about 0.1 ms itself, and its completion is looked for once a millisecond. */
+const SUBMIT_MS = 25;
 /** Of the squared difference of what a kernel computes to the square sum of what it should. */
 const TOLERANCE = 1e-9;
 
@@ -93,17 +93,21 @@ async function time(
   { dispatches, step }: PreparedCase,
   ms: number,
 ): Promise<Timing> {
-  const repeated = Array.from({ length: REPEATS }, () => dispatches).flat();
-  const bench = new Bench({ time: ms, warmupTime: ms / 6, iterations: 5, warmupIterations: 2 });
-  bench.add(kernel, async () => {
-    run(gpu.device, repeated, step);
+  const submit = async (repeats: number) => {
+    run(gpu.device, Array.from({ length: repeats }, () => dispatches).flat(), step);
     await gpu.device.done();
-  });
+  };
+  await submit(4);
+  const began = performance.now();
+  await submit(4);
+  const repeats = Math.max(4, Math.ceil((4 * SUBMIT_MS) / (performance.now() - began)));
+  const bench = new Bench({ time: ms, warmupTime: ms / 6, iterations: 5, warmupIterations: 2 });
+  bench.add(kernel, () => submit(repeats));
   await bench.run();
   const { result } = bench.tasks[0]!;
   if (result.state !== "completed")
     throw new Error(`${kernel} ${format} ${shape}: ${result.state}`);
   const { p50, mad } = result.latency;
-  const us = (1000 * p50) / REPEATS;
+  const us = (1000 * p50) / repeats;
   return { kernel, format, shape, us, spread: mad / p50, gigabytesPerSecond: bytes / us / 1000 };
 }
