@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type EngineOptions, parseRope, type Score } from "../src/index.ts";
+import type { DeviceOptions } from "../src/kernels/device.ts";
 import { loadEngine } from "./support/engine.ts";
 import { findModel, warnNotRun } from "./support/models.ts";
 
@@ -146,4 +147,38 @@ describe.each(greedy.filter(here))("$model: $prompt", (golden) => {
     expect(result.text).toBe(golden.text);
     await engine.close();
   });
+});
+
+/** Rungs of the capability ladder: features refused and limits lowered when the device is opened. */
+const RUNGS: Readonly<Record<string, DeviceOptions>> = {
+  "no subgroups": { refuse: ["subgroups"] },
+  "no f16": { refuse: ["shader-f16"] },
+  "16 KiB of workgroup memory": { limits: { maxComputeWorkgroupStorageSize: 16384 } },
+  "8 storage buffers": { limits: { maxStorageBuffersPerShaderStage: 8 } },
+  "bindings that split the embedding": { limits: { maxStorageBufferBindingSize: 1 << 17 } },
+  "all that WebGPU guarantees, and no more": {
+    refuse: ["subgroups", "shader-f16", "timestamp-query"],
+    limits: {
+      maxComputeWorkgroupStorageSize: 16384,
+      maxStorageBuffersPerShaderStage: 8,
+      maxComputeInvocationsPerWorkgroup: 256,
+      maxComputeWorkgroupSizeX: 256,
+      maxStorageBufferBindingSize: 128 << 20,
+      maxBufferSize: 256 << 20,
+    },
+  },
+};
+
+// GQA with neighbouring pairs, and halves with norms of heads: all kernels but the other weight formats.
+const climbers = ["arch-llama-gqa", "arch-qwen3-qknorm"];
+describe.each(Object.entries(RUNGS))("with %s", (_, device) => {
+  test.each(cases.filter(({ name }) => climbers.includes(name)))(
+    "the logits of $name are the same, of many tokens at a time and of one",
+    async ({ golden }) => {
+      for (const chunk of [16, 1]) {
+        const { nmse } = await scoreCase(golden, { kv: "f32", chunk, device });
+        expect(nmse).toBeLessThanOrEqual(TOLERANCES.f32.nmse);
+      }
+    },
+  );
 });
