@@ -1,7 +1,6 @@
 // Reads the attention weights of one layer out of a step, by a kernel of its own that runs right after the layer's keys
 // are stored. The forward pass knows nothing of it.
 
-import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
 import type { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import type { Device } from "../kernels/device.ts";
@@ -9,9 +8,6 @@ import type { HeadShape } from "../kernels/head-shape.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
-import type { LoadedModel } from "./model-state.ts";
-import { count } from "./options.ts";
-import { checkFits, checkIds, policyOf } from "./requests.ts";
 
 /** What one query attended to. */
 export interface AttentionRow {
@@ -21,13 +17,6 @@ export interface AttentionRow {
   readonly keys: Uint32Array;
   /** [H, keys.length]: the weights of a head add up to 1; they are 0 where the policy hides a key that is still held. */
   readonly weights: Float32Array;
-}
-
-export interface AttentionRowsOptions {
-  /** 0 is the first. */
-  readonly layer: number;
-  /** What queries see, where it differs from what the engine was loaded with. */
-  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
 }
 
 /** Bytes of weights that are read back at a time. */
@@ -115,30 +104,5 @@ export class AttentionProbe {
 
   release(): void {
     this.#device.release(this.#weights);
-  }
-}
-
-/** Feeds ids to a sequence of its own and yields what each of them attended to. */
-export async function* attentionRows(
-  model: LoadedModel & { probe(layer: number): Promise<AttentionProbe> },
-  ids: readonly number[],
-  { layer, attention }: AttentionRowsOptions,
-): AsyncGenerator<AttentionRow, void, void> {
-  count("layer", layer, 0, model.config.layers - 1);
-  const policy = policyOf(model, attention);
-  checkIds(model, ids);
-  checkFits(model, policy, ids.length);
-  const probe = await model.probe(layer);
-  const sequence = model.sequence(policy);
-  try {
-    for (let at = 0; at < ids.length; ) {
-      const tokens = ids.slice(at, at + Math.min(model.stepLimit(sequence), probe.tokens));
-      await model.step(sequence, tokens, 0, probe);
-      yield* await probe.rows(sequence, tokens.length);
-      at += tokens.length;
-    }
-  } finally {
-    sequence.clear();
-    probe.release();
   }
 }

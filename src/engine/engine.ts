@@ -7,12 +7,8 @@ import { createRope } from "../context/rope-scaling.ts";
 import { Device, type Wait } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
-import {
-  type AttentionProbe,
-  type AttentionRow,
-  type AttentionRowsOptions,
-  attentionRows,
-} from "./attention-probe.ts";
+import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
+import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import { type GreedyStep, greedyTokens, stepsAhead } from "./greedy.ts";

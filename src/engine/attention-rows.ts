@@ -1,0 +1,39 @@
+// What the tokens of a text attend to, one after the other.
+
+import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
+import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
+import type { LoadedModel } from "./model-state.ts";
+import { count } from "./options.ts";
+import { checkFits, checkIds, policyOf } from "./requests.ts";
+
+export interface AttentionRowsOptions {
+  /** 0 is the first. */
+  readonly layer: number;
+  /** What queries see, where it differs from what the engine was loaded with. */
+  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+}
+
+/** Feeds ids to a sequence of its own and yields what each of them attended to. */
+export async function* attentionRows(
+  model: LoadedModel & { probe(layer: number): Promise<AttentionProbe> },
+  ids: readonly number[],
+  { layer, attention }: AttentionRowsOptions,
+): AsyncGenerator<AttentionRow, void, void> {
+  count("layer", layer, 0, model.config.layers - 1);
+  const policy = policyOf(model, attention);
+  checkIds(model, ids);
+  checkFits(model, policy, ids.length);
+  const probe = await model.probe(layer);
+  const sequence = model.sequence(policy);
+  try {
+    for (let at = 0; at < ids.length; ) {
+      const tokens = ids.slice(at, at + Math.min(model.stepLimit(sequence), probe.tokens));
+      await model.step(sequence, tokens, 0, probe);
+      yield* await probe.rows(sequence, tokens.length);
+      at += tokens.length;
+    }
+  } finally {
+    sequence.clear();
+    probe.release();
+  }
+}
