@@ -10,7 +10,7 @@ import { openDevice, TestGpu } from "../test/support/gpu.ts";
 import { type KernelCase, kernelCases, type PreparedCase } from "./kernels/cases.ts";
 import { machine, percent, printTable, save } from "./report.ts";
 
-/** A submit is made to take so long: it costs about 0.1 ms itself, and its completion is looked for once a millisecond. */
+/** A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for. */
 const SUBMIT_MS = 25;
 /** Of the squared difference of what a kernel computes to the square sum of what it should. */
 const TOLERANCE = 1e-9;

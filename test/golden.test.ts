@@ -45,6 +45,8 @@ interface Scored {
   readonly nmse: number;
   /** Distance of our two best logits, for every position. */
   readonly margins: readonly number[];
+  /** Alive on the GPU: more where tensors are split. */
+  readonly buffers: number;
 }
 
 async function scoreCase(golden: GoldenCase, options: EngineOptions): Promise<Scored> {
@@ -70,8 +72,9 @@ async function scoreCase(golden: GoldenCase, options: EngineOptions): Promise<Sc
       differences += (logits[i]! - theirs) ** 2;
     }
   });
+  const { buffers } = engine.usage;
   await engine.close();
-  return { score, margins, nmse: differences / squares };
+  return { score, margins, buffers, nmse: differences / squares };
 }
 
 function margin(logits: Float32Array): number {
@@ -149,13 +152,16 @@ describe.each(greedy.filter(here))("$model: $prompt", (golden) => {
   });
 });
 
+/** Half an embedding of the models that climb. */
+const SPLITTING = 1 << 17;
+
 /** Rungs of the capability ladder: features refused and limits lowered when the device is opened. */
 const RUNGS: Readonly<Record<string, DeviceOptions>> = {
   "no subgroups": { refuse: ["subgroups"] },
   "no f16": { refuse: ["shader-f16"] },
   "16 KiB of workgroup memory": { limits: { maxComputeWorkgroupStorageSize: 16384 } },
   "8 storage buffers": { limits: { maxStorageBuffersPerShaderStage: 8 } },
-  "bindings that split the embedding": { limits: { maxStorageBufferBindingSize: 1 << 17 } },
+  "bindings that split the embedding": { limits: { maxStorageBufferBindingSize: SPLITTING } },
   "all that WebGPU guarantees, and no more": {
     refuse: ["subgroups", "shader-f16", "timestamp-query"],
     limits: {
@@ -175,9 +181,13 @@ describe.each(Object.entries(RUNGS))("with %s", (_, device) => {
   test.each(cases.filter(({ name }) => climbers.includes(name)))(
     "the logits of $name are the same, of many tokens at a time and of one",
     async ({ golden }) => {
+      const splits = device.limits?.maxStorageBufferBindingSize === SPLITTING;
       for (const chunk of [16, 1]) {
-        const { nmse } = await scoreCase(golden, { kv: "f32", chunk, device });
+        const { nmse, buffers } = await scoreCase(golden, { kv: "f32", chunk, device });
         expect(nmse).toBeLessThanOrEqual(TOLERANCES.f32.nmse);
+        if (!splits) continue;
+        const whole = await scoreCase(golden, { kv: "f32", chunk });
+        expect(buffers).toBeGreaterThan(whole.buffers);
       }
     },
   );

@@ -23,7 +23,10 @@ interface Shown {
 test("attention: the shipped model rests on its first token, as models with sinks do", async () => {
   const { text } = await succeed(["attention", "--file", stories, "--tokens", "120"]);
   expect(text).toMatch(/^head\s+first token\s+last 16\s+between\s+entropy/);
-  expect(text).toMatch(/^"<s>"\s+0\s+0\.\d{3}$/m);
+  // StreamingLLM's finding, in figures: most of what is seen from afar, and more than any other token.
+  const favourites = text.slice(text.indexOf("mean weight")).split("\n").slice(2, -1);
+  expect(favourites[0]).toMatch(/^"<s>"\s+0\s+0\.[4-9]\d\d$/);
+  expect(favourites.length).toBe(8);
 });
 
 test("attention: figures, pairs and pictures tell the same of sinks, window and evicted tokens", async () => {

@@ -1,9 +1,10 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row. Each format has a WGSL fragment with
-// `fn weights(row, chunk) -> array<vec4f, 8>`, appended to a kernel's page. Blocks of a file come in sizes that WGSL
-// cannot load well (18, 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only,
-// into planes that every lane can read with aligned wide loads: all quants of a tensor, then all its scales, and so on.
+// `fn load_chunk(row, chunk) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
+// of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34, 110, 210
+// bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
+// aligned wide loads: all quants of a tensor, then all its scales, and so on.
 
 /** One plane of a tensor on the GPU: a storage binding of its own. */
 export interface Plane {
