@@ -245,10 +245,11 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return { ...this.#device.memory, pages: pool.size - pool.free, hostMs, dispatches };
   }
 
-  /** Frees the device and everything on it. */
+  /** Frees the device and everything on it, after the steps that are on their way. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#last;
+    await this.#runner.settled();
     await this.#device.close();
   }
 

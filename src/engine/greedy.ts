@@ -50,6 +50,11 @@ export class Choices {
     return new Choices(device, buffer, staging);
   }
 
+  /** Settles when all that are on their way have come. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#slots.map(({ free }) => free));
+  }
+
   /** A place for one choice, when there is one. */
   async slot(): Promise<ChoiceSlot> {
     const slot = this.#slots[this.#next]!;

@@ -120,6 +120,11 @@ export class Runner {
     return this.#greedy.length;
   }
 
+  /** Settles when nothing is on its way from the GPU. */
+  settled(): Promise<void> {
+    return this.#choices.settled();
+  }
+
   /** Prepares to read the attention weights of a layer. */
   probe(layer: number): Promise<AttentionProbe> {
     const { rotated } = this.#scratch;

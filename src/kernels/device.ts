@@ -132,9 +132,13 @@ export class Device implements AsyncDisposable {
   async map(buffer: GPUBuffer, bytes: number = buffer.size): Promise<ArrayBuffer> {
     try {
       await this.#wait(() => buffer.mapAsync(MAP_READ_MODE, 0, bytes));
-    } finally {
+    } catch (error) {
       this.check();
+      if (this.#closed)
+        throw new GpuError(`The GPU device was closed before ${buffer.label} was read.`);
+      throw error;
     }
+    this.check();
     return buffer.getMappedRange(0, bytes);
   }
 

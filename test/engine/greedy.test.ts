@@ -83,6 +83,19 @@ describe.each([
     expect(full.tokens.length).toBe(room);
   });
 
+  test("an engine that is closed gives the token on its way, and then says so", async () => {
+    const engine = await load(software, { context: 64 });
+    const generation = engine.generate(PROMPT, { temperature: 0, ignoreEos: true, maxTokens: 20 });
+    for (let i = 0; i < 3; i++) await generation.next();
+    const onItsWay = generation.next();
+    await engine.close();
+    expect((await onItsWay).done).toBe(false);
+    const rest = async () => {
+      for await (const _ of generation);
+    };
+    await expect(rest()).rejects.toThrow("The engine is closed");
+  });
+
   test("texts that take turns are what they are alone", async () => {
     await using engine = await load(software, { context: 64, sequences: 3 });
     const ask = { temperature: 0, ignoreEos: true, maxTokens: 20 } as const;

@@ -12,6 +12,15 @@ const gpu = await useGpu({ null: true });
 const STORAGE = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
 
 describe("device", () => {
+  test("says that it was closed to whoever still waits for a result", async () => {
+    const device = await openDevice({ null: true });
+    const buffer = await device.createBuffer("weights of a probe", 16, STORAGE);
+    const reading = device.read(buffer);
+    reading.catch(() => {});
+    await device.close();
+    await expect(reading).rejects.toThrow(/closed before weights of a probe .* was read/);
+  });
+
   test("counts the buffers that it owns, and frees each once", async () => {
     const before = gpu.device.memory;
     const a = await gpu.device.createBuffer("a", 1000, STORAGE);
