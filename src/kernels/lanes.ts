@@ -21,10 +21,43 @@ export function matvecRows(device: Device, n: number): number {
   return n >= 1024 ? 64 : 32;
 }
 
+const TILE = 32; // of matmul.wgsl, rows and tokens
+const LANES_TOKENS = 16; // TOKENS in matmul-lanes.wgsl
+const LANES_ROWS = 256; // MOST there
+const LANES_LANES = 8; // LANES there
+
+/** Workgroups that keep the threads of a software adapter busy to the end. */
+const SOFTWARE_GROUPS = 24;
+
+/** The page that multiplies a matrix of n rows with several tokens on an adapter, and its workgroups: along n, along T. */
+export function matmulTiling(device: Device): {
+  readonly page: string;
+  readonly grid: (n: number, tokens: number) => readonly [number, number];
+} {
+  if (device.info.isFallbackAdapter && oneSubgroup(device, LANES_LANES)) {
+    return {
+      page: "matmul-lanes",
+      grid(n, tokens) {
+        const tiles = Math.ceil(tokens / LANES_TOKENS);
+        const most = Math.ceil(n / 32);
+        const wanted = Math.min(most, Math.ceil(SOFTWARE_GROUPS / tiles));
+        return [Math.max(wanted, Math.ceil(n / LANES_ROWS)), tiles];
+      },
+    };
+  }
+  return {
+    page: "matmul",
+    grid: (n, tokens) => [Math.ceil(n / TILE), Math.ceil(tokens / TILE)],
+  };
+}
+
+/** Whether a workgroup of so many lanes is always one subgroup. */
+function oneSubgroup(device: Device, lanes: number): boolean {
+  const { subgroupMinSize, subgroupMaxSize } = device.info;
+  return device.features.has("subgroups") && subgroupMinSize === lanes && subgroupMaxSize === lanes;
+}
+
 /** How sums meet over a workgroup of so many lanes. */
 export function reduction(device: Device, lanes: number): string {
-  const { subgroupMinSize, subgroupMaxSize } = device.info;
-  const oneSubgroup =
-    device.features.has("subgroups") && subgroupMinSize === lanes && subgroupMaxSize === lanes;
-  return oneSubgroup ? "reduce-subgroup" : "reduce";
+  return oneSubgroup(device, lanes) ? "reduce-subgroup" : "reduce";
 }

@@ -4,12 +4,10 @@ import { AttentionOps } from "./attention-ops.ts";
 import type { Device } from "./device.ts";
 import { Dispatcher, numbers, whole } from "./dispatcher.ts";
 import { KernelError, type KernelLibrary } from "./kernel.ts";
-import { lanesOf, matvecRows, reduction } from "./lanes.ts";
+import { lanesOf, matmulTiling, matvecRows, reduction } from "./lanes.ts";
 import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
-
-const MATMUL_TILE = 32; // TILE in matmul.wgsl, rows and tokens
 
 /** RMSNorm of what is multiplied. */
 export interface InputNorm {
@@ -173,13 +171,12 @@ export class Ops {
   }
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, BETA: number): Dispatch {
+    const { page, grid } = matmulTiling(this.#device);
     const fragments = decoder(part);
-    const kernel = this.#library.kernel({ page: "matmul", fragments, overrides: { BETA } });
-    const columns = Math.ceil(part.rows / MATMUL_TILE);
+    const kernel = this.#library.kernel({ page, fragments, overrides: { BETA } });
     const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
-      columns,
-      Math.ceil(step.tokens! / MATMUL_TILE),
+      ...grid(part.rows, step.tokens!),
       1,
     ]);
   }

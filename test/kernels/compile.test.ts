@@ -105,7 +105,7 @@ class Recording extends KernelLibrary {
   }
 }
 
-const OTHER_RUNGS = ["inputs/uniform", "reduce-subgroup"];
+const OTHER_RUNGS = ["inputs/uniform", "matmul-lanes", "reduce-subgroup"];
 
 describe("every kernel that ops.ts asks for", () => {
   test("compiles on the lowest rung, and no page is left out", async () => {
@@ -131,6 +131,9 @@ describe("every kernel that ops.ts asks for", () => {
         library.kernel({ page: "matvec", fragments, overrides: { LANES: 8 } });
         library.kernel({ page: "matvec-swiglu", fragments, overrides: { LANES: 8, PAIRS: 16 } });
       }
+      const fragments = [fragment, "formats/unpack"];
+      for (const BETA of [0, 1])
+        library.kernel({ page: "matmul-lanes", fragments, overrides: { BETA } });
     }
     library.kernel({
       page: "rms-norm",

@@ -6,10 +6,12 @@ import { FORMATS } from "../../src/kernels/formats/index.ts";
 import { project } from "../../src/kernels/reference.ts";
 import { type Weights, weightBytes } from "../../src/kernels/tensor.ts";
 import { decode, HALVES, randomTensor } from "../support/blocks.ts";
-import { useGpu } from "../support/gpu.ts";
+import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
 
 const gpu = await useGpu();
+/** Without subgroups, several tokens are multiplied by another page than with the 8 lanes of a software adapter. */
+const tiled = await useGpu({ refuse: ["subgroups"] });
 
 const formats = [...FORMATS.values()];
 const blockFormats = formats.filter(({ blockWeights }) => blockWeights > 1);
@@ -103,6 +105,7 @@ async function embed(weights: Weights, tokens: readonly number[]): Promise<Float
 
 /** y [T, n] of x [T, k], by matvec where T is 1 and by matmul otherwise; added to `addend` where that is given. */
 async function multiply(
+  gpu: TestGpu,
   weights: Weights,
   x: Float32Array,
   tokens: number,
@@ -154,6 +157,7 @@ describe.each(formats)("$name on the GPU", (format) => {
     for (const n of ROWS) {
       const file = randomTensor(format, n, k, n + k);
       const weights = await gpu.weights(format, n, k, file);
+      const same = await tiled.weights(format, n, k, file);
       const w = decode(format, file);
       for (const tokens of counts) {
         const x = randomFloats(tokens, tokens * k);
@@ -164,9 +168,12 @@ describe.each(formats)("$name on the GPU", (format) => {
         const magnitudes = project(x.map(Math.abs), w.map(Math.abs), tokens, n, k);
         const abs = magnitudes.map((m, i) => (k + 1) * HALF_ULP * (m + Math.abs(addend?.[i] ?? 0)));
         const what = `[${n}, ${k}] times ${tokens}`;
-        expectClose(await multiply(weights, x, tokens, addend), expected, { abs }, what);
+        expectClose(await multiply(gpu, weights, x, tokens, addend), expected, { abs }, what);
+        if (tokens > 1)
+          expectClose(await multiply(tiled, same, x, tokens, addend), expected, { abs }, what);
       }
       gpu.release(weights);
+      tiled.release(same);
     }
   });
 });
@@ -176,15 +183,19 @@ function addsFor(format: WeightFormat, tokens: number): boolean {
   return (formats.indexOf(format) % 2 === 0) === (tokens === 1);
 }
 
-test.each([1, 5])("BETA off and on differ by the addend alone, %d tokens", async (tokens) => {
+test.each([
+  [1, gpu],
+  [5, gpu],
+  [5, tiled],
+])("BETA off and on differ by the addend alone, %d tokens", async (tokens, on) => {
   const format = FORMATS.get("Q4_K")!;
   const [n, k] = [45, 256];
-  const weights = await gpu.weights(format, n, k, randomTensor(format, n, k, 3));
+  const weights = await on.weights(format, n, k, randomTensor(format, n, k, 3));
   const x = randomFloats(1, tokens * k);
   const addend = randomFloats(2, tokens * n, 100);
   const [plain, added] = [
-    await multiply(weights, x, tokens),
-    await multiply(weights, x, tokens, addend),
+    await multiply(on, weights, x, tokens),
+    await multiply(on, weights, x, tokens, addend),
   ];
   // One addition, rounded once.
   expectClose(
@@ -192,7 +203,23 @@ test.each([1, 5])("BETA off and on differ by the addend alone, %d tokens", async
     plain.map((y, i) => Math.fround(y + addend[i]!)),
     {},
   );
-  gpu.release(weights);
+  on.release(weights);
+});
+
+test.each([
+  [300, gpu],
+  [300, tiled],
+])("more rows and tokens than workgroups take: %d tokens", async (tokens, on) => {
+  const format = FORMATS.get("Q8_0")!;
+  const [n, k] = [1100, 288];
+  const file = randomTensor(format, n, k, 4);
+  const weights = await on.weights(format, n, k, file);
+  const x = randomFloats(1, tokens * k);
+  const expected = project(x, decode(format, file), tokens, n, k);
+  const magnitudes = project(x.map(Math.abs), decode(format, file).map(Math.abs), tokens, n, k);
+  const abs = magnitudes.map((m) => (k + 1) * HALF_ULP * m);
+  expectClose(await multiply(on, weights, x, tokens), expected, { abs });
+  on.release(weights);
 });
 
 test("a tensor larger than one slice of the upload arrives whole", async () => {

@@ -1,0 +1,94 @@
+// Y = X W^T + BETA Y for adapters that are CPUs: there a barrier costs more than it saves, and loads cost more than
+// arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes, and what was loaded serves many times.
+//
+// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in registers, and lets the
+// rows of W pass: each chunk of W is decoded once for 16 tokens, each number of X loaded once for all rows of the
+// workgroup. Eight sums of each of eight lanes, one a token, then become one a lane in three exchanges.
+// Appended: a weight format.
+enable subgroups;
+
+override BETA: f32 = 0;  // 1 adds to Y, 0 replaces it
+const TOKENS = 16u;
+const LANES = 8u;
+const MOST = 256u;  // rows of a workgroup: as many as share the matrix evenly among the workgroups of a tile
+
+struct Params {
+  tokens: u32,  // T
+}
+
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [T, K], rows padded with zeros to whole chunks
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [T, N]
+@group(0) @binding(2) var<uniform> params: Params;
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let share = (matrix.rows + groups.x - 1u) / groups.x;
+  let first = min(group.x * share, matrix.rows);
+  let rows = min(share, matrix.rows - first);
+  let tile = group.y * TOKENS;
+  let tokens = min(TOKENS, params.tokens - tile);
+  var numbers: array<vec4f, TOKENS * 8u>;  // zero for tokens that do not exist
+  var halves: array<vec2f, TOKENS>;
+  var sums: array<vec2f, MOST>;  // of a row: tokens `lane` and `lane + 8`
+  for (var start = 0u; start < matrix.chunks; start += LANES) {
+    let chunk = min(start + lane, matrix.chunks - 1u);
+    let exists = start + lane < matrix.chunks;
+    for (var t = 0u; t < tokens; t++) {
+      var both = vec2f();
+      for (var i = 0u; i < 8u; i++) {
+        let four = select(vec4f(), x[((tile + t) * matrix.chunks + chunk) * 8u + i], exists);
+        numbers[t * 8u + i] = four;
+        both[i >> 2u] += dot(four, vec4f(1.0));
+      }
+      halves[t] = both;
+    }
+    for (var r = 0u; r < rows; r++) {
+      let c = load_chunk(first + r, chunk);
+      for (var eight = 0u; eight < 2u; eight++) {
+        var products: array<f32, 8>;
+        for (var i = 0u; i < 8u; i++) {
+          let t = 8u * eight + i;
+          var low = vec4f();
+          var high = vec4f();
+          for (var j = 0u; j < 4u; j++) {
+            low += c.q[j] * numbers[t * 8u + j];
+            high += c.q[j + 4u] * numbers[t * 8u + j + 4u];
+          }
+          let both = vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)));
+          products[i] = dot(c.scale, both) + dot(c.offset, halves[t]);
+        }
+        let low = vec4f(products[0], products[1], products[2], products[3]);
+        let high = vec4f(products[4], products[5], products[6], products[7]);
+        sums[r][eight] += sum_of_token(low, high, lane);
+      }
+    }
+  }
+  for (var t = 0u; t < 2u; t++) {
+    let token = tile + 8u * t + lane;
+    if (token < params.tokens) {
+      for (var r = 0u; r < rows; r++) {
+        let to = token * matrix.stride + matrix.first + first + r;
+        var result = sums[r][t];
+        if (BETA != 0.0) {
+          result += BETA * y[to];
+        }
+        y[to] = result;
+      }
+    }
+  }
+}
+
+// Of eight numbers of every lane, low[0] to high[3], the sum over all lanes of number `lane`: in each exchange a lane
+// gives away the half that it will not need, and adds what it gets to the other.
+fn sum_of_token(low: vec4f, high: vec4f, lane: u32) -> f32 {
+  let upper = (lane & 4u) != 0u;
+  let four = select(low, high, upper) + subgroupShuffleXor(select(high, low, upper), 4u);
+  let second = (lane & 2u) != 0u;
+  let two = select(four.xy, four.zw, second) + subgroupShuffleXor(select(four.zw, four.xy, second), 2u);
+  let odd = (lane & 1u) != 0u;
+  return select(two.x, two.y, odd) + subgroupShuffleXor(select(two.y, two.x, odd), 1u);
+}
