@@ -7,6 +7,7 @@ import { createRope } from "../context/rope-scaling.ts";
 import { Device, type Wait } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
+import type { PhaseProfile } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
@@ -115,6 +116,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
         weights,
         cache,
         chunk: setting.chunk,
+        profile: options.profile ?? false,
       });
       // The kernels compile while the weights upload.
       const ready = library.ready();
@@ -243,6 +245,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
     const { pool } = this.#cache;
     const { hostMs, dispatches } = this.#runner;
     return { ...this.#device.memory, pages: pool.size - pool.free, hostMs, dispatches };
+  }
+
+  /**
+   * Where the GPU's time has gone since the last report, by phase ("prefill": steps of several tokens; "decode": of one) and
+   * kernel; undefined unless the engine was loaded with `profile`.
+   */
+  async profile(): Promise<readonly PhaseProfile[] | undefined> {
+    return this.#runner.profiler?.report();
   }
 
   /** Frees the device and everything on it, after the steps that are on their way. */

@@ -51,6 +51,8 @@ export interface EngineOptions {
   readonly chunk?: number | undefined;
   /** Texts that may be in the cache at the same time. Default: 1. */
   readonly sequences?: number | undefined;
+  /** Times every kernel, for `engine.profile()`; steps take longer then. Needs timestamp queries. Default: false. */
+  readonly profile?: boolean | undefined;
   /** Lower rungs of the capability ladder, for tests and comparisons. */
   readonly device?: DeviceOptions | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;

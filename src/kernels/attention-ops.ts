@@ -4,7 +4,7 @@ import type { Device } from "./device.ts";
 import { type Dispatcher, numbers, whole } from "./dispatcher.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 import type { KernelLibrary } from "./kernel.ts";
-import { attentionLanes, lanesOf, reduction } from "./lanes.ts";
+import { attentionLanes, lanesOf, reduction, rowGroups } from "./lanes.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import type { Activations } from "./tensor.ts";
 
@@ -42,7 +42,7 @@ export class AttentionOps {
     const overrides = { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: this.#lanes };
     const fragments = ["rotate", `cells/${shape.cells}`];
     const kernel = this.#library.kernel({ page: "rope-store", fragments, overrides });
-    const columns = Math.ceil(((H + G) * E) / 4 / this.#lanes);
+    const cells = ((H + G) * E) / 4;
     const bindings = {
       qk: numbers(qk),
       qkv: numbers(qkv),
@@ -53,7 +53,11 @@ export class AttentionOps {
       v_pages: whole(pages.values),
     };
     return [
-      this.#dispatcher.dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
+      this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
+        rowGroups(this.#device, cells, this.#lanes, tokens!),
+        tokens!,
+        1,
+      ]),
     ];
   }
 

@@ -2,6 +2,9 @@
 
 import type { Device } from "./device.ts";
 
+/** Workgroups that keep the threads of a software adapter busy to the end. */
+const SOFTWARE_GROUPS = 24;
+
 /** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
 export function lanesOf(device: Device): number {
   return Math.min(32, Math.max(8, device.info.subgroupMaxSize ?? 32));
@@ -21,13 +24,20 @@ export function matvecRows(device: Device, n: number): number {
   return n >= 1024 ? 64 : 32;
 }
 
+/**
+ * Workgroups in the row of a token, for pages whose lanes stride over it: one for every `lanes` of its `count` items,
+ * unless the tokens alone keep a software adapter busy, to which every workgroup costs as much as a dozen items.
+ */
+export function rowGroups(device: Device, count: number, lanes: number, tokens: number): number {
+  const needed = Math.ceil(count / lanes);
+  if (!device.info.isFallbackAdapter) return needed;
+  return Math.min(needed, Math.ceil(SOFTWARE_GROUPS / tokens));
+}
+
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const LANES_TOKENS = 16; // TOKENS in matmul-lanes.wgsl
-const LANES_ROWS = 256; // MOST there
+const LANES_ROWS = 384; // MOST there
 const LANES_LANES = 8; // LANES there
-
-/** Workgroups that keep the threads of a software adapter busy to the end. */
-const SOFTWARE_GROUPS = 24;
 
 /** The page that multiplies a matrix of n rows with several tokens on an adapter, and its workgroups: along n, along T. */
 export function matmulTiling(device: Device): {

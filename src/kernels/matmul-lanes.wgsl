@@ -10,7 +10,7 @@ enable subgroups;
 override BETA: f32 = 0;  // 1 adds to Y, 0 replaces it
 const TOKENS = 16u;
 const LANES = 8u;
-const MOST = 256u;  // rows of a workgroup: as many as share the matrix evenly among the workgroups of a tile
+const MOST = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
 
 struct Params {
   tokens: u32,  // T
@@ -33,7 +33,7 @@ fn main(
   let tokens = min(TOKENS, params.tokens - tile);
   var numbers: array<vec4f, TOKENS * 8u>;  // zero for tokens that do not exist
   var halves: array<vec2f, TOKENS>;
-  var sums: array<vec2f, MOST>;  // of a row: tokens `lane` and `lane + 8`
+  var sums: array<f32, 2u * MOST>;  // two a row: of tokens `lane` and `lane + 8`
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;
@@ -63,7 +63,7 @@ fn main(
         }
         let low = vec4f(products[0], products[1], products[2], products[3]);
         let high = vec4f(products[4], products[5], products[6], products[7]);
-        sums[r][eight] += sum_of_token(low, high, lane);
+        sums[2u * r + eight] += sum_of_token(low, high, lane);
       }
     }
   }
@@ -72,7 +72,7 @@ fn main(
     if (token < params.tokens) {
       for (var r = 0u; r < rows; r++) {
         let to = token * matrix.stride + matrix.first + first + r;
-        var result = sums[r][t];
+        var result = sums[2u * r + t];
         if (BETA != 0.0) {
           result += BETA * y[to];
         }

@@ -4,7 +4,7 @@ import { AttentionOps } from "./attention-ops.ts";
 import type { Device } from "./device.ts";
 import { Dispatcher, numbers, whole } from "./dispatcher.ts";
 import { KernelError, type KernelLibrary } from "./kernel.ts";
-import { lanesOf, matmulTiling, matvecRows, reduction } from "./lanes.ts";
+import { lanesOf, matmulTiling, matvecRows, reduction, rowGroups } from "./lanes.ts";
 import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
@@ -195,10 +195,13 @@ export class Ops {
   swiglu(label: string, gateUp: Activations, hidden: Activations): Dispatch[] {
     const overrides = { F: hidden.width, STRIDE: gateUp.stride, LANES: this.#lanes };
     const kernel = this.#library.kernel({ page: "swiglu", overrides });
-    const columns = Math.ceil(hidden.width / 4 / this.#lanes);
     const bindings = { gate_up: numbers(gateUp), hidden: numbers(hidden) };
     return [
-      this.#dispatcher.dispatch(label, kernel, bindings, (step) => [columns, step.tokens!, 1]),
+      this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
+        rowGroups(this.#device, hidden.width / 4, this.#lanes, tokens!),
+        tokens!,
+        1,
+      ]),
     ];
   }
 

@@ -16,30 +16,46 @@ export interface Dispatch {
   readonly grid: (step: StepValues) => Grid;
 }
 
-/** Records a list of dispatches into one compute pass. */
-export function record(
-  encoder: GPUCommandEncoder,
-  dispatches: readonly Dispatch[],
-  step: StepValues,
-): void {
-  const pass = encoder.beginComputePass();
-  let current: GPUComputePipeline | undefined;
-  for (const { kernel, bindings, grid } of dispatches) {
-    const [x, y, z] = grid(step);
-    if (x * y * z === 0) continue;
-    if (kernel.pipeline !== current) {
-      current = kernel.pipeline;
-      pass.setPipeline(current);
-    }
-    pass.setBindGroup(0, bindings);
-    pass.dispatchWorkgroups(x, y, z);
+/** What is submitted at once: lists of dispatches, and copies before and after them. */
+export class Commands {
+  readonly encoder: GPUCommandEncoder;
+  readonly #queue: GPUQueue;
+
+  constructor({ handle }: Device) {
+    this.encoder = handle.createCommandEncoder();
+    this.#queue = handle.queue;
   }
-  pass.end();
+
+  /** Records dispatches into one compute pass. */
+  run(dispatches: readonly Dispatch[], step: StepValues): void {
+    const list = dispatches.map((dispatch) => ({ dispatch, grid: dispatch.grid(step) }));
+    this.pass(list.filter(({ grid: [x, y, z] }) => x * y * z > 0));
+  }
+
+  submit(): void {
+    this.#queue.submit([this.encoder.finish()]);
+  }
+
+  protected pass(
+    list: readonly { readonly dispatch: Dispatch; readonly grid: Grid }[],
+    timestampWrites?: GPUComputePassTimestampWrites,
+  ): void {
+    const pass = this.encoder.beginComputePass(timestampWrites && { timestampWrites });
+    let current: GPUComputePipeline | undefined;
+    for (const { dispatch, grid } of list) {
+      const { pipeline } = dispatch.kernel;
+      if (pipeline !== current) pass.setPipeline(pipeline);
+      current = pipeline;
+      pass.setBindGroup(0, dispatch.bindings);
+      pass.dispatchWorkgroups(...grid);
+    }
+    pass.end();
+  }
 }
 
 /** Records and submits a list of dispatches by itself. */
 export function run(device: Device, dispatches: readonly Dispatch[], step: StepValues): void {
-  const encoder = device.handle.createCommandEncoder();
-  record(encoder, dispatches, step);
-  device.queue.submit([encoder.finish()]);
+  const commands = new Commands(device);
+  commands.run(dispatches, step);
+  commands.submit();
 }

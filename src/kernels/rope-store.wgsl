@@ -3,8 +3,8 @@
 // which is where StreamingLLM's re-assigned cache positions put it. Scores depend on distances only, so this equals
 // moving every key.                                                                Xiao et al. 2024, arXiv:2309.17453
 //
-// One lane four numbers, one row of workgroups a token: first the query heads, then the key/value heads. `pack_cell`
-// comes with the cells of the cache, `rotate` with its page. Where keys are kept raw, their turns are all (1, 0).
+// One row of workgroups a token; its lanes stride over the query heads, then the key/value heads, four numbers each.
+// `pack_cell` comes with the cells of the cache, `rotate` with its page. Where keys are kept raw, their turns are all (1, 0).
 // Memory: registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
@@ -40,21 +40,26 @@ fn turned(origin: u32, cell: u32, side: u32, t: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
   let strip = E / 4u;
-  let i = group.x * LANES + lane;
   let t = group.y;
-  let head = i / strip;
-  let cell = i % strip;
-  let origin = t * STRIDE + head * E;
-  if (head < H) {
-    for (var side = 0u; side < 2u; side++) {
-      rotated[((t * 2u + side) * H + head) * strip + cell] = SCALE * turned(origin, cell, side, t);
+  for (var i = group.x * LANES + lane; i < (H + G) * strip; i += groups.x * LANES) {
+    let head = i / strip;
+    let cell = i % strip;
+    let origin = t * STRIDE + head * E;
+    if (head < H) {
+      for (var side = 0u; side < 2u; side++) {
+        rotated[((t * 2u + side) * H + head) * strip + cell] = SCALE * turned(origin, cell, side, t);
+      }
+    } else {
+      let slot = slots[t];
+      let to = ((slot / P * G + head - H) * P + slot % P) * strip + cell;
+      k_pages[to] = pack_cell(turned(origin, cell, 2u, t));
+      v_pages[to] = pack_cell(qkv[(origin + G * E) / 4u + cell]);
     }
-  } else if (head < H + G) {
-    let slot = slots[t];
-    let to = ((slot / P * G + head - H) * P + slot % P) * strip + cell;
-    k_pages[to] = pack_cell(turned(origin, cell, 2u, t));
-    v_pages[to] = pack_cell(qkv[(origin + G * E) / 4u + cell]);
   }
 }

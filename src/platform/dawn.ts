@@ -27,8 +27,11 @@ export class NoAdapterError extends UserError {
  * when done, too: while it is reachable from a global, Node does not exit.
  */
 export function openGpu(options: GpuOptions = {}): GPU {
-  return create([...(options.flags ?? [])]);
+  return create([EXACT_TIMESTAMPS, ...(options.flags ?? [])]);
 }
+
+/** A browser rounds timestamps to 0.1 ms, lest pages spy on each other; a profile needs all of them. */
+const EXACT_TIMESTAMPS = "disable-dawn-features=timestamp_quantization";
 
 /** The adapter Dawn prefers. Throws `NoAdapterError` where there is none. */
 export async function requestAdapter(
