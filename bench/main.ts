@@ -5,6 +5,11 @@ const BENCHES = {
     about: "tokens per second against llama.cpp on the same adapter  [--install-peers] [--save]",
     load: () => import("./decode.ts"),
   },
+  prefill: {
+    about:
+      "a prompt of 128 tokens against llama.cpp on the same adapter  [--install-peers] [--save]",
+    load: () => import("./prefill.ts"),
+  },
   load: {
     about: "loading from a warm file: MB/s and peak memory  [--shape 134m|1b|8b] [--save]",
     load: () => import("./load.ts"),

@@ -25,11 +25,18 @@ export interface Scratch {
   readonly attended: Activations; // [T, H E]
   readonly gateUp: Activations; // [T, 2, F]
   readonly hidden: Activations; // [T, F]
-  readonly headInput: Activations; // [R, D] the rows whose logits are wanted, normed
+}
+
+/** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
+export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
+  readonly normed: Activations; // [R, D]
   readonly logits: Activations; // [R, V]
 }
 
-/** The layers: x [T, D] of the tokens of a step, their keys and values stored on the way. */
+/**
+ * The layers: keys and values of the tokens of a step are stored, and x [T, D] and attended [T, H E] are what the last
+ * layer goes on from. What it makes of them concerns only tokens whose logits are wanted: see `head`.
+ */
 export function layers(
   ops: Ops,
   config: ModelConfig,
@@ -37,59 +44,59 @@ export function layers(
   cache: KvCache,
   scratch: Scratch,
 ): Dispatch[] {
-  const { x, normed, qkv, qkNormed, rotated, partial, attended, gateUp, hidden } = scratch;
+  const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
   const { shape, turns, slots, pageTable, keyTurns } = cache;
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
   for (const [i, layer] of weights.layers.entries()) {
-    const name = `blk.${i}`;
+    if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
+    const label = `blk.${i}.attention`;
     const pages = cache.layers[i]!;
-
-    // attention
-    const attnNorm = { weight: layer.attnNorm, eps, into: normed };
-    steps.push(ops.project(x, layer.attnQkv, qkv, { norm: attnNorm, bias: layer.attnQkvBias }));
+    const norm = { weight: layer.attnNorm, eps, into: normed };
+    steps.push(ops.project(x, layer.attnQkv, qkv, { norm, bias: layer.attnQkvBias }));
     if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
     if (layer.attnKNorm)
       steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
-    const { attention } = ops;
     steps.push(
-      attention.ropeStore(`${name}.rope`, shape, qkNormed, qkv, turns, slots, rotated, pages),
-      attention.attend(
-        `${name}.attention`,
-        shape,
-        rotated,
-        pages,
-        pageTable,
-        partial,
-        attended,
-        keyTurns,
-      ),
-      ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
-    );
-
-    // feed-forward
-    const ffnNorm = { weight: layer.ffnNorm, eps, into: normed };
-    steps.push(
-      ops.gate(`${name}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
-        norm: ffnNorm,
-        bias: layer.ffnGateUpBias,
-      }),
-      ops.project(hidden, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
+      ops.attention.ropeStore(`blk.${i}.rope`, shape, qkNormed, qkv, turns, slots, rotated, pages),
+      ops.attention.attend(label, shape, rotated, pages, pageTable, partial, attended, keyTurns),
     );
   }
   return steps.flat();
 }
 
-/** The head: logits [R, V] of R tokens of x, from token `first` on. */
+/** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
+function afterAttention(
+  ops: Ops,
+  { normEpsilon: eps }: ModelConfig,
+  weights: ModelWeights,
+  i: number,
+  { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
+): Dispatch[] {
+  const layer = weights.layers[i]!;
+  const norm = { weight: layer.ffnNorm, eps, into: normed };
+  return [
+    ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
+    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
+      norm,
+      bias: layer.ffnGateUpBias,
+    }),
+    ops.project(hidden, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
+  ].flat();
+}
+
+/** The rest of the last layer, and the head: logits [R, V] of R tokens. */
 export function head(
   ops: Ops,
   config: ModelConfig,
   weights: ModelWeights,
-  { x, headInput, logits }: Scratch,
+  scratch: HeadScratch,
 ): Dispatch[] {
+  const { x, normed, logits } = scratch;
   return [
-    ops.rmsNorm(x, weights.outputNorm, headInput, config.normEpsilon),
-    ops.project(headInput, weights.output, logits, { bias: weights.outputBias }),
+    afterAttention(ops, config, weights, config.layers - 1, scratch),
+    ops.rmsNorm(x, weights.outputNorm, normed, config.normEpsilon),
+    ops.project(normed, weights.output, logits, { bias: weights.outputBias }),
   ].flat();
 }

@@ -14,7 +14,7 @@ import { USAGE } from "../kernels/usage.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import { CHOICES_BYTES, Choices, type GreedyRun } from "./greedy.ts";
-import { head, layers, type Scratch } from "./model.ts";
+import { type HeadScratch, head, layers, type Scratch } from "./model.ts";
 import type { TokenLogprob } from "./sampler/sampler.ts";
 import { createScratch, scratchBytes } from "./scratch.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -47,6 +47,7 @@ export class Runner {
   readonly #device: Device;
   readonly #cache: KvCache;
   readonly #scratch: Scratch;
+  readonly #headScratch: HeadScratch;
   readonly #staging: GPUBuffer;
   readonly #layerParams: ParamBlock;
   readonly #headParams: ParamBlock;
@@ -64,7 +65,7 @@ export class Runner {
   private constructor(
     device: Device,
     { config, cache, chunk, profile }: RunnerOptions,
-    scratch: Scratch,
+    { scratch, head }: { scratch: Scratch; head: HeadScratch },
     staging: GPUBuffer,
     params: { layers: ParamBlock; head: ParamBlock },
     plans: { single: Plan; several: Plan },
@@ -76,15 +77,16 @@ export class Runner {
     this.#device = device;
     this.#cache = cache;
     this.#scratch = scratch;
+    this.#headScratch = head;
     this.#staging = staging;
     this.#layerParams = params.layers;
     this.#headParams = params.head;
     this.#single = plans.single;
     this.#several = plans.several;
     this.#choices = choices;
-    const { ops, layers, head } = plans.single;
-    const choose = ops.argmax(scratch.logits, scratch.tokens, choices.buffer);
-    this.#greedy = [...layers, ...head, ...choose];
+    const { single } = plans;
+    const choose = single.ops.argmax(head.logits, scratch.tokens, choices.buffer);
+    this.#greedy = [...single.layers, ...single.head, ...choose];
   }
 
   /** Allocates the scratch, prepares both plans and lets their kernels compile; `library.ready()` waits for them. */
@@ -94,8 +96,8 @@ export class Runner {
     options: RunnerOptions,
   ): Promise<Runner> {
     const { config, weights, cache, chunk } = options;
-    const scratch = await createScratch(device, config, cache, chunk);
-    const { size } = scratch.logits.buffer;
+    const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
+    const { size } = headScratch.logits.buffer;
     const staging = await device.createBuffer(
       "logits (read back)",
       size,
@@ -107,15 +109,18 @@ export class Runner {
     };
     const plan = (single: boolean): Plan => {
       const ops = new Ops(library, params.layers, single);
+      // A single token is computed where the head looks for it.
+      const { x, attended } = single ? headScratch : scratch;
       return {
         ops,
-        layers: layers(ops, config, weights, cache, scratch),
-        head: head(new Ops(library, params.head, single), config, weights, scratch),
+        layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
+        head: head(new Ops(library, params.head, single), config, weights, headScratch),
       };
     };
     const plans = { single: plan(true), several: plan(false) };
     const choices = await Choices.create(device);
-    return new Runner(device, options, scratch, staging, params, plans, choices);
+    const activations = { scratch, head: headScratch };
+    return new Runner(device, options, activations, staging, params, plans, choices);
   }
 
   /** Dispatches of a decoding step, at most. */
@@ -156,13 +161,22 @@ export class Runner {
     this.#chosenFor = run;
     const step = this.#cache.prepare(run.sequence, 1);
     this.#layerParams.write(step);
-    this.#headParams.write({ tokens: 1, first: 0 });
+    this.#headParams.write({ tokens: 1 });
     const commands = this.#begin(1);
     commands.run(this.#greedy, step);
     slot.copyTo(commands.encoder);
     commands.submit();
     this.hostMs += performance.now() - began;
     return { choice: slot.read() };
+  }
+
+  /** Copies rows of what the layers have computed to where the head goes on with them. */
+  #takeRows({ encoder }: Commands, first: number, rows: number): void {
+    for (const name of ["x", "attended"] as const) {
+      const [from, to] = [this.#scratch[name], this.#headScratch[name]];
+      const rowBytes = from.stride * 4;
+      encoder.copyBufferToBuffer(from.buffer, first * rowBytes, to.buffer, 0, rows * rowBytes);
+    }
   }
 
   /**
@@ -178,7 +192,7 @@ export class Runner {
     const began = performance.now();
     let waited = 0;
     const { queue } = this.#device;
-    const { logits } = this.#scratch;
+    const { logits } = this.#headScratch;
     const count = tokens.length;
     const result = new Float32Array(wanted * this.vocabulary);
 
@@ -201,7 +215,8 @@ export class Runner {
 
     for (let row = 0; row < wanted; row += logits.rows) {
       const rows = Math.min(logits.rows, wanted - row);
-      const headStep = { tokens: rows, first: count - wanted + row };
+      const headStep = { tokens: rows };
+      if (count > 1) this.#takeRows(commands, count - wanted + row, rows);
       this.#headParams.write(headStep);
       commands.run((rows === 1 ? this.#single : this.#several).head, headStep);
       const bytes = rows * logits.stride * 4;

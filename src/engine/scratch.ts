@@ -6,7 +6,7 @@ import { type HeadShape, partialSizes, rotatedSize } from "../kernels/head-shape
 import { type Activations, activationBytes, createActivations } from "../kernels/tensor.ts";
 import { USAGE } from "../kernels/usage.ts";
 import type { ModelConfig } from "./config.ts";
-import type { Scratch } from "./model.ts";
+import type { HeadScratch, Scratch } from "./model.ts";
 
 /** Bytes of logits that are held at a time when many rows are wanted. */
 const LOGITS_BYTES = 32 << 20;
@@ -26,7 +26,9 @@ function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
       attended: [chunk, H * E],
       gateUp: [chunk, 2 * F],
       hidden: [chunk, F],
-      headInput: [logitsRows, D],
+      headX: [logitsRows, D],
+      headNormed: [logitsRows, D],
+      headAttended: [logitsRows, H * E],
       logits: [logitsRows, V],
     } as Readonly<Record<string, readonly [number, number]>>,
     floats: {
@@ -60,7 +62,7 @@ export async function createScratch(
   config: ModelConfig,
   cache: KvCache,
   chunk: number,
-): Promise<Scratch> {
+): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
   const table = scratchTable(config, cache.shape, chunk);
   const made = new Map<string, Activations>();
   for (const [label, [rows, width]] of Object.entries(table.activations)) {
@@ -79,7 +81,7 @@ export async function createScratch(
     buffers.set(label, await device.createBuffer(label, count * 4, usage));
   }
   const get = (label: string) => made.get(label)!;
-  return {
+  const scratch: Scratch = {
     tokens: buffers.get("tokens")!,
     x: get("x"),
     normed: get("normed"),
@@ -90,7 +92,14 @@ export async function createScratch(
     attended: get("attended"),
     gateUp: get("gateUp"),
     hidden: get("hidden"),
-    headInput: get("headInput"),
+  };
+  const head: HeadScratch = {
+    x: get("headX"),
+    normed: get("headNormed"),
+    attended: get("headAttended"),
+    gateUp: scratch.gateUp,
+    hidden: scratch.hidden,
     logits: get("logits"),
   };
+  return { scratch, head };
 }

@@ -90,9 +90,7 @@ class TimedCommands extends Commands {
     for (const one of list) {
       const at = (2 * this.#kernels.length) % SET_SIZE;
       if (at === 0) {
-        this.#sets.push(
-          this.#device.handle.createQuerySet({ type: "timestamp", count: SET_SIZE }),
-        );
+        this.#sets.push(this.#device.handle.createQuerySet({ type: "timestamp", count: SET_SIZE }));
       }
       this.#kernels.push(one.dispatch.kernel.name);
       super.pass([one], {
@@ -105,7 +103,10 @@ class TimedCommands extends Commands {
 
   override submit(): void {
     const count = this.#kernels.length;
-    if (count === 0) return super.submit();
+    if (count === 0) {
+      super.submit();
+      return;
+    }
     const { handle } = this.#device;
     const size = this.#sets.length * SET_SIZE * 8;
     const usage = USAGE.QUERY_RESOLVE | USAGE.COPY_SRC;

@@ -8,19 +8,13 @@ override STRIDE: u32;     // numbers from a token to the next, in x and in y
 override EPS: f32;
 override LANES: u32 = 32;
 
-struct Params {
-  first: u32,  // token of x that goes to token 0 of y
-}
-
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;        // [first + T, parts, D]
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;        // [T, parts, D]
 @group(0) @binding(1) var<storage, read> weight: array<vec4f>;   // [D]
 @group(0) @binding(2) var<storage, read_write> y: array<vec4f>;  // [T, parts, D]
-@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let to = (group.y * STRIDE + FIRST + group.x * D) / 4u;
-  let origin = to + params.first * STRIDE / 4u;
+  let origin = (group.y * STRIDE + FIRST + group.x * D) / 4u;
   var squares = vec4f();
   for (var i = lane; i < D / 4u; i += LANES) {
     squares += x[origin + i] * x[origin + i];
@@ -28,6 +22,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let mean = dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(D);
   let scale = inverseSqrt(mean + EPS);
   for (var i = lane; i < D / 4u; i += LANES) {
-    y[to + i] = weight[i] * (x[origin + i] * scale);
+    y[origin + i] = weight[i] * (x[origin + i] * scale);
   }
 }

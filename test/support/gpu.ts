@@ -72,7 +72,6 @@ const STEP = {
   splits: 1,
   sinks: 0,
   window: 0xffffffff,
-  first: 0,
 };
 
 export class TestGpu {

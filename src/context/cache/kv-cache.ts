@@ -171,7 +171,6 @@ export class KvCache {
       splits,
       sinks: sequence.policy.sinks,
       window: Math.min(sequence.policy.window, 0xffffffff),
-      first: 0,
     };
   }
 }

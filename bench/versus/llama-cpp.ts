@@ -1,8 +1,8 @@
-// llama.cpp's side of the decode bench, through node-llama-cpp: `vulkan`, or `cpu` with two threads.
+// llama.cpp's side of the benches against other engines, through node-llama-cpp: `vulkan`, or `cpu` with two threads.
 
 import { importPeer } from "../peers.ts";
 import { answer } from "../process.ts";
-import { checkedText, type DecodeRequest, timeTokens } from "./protocol.ts";
+import { checkedText, type Request, timeTokens } from "./protocol.ts";
 
 /** As much of node-llama-cpp 3.22 as is used here. */
 interface NodeLlamaCpp {
@@ -26,10 +26,9 @@ interface Sequence {
 const THREADS = 2;
 const gpu = process.argv[2] === "vulkan" ? "vulkan" : false;
 
-await answer(async (request: DecodeRequest) => {
-  const { model: modelPath, prompt, tokens, wanted } = request;
+await answer(async (request: Request) => {
+  const { model: modelPath, prompt, batch, wanted } = request;
   const { getLlama } = await importPeer<NodeLlamaCpp>("node-llama-cpp");
-  const began = performance.now();
   // Prebuilt binaries or nothing: a bench neither downloads nor compiles.
   const build = { build: "never", skipDownload: true, progressLogs: false, logLevel: "error" };
   const llama = await getLlama({ ...build, gpu, maxThreads: THREADS });
@@ -41,28 +40,20 @@ await answer(async (request: DecodeRequest) => {
   });
   const context = await model.createContext({
     contextSize: 512,
-    // The prompt, too, goes token by token: its kernels for several would take llvmpipe minutes to compile.
-    batchSize: 1,
+    batchSize: batch,
     threads: THREADS,
     ignoreMemorySafetyChecks: true,
   });
   const sequence = context.getSequence();
-  const loadMs = performance.now() - began;
 
-  const ids: number[] = [];
-  const generation = sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true });
-  const times = await timeTokens(tokens, {
-    async next() {
-      const token = await generation.next();
-      if (!token.done) ids.push(token.value);
-      return token;
-    },
+  const times = await timeTokens(request, async () => {
+    await sequence.clearHistory();
+    return sequence.evaluate(prompt, { temperature: 0, yieldEogToken: true });
   });
-  await generation.return();
 
   const logits: Float32Array[] = [];
   if (wanted > 0) {
-    const text = checkedText(request, ids);
+    const text = checkedText(request, times.ids);
     await sequence.clearHistory();
     const generateNext = { logits: true, options: { temperature: 0 } };
     const rows = await sequence.controlledEvaluate(
@@ -78,5 +69,5 @@ await answer(async (request: DecodeRequest) => {
   }
   const names = gpu ? await llama.getGpuDeviceNames() : [];
   const device = names.join(", ") || `CPU, ${THREADS} threads`;
-  return { device, loadMs, ids, logits, ...times };
+  return { device, logits, ...times };
 });

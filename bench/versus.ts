@@ -1,0 +1,168 @@
+// dawnstream against llama.cpp: its Vulkan backend on the same adapter, and its CPU backend with two threads. The same
+// file, the same prompt, greedy; each engine in a process of its own, in turns.
+//
+// The answers are checked before any time is printed. llama.cpp rounds activations to 8 bits on the CPU, and so its
+// logits after the same text differ from ours by 0.13 % of their square sum (Vulkan's by a millionth); demanded is
+// 0.5 %. Tokens must agree as long as the likeliest one leads by more than four times that engine's own difference,
+// and an engine must say the same in every round.
+
+import { parseArgs } from "node:util";
+import { hasPeer, installPeers } from "./peers.ts";
+import { ask, type ProcessOptions } from "./process.ts";
+import { benchModel, SHAPES, type ShapeName } from "./random-model.ts";
+import { machine, median, percent, printTable, save, spread } from "./report.ts";
+import type { Reply, Request } from "./versus/protocol.ts";
+
+/** Of the squared difference of two engines' logits to the square sum of ours. */
+const TOLERANCE = 5e-3;
+
+/** What is asked of each engine, and which of the times that it took are compared. */
+export interface Question {
+  readonly name: string;
+  readonly title: string;
+  readonly request: Omit<Request, "model" | "follow" | "wanted" | "tokens" | "repeats">;
+  /** Few with a slow engine. */
+  readonly effort: (slow: boolean) => Pick<Request, "tokens" | "repeats">;
+  /** Tokens whose logits are compared. */
+  readonly checked: number;
+  /** Milliseconds, and the tokens that each of them stands for. */
+  readonly times: (reply: Reply) => readonly number[];
+  readonly tokensPerTime: number;
+}
+
+interface Contestant extends ProcessOptions {
+  readonly name: string;
+  readonly script: string;
+  readonly slow: boolean;
+}
+
+const OURS: Contestant = { name: "dawnstream", script: "versus/dawnstream.ts", slow: false };
+const LLAMA_CPP: readonly Contestant[] = [
+  {
+    name: "llama.cpp Vulkan",
+    script: "versus/llama-cpp.ts",
+    args: ["vulkan"],
+    // llama.cpp leaves out adapters that are CPUs unless one is named.
+    env: { GGML_VK_VISIBLE_DEVICES: "0" },
+    slow: true,
+  },
+  { name: "llama.cpp CPU", script: "versus/llama-cpp.ts", args: ["cpu"], slow: false },
+];
+
+export async function versus(question: Question, args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      shape: { type: "string", default: "134m" },
+      model: { type: "string" },
+      rounds: { type: "string", default: "3" },
+      "install-peers": { type: "boolean", default: false },
+      json: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+    },
+  });
+  if (!(values.shape in SHAPES)) throw new Error(`--shape is one of ${Object.keys(SHAPES)}`);
+  if (values["install-peers"]) installPeers();
+  const compared = hasPeer("node-llama-cpp");
+  if (!compared) {
+    console.error("llama.cpp is not installed: run again with --install-peers to compare with it.");
+  }
+  const model = values.model ?? (await benchModel(values.shape as ShapeName));
+  const contestants = compared ? [OURS, ...LLAMA_CPP] : [OURS];
+  const replies = await compete(question, model, contestants, Number(values.rounds));
+
+  const perToken = (reply: Reply) =>
+    question.times(reply).map((time) => time / question.tokensPerTime);
+  const ours = median(replies.get(OURS)!.flatMap(perToken));
+  const engines = contestants.map((contestant) => {
+    const all = replies.get(contestant)!;
+    const times = all.flatMap(perToken);
+    return {
+      engine: contestant.name,
+      device: all[0]!.device,
+      samples: times.length,
+      msPerToken: median(times),
+      spread: spread(times),
+      msPerTokenOfRounds: all.map((reply) => median(perToken(reply))),
+      tokensPerSecond: 1000 / median(times),
+      /** How many times faster ours is. */
+      ratio: median(times) / ours,
+    };
+  });
+  const result = { question: question.name, model: values.shape, machine: machine(), engines };
+  if (values.save) save(`${question.name}-${values.shape}`, result);
+  if (values.json) return void console.log(JSON.stringify(result, null, 2));
+  console.log(`${question.title}, ${values.shape} parameters in Q4_K_M, on ${result.machine}`);
+  for (const { engine, device } of engines) console.log(`  ${engine}: ${device}`);
+  printTable(
+    ["engine", "tok/s", "ms/token", "spread", "samples", "ours is faster by"],
+    engines.map(({ engine, tokensPerSecond, msPerToken, samples, ratio, ...rest }) => [
+      engine,
+      tokensPerSecond.toFixed(1),
+      msPerToken.toFixed(msPerToken < 10 ? 2 : 1),
+      percent(rest.spread),
+      `${samples}`,
+      engine === OURS.name ? "" : `${ratio.toFixed(2)} ×`,
+    ]),
+  );
+}
+
+/** Lets every engine answer in turns, and compares what they say. */
+async function compete(
+  { request: asked, effort, checked }: Question,
+  model: string,
+  contestants: readonly Contestant[],
+  rounds: number,
+): Promise<Map<Contestant, Reply[]>> {
+  const replies = new Map<Contestant, Reply[]>(contestants.map((one) => [one, []]));
+  let reference: Reply | undefined;
+  for (let round = 1; round <= rounds; round++) {
+    for (const one of contestants) {
+      console.error(`round ${round} of ${rounds}: ${one.name}`);
+      const request: Request = {
+        ...asked,
+        ...effort(one.slow),
+        model,
+        follow: reference?.ids ?? "own",
+        wanted: round === 1 ? checked : 0, // slow engines are slow at it, too
+      };
+      const reply = await ask<Reply>(one.script, request, one);
+      reference ??= reply;
+      const [earlier] = replies.get(one)!;
+      if (!earlier) checkAgainst(reference, one.name, reply);
+      else if (earlier.ids.join() !== reply.ids.join()) {
+        throw new Error(`${one.name} says something else than in the first round`);
+      }
+      replies.get(one)!.push(reply);
+    }
+  }
+  return replies;
+}
+
+/** Throws where an engine's logits, or its tokens where they leave no doubt, are not ours. */
+function checkAgainst(reference: Reply, name: string, reply: Reply): void {
+  let noise = 0; // rms over all logits compared
+  for (const [i, row] of reply.logits.entries()) {
+    const expected = reference.logits[i]!;
+    const difference = meanSquare(row.map((logit, token) => logit - expected[token]!));
+    const share = difference / meanSquare(expected);
+    if (!(row.length === expected.length && share <= TOLERANCE)) {
+      throw new Error(`${name}: logits after token ${i} differ from ours by ${share}`);
+    }
+    noise += difference / reply.logits.length;
+  }
+  noise = Math.sqrt(noise);
+  console.error(`  logits differ from ours by ${noise.toFixed(4)} (rms)`);
+  for (const [i, expected] of reference.logits.entries()) {
+    if (reply.ids[i] === reference.ids[i]) continue;
+    const [first, second] = expected.toSorted((a, b) => b - a);
+    if (first! - second! > 4 * noise) {
+      throw new Error(`${name}: token ${i} is ${reply.ids[i]}, ours ${reference.ids[i]}`);
+    }
+    return; // so close that the difference may decide; from here on the texts are not the same
+  }
+}
+
+function meanSquare(values: Float32Array): number {
+  return values.reduce((sum, value) => sum + value * value, 0) / values.length;
+}
