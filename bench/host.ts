@@ -5,8 +5,9 @@
 // Both run the 134 M shape. On the real adapter the same prompt must give the same tokens each time.
 
 import { parseArgs } from "node:util";
-import { Engine, type Platform } from "../src/engine/engine.ts";
+import { Engine } from "../src/engine/engine.ts";
 import { openModel } from "../src/engine/inspect.ts";
+import type { Platform } from "../src/engine/session.ts";
 import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";

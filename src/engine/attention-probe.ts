@@ -76,6 +76,10 @@ export class AttentionProbe {
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
   }
 
+  isOn(device: Device): boolean {
+    return this.#device === device;
+  }
+
   /** The dispatches of the layers with its own among them. */
   insertInto(layers: readonly Dispatch[]): Dispatch[] {
     const at = layers.findIndex(({ label }) => label === this.#before);

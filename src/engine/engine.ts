@@ -1,76 +1,45 @@
-// A model, loaded: text in, text out. Owns the device and everything on it.
+// A model, loaded: text in, text out.
 
 import type { AttentionPolicy } from "../context/attention-policy.ts";
-import { KvCache } from "../context/cache/kv-cache.ts";
+import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
-import { createRope } from "../context/rope-scaling.ts";
-import { Device, type Wait } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
-import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
-import { type GreedyStep, greedyTokens, stepsAhead } from "./greedy.ts";
+import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
-import { Runner } from "./runner.ts";
+import { Recovery } from "./recovery.ts";
 import type { TokenLogprob } from "./sampler/sampler.ts";
 import { type Score, score } from "./score.ts";
+import { type Platform, Session } from "./session.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
-import { allocateWeights, readRopeDivisors, uploadAll } from "./weights.ts";
-
-/** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
-export interface Platform {
-  openGpu(): GPU;
-  /** Throws a `UserError` that says how to get an adapter where there is none. */
-  requestAdapter(gpu: GPU): Promise<GPUAdapter>;
-  describeAdapter(adapter: GPUAdapter): string;
-  /** How the work of an adapter is waited for. */
-  waitFor(adapter: GPUAdapter): Wait;
-  readonly shaders: ShaderSource;
-}
-
-interface Parts {
-  readonly device: Device;
-  readonly adapter: string;
-  readonly config: ModelConfig;
-  readonly setting: Setting;
-  readonly tokenizer: Tokenizer;
-  readonly cache: KvCache;
-  readonly runner: Runner;
-  readonly weightBytes: number;
-  readonly loadMs: number;
-}
 
 export class Engine implements LoadedModel, AsyncDisposable {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
-  /** One line about the adapter. */
-  readonly adapter: string;
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
-  /** Bytes of the weights on the GPU. */
-  readonly weightBytes: number;
-  readonly #device: Device;
-  readonly #cache: KvCache;
-  readonly #runner: Runner;
+  readonly #recovery: Recovery;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  private constructor(parts: Parts) {
-    this.config = parts.config;
-    this.setting = parts.setting;
-    this.tokenizer = parts.tokenizer;
-    this.adapter = parts.adapter;
-    this.loadMs = parts.loadMs;
-    this.weightBytes = parts.weightBytes;
-    this.#device = parts.device;
-    this.#cache = parts.cache;
-    this.#runner = parts.runner;
+  private constructor(
+    { config, tokenizer }: ModelFile,
+    setting: Setting,
+    recovery: Recovery,
+    loadMs: number,
+  ) {
+    this.config = config;
+    this.setting = setting;
+    this.tokenizer = tokenizer;
+    this.loadMs = loadMs;
+    this.#recovery = recovery;
   }
 
   /**
@@ -82,62 +51,39 @@ export class Engine implements LoadedModel, AsyncDisposable {
     model: ModelFile,
     options: EngineOptions = {},
   ): Promise<Engine> {
+    const began = performance.now() - model.openMs;
+    const { config, tokenizer } = model;
+    const { onWarning = () => {} } = options;
     try {
-      return await Engine.#load(platform, model, options);
+      const setting = resolveSetting(config, options);
+      for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
+        onWarning(warning);
+      const open = (file: GgufFile, pool?: PagePool) =>
+        Session.open(platform, file, config, setting, options, pool);
+      const session = await open(model.file);
+      const reopen = async (pool: PagePool) => {
+        const file = await model.reopen();
+        try {
+          return await open(file, pool);
+        } finally {
+          await file.close();
+        }
+      };
+      const recovery = new Recovery(session, reopen, onWarning);
+      return new Engine(model, setting, recovery, performance.now() - began);
     } finally {
       await model.file.close();
     }
   }
 
-  static async #load(
-    platform: Platform,
-    model: ModelFile,
-    options: EngineOptions,
-  ): Promise<Engine> {
-    const began = performance.now() - model.openMs;
-    const { file, config, tokenizer } = model;
-    const { onProgress = () => {}, onWarning = () => {} } = options;
-    const setting = resolveSetting(config, options);
-    for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
-      onWarning(warning);
-    const divisors = await readRopeDivisors(file, config);
-    const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
+  /** One line about the adapter. */
+  get adapter(): string {
+    return this.#recovery.session.adapter;
+  }
 
-    const gpu = platform.openGpu();
-    const adapter = await platform.requestAdapter(gpu);
-    const description = platform.describeAdapter(adapter);
-    const device = await Device.open(gpu, adapter, options.device, platform.waitFor(adapter));
-    try {
-      const library = new KernelLibrary(device, platform.shaders);
-      const weights = await allocateWeights(device, file, config);
-      const cache = await KvCache.create(device, { ...setting.cache, rope });
-      const runner = await Runner.create(device, library, {
-        config,
-        weights,
-        cache,
-        chunk: setting.chunk,
-        profile: options.profile ?? false,
-      });
-      // The kernels compile while the weights upload.
-      const ready = library.ready();
-      ready.catch(() => {});
-      await uploadAll(device, file, weights, (done, total) => onProgress({ done, total }));
-      await ready;
-      return new Engine({
-        device,
-        adapter: description,
-        config,
-        setting,
-        tokenizer,
-        cache,
-        runner,
-        weightBytes: weights.bytes,
-        loadMs: performance.now() - began,
-      });
-    } catch (error) {
-      await device.close();
-      throw error;
-    }
+  /** Bytes of the weights on the GPU. */
+  get weightBytes(): number {
+    return this.#recovery.session.weightBytes;
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */
@@ -197,15 +143,15 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   /** What reads the attention weights of a layer out of a step. */
   probe(layer: number): Promise<AttentionProbe> {
-    return this.#runner.probe(layer);
+    return this.#recovery.session.runner.probe(layer);
   }
 
   sequence(policy?: AttentionPolicy): PageTable {
-    return this.#cache.sequence(policy);
+    return this.#recovery.session.cache.sequence(policy);
   }
 
   stepLimit(sequence: PageTable): number {
-    return this.#cache.stepLimit(sequence);
+    return this.#recovery.session.cache.stepLimit(sequence);
   }
 
   greedy(
@@ -213,8 +159,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     first: number,
     budget: number,
   ): AsyncGenerator<TokenLogprob, void, void> {
-    const step: GreedyStep = (run, token) => this.#inTurn(() => this.#runner.greedy(run, token));
-    return greedyTokens(step, sequence, first, budget, stepsAhead(this.#device));
+    return this.#recovery.greedy((work) => this.#inTurn(work), sequence, first, budget);
   }
 
   step(
@@ -223,7 +168,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     wanted: number,
     probe?: AttentionProbe,
   ): Promise<Float32Array> {
-    return this.#inTurn(() => this.#runner.step(sequence, Uint32Array.from(tokens), wanted, probe));
+    return this.#inTurn(() => this.#recovery.step(sequence, tokens, wanted, probe));
   }
 
   /** One after the other, in the order of the calls. */
@@ -242,9 +187,9 @@ export class Engine implements LoadedModel, AsyncDisposable {
     readonly hostMs: number;
     readonly dispatches: number;
   } {
-    const { pool } = this.#cache;
-    const { hostMs, dispatches } = this.#runner;
-    return { ...this.#device.memory, pages: pool.size - pool.free, hostMs, dispatches };
+    const { device, cache, runner } = this.#recovery.session;
+    const { hostMs, dispatches } = runner;
+    return { ...device.memory, pages: cache.pool.size - cache.pool.free, hostMs, dispatches };
   }
 
   /**
@@ -252,15 +197,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
    * kernel; undefined unless the engine was loaded with `profile`.
    */
   async profile(): Promise<readonly PhaseProfile[] | undefined> {
-    return this.#runner.profiler?.report();
+    return this.#recovery.session.runner.profiler?.report();
   }
 
   /** Frees the device and everything on it, after the steps that are on their way. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#last;
-    await this.#runner.settled();
-    await this.#device.close();
+    await this.#recovery.session.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -180,12 +180,19 @@ class Evictions {
   readonly #pageSize: number;
   readonly #onEvict: GenerateOptions["onEvict"];
   readonly #waiting: { readonly length: number; readonly entries: readonly PageEntry[] }[] = [];
+  /** Where the next eviction begins: a step that is taken again, on another device, forgets the same pages again. */
+  #next = 0;
 
   constructor(sequence: PageTable, pageSize: number, onEvict: GenerateOptions["onEvict"]) {
     this.#pageSize = pageSize;
     this.#onEvict = onEvict;
     if (!onEvict) return;
-    sequence.onEvict = (entries) => this.#waiting.push({ length: sequence.length, entries });
+    sequence.onEvict = (evicted) => {
+      const entries = evicted.filter(({ first }) => first >= this.#next);
+      if (entries.length === 0) return;
+      this.#next = entries.at(-1)!.first + pageSize;
+      this.#waiting.push({ length: sequence.length, entries });
+    };
   }
 
   /** Tells what had to go for the tokens up to the last of `ids`. */

@@ -39,6 +39,8 @@ export interface ModelFile {
   readonly tokenizer: Tokenizer;
   /** Milliseconds that reading it took. */
   readonly openMs: number;
+  /** Opens the file another time. */
+  reopen(): Promise<GgufFile>;
 }
 
 /** Opens a file that can be run, or says why it cannot. The caller closes `file`, or hands all to an engine. */
@@ -52,7 +54,8 @@ export async function openModel(
     const config = readConfig(file);
     checkTensors(file, config);
     const tokenizer = createTokenizer(file.metadata);
-    return { file, config, tokenizer, openMs: performance.now() - began };
+    const openMs = performance.now() - began;
+    return { file, config, tokenizer, openMs, reopen: () => openGguf(path, openFile) };
   } catch (error) {
     await file.close();
     throw error;

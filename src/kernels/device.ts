@@ -8,9 +8,14 @@ export class CapacityError extends UserError {
   override readonly name = "CapacityError";
 }
 
-/** Dawn reported an error that no call of ours was waiting for, or the device was lost. */
+/** Dawn reported an error that no call of ours was waiting for. */
 export class GpuError extends Error {
-  override readonly name = "GpuError";
+  override readonly name: string = "GpuError";
+}
+
+/** The device is gone, with everything on it. */
+export class DeviceLostError extends GpuError {
+  override readonly name = "DeviceLostError";
 }
 
 export type Feature = "shader-f16" | "subgroups" | "timestamp-query";
@@ -63,6 +68,7 @@ export class Device implements AsyncDisposable {
   readonly #buffers = new Set<GPUBuffer>();
   #bytes = 0;
   #failure: GpuError | undefined;
+  #lost: DeviceLostError | undefined;
   #closed = false;
 
   private constructor(
@@ -84,8 +90,9 @@ export class Device implements AsyncDisposable {
       this.#failure ??= new GpuError(event.error.message);
     });
     void handle.lost.then(({ reason, message }) => {
-      if (!this.#closed)
-        this.#failure ??= new GpuError(`The GPU device was lost (${reason}): ${message}`);
+      if (this.#closed) return;
+      const why = [reason, message].filter(Boolean).join(": ");
+      this.#lost = new DeviceLostError(`The GPU device was lost (${why}).`);
     });
   }
 
@@ -133,10 +140,9 @@ export class Device implements AsyncDisposable {
     try {
       await this.#wait(() => buffer.mapAsync(MAP_READ_MODE, 0, bytes));
     } catch (error) {
-      this.check();
       if (this.#closed)
         throw new GpuError(`The GPU device was closed before ${buffer.label} was read.`);
-      throw error;
+      throw await this.#whyNot(error);
     }
     this.check();
     return buffer.getMappedRange(0, bytes);
@@ -146,9 +152,21 @@ export class Device implements AsyncDisposable {
     return this.#wait(() => this.handle.createComputePipelineAsync(descriptor));
   }
 
+  /** Whether the device is gone, other than by `close()`. */
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
   /** Throws what Dawn reported since the device was opened, if anything. */
   check(): void {
+    if (this.#lost) throw this.#lost; // what is reported after a loss follows from it
     if (this.#failure) throw this.#failure;
+  }
+
+  /** What to throw where waiting has failed: a loss may be heard of a moment later. */
+  async #whyNot(error: unknown): Promise<unknown> {
+    await Promise.race([this.handle.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+    return this.#lost ?? this.#failure ?? error;
   }
 
   /**

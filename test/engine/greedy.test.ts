@@ -2,11 +2,12 @@
 
 import { describe, expect, test } from "vitest";
 import type { PageTable } from "../../src/context/cache/page-table.ts";
-import { Engine, type Platform } from "../../src/engine/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { Eviction } from "../../src/engine/generation.ts";
 import { greedyTokens } from "../../src/engine/greedy.ts";
 import { openModel } from "../../src/engine/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
+import type { Platform } from "../../src/engine/session.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

@@ -3,11 +3,12 @@
 // device of its own is tested with `nodePlatform` itself.
 
 import { afterAll, expect } from "vitest";
-import { Engine, type Platform } from "../../src/engine/engine.ts";
+import { Engine } from "../../src/engine/engine.ts";
 import type { ByteSource } from "../../src/engine/gguf/source.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
 import { openModel } from "../../src/engine/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
+import type { Platform } from "../../src/engine/session.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 
 const gpu = nodePlatform.openGpu();

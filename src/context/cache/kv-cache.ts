@@ -69,6 +69,7 @@ export class KvCache {
   private constructor(
     device: Device,
     options: KvCacheOptions,
+    pool: PagePool,
     layers: LayerPages[],
     turns: Turns,
     slots: GPUBuffer,
@@ -77,7 +78,7 @@ export class KvCache {
     this.#device = device;
     this.shape = options.shape;
     this.policy = options.policy;
-    this.pool = new PagePool(options.pages);
+    this.pool = pool;
     this.layers = layers;
     this.slots = slots;
     this.pageTable = pageTable;
@@ -87,7 +88,8 @@ export class KvCache {
     this.#tableData = new Uint32Array(2 * options.pages);
   }
 
-  static async create(device: Device, options: KvCacheOptions): Promise<KvCache> {
+  /** Allocates the pages of a pool, by default one of its own. */
+  static async create(device: Device, options: KvCacheOptions, pool?: PagePool): Promise<KvCache> {
     const { shape, pages, chunk, keys = "rotated" } = options;
     const half = (pages * pageBytes(shape)) / 2;
     if (half > device.limits.maxStorageBufferBindingSize) {
@@ -108,7 +110,15 @@ export class KvCache {
     const turns = await Turns.create(device, { ...options, keys, headWidth, pageSize });
     const slots = await device.createBuffer("slots", chunk * 4, storage);
     const pageTable = await device.createBuffer("page table", pages * 8, storage);
-    return new KvCache(device, options, layers, turns, slots, pageTable);
+    return new KvCache(
+      device,
+      options,
+      pool ?? new PagePool(pages),
+      layers,
+      turns,
+      slots,
+      pageTable,
+    );
   }
 
   /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */

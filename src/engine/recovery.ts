@@ -1,0 +1,158 @@
+// A device may be lost at any time: the driver restarts, the machine sleeps. Then it is opened again, the weights are
+// uploaded again, and the text of a sequence is computed again before its next step; whoever asked for that step
+// notices nothing but the time.
+
+import type { PagePool } from "../context/cache/page-pool.ts";
+import type { PageTable } from "../context/cache/page-table.ts";
+import { DeviceLostError } from "../kernels/device.ts";
+import type { AttentionProbe } from "./attention-probe.ts";
+import { greedyTokens, stepsAhead } from "./greedy.ts";
+import type { TokenLogprob } from "./sampler/sampler.ts";
+import type { Session } from "./session.ts";
+
+/** Losses in a row, without a step between them, that are put up with. */
+const MOST_LOSSES = 2;
+
+/** What a sequence holds, and in which session that was computed. */
+interface Text {
+  readonly ids: number[];
+  session: Session;
+}
+
+/** Runs a step when those asked for before are done. */
+export type InTurn = <T>(work: () => Promise<T>) => Promise<T>;
+
+export class Recovery {
+  #session: Session;
+  readonly #reopen: (pool: PagePool) => Promise<Session>;
+  readonly #onWarning: (message: string) => void;
+  readonly #texts = new WeakMap<PageTable, Text>();
+  #losses = 0;
+
+  constructor(
+    session: Session,
+    reopen: (pool: PagePool) => Promise<Session>,
+    onWarning: (message: string) => void,
+  ) {
+    this.#session = session;
+    this.#reopen = reopen;
+    this.#onWarning = onWarning;
+  }
+
+  /** The session of the moment. */
+  get session(): Session {
+    return this.#session;
+  }
+
+  /** A step of `Runner.step`. A probe is lost with its device: such a step throws a `DeviceLostError`. */
+  async step(
+    sequence: PageTable,
+    tokens: readonly number[],
+    wanted: number,
+    probe?: AttentionProbe,
+  ): Promise<Float32Array> {
+    for (;;) {
+      try {
+        const text = await this.#current(sequence);
+        if (probe && !probe.isOn(this.#session.device)) {
+          throw new DeviceLostError("The attention weights were lost with their GPU device.");
+        }
+        const ids = Uint32Array.from(tokens);
+        const logits = await this.#session.runner.step(sequence, ids, wanted, probe);
+        text.ids.push(...tokens);
+        this.#losses = 0;
+        return logits;
+      } catch (error) {
+        await this.#recover(error);
+        if (probe) throw error; // its buffers are gone
+      }
+    }
+  }
+
+  /** The likeliest tokens after `first`, as `greedyTokens` has them. */
+  async *greedy(
+    inTurn: InTurn,
+    sequence: PageTable,
+    first: number,
+    budget: number,
+  ): AsyncGenerator<TokenLogprob, void, void> {
+    let last = first;
+    for (let given = 0; given < budget; ) {
+      const text = await inTurn(() => this.#current(sequence));
+      const choices = greedyTokens(
+        (run, token) => inTurn(() => this.#session.runner.greedy(run, token)),
+        sequence,
+        last,
+        budget - given,
+        stepsAhead(this.#session.device),
+      );
+      try {
+        for await (const choice of choices) {
+          text.ids.push(last); // what has been chosen after it has seen it
+          this.#losses = 0;
+          last = choice.id;
+          given++;
+          yield choice;
+        }
+      } catch (error) {
+        await inTurn(() => this.#recover(error));
+      }
+    }
+  }
+
+  /** The text of a sequence, computed in this session. */
+  async #current(sequence: PageTable): Promise<Text> {
+    let text = this.#texts.get(sequence);
+    if (!text) {
+      text = { ids: [], session: this.#session };
+      this.#texts.set(sequence, text);
+    }
+    if (sequence.length < text.ids.length) text.ids.length = sequence.length;
+    for (;;) {
+      try {
+        this.#session.device.check();
+        if (text.session !== this.#session) await this.#replay(sequence, text);
+        return text;
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  async #replay(sequence: PageTable, text: Text): Promise<void> {
+    const session = this.#session;
+    const { onEvict } = sequence;
+    sequence.onEvict = () => {}; // it has been told
+    sequence.clear();
+    try {
+      for (let at = 0; at < text.ids.length; ) {
+        const part = text.ids.slice(at, at + session.cache.stepLimit(sequence));
+        await session.runner.step(sequence, Uint32Array.from(part), 0);
+        at += part.length;
+      }
+    } finally {
+      sequence.onEvict = onEvict;
+    }
+    text.session = session;
+  }
+
+  /** Opens a new session where the device of this one is lost; throws all other errors, and the third loss in a row. */
+  async #recover(error: unknown): Promise<void> {
+    if (!(error instanceof DeviceLostError)) throw error;
+    if (!this.#session.device.isLost) return; // somebody else's step has done so already
+    if (this.#losses === MOST_LOSSES) {
+      this.#losses = 0;
+      const times = MOST_LOSSES + 1;
+      throw new DeviceLostError(`${error.message} This was loss ${times} in a row: giving up.`);
+    }
+    this.#losses++;
+    this.#onWarning(`${error.message} It is opened again, and the text computed again.`);
+    const { cache } = this.#session;
+    await this.#session.close();
+    try {
+      this.#session = await this.#reopen(cache.pool);
+    } catch (second) {
+      await this.#recover(second); // the same session, still lost
+    }
+  }
+}
