@@ -1,7 +1,12 @@
 import { Command } from "commander";
 import { benchCacheCommand } from "./bench-cache.ts";
+import { benchDecodeCommand, benchPrefillCommand } from "./bench-model.ts";
 
 /** `dawnstream bench …` */
 export function benchCommand(): Command {
-  return new Command("bench").description("measure").addCommand(benchCacheCommand());
+  return new Command("bench")
+    .description("measure")
+    .addCommand(benchDecodeCommand())
+    .addCommand(benchPrefillCommand())
+    .addCommand(benchCacheCommand());
 }

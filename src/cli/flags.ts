@@ -8,11 +8,19 @@ import { parseRope } from "../context/rope-choice.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
+import { printProfile } from "./profile-report.ts";
 
 /** A whole number, as people write it. */
 export function integer(text: string): number {
   if (!/^[+-]?\d+$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
   return Number(text);
+}
+
+/** Whole numbers of tokens, as in "128,512". */
+export function integers(text: string): number[] {
+  const numbers = text.split(",").map(integer);
+  if (numbers.some((n) => n < 0)) throw new InvalidArgumentError("Expected numbers of tokens.");
+  return numbers;
 }
 
 export function number(text: string): number {
@@ -73,6 +81,7 @@ export interface EngineFlags extends ModelFlags {
   readonly kv?: EngineOptions["kv"];
   readonly page?: number;
   readonly chunk?: number;
+  readonly profile?: boolean;
 }
 
 export function addEngineFlags(command: Command): Command {
@@ -117,11 +126,8 @@ export function addEngineFlags(command: Command): Command {
       ]),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
-    .option(
-      "--chunk <n>",
-      "the most tokens of a prompt computed at a time (default: 256)",
-      integer,
-    );
+    .option("--chunk <n>", "the most tokens of a prompt computed at a time (default: 256)", integer)
+    .option("--profile", "print on stderr where the GPU's time went, kernel by kernel");
 }
 
 export function engineOptions(flags: EngineFlags): EngineOptions {
@@ -138,6 +144,7 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
     kv,
     pageSize,
     chunk,
+    ...(flags.profile ? { onProfile: printProfile } : {}),
   };
 }
 

@@ -13,7 +13,14 @@ import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
 import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
+import {
+  addEngineFlags,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  integers,
+  pictureFile,
+} from "./flags.ts";
 import { median } from "./growth.ts";
 import { readText } from "./input.ts";
 import { type Part, type Run, reportStream } from "./stream-report.ts";
@@ -52,12 +59,8 @@ export function streamCommand(): Command {
         "(default: window:256,sinks:4+252)",
       readModes,
     )
-    .option("--sinks <list>", "ablation: sinks of so many tokens, such as 0,1,2,4,8", readCounts)
-    .option(
-      "--caches <list>",
-      "ablation: sinks and window together, such as 64,128,256",
-      readCounts,
-    )
+    .option("--sinks <list>", "ablation: sinks of so many tokens, such as 0,1,2,4,8", integers)
+    .option("--caches <list>", "ablation: sinks and window together, such as 64,128,256", integers)
     .option("--tokens <n>", "length of the stream", integer, 2000)
     .option("--parts <n>", "stretches that figures are given for", integer, 20)
     .option(
@@ -182,12 +185,6 @@ async function stream(
   }
   sequence.clear();
   return { policy: name, perplexity: perplexity(all), steadyPerplexity: perplexity(steady), parts };
-}
-
-function readCounts(text: string): number[] {
-  const counts = text.split(",").map(integer);
-  if (counts.some((n) => n < 0)) throw new InvalidArgumentError("Expected numbers of tokens.");
-  return counts;
 }
 
 function readModes(text: string): StreamMode[] {

@@ -4,7 +4,7 @@ import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
-import type { PhaseProfile } from "../kernels/profiler.ts";
+import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
@@ -26,6 +26,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
   readonly #recovery: Recovery;
+  readonly #onProfile: EngineOptions["onProfile"];
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -34,12 +35,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
     setting: Setting,
     recovery: Recovery,
     loadMs: number,
+    onProfile: EngineOptions["onProfile"],
   ) {
     this.config = config;
     this.setting = setting;
     this.tokenizer = tokenizer;
     this.loadMs = loadMs;
     this.#recovery = recovery;
+    this.#onProfile = onProfile;
   }
 
   /**
@@ -70,7 +73,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
         }
       };
       const recovery = new Recovery(session, reopen, onWarning);
-      return new Engine(model, setting, recovery, performance.now() - began);
+      return new Engine(model, setting, recovery, performance.now() - began, options.onProfile);
     } finally {
       await model.file.close();
     }
@@ -84,6 +87,11 @@ export class Engine implements LoadedModel, AsyncDisposable {
   /** Bytes of the weights on the GPU. */
   get weightBytes(): number {
     return this.#recovery.session.weightBytes;
+  }
+
+  /** Bytes of the weights that a step reads: all but the embeddings that it looks up. */
+  get stepBytes(): number {
+    return this.#recovery.session.stepBytes;
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */
@@ -193,17 +201,33 @@ export class Engine implements LoadedModel, AsyncDisposable {
   }
 
   /**
-   * Where the GPU's time has gone since the last report, by phase ("prefill": steps of several tokens; "decode": of one) and
-   * kernel; undefined unless the engine was loaded with `profile`.
+   * Whether every kernel is timed, for `profile()`: steps take longer then. Throws a `UserError` where the adapter has no
+   * timestamps. A lost device takes its profile with it.
    */
-  async profile(): Promise<readonly PhaseProfile[] | undefined> {
-    return this.#recovery.session.runner.profiler?.report();
+  get profiling(): boolean {
+    return this.#recovery.session.runner.profiler !== undefined;
+  }
+
+  set profiling(on: boolean) {
+    const { runner, device } = this.#recovery.session;
+    if (on) runner.profiler ??= new Profiler(device);
+    else runner.profiler = undefined;
+  }
+
+  /**
+   * Where the GPU's time has gone since the last report, by phase ("prefill": steps of several tokens; "decode": of one) and
+   * kernel; nothing unless the engine is `profiling`.
+   */
+  async profile(): Promise<readonly PhaseProfile[]> {
+    return (await this.#recovery.session.runner.profiler?.report()) ?? [];
   }
 
   /** Frees the device and everything on it, after the steps that are on their way. */
   async close(): Promise<void> {
+    const isFirst = !this.#closed;
     this.#closed = true;
     await this.#last;
+    if (isFirst && this.#onProfile) this.#onProfile(await this.profile());
     await this.#recovery.session.close();
   }
 

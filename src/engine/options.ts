@@ -14,6 +14,7 @@ import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import type { DeviceOptions } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import type { CellType, HeadShape } from "../kernels/head-shape.ts";
+import type { PhaseProfile } from "../kernels/profiler.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** Bytes of the file uploaded so far and in all. */
@@ -51,8 +52,8 @@ export interface EngineOptions {
   readonly chunk?: number | undefined;
   /** Texts that may be in the cache at the same time. Default: 1. */
   readonly sequences?: number | undefined;
-  /** Times every kernel, for `engine.profile()`; steps take longer then. Needs timestamp queries. Default: false. */
-  readonly profile?: boolean | undefined;
+  /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
+  readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
   /** Lower rungs of the capability ladder, for tests and comparisons. */
   readonly device?: DeviceOptions | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;

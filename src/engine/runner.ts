@@ -8,7 +8,7 @@ import type { HeadShape } from "../kernels/head-shape.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import { Ops } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
-import { Profiler } from "../kernels/profiler.ts";
+import type { Profiler } from "../kernels/profiler.ts";
 import { Commands, type Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import { AttentionProbe } from "./attention-probe.ts";
@@ -25,8 +25,6 @@ export interface RunnerOptions {
   readonly cache: KvCache;
   /** The most tokens of a step. */
   readonly chunk: number;
-  /** Whether every kernel is timed. */
-  readonly profile: boolean;
 }
 
 interface Plan {
@@ -42,8 +40,8 @@ export class Runner {
   readonly vocabulary: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
-  /** Times every kernel, if asked to. */
-  readonly profiler: Profiler | undefined;
+  /** Times every kernel, where there is one. */
+  profiler: Profiler | undefined;
   readonly #device: Device;
   readonly #cache: KvCache;
   readonly #scratch: Scratch;
@@ -64,7 +62,7 @@ export class Runner {
 
   private constructor(
     device: Device,
-    { config, cache, chunk, profile }: RunnerOptions,
+    { config, cache, chunk }: RunnerOptions,
     { scratch, head }: { scratch: Scratch; head: HeadScratch },
     staging: GPUBuffer,
     params: { layers: ParamBlock; head: ParamBlock },
@@ -73,7 +71,6 @@ export class Runner {
   ) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
-    this.profiler = profile ? new Profiler(device) : undefined;
     this.#device = device;
     this.#cache = cache;
     this.#scratch = scratch;

@@ -5,11 +5,12 @@ import type { PagePool } from "../context/cache/page-pool.ts";
 import { createRope } from "../context/rope-scaling.ts";
 import { Device, type Wait } from "../kernels/device.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
+import { Profiler } from "../kernels/profiler.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { EngineOptions, Setting } from "./options.ts";
 import { Runner } from "./runner.ts";
-import { allocateWeights, readRopeDivisors, uploadAll } from "./weights.ts";
+import { allocateWeights, type ModelWeights, readRopeDivisors, uploadAll } from "./weights.ts";
 
 /** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
 export interface Platform {
@@ -29,21 +30,23 @@ export class Session {
   readonly adapter: string;
   readonly cache: KvCache;
   readonly runner: Runner;
-  /** Bytes of the weights on the GPU. */
+  /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
   readonly weightBytes: number;
+  readonly stepBytes: number;
 
   private constructor(
     device: Device,
     adapter: string,
     cache: KvCache,
     runner: Runner,
-    weightBytes: number,
+    { bytes, output, tokenEmbd }: ModelWeights,
   ) {
     this.device = device;
     this.adapter = adapter;
     this.cache = cache;
     this.runner = runner;
-    this.weightBytes = weightBytes;
+    this.weightBytes = bytes;
+    this.stepBytes = output === tokenEmbd ? bytes : bytes - tokenEmbd.bytes;
   }
 
   /**
@@ -58,7 +61,7 @@ export class Session {
     options: EngineOptions,
     pool?: PagePool,
   ): Promise<Session> {
-    const { onProgress = () => {}, profile = false } = options;
+    const { onProgress = () => {} } = options;
     const divisors = await readRopeDivisors(file, config);
     const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
     const gpu = platform.openGpu();
@@ -70,19 +73,14 @@ export class Session {
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
       const { chunk } = setting;
-      const runner = await Runner.create(device, library, {
-        config,
-        weights,
-        cache,
-        chunk,
-        profile,
-      });
+      const runner = await Runner.create(device, library, { config, weights, cache, chunk });
+      if (options.onProfile) runner.profiler = new Profiler(device);
       const ready = library.ready();
       ready.catch(() => {});
       await uploadAll(device, file, weights, (done, total) => onProgress({ done, total }));
       await ready;
       device.check();
-      return new Session(device, description, cache, runner, weights.bytes);
+      return new Session(device, description, cache, runner, weights);
     } catch (error) {
       await device.close();
       throw error;

@@ -44,6 +44,62 @@ test("bench cache: the cache changes no logit, and without it the time of a toke
   expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*position \(tokens\)/s);
 });
 
+interface ModelBench {
+  readonly what: string;
+  readonly stepBytes: number;
+  readonly rows: {
+    at: number;
+    msPerToken: number;
+    hostMs: number;
+    samples: number[];
+    dispatches: number;
+    weightGigabytesPerSecond?: number;
+    profile: { phase: string; kernels: { kernel: string; ms: number }[] }[];
+  }[];
+}
+
+test("bench decode and bench prefill: by position, each kernel with its share", async () => {
+  const plot = at("decode.svg");
+  const bench = (...args: string[]) => json<ModelBench>(["bench", ...args, ...small, "--json"]);
+  const decode = await bench("decode", "--at", "20,300", "--tokens", "8", "--plot", plot);
+  expect(decode.rows.map((row) => row.at)).toEqual([20, 300]);
+  for (const row of decode.rows) {
+    expect(row.samples.length).toBe(8);
+    expect(row.msPerToken).toBeGreaterThan(row.hostMs);
+    expect(row.hostMs).toBeGreaterThan(0);
+    const gigabytes = decode.stepBytes / row.msPerToken / 1e6;
+    expect(row.weightGigabytesPerSecond).toBeCloseTo(gigabytes, 9);
+    expect(row.profile.map(({ phase }) => phase)).toEqual(["decode"]);
+  }
+  // The second position needs two splits, and so a merge in each of the five layers.
+  expect(decode.rows[1]!.dispatches - decode.rows[0]!.dispatches).toBe(5);
+  expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*position \(tokens\)/s);
+
+  const prefill = await bench("prefill", "--at", "40", "--rounds", "2");
+  expect(prefill.rows[0]).toMatchObject({ at: 40, profile: [{ phase: "prefill" }] });
+  expect(prefill.rows[0]!.samples.length).toBe(2);
+
+  const { text } = await succeed(["bench", "decode", ...small, "--at", "20", "--tokens", "4"]);
+  expect(text).toMatch(/^at +ms a token +tok\/s +host ms a step/);
+  expect(text).toMatch(/^attention\..* %$/m);
+  expect(text).toMatch(/^all of 8 steps +\d+ +\d+\.\d+ +100\.0 %$/m);
+  await fail(["bench", "decode", ...small, "--at", "600"], /exceed the context of 512/);
+  await fail(["bench", "decode", ...small, "--at", "20,x"], /'20,x'.*whole number/);
+  await fail(["bench", "prefill", ...small, "--at", "1"], /--at: expected at least 2/);
+  await fail(["bench", "prefill", ...small, "--rounds", "0"], /--rounds: expected at least 1/);
+});
+
+test("--profile: the table goes to stderr, the result stays what it was", async () => {
+  const args = ["generate", "Once upon a time", ...small, "--temperature", "0"];
+  const plain = await succeed([...args, "--max-tokens", "5"]);
+  const run = await dawnstream([...args, "--max-tokens", "5", "--profile"]);
+  expect(run.text).toBe(plain.text);
+  const lines = run.stderr.join("\n");
+  expect(lines).toMatch(/^prefill +dispatches +ms a step +share$/m);
+  expect(lines).toMatch(/^decode +dispatches +ms a step +share$/m);
+  expect(lines).toMatch(/^all of 4 steps/m);
+});
+
 interface Sweep {
   readonly results: {
     kind: string;

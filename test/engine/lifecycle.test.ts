@@ -136,6 +136,42 @@ test("scratch that no binding holds is a CapacityError that names the way out", 
   await expectNothingLeft();
 });
 
+test("every pipeline is there before the first token", async () => {
+  let made = 0;
+  const platform: Platform = {
+    ...sharingPlatform,
+    requestAdapter: async (gpu) => {
+      const adapter = await sharingPlatform.requestAdapter(gpu);
+      const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
+        const device = await adapter.requestDevice(descriptor);
+        const counted = (create: (descriptor: GPUComputePipelineDescriptor) => unknown) => {
+          return (descriptor: GPUComputePipelineDescriptor) => {
+            made++;
+            return create(descriptor);
+          };
+        };
+        return withMethods(device, {
+          createComputePipeline: counted((d) => device.createComputePipeline(d)),
+          createComputePipelineAsync: counted((d) => device.createComputePipelineAsync(d)),
+        });
+      };
+      return withMethods(adapter, { requestDevice });
+    },
+  };
+  const file = await openModel("test.gguf", async (path) => bytesSource(path, tiny.bytes));
+  await using engine = await Engine.open(platform, file, { chunk: 5, context: 2000 });
+  const loaded = made;
+  expect(loaded).toBeGreaterThan(5);
+  const prompt = Array.from({ length: 700 }, (_, i) => 2 + (i % 20)); // two splits of attention
+  for (const options of [{ temperature: 0 }, { temperature: 1, seed: 1, logprobs: 3 }]) {
+    for (const length of [1, 7, 700]) {
+      await engine.complete(prompt.slice(0, length), { ...options, maxTokens: 3, ignoreEos: true });
+    }
+  }
+  await engine.score(prompt);
+  expect(made).toBe(loaded);
+});
+
 test("an error that Dawn reports to no one ends the next step", async () => {
   let device: GPUDevice | undefined;
   const platform: Platform = {
