@@ -15,6 +15,7 @@ export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
+export type { Eviction } from "./engine/evictions.ts";
 export type {
   FinishReason,
   GenerateOptions,

@@ -44,6 +44,8 @@ interface Measurement {
 const WARM_UP = 4;
 const PROFILED = 8;
 
+const GREEDY = { temperature: 0, seed: 0 };
+
 /** `dawnstream bench decode` */
 export function benchDecodeCommand(): Command {
   const command = new Command("decode")
@@ -135,7 +137,7 @@ async function timeDecoding(engine: Engine, at: number, tokens: number): Promise
     const samples: number[] = [];
     const host: number[] = [];
     let [time, spent] = [performance.now(), engine.usage.hostMs];
-    for await (const { id } of engine.greedy(sequence, ids.at(-1)!, WARM_UP + tokens)) {
+    for await (const { id } of engine.chosen(sequence, GREEDY, ids.at(-1)!, WARM_UP + tokens)) {
       const [now, used] = [performance.now(), engine.usage.hostMs];
       samples.push(now - time);
       host.push(used - spent);
@@ -146,7 +148,7 @@ async function timeDecoding(engine: Engine, at: number, tokens: number): Promise
     sequence.clear();
     expectLikely(await append(engine, sequence, ids), last);
     engine.profiling = true;
-    for await (const _ of engine.greedy(sequence, last, PROFILED));
+    for await (const _ of engine.chosen(sequence, GREEDY, last, PROFILED));
     const profile = await engine.profile();
     engine.profiling = false;
     return {

@@ -14,7 +14,7 @@ import type { ModelFile } from "./inspect.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
 import { Recovery } from "./recovery.ts";
-import type { TokenLogprob } from "./sampler/sampler.ts";
+import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import { type Score, score } from "./score.ts";
 import { type Platform, Session } from "./session.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -162,12 +162,22 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return this.#recovery.session.cache.stepLimit(sequence);
   }
 
-  greedy(
+  chosen(
     sequence: PageTable,
+    draw: Draw,
     first: number,
     budget: number,
   ): AsyncGenerator<TokenLogprob, void, void> {
-    return this.#recovery.greedy((work) => this.#inTurn(work), sequence, first, budget);
+    return this.#recovery.chosen((work) => this.#inTurn(work), sequence, draw, first, budget);
+  }
+
+  top<R>(
+    sequence: PageTable,
+    tokens: readonly number[],
+    keep: number,
+    use: (top: TopLogits) => R | undefined,
+  ): Promise<R | Float32Array> {
+    return this.#inTurn(() => this.#recovery.top(sequence, tokens, keep, use));
   }
 
   step(

@@ -1,9 +1,10 @@
 // From a prompt to text: prefill in chunks, then a token a step.
 
 import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
-import type { PageEntry, PageTable } from "../context/cache/page-table.ts";
+import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../kernels/errors.ts";
-import { append } from "./append.ts";
+import { appendAnd } from "./append.ts";
+import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 import { checkIds, policyOf } from "./requests.ts";
@@ -35,13 +36,6 @@ export interface GenerateOptions extends SamplingOptions {
   readonly cache?: boolean | undefined;
   /** Ends the generation after the token in work; its reason is then "aborted". */
   readonly signal?: AbortSignal | undefined;
-}
-
-/** Tokens that are forgotten: what they were, where they stood in the text, which pages of the cache they leave. */
-export interface Eviction {
-  readonly tokens: readonly number[];
-  readonly positions: readonly number[];
-  readonly pages: readonly number[];
 }
 
 /** A generated token and the text that it completes, which may be none. */
@@ -108,8 +102,9 @@ export async function* generate(
   const began = performance.now();
   try {
     let pending = ids.slice();
-    const mayRunAhead =
-      sampler.isArgmax && options.logprobs === undefined && options.cache !== false;
+    // What the GPU can choose alone need not wait for the host.
+    const draw =
+      options.logprobs === undefined && options.cache !== false ? sampler.draw : undefined;
     let ahead: AsyncGenerator<TokenLogprob, void, void> | undefined;
     while (ids.length - promptTokens < maxTokens) {
       if (options.signal?.aborted) {
@@ -126,12 +121,12 @@ export async function* generate(
           sequence.clear();
           pending = ids.slice();
         }
-        const logits = await append(engine, sequence, pending, options.signal);
-        if (!logits) continue; // aborted between two chunks
+        const found = await chooseNext(engine, sequence, pending, sampler, ids, options);
+        if (!found) continue; // aborted between two chunks
         prefillMs ||= performance.now() - began;
-        choice = sampler.sample(logits, ids, options.logprobs);
+        choice = found;
         const budget = maxTokens - (ids.length - promptTokens) - 1;
-        if (mayRunAhead) ahead = engine.greedy(sequence, choice.id, budget);
+        if (draw) ahead = engine.chosen(sequence, draw, choice.id, budget);
       }
       evictions.tell(ids);
       if (vocabulary.endOfGeneration.has(choice.id) && !options.ignoreEos) {
@@ -175,40 +170,22 @@ export async function* generate(
   };
 }
 
-/** What a sequence forgets, told when the text has come so far: steps may be ahead of it. */
-class Evictions {
-  readonly #pageSize: number;
-  readonly #onEvict: GenerateOptions["onEvict"];
-  readonly #waiting: { readonly length: number; readonly entries: readonly PageEntry[] }[] = [];
-  /** Where the next eviction begins: a step that is taken again, on another device, forgets the same pages again. */
-  #next = 0;
-
-  constructor(sequence: PageTable, pageSize: number, onEvict: GenerateOptions["onEvict"]) {
-    this.#pageSize = pageSize;
-    this.#onEvict = onEvict;
-    if (!onEvict) return;
-    sequence.onEvict = (evicted) => {
-      const entries = evicted.filter(({ first }) => first >= this.#next);
-      if (entries.length === 0) return;
-      this.#next = entries.at(-1)!.first + pageSize;
-      this.#waiting.push({ length: sequence.length, entries });
-    };
-  }
-
-  /** Tells what had to go for the tokens up to the last of `ids`. */
-  tell(ids: readonly number[]): void {
-    while (this.#waiting[0] && this.#waiting[0].length <= ids.length) {
-      const { entries } = this.#waiting.shift()!;
-      const positions = entries.flatMap(({ first }) =>
-        Array.from({ length: this.#pageSize }, (_, i) => first + i),
-      );
-      this.#onEvict?.({
-        positions,
-        tokens: positions.map((position) => ids[position]!),
-        pages: entries.map(({ page }) => page),
-      });
-    }
-  }
+/** Appends tokens and chooses the next one: from the likeliest of them, or from all where these are too few. */
+async function chooseNext(
+  engine: LoadedModel,
+  sequence: PageTable,
+  tokens: readonly number[],
+  sampler: Sampler,
+  ids: readonly number[],
+  { logprobs, signal }: GenerateOptions,
+): Promise<TokenChoice | undefined> {
+  const keep = sampler.wants(ids, logprobs);
+  const found = await appendAnd(engine, sequence, tokens, signal, (part) =>
+    keep === undefined
+      ? engine.step(sequence, part, 1)
+      : engine.top(sequence, part, keep, (top) => sampler.sampleTop(top, ids, logprobs)),
+  );
+  return found instanceof Float32Array ? sampler.sample(found, ids, logprobs) : found;
 }
 
 /**

@@ -5,7 +5,7 @@ import { type ModelConfig, readConfig } from "./config.ts";
 import { type GgufFile, openGguf } from "./gguf/gguf.ts";
 import type { ByteSource } from "./gguf/source.ts";
 import { type EngineOptions, resolveSetting } from "./options.ts";
-import { runnerBytes } from "./runner.ts";
+import { planBytes } from "./plans.ts";
 import { createTokenizer, type Tokenizer } from "./tokenizer/tokenizer.ts";
 import { checkTensors, gpuBytes } from "./weights.ts";
 
@@ -28,7 +28,7 @@ export function planMemory(
   const { cache, chunk, context } = resolveSetting(config, options);
   const weights = gpuBytes(file, config);
   const pages = cacheBytes(cache);
-  const scratch = runnerBytes(config, cache.shape, chunk);
+  const scratch = planBytes(config, cache.shape, chunk);
   return { weights, cache: pages, scratch, total: weights + pages + scratch, context };
 }
 

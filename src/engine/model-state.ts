@@ -3,7 +3,7 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Setting } from "./options.ts";
-import type { TokenLogprob } from "./sampler/sampler.ts";
+import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
 
 /** What decides whether a request can be served: known from the header of a file, before anything is loaded. */
@@ -20,14 +20,25 @@ export interface LoadedModel extends OpenedModel {
   /** The most tokens that the next step of a sequence may take. */
   stepLimit(sequence: PageTable): number;
   /**
-   * The likeliest tokens after `first`, which is appended to a sequence, and then each of them: at most `budget`. Steps are
-   * submitted ahead of what has been asked for.
+   * The tokens after `first`, chosen on the GPU: it is appended to a sequence, and then each of them, at most `budget`. Steps
+   * are submitted ahead of what has been asked for.
    */
-  greedy(
+  chosen(
     sequence: PageTable,
+    draw: Draw,
     first: number,
     budget: number,
   ): AsyncGenerator<TokenLogprob, void, void>;
+  /**
+   * Appends tokens to a sequence, at most `stepLimit(sequence)` of them, and hands `use` the `keep` likeliest tokens after
+   * the last, or a few more. Returns what it makes of them, or else the logits [V].
+   */
+  top<R>(
+    sequence: PageTable,
+    tokens: readonly number[],
+    keep: number,
+    use: (top: TopLogits) => R | undefined,
+  ): Promise<R | Float32Array>;
   /**
    * Appends tokens to a sequence, at most `stepLimit(sequence)` of them, and returns the logits [wanted, V] after the last
    * `wanted`. Steps run one at a time, in the order of the calls. A probe watches the step.

@@ -6,8 +6,9 @@ import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
-import { greedyTokens, stepsAhead } from "./greedy.ts";
-import type { TokenLogprob } from "./sampler/sampler.ts";
+import { chosenTokens, stepsAhead } from "./chosen.ts";
+import type { Runner } from "./runner.ts";
+import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import type { Session } from "./session.ts";
 
 /** Losses in a row, without a step between them, that are put up with. */
@@ -45,23 +46,44 @@ export class Recovery {
   }
 
   /** A step of `Runner.step`. A probe is lost with its device: such a step throws a `DeviceLostError`. */
-  async step(
+  step(
     sequence: PageTable,
     tokens: readonly number[],
     wanted: number,
     probe?: AttentionProbe,
   ): Promise<Float32Array> {
+    const work = (runner: Runner, ids: Uint32Array<ArrayBuffer>) =>
+      runner.step(sequence, ids, wanted, probe);
+    return this.#run(sequence, tokens, work, probe);
+  }
+
+  /** A step of `Runner.top`. */
+  top<R>(
+    sequence: PageTable,
+    tokens: readonly number[],
+    keep: number,
+    use: (top: TopLogits) => R | undefined,
+  ): Promise<R | Float32Array> {
+    return this.#run(sequence, tokens, (runner, ids) => runner.top(sequence, ids, keep, use));
+  }
+
+  async #run<R>(
+    sequence: PageTable,
+    tokens: readonly number[],
+    work: (runner: Runner, ids: Uint32Array<ArrayBuffer>) => Promise<R>,
+    probe?: AttentionProbe,
+  ): Promise<R> {
     for (;;) {
       try {
         const text = await this.#current(sequence);
-        if (probe && !probe.isOn(this.#session.device)) {
+        const { runner, device } = this.#session;
+        if (probe && !probe.isOn(device)) {
           throw new DeviceLostError("The attention weights were lost with their GPU device.");
         }
-        const ids = Uint32Array.from(tokens);
-        const logits = await this.#session.runner.step(sequence, ids, wanted, probe);
+        const result = await work(runner, Uint32Array.from(tokens));
         text.ids.push(...tokens);
         this.#losses = 0;
-        return logits;
+        return result;
       } catch (error) {
         await this.#recover(error);
         if (probe) throw error; // its buffers are gone
@@ -69,19 +91,21 @@ export class Recovery {
     }
   }
 
-  /** The likeliest tokens after `first`, as `greedyTokens` has them. */
-  async *greedy(
+  /** The tokens after `first`, as `chosenTokens` has them. */
+  async *chosen(
     inTurn: InTurn,
     sequence: PageTable,
+    draw: Draw,
     first: number,
     budget: number,
   ): AsyncGenerator<TokenLogprob, void, void> {
     let last = first;
     for (let given = 0; given < budget; ) {
       const text = await inTurn(() => this.#current(sequence));
-      const choices = greedyTokens(
-        (run, token) => inTurn(() => this.#session.runner.greedy(run, token)),
+      const choices = chosenTokens(
+        (run, token) => inTurn(() => this.#session.runner.choose(run, token)),
         sequence,
+        draw,
         last,
         budget - given,
         stepsAhead(this.#session.device),

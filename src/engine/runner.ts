@@ -4,34 +4,13 @@
 import type { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import type { Device } from "../kernels/device.ts";
-import type { HeadShape } from "../kernels/head-shape.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
-import { Ops } from "../kernels/ops.ts";
-import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
 import type { Profiler } from "../kernels/profiler.ts";
-import { Commands, type Dispatch } from "../kernels/recorder.ts";
-import { USAGE } from "../kernels/usage.ts";
+import { Commands } from "../kernels/recorder.ts";
 import { AttentionProbe } from "./attention-probe.ts";
-import type { ModelConfig } from "./config.ts";
-import { CHOICES_BYTES, Choices, type GreedyRun } from "./greedy.ts";
-import { type HeadScratch, head, layers, type Scratch } from "./model.ts";
-import type { TokenLogprob } from "./sampler/sampler.ts";
-import { createScratch, scratchBytes } from "./scratch.ts";
-import type { ModelWeights } from "./weights.ts";
-
-export interface RunnerOptions {
-  readonly config: ModelConfig;
-  readonly weights: ModelWeights;
-  readonly cache: KvCache;
-  /** The most tokens of a step. */
-  readonly chunk: number;
-}
-
-interface Plan {
-  readonly ops: Ops;
-  readonly layers: readonly Dispatch[];
-  readonly head: readonly Dispatch[];
-}
+import type { ChosenRun } from "./chosen.ts";
+import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
+import type { TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 
 export class Runner {
   /** The most tokens of a step. */
@@ -44,96 +23,45 @@ export class Runner {
   profiler: Profiler | undefined;
   readonly #device: Device;
   readonly #cache: KvCache;
-  readonly #scratch: Scratch;
-  readonly #headScratch: HeadScratch;
-  readonly #staging: GPUBuffer;
-  readonly #layerParams: ParamBlock;
-  readonly #headParams: ParamBlock;
+  readonly #plans: Plans;
   /** Settles when the GPU has done the last step that nothing was read back of. */
   #ahead: Promise<unknown> = Promise.resolve();
-  /** For one token, and for several. */
-  readonly #single: Plan;
-  readonly #several: Plan;
-  readonly #choices: Choices;
-  /** Of one token, up to the choice of the next. */
-  readonly #greedy: readonly Dispatch[];
   /** Whose next token lies on the GPU already. */
-  #chosenFor: GreedyRun | undefined;
+  #chosenFor: ChosenRun | undefined;
 
-  private constructor(
-    device: Device,
-    { config, cache, chunk }: RunnerOptions,
-    { scratch, head }: { scratch: Scratch; head: HeadScratch },
-    staging: GPUBuffer,
-    params: { layers: ParamBlock; head: ParamBlock },
-    plans: { single: Plan; several: Plan },
-    choices: Choices,
-  ) {
+  private constructor(device: Device, { config, cache, chunk }: PlanOptions, plans: Plans) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
     this.#device = device;
     this.#cache = cache;
-    this.#scratch = scratch;
-    this.#headScratch = head;
-    this.#staging = staging;
-    this.#layerParams = params.layers;
-    this.#headParams = params.head;
-    this.#single = plans.single;
-    this.#several = plans.several;
-    this.#choices = choices;
-    const { single } = plans;
-    const choose = single.ops.argmax(head.logits, scratch.tokens, choices.buffer);
-    this.#greedy = [...single.layers, ...single.head, ...choose];
+    this.#plans = plans;
   }
 
-  /** Allocates the scratch, prepares both plans and lets their kernels compile; `library.ready()` waits for them. */
+  /** Prepares all plans; `library.ready()` waits for their kernels. */
   static async create(
     device: Device,
     library: KernelLibrary,
-    options: RunnerOptions,
+    options: PlanOptions,
   ): Promise<Runner> {
-    const { config, weights, cache, chunk } = options;
-    const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
-    const { size } = headScratch.logits.buffer;
-    const staging = await device.createBuffer(
-      "logits (read back)",
-      size,
-      USAGE.COPY_DST | USAGE.MAP_READ,
-    );
-    const params = {
-      layers: await ParamBlock.create(device, "params of the layers"),
-      head: await ParamBlock.create(device, "params of the head"),
-    };
-    const plan = (single: boolean): Plan => {
-      const ops = new Ops(library, params.layers, single);
-      // A single token is computed where the head looks for it.
-      const { x, attended } = single ? headScratch : scratch;
-      return {
-        ops,
-        layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
-        head: head(new Ops(library, params.head, single), config, weights, headScratch),
-      };
-    };
-    const plans = { single: plan(true), several: plan(false) };
-    const choices = await Choices.create(device);
-    const activations = { scratch, head: headScratch };
-    return new Runner(device, options, activations, staging, params, plans, choices);
+    return new Runner(device, options, await createPlans(device, library, options));
   }
 
   /** Dispatches of a decoding step, at most. */
   get dispatches(): number {
-    return this.#greedy.length;
+    const { single, choose } = this.#plans;
+    return single.layers.length + single.head.length + choose.length;
   }
 
   /** Settles when nothing is on its way from the GPU. */
   settled(): Promise<void> {
-    return this.#choices.settled();
+    return this.#plans.choices.settled();
   }
 
   /** Prepares to read the attention weights of a layer. */
   probe(layer: number): Promise<AttentionProbe> {
-    const { rotated } = this.#scratch;
-    return AttentionProbe.create(this.#device, this.#several.ops, this.#cache, rotated, layer);
+    const { several, scratch } = this.#plans;
+    const { rotated } = scratch;
+    return AttentionProbe.create(this.#device, several.ops, this.#cache, rotated, layer);
   }
 
   /** Commands of a step of so many tokens. */
@@ -146,34 +74,49 @@ export class Runner {
    * Appends one token, that which the last step has chosen where it was of the same run or else `token`, and has the GPU
    * choose the next. Returns when the step is submitted.
    */
-  async greedy(
-    run: GreedyRun,
+  async choose(
+    run: ChosenRun,
     token: Promise<number>,
   ): Promise<{ readonly choice: Promise<TokenLogprob> }> {
-    const slot = await this.#choices.slot();
+    const slot = await this.#plans.choices.slot();
     const given = this.#chosenFor === run ? undefined : await token;
     const began = performance.now();
-    const { queue } = this.#device;
-    if (given !== undefined) queue.writeBuffer(this.#scratch.tokens, 0, Uint32Array.of(given));
+    const commands = this.#layers(run.sequence, given === undefined ? 1 : Uint32Array.of(given));
     this.#chosenFor = run;
-    const step = this.#cache.prepare(run.sequence, 1);
-    this.#layerParams.write(step);
-    this.#headParams.write({ tokens: 1 });
-    const commands = this.#begin(1);
-    commands.run(this.#greedy, step);
+    this.#head(commands, 1, 0, 1);
+    const { seed, temperature } = run.draw;
+    this.#writeChoice({ temperature, seed, position: run.sequence.length });
+    commands.run(this.#plans.choose, {});
     slot.copyTo(commands.encoder);
     commands.submit();
     this.hostMs += performance.now() - began;
     return { choice: slot.read() };
   }
 
-  /** Copies rows of what the layers have computed to where the head goes on with them. */
-  #takeRows({ encoder }: Commands, first: number, rows: number): void {
-    for (const name of ["x", "attended"] as const) {
-      const [from, to] = [this.#scratch[name], this.#headScratch[name]];
-      const rowBytes = from.stride * 4;
-      encoder.copyBufferToBuffer(from.buffer, first * rowBytes, to.buffer, 0, rows * rowBytes);
-    }
+  /**
+   * Appends `tokens` to a sequence and hands `use` the `keep` likeliest tokens after the last of them, or a few more;
+   * where it makes nothing of them, the logits [V] are returned.
+   */
+  async top<R>(
+    sequence: PageTable,
+    tokens: Uint32Array<ArrayBuffer>,
+    keep: number,
+    use: (top: TopLogits) => R | undefined,
+  ): Promise<R | Float32Array> {
+    const began = performance.now();
+    const commands = this.#layers(sequence, tokens);
+    this.#head(commands, tokens.length, tokens.length - 1, 1);
+    this.#writeChoice({ keep });
+    commands.run(this.#plans.findTop, {});
+    this.#plans.top.copyTo(commands.encoder);
+    commands.submit();
+    this.hostMs += performance.now() - began;
+    const top = await this.#plans.top.read();
+    const used = top && use(top);
+    if (used !== undefined) return used;
+    const all = new Float32Array(this.vocabulary);
+    await this.#readLogits(this.#begin(tokens.length), all, 0, 1);
+    return all;
   }
 
   /**
@@ -182,24 +125,16 @@ export class Runner {
    */
   async step(
     sequence: PageTable,
-    tokens: Uint32Array,
+    tokens: Uint32Array<ArrayBuffer>,
     wanted: number,
     probe?: AttentionProbe,
   ): Promise<Float32Array> {
     const began = performance.now();
     let waited = 0;
-    const { queue } = this.#device;
-    const { logits } = this.#headScratch;
     const count = tokens.length;
+    const most = this.#plans.headScratch.logits.rows;
     const result = new Float32Array(wanted * this.vocabulary);
-
-    queue.writeBuffer(this.#scratch.tokens, 0, tokens);
-    this.#chosenFor = undefined;
-    const step = this.#cache.prepare(sequence, count);
-    this.#layerParams.write(step);
-    let commands = this.#begin(count);
-    const plan = count === 1 ? this.#single : this.#several;
-    commands.run(probe ? probe.insertInto(plan.layers) : plan.layers, step);
+    let commands = this.#layers(sequence, tokens, probe);
     if (wanted === 0) {
       commands.submit();
       const submitted = performance.now();
@@ -209,34 +144,79 @@ export class Runner {
       this.#ahead = this.#device.done().catch(() => {});
       waited += performance.now() - submitted;
     }
-
-    for (let row = 0; row < wanted; row += logits.rows) {
-      const rows = Math.min(logits.rows, wanted - row);
-      const headStep = { tokens: rows };
-      if (count > 1) this.#takeRows(commands, count - wanted + row, rows);
-      this.#headParams.write(headStep);
-      commands.run((rows === 1 ? this.#single : this.#several).head, headStep);
-      const bytes = rows * logits.stride * 4;
-      commands.encoder.copyBufferToBuffer(logits.buffer, 0, this.#staging, 0, bytes);
-      commands.submit();
-      const submitted = performance.now();
-      const mapped = new Float32Array(await this.#device.map(this.#staging, bytes));
-      waited += performance.now() - submitted;
-      for (let r = 0; r < rows; r++) {
-        const from = r * logits.stride;
-        result.set(mapped.subarray(from, from + this.vocabulary), (row + r) * this.vocabulary);
-      }
-      this.#staging.unmap();
+    for (let row = 0; row < wanted; row += most) {
+      const rows = Math.min(most, wanted - row);
+      this.#head(commands, count, count - wanted + row, rows);
+      waited += await this.#readLogits(commands, result, row, rows);
       commands = this.#begin(count);
     }
     this.hostMs += performance.now() - began - waited;
     return result;
   }
-}
 
-/** Bytes of everything that a runner allocates. */
-export function runnerBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
-  const { all, logits } = scratchBytes(config, shape, chunk);
-  const staging = logits;
-  return all + staging + 2 * PARAM_BLOCK_BYTES + CHOICES_BYTES;
+  /** Records the layers for tokens, or for as many that lie on the GPU already. */
+  #layers(
+    sequence: PageTable,
+    tokens: Uint32Array<ArrayBuffer> | 1,
+    probe?: AttentionProbe,
+  ): Commands {
+    const { scratch, params, single, several } = this.#plans;
+    if (tokens !== 1) this.#device.queue.writeBuffer(scratch.tokens, 0, tokens);
+    this.#chosenFor = undefined;
+    const count = tokens === 1 ? 1 : tokens.length;
+    const step = this.#cache.prepare(sequence, count);
+    params.layers.write(step);
+    const { layers } = count === 1 ? single : several;
+    const commands = this.#begin(count);
+    commands.run(probe ? probe.insertInto(layers) : layers, step);
+    return commands;
+  }
+
+  /** Records the head for `rows` of the `count` tokens of a step. */
+  #head(commands: Commands, count: number, first: number, rows: number): void {
+    if (count > 1) this.#takeRows(commands, first, rows);
+    const { params, single, several } = this.#plans;
+    const step = { tokens: rows };
+    params.head.write(step);
+    commands.run((rows === 1 ? single : several).head, step);
+  }
+
+  /** Copies rows of what the layers have computed to where the head goes on with them. */
+  #takeRows({ encoder }: Commands, first: number, rows: number): void {
+    const { scratch, headScratch } = this.#plans;
+    for (const name of ["x", "attended"] as const) {
+      const [from, to] = [scratch[name], headScratch[name]];
+      const rowBytes = from.stride * 4;
+      encoder.copyBufferToBuffer(from.buffer, first * rowBytes, to.buffer, 0, rows * rowBytes);
+    }
+  }
+
+  #writeChoice({ temperature = 0, seed = 0, position = 0, keep = 1 }): void {
+    const seed_low = seed >>> 0;
+    const seed_high = Math.floor(seed / 2 ** 32);
+    this.#plans.params.choice.write({ temperature, seed_low, seed_high, position, keep });
+  }
+
+  /** Submits, and takes the logits of `rows` tokens into `result` [.., V] from row `to` on. Returns milliseconds waited. */
+  async #readLogits(
+    commands: Commands,
+    result: Float32Array,
+    to: number,
+    rows: number,
+  ): Promise<number> {
+    const { staging, headScratch } = this.#plans;
+    const { buffer, stride } = headScratch.logits;
+    const V = this.vocabulary;
+    const bytes = rows * stride * 4;
+    commands.encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+    commands.submit();
+    const submitted = performance.now();
+    const mapped = new Float32Array(await this.#device.map(staging, bytes));
+    const waited = performance.now() - submitted;
+    for (let r = 0; r < rows; r++) {
+      result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
+    }
+    staging.unmap();
+    return waited;
+  }
 }

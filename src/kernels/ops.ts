@@ -9,6 +9,8 @@ import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
 
+const ONE_GROUP: Grid = [1, 1, 1];
+
 /** RMSNorm of what is multiplied. */
 export interface InputNorm {
   readonly weight: Weights; // [k]
@@ -205,11 +207,22 @@ export class Ops {
     ];
   }
 
-  /** choice [2] = id and log-probability (as bits) of the likeliest of the logits [1, V]; the id goes to tokens [1], too. */
-  argmax(logits: Activations, tokens: GPUBuffer, choice: GPUBuffer): Dispatch[] {
-    const kernel = this.#library.kernel({ page: "argmax", overrides: { V: logits.width } });
+  /**
+   * choice [2] = id and log-probability (as bits) of a token chosen by the logits [1, V]: the likeliest, or a draw where
+   * `step.temperature` is not 0; the id goes to tokens [1], too.
+   */
+  choose(logits: Activations, tokens: GPUBuffer, choice: GPUBuffer): Dispatch[] {
+    const spec = { page: "choose", fragments: ["noise"], overrides: { V: logits.width } };
     const bindings = { logits: numbers(logits), tokens: whole(tokens), choice: whole(choice) };
-    return [this.#dispatcher.dispatch("argmax", kernel, bindings, () => [1, 1, 1])];
+    const kernel = this.#library.kernel(spec);
+    return [this.#dispatcher.dispatch("choose", kernel, bindings, () => ONE_GROUP)];
+  }
+
+  /** top [4 + 2 ROOM]: the `step.keep` largest of the logits [1, V] and the sum of all; see the page. */
+  top(logits: Activations, top: GPUBuffer): Dispatch[] {
+    const kernel = this.#library.kernel({ page: "top", overrides: { V: logits.width } });
+    const bindings = { logits: numbers(logits), top: whole(top) };
+    return [this.#dispatcher.dispatch("top", kernel, bindings, () => ONE_GROUP)];
   }
 
   /** A line of workgroups, folded where one dimension cannot hold it. */

@@ -125,8 +125,8 @@ test("log-probabilities are log-softmax of the logits", async () => {
   let logits = await engine.step(sequence, ids, 1);
   for (const [i, { logprob, top }] of logprobs.entries()) {
     const all = logSoftmax(logits);
-    // The sum over 512 numbers is taken in another way: rounding of f64, and 1e-9 of the faster exponential.
-    expect(logprob).toBeCloseTo(all[tokens[i]!]!, 7);
+    // The sum over 512 numbers is taken on the GPU, in f32.
+    expect(logprob).toBeCloseTo(all[tokens[i]!]!, 5);
     const best = [...all.keys()].sort((a, b) => all[b]! - all[a]!).slice(0, 3);
     expect(top!.map(({ id }) => id)).toEqual(best);
     expect(top![0]!.logprob).toBe(logprob); // greedy

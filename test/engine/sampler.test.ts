@@ -9,6 +9,7 @@ import {
   typical,
 } from "../../src/engine/sampler/candidates.ts";
 import { descending, take } from "../../src/engine/sampler/descending.ts";
+import { gumbel, threefry } from "../../src/engine/sampler/gumbel.ts";
 import { addBias, penalize } from "../../src/engine/sampler/penalties.ts";
 import { Random } from "../../src/engine/sampler/random.ts";
 import { logSoftmax, Sampler, type SamplingOptions } from "../../src/engine/sampler/sampler.ts";
@@ -30,6 +31,11 @@ function probabilitiesOf({ logits }: Candidates): number[] {
 function expectClose(actual: ArrayLike<number>, expected: readonly number[], digits = 6): void {
   expect(actual.length).toBe(expected.length);
   for (const [i, value] of expected.entries()) expect(actual[i]).toBeCloseTo(value, digits);
+}
+
+/** Histories of 0, 1, 2, ... tokens: a draw depends on its place in the text. */
+function places(count: number): number[][] {
+  return Array.from({ length: count }, (_, length) => Object.assign([], { length }) as number[]);
 }
 
 const NO_FILTERS = { topK: 0, topP: 1, minP: 0 } satisfies SamplingOptions;
@@ -154,10 +160,9 @@ describe("penalties and bias", () => {
     expect([...softmax(logits)]).toEqual([1, 0]);
     const banned = new Map([[3, Number.NEGATIVE_INFINITY]]);
     const sampler = new Sampler({ ...NO_FILTERS, temperature: 5, logitBias: banned, seed: 1 }, 4);
-    const ids = Array.from(
-      { length: 200 },
-      () => sampler.sample(Float32Array.of(0, 0, 0, 9), []).id,
-    );
+    const ids = places(200).map((history) => {
+      return sampler.sample(Float32Array.of(0, 0, 0, 9), history).id;
+    });
     expect(new Set(ids)).toEqual(new Set([0, 1, 2]));
   });
 });
@@ -217,10 +222,44 @@ describe("every filter", () => {
     expect(topP(topK(four, 3), 0.44).ids.length).toBe(1);
     expect(topK(topP(four, 0.44), 3).ids.length).toBe(2);
     const sampler = new Sampler({ topK: 3, topP: 0.44, minP: 0, temperature: 100, seed: 1 }, 4);
-    const drawn = Array.from({ length: 50 }, () => {
-      return sampler.sample(Float32Array.from(four.logits), []).id;
+    const drawn = places(50).map((history) => {
+      return sampler.sample(Float32Array.from(four.logits), history).id;
     });
     expect(new Set(drawn)).toEqual(new Set([3]));
+  });
+});
+
+describe("noise from a counter", () => {
+  // The known answers of Random123 (kat_vectors), threefry2x32 of 20 rounds.
+  test.each([
+    [
+      [0, 0],
+      [0, 0],
+      [0x6b200159, 0x99ba4efe],
+    ],
+    [
+      [0xffffffff, 0xffffffff],
+      [0xffffffff, 0xffffffff],
+      [0x1cb996fc, 0xbb002be7],
+    ],
+    [
+      [0x13198a2e, 0x03707344],
+      [0x243f6a88, 0x85a308d3],
+      [0xc4923a9c, 0x483df7a0],
+    ],
+  ] as [number, number][][])("threefry of key %j at %j", (key, counter, expected) => {
+    expect(threefry(key!, counter!)).toEqual(expected);
+  });
+
+  test("Gumbel noise has its mean, its variance and its extremes", () => {
+    const draws = Array.from({ length: 40_000 }, (_, i) => gumbel(9, i >> 8, i & 255));
+    const mean = draws.reduce((a, b) => a + b, 0) / draws.length;
+    const variance = draws.reduce((sum, x) => sum + (x - mean) ** 2, 0) / draws.length;
+    // Euler's constant and pi^2 / 6; standard errors are 0.0064 and 0.017.
+    expect(Math.abs(mean - 0.5772)).toBeLessThan(0.02);
+    expect(Math.abs(variance - Math.PI ** 2 / 6)).toBeLessThan(0.06);
+    expect(Math.max(...draws)).toBeLessThan(Math.log(2 ** 24) + 1e-6);
+    expect(Math.min(...draws)).toBeGreaterThan(-Math.log(Math.log(2 ** 24)) - 1e-6);
   });
 });
 
@@ -246,7 +285,7 @@ describe("Sampler", () => {
   test("the same seed gives the same ids, another seed others", () => {
     const run = (seed: number) => {
       const sampler = new Sampler({ ...NO_FILTERS, temperature: 2, seed }, vocabulary);
-      return Array.from({ length: 30 }, () => sampler.sample(logits, []).id);
+      return places(30).map((history) => sampler.sample(logits, history).id);
     };
     expect(run(7)).toEqual(run(7));
     expect(run(7)).not.toEqual(run(8));
@@ -257,7 +296,7 @@ describe("Sampler", () => {
     const first = new Sampler({}, vocabulary);
     const second = new Sampler({ seed: first.seed }, vocabulary);
     const ids = (sampler: Sampler) =>
-      Array.from({ length: 30 }, () => sampler.sample(logits, []).id);
+      places(30).map((history) => sampler.sample(logits, history).id);
     expect(ids(first)).toEqual(ids(second));
     expect(new Sampler({}, vocabulary).seed).not.toBe(first.seed);
   });
@@ -268,7 +307,7 @@ describe("Sampler", () => {
     const sampler = new Sampler({ ...NO_FILTERS, temperature: 1, seed: 2024 }, expected.length);
     const counts = expected.map(() => 0);
     const input = Float32Array.from(expected, Math.log);
-    for (let i = 0; i < draws; i++) counts[sampler.sample(input, []).id]! += 1;
+    for (const history of places(draws)) counts[sampler.sample(input, history).id]! += 1;
 
     // Pearson's chi-squared with 4 degrees of freedom exceeds 18.47 for one seed in a thousand. This seed is
     // fixed, so the test cannot fail by chance; a wrong distribution is off by hundreds at 20,000 draws.
@@ -276,6 +315,17 @@ describe("Sampler", () => {
       return sum + (counts[i]! - p * draws) ** 2 / (p * draws);
     }, 0);
     expect(chiSquared).toBeLessThan(18.47);
+  });
+
+  test("draws depend on the seed and the place in the text, not on what was drawn before", () => {
+    const options = { ...NO_FILTERS, temperature: 2, seed: 5 };
+    const [one, other] = [new Sampler(options, vocabulary), new Sampler(options, vocabulary)];
+    const ids = places(20).map((history) => one.sample(logits, history).id);
+    const backwards = places(20)
+      .reverse()
+      .map((history) => other.sample(logits, history).id);
+    expect(backwards.reverse()).toEqual(ids);
+    expect(new Set(ids).size).toBeGreaterThan(5);
   });
 
   test("no allowed extreme of the options makes the arithmetic overflow", () => {
@@ -299,6 +349,59 @@ describe("Sampler", () => {
         expect(id === 1 && options.logitBias.get(1) === -Infinity).toBe(false);
       }),
     );
+  });
+
+  test("from as many of the likeliest as it wants, the choice is that from all", () => {
+    const options = fc.record({
+      temperature: fc.constantFrom(0, 0.5, 1, 3),
+      topK: fc.constantFrom(0, 1, 5, 40),
+      topP: fc.constantFrom(0.2, 0.9, 1),
+      minP: fc.constantFrom(0, 0.01, 0.3),
+      typicalP: fc.constantFrom(1, 1, 1, 0.5),
+      repeatPenalty: fc.constantFrom(1, 1, 1.3, 0.9),
+      frequencyPenalty: fc.constantFrom(0, 0, 0.5, -0.5),
+      minKeep: fc.constantFrom(1, 3),
+      logitBias: fc.constantFrom(new Map(), new Map([[3, -4]]), new Map([[7, -Infinity]])),
+      seed: fc.nat(1000),
+    });
+    // Quarters make ties; a peak makes a few tokens take all the mass.
+    const logit = fc.oneof(
+      { weight: 40, arbitrary: fc.integer({ min: -8, max: 8 }).map((n) => n / 4) },
+      { weight: 1, arbitrary: fc.constantFrom(3, 4) },
+    );
+    const values = fc.array(logit, { minLength: 600, maxLength: 600 });
+    const outcomes = { all: 0, top: 0, tooFew: 0 };
+    fc.assert(
+      fc.property(options, values, fc.array(fc.nat(20), { maxLength: 9 }), (o, values, history) => {
+        const sampler = new Sampler(o, values.length);
+        const logits = Float32Array.from(values);
+        const expected = sampler.sample(logits, history, 4);
+        const keep = sampler.wants(history, 4);
+        if (keep === undefined) return void outcomes.all++;
+        const order = [...values.keys()].sort((a, b) => values[b]! - values[a]! || a - b);
+        // As the adapter gives them: what equals the last one comes along.
+        const last = values[order[keep - 1]!]!;
+        const ids = order.filter((id, i) => i < keep || values[id] === last);
+        const logSum = Math.log(values.reduce((sum, x) => sum + Math.exp(x - 20), 0)) + 20;
+        const top = {
+          ids: Uint32Array.from(ids),
+          logits: Float32Array.from(ids, (id) => logits[id]!),
+          logSum,
+        };
+        const found = sampler.sampleTop(top, history, 4);
+        if (!found) return void outcomes.tooFew++;
+        outcomes.top++;
+        expect(found.id).toBe(expected.id);
+        expect(found.logprob).toBeCloseTo(expected.logprob, 6);
+        expect(found.top?.map(({ id }) => id)).toEqual(expected.top?.map(({ id }) => id));
+      }),
+      { numRuns: 400 },
+    );
+    expect(
+      Object.values(outcomes).every((count) => count > 0),
+      JSON.stringify(outcomes),
+    ).toBe(true);
+    expect(outcomes.top).toBeGreaterThan(outcomes.tooFew);
   });
 
   test("leaves the logits as they are", () => {

@@ -80,7 +80,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       ops.gate("gate", x, gates, both, y);
     }
   }
-  single.argmax(y, buffer, await device.createBuffer("choice", 16, USAGE.STORAGE));
+  single.choose(y, buffer, await device.createBuffer("choice", 16, USAGE.STORAGE));
+  single.top(y, await device.createBuffer("top", 1 << 14, USAGE.STORAGE));
   const pages = { keys: buffer, values: buffer };
   const partial = { outputs: buffer, states: buffer };
   for (const heads of HEADS) {

@@ -7,11 +7,15 @@ export interface Candidates {
   readonly ids: Uint32Array;
   /** [n], beside `ids`; -Infinity for a token that must not be chosen. */
   readonly logits: Float64Array;
+  /** ln(sum of exp(logit)) of the whole vocabulary, where it is not all here. */
+  readonly logSum?: number;
 }
 
 /** Keeps the `k` likeliest; all of them when `k` is 0. The likeliest comes first. */
 export function topK(candidates: Candidates, k: number): Candidates {
-  if (k === 0 || k >= candidates.ids.length) return candidates;
+  if (k === 0) return candidates;
+  // What the others would add up to does not matter any more.
+  if (k >= candidates.ids.length) return { ids: candidates.ids, logits: candidates.logits };
   return pick(candidates, take(descending(candidates.logits), k));
 }
 
@@ -43,14 +47,16 @@ export function typical(candidates: Candidates, p: number, minKeep = 1): Candida
 /** Nucleus sampling (Holtzman et al. 2020): keeps the fewest likeliest tokens that together reach probability `p`. */
 export function topP(candidates: Candidates, p: number, minKeep = 1): Candidates {
   if (p >= 1) return candidates;
-  const probabilities = softmax(candidates.logits);
+  const { logits, logSum } = candidates;
+  const probabilities =
+    logSum === undefined ? softmax(logits) : logits.map((logit) => Math.exp(logit - logSum));
 
   let mass = 0;
   const enough = (i: number) => {
     mass += probabilities[i]!;
     return mass >= p;
   };
-  return pick(candidates, takeUntil(descending(candidates.logits), enough, minKeep));
+  return pick(candidates, takeUntil(descending(logits), enough, minKeep));
 }
 
 /** Keeps the tokens at least `p` times as likely as the likeliest. */

@@ -1,4 +1,12 @@
-/** Changes of single logits, made before any filter. Each works in place: the sampler hands in its own copy. */
+/**
+ * Changes of single logits, made before any filter. Each works in place: the sampler hands in its own copy. `at` finds
+ * the logit of a token where not all tokens are there.
+ */
+
+/** Where the logit of a token lies, if anywhere. */
+export type IndexOf = (id: number) => number | undefined;
+
+const itself: IndexOf = (id) => id;
 
 export interface Penalties {
   readonly repeatPenalty: number;
@@ -7,22 +15,49 @@ export interface Penalties {
   readonly penaltyLastN: number;
 }
 
-export function addBias(logits: Float64Array, bias: ReadonlyMap<number, number>): void {
-  for (const [id, amount] of bias) logits[id]! += amount;
+export function addBias(
+  logits: Float64Array,
+  bias: ReadonlyMap<number, number>,
+  at: IndexOf = itself,
+): void {
+  for (const [id, amount] of bias) {
+    const index = at(id);
+    if (index !== undefined) logits[index]! += amount;
+  }
+}
+
+/** Whether any of them may make a token likelier. */
+export function canRaise(bias: ReadonlyMap<number, number>, penalties: Penalties): boolean {
+  const { repeatPenalty, frequencyPenalty, presencePenalty } = penalties;
+  const rewards = repeatPenalty < 1 || frequencyPenalty < 0 || presencePenalty < 0;
+  return rewards || [...bias.values()].some((amount) => amount > 0);
+}
+
+/** How many tokens the penalties concern. */
+export function penalized(history: readonly number[], penalties: Penalties): number {
+  return isActive(penalties) ? countLast(history, penalties.penaltyLastN).size : 0;
+}
+
+function isActive({ repeatPenalty, frequencyPenalty, presencePenalty }: Penalties): boolean {
+  return repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
 }
 
 /** Makes the tokens among the last `penaltyLastN` of `history` less likely. */
 export function penalize(
   logits: Float64Array,
   history: readonly number[],
-  { repeatPenalty, frequencyPenalty, presencePenalty, penaltyLastN }: Penalties,
+  penalties: Penalties,
+  at: IndexOf = itself,
 ): void {
-  if (repeatPenalty === 1 && frequencyPenalty === 0 && presencePenalty === 0) return;
+  if (!isActive(penalties)) return;
+  const { repeatPenalty, frequencyPenalty, presencePenalty, penaltyLastN } = penalties;
   for (const [id, count] of countLast(history, penaltyLastN)) {
-    const logit = logits[id]!;
+    const index = at(id);
+    if (index === undefined) continue;
+    const logit = logits[index]!;
     // Dividing a negative logit would make the token likelier.
     const repeated = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
-    logits[id] = repeated - count * frequencyPenalty - presencePenalty;
+    logits[index] = repeated - count * frequencyPenalty - presencePenalty;
   }
 }
 

@@ -1,15 +1,15 @@
 import { UserError } from "../../kernels/errors.ts";
 import { type Candidates, minP, temper, topK, topP, typical } from "./candidates.ts";
 import { descending, take } from "./descending.ts";
-import { addBias, penalize } from "./penalties.ts";
-import { Random } from "./random.ts";
+import { gumbel } from "./gumbel.ts";
+import { addBias, canRaise, type IndexOf, penalize, penalized } from "./penalties.ts";
 import {
   checkTopLogprobs,
   resolveSampling,
   type Sampling,
   type SamplingOptions,
 } from "./sampling-options.ts";
-import { largest, logSumExp, softmax } from "./softmax.ts";
+import { largest, logSumExp } from "./softmax.ts";
 
 export type { SamplingOptions } from "./sampling-options.ts";
 export { logSoftmax } from "./softmax.ts";
@@ -29,19 +29,42 @@ export interface TokenChoice extends TokenLogprob {
   readonly top?: readonly TokenLogprob[];
 }
 
+/** The likeliest tokens of a vocabulary, the likeliest first, the first of equals first. */
+export interface TopLogits {
+  /** [n] */
+  readonly ids: Uint32Array;
+  /** [n], the model's own. */
+  readonly logits: Float32Array;
+  /** ln(sum of exp(logit)) of the whole vocabulary. */
+  readonly logSum: number;
+}
+
+/** What an adapter needs to choose by itself: the likeliest token at temperature 0, else a draw. */
+export interface Draw {
+  readonly temperature: number;
+  readonly seed: number;
+}
+
+/** The most tokens that a sampler asks for, short of all. */
+export const MOST_TOP = 512;
+
+/** The likeliest tokens that are asked for where nothing but probability limits them. */
+const USUAL_TOP = 256;
+
+/** Temperatures at which f32 tells logits and noise apart. */
+const [COLDEST, HOTTEST] = [0.01, 100];
+
 /**
  * Chooses the next token. The order is llama.cpp's: bias, penalties, top-k, typical, top-p, min-p, temperature, draw.
- * A sampler carries the state of its random numbers, so each sequence needs one of its own.
+ * A draw depends on the seed and on the position of the token in the text, and on nothing drawn before.
  */
 export class Sampler {
   readonly #options: Sampling;
-  readonly #random: Random;
   /** The whole vocabulary, refilled at every step: [V] ids, which stay, and [V] logits. */
   readonly #all: Candidates;
 
   constructor(options: SamplingOptions, vocabularySize: number) {
     this.#options = resolveSampling(options, vocabularySize);
-    this.#random = new Random(this.#options.seed);
     this.#all = {
       ids: Uint32Array.from({ length: vocabularySize }, (_, id) => id),
       logits: new Float64Array(vocabularySize),
@@ -53,11 +76,29 @@ export class Sampler {
     return this.#options.seed;
   }
 
-  /** Whether it takes the model's own likeliest token, whatever came before. */
-  get isArgmax(): boolean {
-    const o = this.#options;
-    const penalised = o.repeatPenalty !== 1 || o.frequencyPenalty !== 0 || o.presencePenalty !== 0;
-    return o.temperature === 0 && o.logitBias.size === 0 && !penalised;
+  /** How an adapter chooses as this sampler would; nothing where it takes more than temperature and noise. */
+  get draw(): Draw | undefined {
+    const { temperature, seed, logitBias, topK: k, topP: p, minP: fraction } = this.#options;
+    if (logitBias.size > 0 || penalized([0], this.#options) > 0) return undefined;
+    if (temperature === 0) return { temperature, seed };
+    const filters = k > 0 || p < 1 || fraction > 0 || this.#options.typicalP < 1;
+    const tells = temperature >= COLDEST && temperature <= HOTTEST;
+    return filters || !tells ? undefined : { temperature, seed };
+  }
+
+  /** How many of the likeliest tokens `sampleTop` needs after this text; undefined where `sample` needs all. */
+  wants(history: readonly number[], topLogprobs = 0): number | undefined {
+    const { temperature, topK: k, topP: p, minP: fraction, typicalP } = this.#options;
+    const { logitBias, minKeep } = this.#options;
+    const draws = temperature > 0;
+    const changed = logitBias.size + penalized(history, this.#options);
+    if (changed > 0 && canRaise(logitBias, this.#options)) return undefined;
+    if (draws && typicalP < 1) return undefined;
+    // Where nothing but probability limits the choice, the sum over all tokens must be known, and something must limit it.
+    if (draws && k === 0 && (changed > 0 || (p === 1 && fraction === 0))) return undefined;
+    // At most `changed` of the likeliest become less likely: so many more make up for them.
+    const count = Math.max(draws ? k || USUAL_TOP : 1, minKeep, topLogprobs) + changed;
+    return count <= MOST_TOP ? count : undefined;
   }
 
   /**
@@ -65,41 +106,73 @@ export class Sampler {
    * `topLogprobs` is how many of the likeliest tokens to list.
    */
   sample(logits: Float32Array, history: readonly number[], topLogprobs?: number): TokenChoice {
-    const adjusted = this.#all.logits;
-    if (logits.length !== adjusted.length) {
-      throw new Error(`${logits.length} logits for a vocabulary of ${adjusted.length} tokens.`);
+    const all = this.#all;
+    if (logits.length !== all.logits.length) {
+      throw new Error(`${logits.length} logits for a vocabulary of ${all.logits.length} tokens.`);
     }
-    const normalizer = logSumExp(logits);
-    adjusted.set(logits);
-    addBias(adjusted, this.#options.logitBias);
-    penalize(adjusted, history, this.#options);
-    const best = argmax(adjusted);
-    if (adjusted[best] === Number.NEGATIVE_INFINITY) {
+    const logSum = logSumExp(logits);
+    all.logits.set(logits);
+    this.#adjust(all, history);
+    const best = largest(all.logits);
+    if (best === Number.NEGATIVE_INFINITY) {
       throw new UserError("logitBias bans every token that the model allows here.");
     }
-    const id = this.#options.temperature === 0 ? best : this.#draw();
-
-    const withLogprob = (id: number) => ({ id, logprob: logits[id]! - normalizer });
+    const id =
+      this.#options.temperature === 0
+        ? all.logits.indexOf(best)
+        : this.#drawFrom(this.#filter(all), history.length);
+    const withLogprob = (id: number) => ({ id, logprob: logits[id]! - logSum });
     if (topLogprobs === undefined) return withLogprob(id);
-    return {
-      ...withLogprob(id),
-      top: likeliest(logits, checkTopLogprobs(topLogprobs)).map(withLogprob),
-    };
+    const top = likeliest(logits, checkTopLogprobs(topLogprobs)).map(withLogprob);
+    return { ...withLogprob(id), top };
   }
 
-  #draw(): number {
-    const { ids, logits } = this.#filter(this.#all);
-    const probabilities = softmax(logits);
-    const target = this.#random.uniform();
-    let mass = 0;
-    let chosen = 0;
-    for (let i = 0; i < probabilities.length; i++) {
-      if (probabilities[i] === 0) continue;
-      chosen = i; // rounding may leave the whole mass just below the target: then the last one possible
-      mass += probabilities[i]!;
-      if (mass > target) break;
+  /** The same from as many of the likeliest tokens as `wants` says; undefined where they turn out to be too few. */
+  sampleTop(
+    { ids, logits, logSum }: TopLogits,
+    history: readonly number[],
+    topLogprobs?: number,
+  ): TokenChoice | undefined {
+    const isAll = ids.length === this.#all.ids.length;
+    const some = { ids, logits: Float64Array.from(logits), ...(isAll ? {} : { logSum }) };
+    const places = new Map([...ids].map((id, i) => [id, i]));
+    this.#adjust(some, history, (id) => places.get(id));
+    const { temperature, topK: k } = this.#options;
+    let chosen = ids[some.logits.indexOf(largest(some.logits))]!;
+    if (temperature > 0) {
+      const left = this.#filter(some);
+      if (!isAll && k === 0 && left.ids.length === ids.length) return undefined;
+      chosen = this.#drawFrom(left, history.length);
     }
-    return ids[chosen]!;
+    const at = places.get(chosen)!;
+    if (some.logits[at] === Number.NEGATIVE_INFINITY) return undefined; // `sample` finds the words for it
+    const choice = { id: chosen, logprob: logits[at]! - logSum };
+    if (topLogprobs === undefined) return choice;
+    const count = Math.min(checkTopLogprobs(topLogprobs), ids.length);
+    const top = Array.from({ length: count }, (_, i) => {
+      return { id: ids[i]!, logprob: logits[i]! - logSum };
+    });
+    return { ...choice, top };
+  }
+
+  #adjust({ logits }: Candidates, history: readonly number[], at?: IndexOf): void {
+    addBias(logits, this.#options.logitBias, at);
+    penalize(logits, history, this.#options, at);
+  }
+
+  /** The largest of logit + noise. */
+  #drawFrom({ ids, logits }: Candidates, position: number): number {
+    let best = Number.NEGATIVE_INFINITY;
+    let chosen = ids[0]!;
+    for (let i = 0; i < ids.length; i++) {
+      if (logits[i] === Number.NEGATIVE_INFINITY) continue;
+      const score = logits[i]! + gumbel(this.seed, position, ids[i]!);
+      if (score > best) {
+        best = score;
+        chosen = ids[i]!;
+      }
+    }
+    return chosen;
   }
 
   #filter(all: Candidates): Candidates {
@@ -110,11 +183,6 @@ export class Sampler {
     left = minP(left, fraction, minKeep);
     return temper(left, temperature);
   }
-}
-
-/** The index of the largest value, the first of equal ones. */
-function argmax(values: Float64Array): number {
-  return values.indexOf(largest(values));
 }
 
 function likeliest(logits: Float32Array, count: number): number[] {

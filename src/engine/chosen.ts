@@ -1,11 +1,11 @@
-// Greedy decoding without waiting: the GPU chooses the likeliest token where the next step finds it, so that steps are
-// queued ahead and their choices read when they come.
+// Decoding without waiting: the GPU chooses a token where the next step finds it, so that steps are queued ahead and their
+// choices read when they come.
 
 import type { PageTable } from "../context/cache/page-table.ts";
 import { bufferBytes, type Device } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { USAGE } from "../kernels/usage.ts";
-import type { TokenLogprob } from "./sampler/sampler.ts";
+import type { Draw, TokenLogprob } from "./sampler/sampler.ts";
 
 /**
  * Steps on their way at a time, of one text: while a GPU works on one, the next is there already. A software adapter works
@@ -20,7 +20,7 @@ const SLOTS = 4;
 
 /** id, log-probability */
 const CHOICE_BYTES = bufferBytes(8);
-const INVALID = 0xffffffff; // of argmax.wgsl
+const INVALID = 0xffffffff; // of choose.wgsl
 
 /** Bytes of everything that is allocated here. */
 export const CHOICES_BYTES: number = (1 + SLOTS) * CHOICE_BYTES;
@@ -88,27 +88,29 @@ export interface ChoiceSlot {
 }
 
 /** Steps that follow one another: each appends what the one before has chosen. */
-export interface GreedyRun {
+export interface ChosenRun {
   readonly sequence: PageTable;
+  readonly draw: Draw;
 }
 
 /** Submits a step that appends a token: the one that lies on the GPU where the step before was of the same run. */
-export type GreedyStep = (
-  run: GreedyRun,
+export type ChoosingStep = (
+  run: ChosenRun,
   token: Promise<number>,
 ) => Promise<{ readonly choice: Promise<TokenLogprob> }>;
 
 /**
  * The tokens that follow `first`, one after the other; no step is submitted beyond `budget` of them, nor
  * more than `most` ahead of what has been given. */
-export async function* greedyTokens(
-  step: GreedyStep,
+export async function* chosenTokens(
+  step: ChoosingStep,
   sequence: PageTable,
+  draw: Draw,
   first: number,
   budget: number,
   most: number,
 ): AsyncGenerator<TokenLogprob, void, void> {
-  const run: GreedyRun = { sequence };
+  const run: ChosenRun = { sequence, draw };
   const ahead: Promise<TokenLogprob>[] = [];
   let token = Promise.resolve(first);
   for (let submitted = 0, given = 0; given < budget; given++) {

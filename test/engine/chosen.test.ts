@@ -1,10 +1,10 @@
-// Greedy decoding whose tokens never leave the GPU between two steps: the same text, token for token, as step by step.
+// Tokens that never leave the GPU between two steps: the same text, token for token, as step by step.
 
 import { describe, expect, test } from "vitest";
 import type { PageTable } from "../../src/context/cache/page-table.ts";
+import { chosenTokens } from "../../src/engine/chosen.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import type { Eviction } from "../../src/engine/generation.ts";
-import { greedyTokens } from "../../src/engine/greedy.ts";
+import type { Eviction } from "../../src/engine/evictions.ts";
 import { openModel } from "../../src/engine/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/session.ts";
@@ -47,6 +47,11 @@ describe.each([
     const byPositions = ({ evictions }: typeof ahead) =>
       evictions.map(({ positions, tokens }) => ({ positions, tokens }));
     expect(byPositions(ahead)).toEqual(byPositions(steps));
+    // Drawn on the GPU and drawn on the host, from the same noise.
+    const drawn = { temperature: 1.2, topK: 0, topP: 1, minP: 0, seed: 2 ** 40 + 3 };
+    const texts = await Promise.all([run(drawn), run({ ...drawn, logprobs: 1 })]);
+    expect(texts[0].tokens).toEqual(texts[1].tokens);
+    expect(texts[0].tokens).not.toEqual(ahead.tokens);
     expect(ahead.evictions.length).toBeGreaterThan(10);
     ahead.logprobs.forEach(({ logprob }, i) => {
       // Sums of 512 exponentials in f32 against f64.
@@ -126,7 +131,7 @@ test("no more steps are submitted than were asked for, and no more ahead than ma
     return { choice };
   };
   const ids: number[] = [];
-  for await (const { id } of greedyTokens(step, sequence, 7, 5, 2)) {
+  for await (const { id } of chosenTokens(step, sequence, { temperature: 0, seed: 0 }, 7, 5, 2)) {
     given++;
     ids.push(id);
   }

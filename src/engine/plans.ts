@@ -1,0 +1,101 @@
+// What is prepared before the first token: buffers, and the dispatches of every kind of step.
+
+import type { KvCache } from "../context/cache/kv-cache.ts";
+import type { Device } from "../kernels/device.ts";
+import type { HeadShape } from "../kernels/head-shape.ts";
+import type { KernelLibrary } from "../kernels/kernel.ts";
+import { Ops } from "../kernels/ops.ts";
+import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
+import type { Dispatch } from "../kernels/recorder.ts";
+import { USAGE } from "../kernels/usage.ts";
+import { CHOICES_BYTES, Choices } from "./chosen.ts";
+import type { ModelConfig } from "./config.ts";
+import { type HeadScratch, head, layers, type Scratch } from "./model.ts";
+import { createScratch, scratchBytes } from "./scratch.ts";
+import { TOP_BYTES, TopList } from "./top-logits.ts";
+import type { ModelWeights } from "./weights.ts";
+
+export interface PlanOptions {
+  readonly config: ModelConfig;
+  readonly weights: ModelWeights;
+  readonly cache: KvCache;
+  /** The most tokens of a step. */
+  readonly chunk: number;
+}
+
+/** The forward pass, for a number of tokens that it is made for. */
+export interface Plan {
+  readonly ops: Ops;
+  readonly layers: readonly Dispatch[];
+  readonly head: readonly Dispatch[];
+}
+
+export interface Plans {
+  readonly scratch: Scratch;
+  readonly headScratch: HeadScratch;
+  /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
+  readonly params: {
+    readonly layers: ParamBlock;
+    readonly head: ParamBlock;
+    readonly choice: ParamBlock;
+  };
+  /** For one token, and for several. */
+  readonly single: Plan;
+  readonly several: Plan;
+  /** From the logits of one token on: the choice of the next, or the likeliest ones. */
+  readonly choose: readonly Dispatch[];
+  readonly findTop: readonly Dispatch[];
+  readonly choices: Choices;
+  readonly top: TopList;
+  /** Logits on their way to the host. */
+  readonly staging: GPUBuffer;
+}
+
+/** Allocates the scratch, prepares all plans and lets their kernels compile; `library.ready()` waits for them. */
+export async function createPlans(
+  device: Device,
+  library: KernelLibrary,
+  { config, weights, cache, chunk }: PlanOptions,
+): Promise<Plans> {
+  const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
+  const usage = USAGE.COPY_DST | USAGE.MAP_READ;
+  const { logits } = headScratch;
+  const staging = await device.createBuffer("logits (read back)", logits.buffer.size, usage);
+  const params = {
+    layers: await ParamBlock.create(device, "params of the layers"),
+    head: await ParamBlock.create(device, "params of the head"),
+    choice: await ParamBlock.create(device, "params of the choice"),
+  };
+  const plan = (single: boolean): Plan => {
+    const ops = new Ops(library, params.layers, single);
+    // A single token is computed where the head looks for it.
+    const { x, attended } = single ? headScratch : scratch;
+    return {
+      ops,
+      layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
+      head: head(new Ops(library, params.head, single), config, weights, headScratch),
+    };
+  };
+  const choices = await Choices.create(device);
+  const top = await TopList.create(device);
+  const choice = new Ops(library, params.choice, true);
+  return {
+    scratch,
+    headScratch,
+    params,
+    single: plan(true),
+    several: plan(false),
+    choose: choice.choose(logits, scratch.tokens, choices.buffer),
+    findTop: choice.top(logits, top.buffer),
+    choices,
+    top,
+    staging,
+  };
+}
+
+/** Bytes of everything that plans allocate. */
+export function planBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
+  const { all, logits } = scratchBytes(config, shape, chunk);
+  const staging = logits;
+  return all + staging + 3 * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
+}
