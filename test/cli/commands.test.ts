@@ -185,3 +185,22 @@ test("help and version are no mistakes", async () => {
   expect((await succeed(["--version"])).text).toMatch(/^\d+\.\d+\.\d+\n$/);
   expect((await succeed(["generate", "--help"])).text).toContain("--attention <policy>");
 });
+
+/** llvmpipe has subgroups as wide as its vectors, which a variable sets; other drivers do not know it. */
+test("subgroups of 4, 8 and 16 give the same likelihoods", async () => {
+  const ids = fileURLToPath(new URL("../fixtures/golden/tinystories-Q4_K_M.json", import.meta.url));
+  const args = ["perplexity", "--tokens", ids, "--kv", "f32", "--json"];
+  const run = (width: string) =>
+    json<{ nll: number[]; adapter: string }>(args, { env: { LP_NATIVE_VECTOR_WIDTH: width } });
+  const [four, eight, sixteen] = [await run("128"), await run("256"), await run("512")];
+  if (eight.adapter.includes("llvmpipe")) {
+    expect(four.adapter).toContain("subgroups of 4,");
+    expect(sixteen.adapter).toContain("subgroups of 16,");
+  }
+  expect(eight.nll.length).toBeGreaterThan(50);
+  for (const [i, nll] of eight.nll.entries()) {
+    // Sums of a few hundred products in f32, in other orders.
+    expect(Math.abs(four.nll[i]! - nll)).toBeLessThan(2e-4);
+    expect(Math.abs(sixteen.nll[i]! - nll)).toBeLessThan(2e-4);
+  }
+});
