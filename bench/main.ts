@@ -14,10 +14,6 @@ const BENCHES = {
     about: "loading from a warm file: MB/s and peak memory  [--shape 134m|1b|8b] [--save]",
     load: () => import("./load.ts"),
   },
-  kernels: {
-    about: "each kernel by itself, checked, in GB/s of weights  [--kernel NAME] [--format NAME]",
-    load: () => import("./kernels.ts"),
-  },
   host: {
     about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
     load: () => import("./host.ts"),

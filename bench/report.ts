@@ -1,7 +1,6 @@
 // What benches share: medians, tables, and results as files.
 
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
 import { join } from "node:path";
 
 export function median(values: readonly number[]): number {
@@ -37,11 +36,7 @@ export function printTable(header: readonly string[], rows: readonly (readonly s
   console.log([line(header), ...rows.map(line)].join("\n"));
 }
 
-/** Where a figure was measured: without it, it says nothing. */
-export function machine(): string {
-  const all = cpus();
-  return `${all.length} × ${all[0]?.model ?? "unknown CPU"}, Node ${process.version}`;
-}
+export { machine } from "../src/platform/machine.ts";
 
 /** Keeps a result under bench/results. */
 export function save(name: string, result: object): void {

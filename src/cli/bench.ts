@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { benchCacheCommand } from "./bench-cache.ts";
+import { benchKernelsCommand } from "./bench-kernels.ts";
 import { benchDecodeCommand, benchPrefillCommand } from "./bench-model.ts";
 
 /** `dawnstream bench …` */
@@ -8,5 +9,6 @@ export function benchCommand(): Command {
     .description("measure")
     .addCommand(benchDecodeCommand())
     .addCommand(benchPrefillCommand())
-    .addCommand(benchCacheCommand());
+    .addCommand(benchCacheCommand())
+    .addCommand(benchKernelsCommand());
 }

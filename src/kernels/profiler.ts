@@ -46,14 +46,14 @@ export class Profiler {
     this.#device = device;
   }
 
-  /** Commands that are timed. */
-  begin(phase: string): Commands {
+  /** Commands that are timed; `onTimes` hears of the milliseconds of every dispatch, in the order in which they ran. */
+  begin(phase: string, onTimes?: (ms: readonly number[]) => void): Commands {
     let totals = this.#phases.get(phase);
     if (!totals) {
       totals = { steps: 0, gpuMs: 0, kernels: new Map() };
       this.#phases.set(phase, totals);
     }
-    return new TimedCommands(this.#device, totals, this.#pending);
+    return new TimedCommands(this.#device, totals, this.#pending, onTimes);
   }
 
   /** What has been timed since the last report, when all of it has come back. */
@@ -76,11 +76,18 @@ class TimedCommands extends Commands {
   readonly #device: Device;
   readonly #totals: Totals;
   readonly #pending: Set<Promise<void>>;
+  readonly #onTimes: ((ms: readonly number[]) => void) | undefined;
   readonly #sets: GPUQuerySet[] = [];
   readonly #kernels: string[] = [];
 
-  constructor(device: Device, totals: Totals, pending: Set<Promise<void>>) {
+  constructor(
+    device: Device,
+    totals: Totals,
+    pending: Set<Promise<void>>,
+    onTimes: ((ms: readonly number[]) => void) | undefined,
+  ) {
     super(device);
+    this.#onTimes = onTimes;
     this.#device = device;
     this.#totals = totals;
     this.#pending = pending;
@@ -132,6 +139,7 @@ class TimedCommands extends Commands {
     const { kernels } = this.#totals;
     this.#totals.steps++;
     this.#totals.gpuMs += milliseconds(times[0]!, times.at(-1)!);
+    const each = this.#kernels.map((_, i) => milliseconds(times[2 * i]!, times[2 * i + 1]!));
     this.#kernels.forEach((kernel, i) => {
       let total = kernels.get(kernel);
       if (!total) {
@@ -139,8 +147,9 @@ class TimedCommands extends Commands {
         kernels.set(kernel, total);
       }
       total.dispatches++;
-      total.ms += milliseconds(times[2 * i]!, times[2 * i + 1]!);
+      total.ms += each[i]!;
     });
+    this.#onTimes?.(each);
   }
 }
 

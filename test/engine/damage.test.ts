@@ -7,9 +7,9 @@ import { type ModelFile, openModel, planMemory } from "../../src/engine/inspect.
 import { resolveSetting } from "../../src/engine/options.ts";
 import { readRopeDivisors } from "../../src/engine/weights.ts";
 import { UserError } from "../../src/kernels/errors.ts";
+import { uniform } from "../../src/laboratory/random.ts";
 import { bytesOpener, loadEngine } from "../support/engine.ts";
 import { ggufHeader, type MetadataEntry, writeGguf } from "../support/gguf-writer.ts";
-import { uniform } from "../support/numbers.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 
 const model = tinyModel({ layers: 1, ropeFreqs: [1, 2, 3, 4] });

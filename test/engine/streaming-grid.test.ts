@@ -6,8 +6,8 @@ import { attentionPolicy } from "../../src/context/attention-policy.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { AttentionPolicy } from "../../src/index.ts";
+import { uniform } from "../../src/laboratory/random.ts";
 import { loadEngine } from "../support/engine.ts";
-import { uniform } from "../support/numbers.ts";
 import { inText, kShift, nmse, oracleLogits, type Visibility } from "../support/oracle.ts";
 import { TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";
 

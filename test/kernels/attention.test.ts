@@ -8,6 +8,7 @@ import {
   FULL_ATTENTION,
   isForgotten,
 } from "../../src/context/attention-policy.ts";
+import { uniform } from "../../src/laboratory/random.ts";
 import {
   type AttentionCase,
   attendOnGpu,
@@ -19,7 +20,7 @@ import {
   weightsOnGpu,
 } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";
-import { expectClose, uniform } from "../support/numbers.ts";
+import { expectClose } from "../support/numbers.ts";
 
 const gpu = await useGpu();
 

@@ -7,8 +7,8 @@ import { Ops } from "../../src/kernels/ops.ts";
 import { ParamBlock, type StepValues } from "../../src/kernels/params.ts";
 import { run } from "../../src/kernels/recorder.ts";
 import { USAGE } from "../../src/kernels/usage.ts";
+import { randomFloats } from "../../src/laboratory/random.ts";
 import { useGpu } from "../support/gpu.ts";
-import { randomFloats } from "../support/numbers.ts";
 
 const gpu = await useGpu();
 const params = await ParamBlock.create(gpu.device, "choice");

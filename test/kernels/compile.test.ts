@@ -41,12 +41,13 @@ const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 8, kvHeads: 1, headWidth: 256, pageSize: 16 },
 ];
 
-/** Asks for every kernel that ops.ts knows, through ops.ts. */
+/** Asks for every kernel that ops.ts knows, through ops.ts, and for that of the laboratory. */
 async function askForAll(device: Device, library: KernelLibrary): Promise<void> {
   const params = await ParamBlock.create(device, "params");
   const [single, several] = [new Ops(library, params, true), new Ops(library, params, false)];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
   const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
+  library.kernel({ page: "multiply-rate", overrides: { LANES: 64 } });
   const x = await createActivations(device, "x", 2, 256);
   const y = await createActivations(device, "y", 2, 40);
   const bias = await createWeights(device, "bias", F32, 1, 40);

@@ -5,9 +5,9 @@ import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts
 import { FORMATS } from "../../src/kernels/formats/index.ts";
 import { project } from "../../src/kernels/reference.ts";
 import { type Weights, weightBytes } from "../../src/kernels/tensor.ts";
-import { decode, HALVES, randomTensor } from "../support/blocks.ts";
+import { decode, HALVES, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { type TestGpu, useGpu } from "../support/gpu.ts";
-import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
 const gpu = await useGpu();
 /** Without subgroups, several tokens are multiplied by another page than with the 8 lanes of a software adapter. */

@@ -11,9 +11,9 @@ import {
   weightBytes,
 } from "../../src/kernels/tensor.ts";
 import { uploadWeights } from "../../src/kernels/upload.ts";
-import { decode, randomTensor } from "../support/blocks.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { openDevice, useGpu } from "../support/gpu.ts";
-import { expectClose, randomFloats } from "../support/numbers.ts";
+import { expectClose } from "../support/numbers.ts";
 
 const BINDING = 8192;
 const gpu = await useGpu({

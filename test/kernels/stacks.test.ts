@@ -7,9 +7,9 @@ import { FORMATS } from "../../src/kernels/formats/index.ts";
 import { project, rmsNorm, swiglu } from "../../src/kernels/reference.ts";
 import { createStack, stackBytes, type Weights } from "../../src/kernels/tensor.ts";
 import { Uploader } from "../../src/kernels/upload.ts";
-import { decode, randomTensor } from "../support/blocks.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { useGpu } from "../support/gpu.ts";
-import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
 const gpu = await useGpu();
 const K = 256;

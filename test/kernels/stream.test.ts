@@ -19,9 +19,10 @@ import {
 import { halfToFloat } from "../../src/kernels/half.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
 import { rope } from "../../src/kernels/reference.ts";
+import { randomFloats } from "../../src/laboratory/random.ts";
 import { shapeOf } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";
-import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+import { expectClose, HALF_ULP } from "../support/numbers.ts";
 import { streamingAttention, turn } from "../support/rotation.ts";
 
 const gpu = await useGpu();

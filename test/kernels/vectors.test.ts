@@ -3,8 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { F32 } from "../../src/kernels/formats/f32.ts";
 import { rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { randomFloats } from "../../src/laboratory/random.ts";
 import { useGpu } from "../support/gpu.ts";
-import { expectClose, HALF_ULP, randomFloats } from "../support/numbers.ts";
+import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
 const gpu = await useGpu();
 

@@ -8,8 +8,9 @@ import {
 import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
 import { type HeadShape, partialSizes } from "../../src/kernels/head-shape.ts";
 import { attend } from "../../src/kernels/reference.ts";
+import { randomFloats } from "../../src/laboratory/random.ts";
 import type { TestGpu } from "./gpu.ts";
-import { HALF_ULP, randomFloats } from "./numbers.ts";
+import { HALF_ULP } from "./numbers.ts";
 
 export interface AttentionCase {
   readonly shape: HeadShape;

@@ -1,26 +1,9 @@
-// Numbers for tests: repeatable random ones, and comparisons that say where two rows of them part.
+// Comparisons of numbers that say where two rows of them part.
 
 import { expect } from "vitest";
 
 /** Half the distance from 1 to the next f32: the relative error of one rounding. */
 export const HALF_ULP = 2 ** -24;
-
-/** A repeatable source of uniform numbers in [0, 1). */
-export function uniform(seed: number): () => number {
-  let state = (seed ^ 0x9e3779b9) >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** `count` repeatable numbers in (-scale, scale). */
-export function randomFloats(seed: number, count: number, scale = 1): Float32Array {
-  const next = uniform(seed);
-  return Float32Array.from({ length: count }, () => (2 * next() - 1) * scale);
-}
 
 export interface Tolerance {
   /** Of the difference itself: one for all, or one for each element. */

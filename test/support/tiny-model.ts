@@ -1,12 +1,12 @@
 // Complete models of a few kB with seeded random weights: every variant of the graph, written as a GGUF file.
 
+import { randomFloats } from "../../src/laboratory/random.ts";
 import {
   type GgufContents,
   type MetadataEntry,
   type WrittenTensor,
   writeGguf,
 } from "./gguf-writer.ts";
-import { randomFloats } from "./numbers.ts";
 
 export interface TinyShape {
   readonly architecture: "llama" | "qwen2" | "qwen3";

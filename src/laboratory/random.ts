@@ -1,9 +1,25 @@
-// Blocks of weights for tests: random bits around sensible scales.
+// Repeatable random numbers, and random weights: random bits around sensible scales.
 
-import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
-import { uniform } from "./numbers.ts";
+import { rowBytes, type WeightFormat } from "../kernels/formats/format.ts";
 
-/** Where the f16 scales and minimums of a block lie, by the format's name (algorithms 2.1). */
+/** A repeatable source of uniform numbers in [0, 1). */
+export function uniform(seed: number): () => number {
+  let state = (seed ^ 0x9e3779b9) >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** `count` repeatable numbers in (-scale, scale). */
+export function randomFloats(seed: number, count: number, scale = 1): Float32Array {
+  const next = uniform(seed);
+  return Float32Array.from({ length: count }, () => (2 * next() - 1) * scale);
+}
+
+/** Where the f16 scales and minimums of a block lie, by the format's name. */
 export const HALVES: Readonly<Record<string, readonly number[]>> = {
   Q4_0: [0],
   Q4_1: [0, 2],
