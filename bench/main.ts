@@ -14,6 +14,14 @@ const BENCHES = {
     about: "loading from a warm file: MB/s and peak memory  [--shape 134m|1b|8b] [--save]",
     load: () => import("./load.ts"),
   },
+  golden: {
+    about: "whether this adapter computes what llama.cpp computed  [--save]",
+    load: () => import("./golden.ts"),
+  },
+  lesson: {
+    about: "what each idea in matvec.wgsl brings: docs/matvec.md  [--shape N,K] [--save]",
+    load: () => import("./lesson.ts"),
+  },
   host: {
     about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
     load: () => import("./host.ts"),

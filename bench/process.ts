@@ -15,8 +15,11 @@ export function ask<Reply>(
   { args = [], env = {} }: ProcessOptions = {},
 ): Promise<Reply> {
   return new Promise((resolve, reject) => {
-    const child = fork(join(import.meta.dirname, script), args, {
-      execArgv: ["--import", "tsx"],
+    // Where this was compiled, so was the script.
+    const compiled = import.meta.filename.endsWith(".js");
+    const file = compiled ? script.replace(/\.ts$/, ".js") : script;
+    const child = fork(join(import.meta.dirname, file), args, {
+      execArgv: compiled ? [] : ["--import", "tsx"],
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
       env: { ...process.env, ...env },

@@ -1,0 +1,191 @@
+// What does each idea in matvec.wgsl bring? The same product, y = W x with W [N, K] in Q4_K, by five versions that lead
+// from the formula to the engine's kernel, and by the engine itself: docs/matvec.md tells the story. A version that
+// computes something else gets no time.
+
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { Device } from "../src/kernels/device.ts";
+import { numbers } from "../src/kernels/dispatcher.ts";
+import { rowBytes } from "../src/kernels/formats/format.ts";
+import { FORMATS } from "../src/kernels/formats/index.ts";
+import type { KernelSpec } from "../src/kernels/kernel.ts";
+import { lanesOf, reduction } from "../src/kernels/lanes.ts";
+import type { Dispatch } from "../src/kernels/recorder.ts";
+import { project } from "../src/kernels/reference.ts";
+import type { Activations, Weights } from "../src/kernels/tensor.ts";
+import { decode, randomFloats, randomTensor } from "../src/laboratory/random.ts";
+import { timeDispatches } from "../src/laboratory/time-kernel.ts";
+import { Workbench } from "../src/laboratory/workbench.ts";
+import { nodePlatform } from "../src/platform/node.ts";
+import { machine, median, percent, printTable, save, spread } from "./report.ts";
+
+const FORMAT = FORMATS.get("Q4_K")!;
+const CHUNK_READER = [FORMAT.fragment, "formats/unpack"];
+/** Of the squared difference to the square sum of what it should be. */
+const TOLERANCE = 1e-9;
+/** More than the caches of most machines hold. */
+const BYTES = 64 << 20;
+
+const ROUNDS = 9;
+
+interface Version {
+  readonly name: string;
+  /** The dispatches that multiply, given where x and y lie. */
+  dispatches(bench: Workbench, w: Weights, x: Activations, y: Activations): Dispatch[];
+}
+
+/** A page of bench/lesson, one workgroup for every `rows` rows; by default as many as it has lanes. */
+function version(
+  page: string,
+  fragments: readonly string[],
+  rows?: number,
+  name = page.replaceAll("-", " "),
+): Version {
+  return {
+    name,
+    dispatches(bench, w, x, y) {
+      const LANES = lanesOf(bench.device);
+      const ROWS = rows !== undefined && rows > 1 ? { ROWS: rows } : {};
+      const sum = rows === undefined ? [] : [reduction(bench.device, LANES)];
+      const spec: KernelSpec = {
+        page,
+        fragments: [...fragments, ...sum],
+        overrides: { LANES, ...ROWS },
+      };
+      const kernel = bench.library.kernel(spec);
+      const [part] = w.parts;
+      const groups = Math.ceil(w.n / (rows ?? LANES));
+      const all = { x: numbers(x), y: numbers(y), ...part!.bindings };
+      const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
+      const bindings = kernel.bind(bench.device, Object.fromEntries(used));
+      return [{ kernel, bindings, label: page, grid: () => [groups, 1, 1] }];
+    },
+  };
+}
+
+/** The engine's page as a graphics card gets it, with so many rows a workgroup. */
+function engines(name: string, rows: number): Version {
+  return {
+    name,
+    dispatches(bench, w, x, y) {
+      const LANES = lanesOf(bench.device);
+      const inputs = ["inputs/storage", "inputs/plain", reduction(bench.device, LANES)];
+      const kernel = bench.library.kernel({
+        page: "matvec",
+        fragments: [...CHUNK_READER, ...inputs],
+        overrides: { LANES, ROWS: rows },
+      });
+      const planes = w.parts[0]!.bindings;
+      const bindings = kernel.bind(bench.device, { x: numbers(x), y: numbers(y), ...planes });
+      const groups = Math.ceil(w.n / rows);
+      return [{ kernel, bindings, label: name, grid: () => [groups, 1, 1] }];
+    },
+  };
+}
+
+const VERSIONS: readonly Version[] = [
+  version("1-a-weight-at-a-time", []),
+  version("2-a-chunk-at-a-time", CHUNK_READER),
+  version("3-lanes-along-the-row", CHUNK_READER, 1),
+  version("4-several-rows", CHUNK_READER, 8),
+  version("4-several-rows", CHUNK_READER, 64, "5 many rows"),
+  engines("6 scales applied to sums", 64),
+  {
+    name: "7 as the engine does it here",
+    dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
+  },
+];
+
+/** What the loads of version 5 take by themselves, and what its arithmetic does: no products, so nothing is checked. */
+const PROBES: readonly Version[] = [
+  version("loads-alone", CHUNK_READER, 64),
+  version("4-several-rows", ["arithmetic-alone", "formats/unpack"], 64, "arithmetic alone"),
+];
+
+/** Pages of the engine, and of the lesson beside them. */
+function shaders(name: string): string {
+  if (!/^\d-|-alone$/.test(name)) return nodePlatform.shaders(name);
+  return readFileSync(new URL(`lesson/${name}.wgsl`, import.meta.url), "utf8");
+}
+
+export async function main(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      shape: { type: "string", default: "2048,2048" },
+      time: { type: "string", default: "1000" },
+      json: { type: "boolean", default: false },
+      save: { type: "boolean", default: false },
+    },
+  });
+  const [n = 0, k = 0] = values.shape.split(",").map(Number);
+  if (!(n > 0 && k > 0 && k % FORMAT.blockWeights === 0 && n <= 65535)) {
+    throw new Error(`--shape ${values.shape}: expected N,K with K a multiple of 256`);
+  }
+  const gpu = nodePlatform.openGpu();
+  const adapter = await nodePlatform.requestAdapter(gpu);
+  const device = await Device.open(gpu, adapter, {}, nodePlatform.waitFor(adapter));
+  const bench = await Workbench.create(device, shaders);
+
+  const bytes = n * rowBytes(FORMAT, k);
+  const file = randomTensor(FORMAT, n, k, 1);
+  const input = randomFloats(2, k);
+  const x = await bench.activations(1, k, input);
+  const y = await bench.activations(1, n);
+  const copies = [await bench.weights(FORMAT, n, k, file)];
+  while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
+  const expected = project(input, decode(FORMAT, file), 1, n, k);
+
+  const prepared = [...VERSIONS, ...PROBES].map(({ name, dispatches }) => {
+    const variants = copies.map((w) => dispatches(bench, w, x, y));
+    return { name, variants, times: [] as number[] };
+  });
+  for (const { name, variants } of prepared.slice(0, VERSIONS.length)) {
+    await bench.run(variants[0]!);
+    check(name, await bench.readActivations(y), expected);
+  }
+  // In turns: whatever else the machine does, it does to all of them.
+  for (let round = 1; round <= ROUNDS; round++) {
+    console.error(`round ${round} of ${ROUNDS}`);
+    for (const { variants, times } of prepared) {
+      const step = await bench.prepare();
+      const ms = Number(values.time) / ROUNDS;
+      times.push((await timeDispatches(device, variants, step, ms)).us);
+    }
+  }
+  const versions = prepared.map(({ name, times }) => {
+    const us = median(times);
+    return { name, us, spread: spread(times), gigabytesPerSecond: bytes / us / 1000 };
+  });
+  device.check();
+  await device.close();
+
+  const description = nodePlatform.describeAdapter(adapter);
+  const shape = [n, k];
+  const result = { question: "lesson", shape, machine: machine(), adapter: description, versions };
+  if (values.save) save("lesson", result);
+  if (values.json) return void console.log(JSON.stringify(result, null, 2));
+  console.log(`Q4_K matvec [${n}, ${k}], checked, on ${machine()}\n  ${description}`);
+  printTable(
+    ["version", "µs", "spread", "GB/s", "faster than the one before by"],
+    versions.map(({ name, us, spread, gigabytesPerSecond }, i) => [
+      name,
+      us.toFixed(0),
+      percent(spread),
+      gigabytesPerSecond.toFixed(2),
+      i === 0 || i >= VERSIONS.length ? "" : `${(versions[i - 1]!.us / us).toFixed(2)} ×`,
+    ]),
+  );
+}
+
+function check(name: string, found: Float32Array, expected: Float64Array): void {
+  let difference = 0;
+  let total = 0;
+  expected.forEach((value, i) => {
+    difference += (value - found[i]!) ** 2;
+    total += value ** 2;
+  });
+  // Written so that NaN fails, too.
+  if (difference / total <= TOLERANCE) return;
+  throw new Error(`${name} is wrong: NMSE ${difference / total}`);
+}

@@ -1,0 +1,38 @@
+// y = W x, as one would write it down: lane i computes row i, one weight after the other.
+// Of memory it reads, for every weight: a word of quants, one of scales, one of super-scales, a number of x.
+@group(0) @binding(0) var<storage, read> x: array<f32>;        // [K]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
+@group(0) @binding(8) var<storage, read> quants: array<u32>;   // [N, K/8] nibbles: byte j of a chunk holds q[j], q[j + 16]
+@group(0) @binding(9) var<storage, read> scales: array<u32>;   // [N, K/64] bytes: scale, min of two chunks
+@group(0) @binding(10) var<storage, read> supers: array<u32>;  // [N, K/256] f16 d, f16 dmin
+
+struct Matrix {
+  rows: u32,
+  columns: u32,
+  chunks: u32,
+}
+@group(0) @binding(7) var<uniform> matrix: Matrix;
+
+override LANES: u32 = 8;
+
+fn weight(row: u32, column: u32) -> f32 {
+  let block = row * matrix.chunks + column / 32u;
+  let byte = column % 16u;
+  let shift = 8u * (byte % 4u) + 4u * (column % 32u / 16u);
+  let q = (quants[block * 4u + byte / 4u] >> shift) & 15u;
+  let packed = scales[block / 2u] >> (16u * (block % 2u));
+  let d = unpack2x16float(supers[block / 8u]);
+  return d.x * f32(packed & 255u) * f32(q) - d.y * f32((packed >> 8u) & 255u);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= matrix.rows) {
+    return;
+  }
+  var sum = 0.0;
+  for (var column = 0u; column < matrix.columns; column++) {
+    sum += weight(id.x, column) * x[column];
+  }
+  y[id.x] = sum;
+}
