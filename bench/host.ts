@@ -2,7 +2,8 @@
 // apart from waiting for the GPU? On the real adapter, and on Dawn's null backend, which computes nothing: there the
 // whole token, sampling and text included, is the host's.
 //
-// Both run the 134 M shape. On the real adapter the same prompt must give the same tokens each time.
+// The 134 M shape, and one of 32 layers, as many as an 8B model has: what the host does for a layer does not depend on its
+// width. On the real adapter the same prompt must give the same tokens each time.
 
 import { parseArgs } from "node:util";
 import { Engine } from "../src/engine/engine.ts";
@@ -11,7 +12,7 @@ import type { Platform } from "../src/engine/session.ts";
 import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";
-import { benchModel } from "./random-model.ts";
+import { benchModel, type ShapeName } from "./random-model.ts";
 import { machine, median, percent, printTable, save, spread } from "./report.ts";
 
 const PROMPT = [1, 300, 4000, 777];
@@ -19,6 +20,7 @@ const PROMPT = [1, 300, 4000, 777];
 interface HostTimes {
   readonly backend: string;
   readonly device: string;
+  readonly layers: number;
   readonly dispatches: number;
   readonly tokens: number;
   /** Of the steps, waiting left out. */
@@ -37,23 +39,26 @@ export async function main(args: string[]): Promise<void> {
       save: { type: "boolean", default: false },
     },
   });
-  const model = await benchModel("134m");
   const tokens = Number(values.tokens);
   const nullBackend = { ...nodePlatform, openGpu: () => openGpu({ flags: ["backend=null"] }) };
-  const load = async (platform: Platform) =>
-    Engine.open(platform, await openModel(model, openFile), { context: 512 });
-  const backends = [
-    await measure("real", await load(nodePlatform), tokens),
-    await measure("null", await load(nullBackend), tokens),
-  ];
-  const result = { question: "host", model: "134m", machine: machine(), backends };
-  if (values.save) save("host-134m", result);
+  const load = async (platform: Platform, shape: ShapeName) =>
+    Engine.open(platform, await openModel(await benchModel(shape), openFile), { context: 512 });
+  const backends: HostTimes[] = [];
+  for (const shape of ["134m", "deep"] as const) {
+    backends.push(
+      await measure("real", await load(nodePlatform, shape), tokens),
+      await measure("null", await load(nullBackend, shape), tokens),
+    );
+  }
+  const result = { question: "host", machine: machine(), backends };
+  if (values.save) save("host", result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
-  console.log(`Host time per token, 134m parameters, on ${result.machine}`);
+  console.log(`Host time per token, on ${result.machine}`);
   printTable(
-    ["backend", "host ms", "spread", "token ms", "dispatches", "adapter"],
-    backends.map(({ backend, hostMs, hostSpread, tokenMs, dispatches, device }) => [
+    ["backend", "layers", "host ms", "spread", "token ms", "dispatches", "adapter"],
+    backends.map(({ backend, layers, hostMs, hostSpread, tokenMs, dispatches, device }) => [
       backend,
+      `${layers}`,
       hostMs.toFixed(3),
       percent(hostSpread),
       tokenMs.toFixed(2),
@@ -75,6 +80,7 @@ async function measure(backend: string, engine: Engine, tokens: number): Promise
     return {
       backend,
       device: engine.adapter,
+      layers: engine.config.layers,
       dispatches: engine.usage.dispatches,
       tokens: second.hostMs.length,
       hostMs: median(second.hostMs),

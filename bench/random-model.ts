@@ -2,7 +2,7 @@
 // formats, and made in seconds without a download. What it says is noise, but how fast it says it, and whether two
 // engines agree on the noise, is the same as for a trained model.
 //
-//     npx tsx bench/random-model.ts OUT.gguf --shape 134m|1b|8b --seed 1
+//     npx tsx bench/random-model.ts OUT.gguf --shape 134m|1b|8b|deep --seed 1
 //
 // The weights of a matrix have mean 0 and standard deviation 1/sqrt(k), so that activations neither grow nor fade from
 // layer to layer; those of the output are four times larger, so that the logits spread as widely as a real model's.
@@ -35,7 +35,10 @@ const llama32 = { width: 2048, layers: 16, heads: 32, kvHeads: 8, feedForward: 8
 const llama31 = { width: 4096, layers: 32, heads: 32, kvHeads: 8, feedForward: 14336 };
 const llama3 = { vocabulary: 128256, context: 131072, ropeBase: 500000 };
 
+const deep = { width: 256, layers: 32, heads: 8, kvHeads: 8, feedForward: 512 };
+
 export const SHAPES = {
+  deep: { ...deep, vocabulary: 32000, context: 2048, ropeBase: 10000, tied: true }, // as many layers as an 8B model
   "134m": { ...small, vocabulary: 32000, context: 2048, ropeBase: 10000, tied: false },
   "1b": { ...llama32, ...llama3, tied: true }, // Llama 3.2 1B
   "8b": { ...llama31, ...llama3, tied: false }, // Llama 3.1 8B
