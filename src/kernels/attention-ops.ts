@@ -8,7 +8,7 @@ import { attentionLanes, lanesOf, reduction, rowGroups } from "./lanes.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import type { Activations } from "./tensor.ts";
 
-const ROWS_PER_ATTENTION = 4; // ROWS in attention.wgsl
+const MOST_ROWS = 4; // of a workgroup of attention.wgsl
 const NOTHING: Grid = [0, 0, 0];
 
 export class AttentionOps {
@@ -16,12 +16,15 @@ export class AttentionOps {
   readonly #device: Device;
   readonly #dispatcher: Dispatcher;
   readonly #lanes: number;
+  readonly #single: boolean;
 
-  constructor(library: KernelLibrary, dispatcher: Dispatcher) {
+  /** `single`: for steps of one token. */
+  constructor(library: KernelLibrary, dispatcher: Dispatcher, single: boolean) {
     this.#library = library;
     this.#device = library.device;
     this.#dispatcher = dispatcher;
     this.#lanes = lanesOf(library.device);
+    this.#single = single;
   }
 
   /**
@@ -77,10 +80,11 @@ export class AttentionOps {
   ): Dispatch[] {
     const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
     const LANES = attentionLanes(this.#device, E);
+    const ROWS = this.#single ? Math.min(MOST_ROWS, H / G) : MOST_ROWS;
     const attention = this.#library.kernel({
       page: "attention",
       fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
-      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ...turning(shape, keyTurns) },
+      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ROWS, ...turning(shape, keyTurns) },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -103,7 +107,7 @@ export class AttentionOps {
           x: numbers(x),
           ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
         },
-        (step) => [Math.ceil((step.tokens! * H) / G / ROWS_PER_ATTENTION), G, step.splits!],
+        (step) => [Math.ceil((step.tokens! * H) / G / ROWS), G, step.splits!],
       ),
       this.#dispatcher.dispatch(label, merge, { outputs, states, x: numbers(x) }, (step) =>
         step.splits === 1 ? NOTHING : [columns, step.tokens!, 1],

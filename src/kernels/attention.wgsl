@@ -2,10 +2,10 @@
 //                                               Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
 // A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
 //
-// A workgroup takes four query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
-// range of slots of the page table. Lanes lie across the width of a head: each holds its cells of the four queries and
-// of the four outputs in registers, loads its cells of a key, and the dot products meet in `sum_lanes`. So every key
-// and every value is loaded once for four rows, by neighbouring lanes from neighbouring cells.
+// A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
+// range of slots of the page table. Lanes lie across the width of a head: each holds its cells of the queries and
+// of the outputs in registers, loads its cells of a key, and the dot products meet in `sum_lanes`. So every key and
+// every value is loaded once for all rows, by neighbouring lanes from neighbouring cells.
 // Where the slots are split, the partial state (m, l, o) of each range goes out for `attention-merge` to join.
 // Appended: cells, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
 override H: u32;      // query heads
@@ -14,7 +14,7 @@ override E: u32;      // head width
 override P: u32;      // tokens a page
 override STRIDE: u32;  // numbers from a token to the next in x
 override LANES: u32;   // power of two, at least E/32
-const ROWS = 4u;
+override ROWS: u32 = 4;  // at most 4: fewer where there are fewer, for a single token of few heads a group
 const CELLS = 8u;      // of a lane, at most
 const HIDDEN = -1e30;  // stands for minus infinity, which WGSL need not honour
 struct Params {
@@ -41,8 +41,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let strip = E / 4u;
   let rounds = (strip + LANES - 1u) / LANES;  // cells of a lane
   let share = H / G;
-  let row = vec4<u32>(group.x * ROWS) + vec4<u32>(0u, 1u, 2u, 3u);
-  let used = row < vec4<u32>(params.tokens * share);
+  let own = vec4<u32>(0u, 1u, 2u, 3u);
+  let row = vec4<u32>(group.x * ROWS) + own;
+  let used = (row < vec4<u32>(params.tokens * share)) & (own < vec4<u32>(ROWS));
   let token = min(row / share, vec4<u32>(params.tokens - 1u));
   let head = group.y * share + row % share;
   let at = vec4<u32>(params.start) + token;
@@ -78,7 +79,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let cells = ((page.x * G + group.y) * P + slot % P) * strip;
       var scores = vec4f();
       for (var c = 0u; c < rounds; c++) {
-        scores += key_numbers(cells, min(c * LANES + lane, strip - 1u), slot) * q[c];  // four dot products
+        let key = key_numbers(cells, min(c * LANES + lane, strip - 1u), slot);
+        for (var r = 0u; r < ROWS; r++) {
+          scores[r] += dot(key, q[c][r]);
+        }
       }
       scores = select(vec4f(HIDDEN), sum_lanes(scores, lane), visible);
       let largest = max(m, scores);

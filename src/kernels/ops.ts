@@ -42,7 +42,7 @@ export class Ops {
     this.#library = library;
     this.#device = library.device;
     this.#dispatcher = new Dispatcher(library.device, params);
-    this.attention = new AttentionOps(library, this.#dispatcher);
+    this.attention = new AttentionOps(library, this.#dispatcher, single);
     this.#single = single;
     this.#lanes = lanesOf(library.device);
   }
