@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
@@ -71,6 +72,10 @@ try {
   } else if (error instanceof UserError) {
     console.error(`error: ${oneLine(error.message)}`);
     process.exitCode = 2;
+  } else if (error instanceof DeviceLostError) {
+    // No mistake of the user's, and none of ours.
+    console.error(`error: ${oneLine(error.message)}`);
+    process.exitCode = 1;
   } else {
     throw error;
   }
