@@ -1,7 +1,13 @@
 // The public surface of dawnstream, and nothing else is public.
 
 import { Engine as LoadedEngine } from "./engine/engine.ts";
-import { type MemoryPlan, openModel, openTokenizer, planMemory as plan } from "./engine/inspect.ts";
+import {
+  largestContext as largest,
+  type MemoryPlan,
+  openModel,
+  openTokenizer,
+  planMemory as plan,
+} from "./engine/inspect.ts";
 import type { EngineOptions, LoadProgress } from "./engine/options.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
 import { openFile } from "./platform/file.ts";
@@ -57,6 +63,23 @@ export async function planMemory(path: string, options: EngineOptions = {}): Pro
   const { file, config } = await openModel(path, openFile);
   try {
     return plan(file, config, options);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * The largest context that fits so many bytes on the GPU, with `Engine.load`'s options; 0 where not even one token does,
+ * Infinity where the length does not matter, as under attention that forgets. From the header of the file alone.
+ */
+export async function largestContext(
+  path: string,
+  bytes: number,
+  options: EngineOptions = {},
+): Promise<number> {
+  const { file, config } = await openModel(path, openFile);
+  try {
+    return largest(file, config, options, bytes);
   } finally {
     await file.close();
   }

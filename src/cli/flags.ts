@@ -48,7 +48,7 @@ export function pictureFile(path: string): string {
 }
 
 /** Lets a reader's own message stand as commander's, so that the flag is named too. */
-function reading<T>(read: (text: string) => T): (text: string) => T {
+export function reading<T>(read: (text: string) => T): (text: string) => T {
   return (text) => {
     try {
       return read(text);

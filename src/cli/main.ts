@@ -11,6 +11,7 @@ import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
 import { perplexityCommand } from "./perplexity.ts";
+import { planCommand } from "./plan.ts";
 import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
 import { streamCommand } from "./stream.ts";
@@ -29,6 +30,7 @@ for (const command of [
   tokenizeCommand(),
   detokenizeCommand(),
   inspectCommand(),
+  planCommand(),
   perplexityCommand(),
   benchCommand(),
   ropeCommand(),

@@ -1,18 +1,23 @@
 // What a file holds and what running it would take, from its header alone.
 
-import { cacheBytes } from "../context/cache/kv-cache.ts";
+import { tokenBytes } from "../context/attention-cost.ts";
+import { CELL_BYTES, cacheBytes } from "../context/cache/kv-cache.ts";
 import { type ModelConfig, readConfig } from "./config.ts";
 import { type GgufFile, openGguf } from "./gguf/gguf.ts";
 import type { ByteSource } from "./gguf/source.ts";
 import { type EngineOptions, resolveSetting } from "./options.ts";
 import { planBytes } from "./plans.ts";
 import { createTokenizer, type Tokenizer } from "./tokenizer/tokenizer.ts";
-import { checkTensors, gpuBytes } from "./weights.ts";
+import { checkTensors, gpuBytesByFormat } from "./weights.ts";
 
 /** Exact bytes on the GPU. */
 export interface MemoryPlan {
   readonly weights: number;
+  /** The same by format, such as `{ Q4_K: 70123520, Q6_K: 15728640, F32: 76800 }`. */
+  readonly weightsByFormat: Readonly<Record<string, number>>;
   readonly cache: number;
+  /** Keys and values of one token, 2 L G E cells; the cache holds whole pages of them. */
+  readonly bytesPerToken: number;
   /** Activations, staging and parameters. */
   readonly scratch: number;
   readonly total: number;
@@ -26,10 +31,45 @@ export function planMemory(
   options: EngineOptions = {},
 ): MemoryPlan {
   const { cache, chunk, context } = resolveSetting(config, options);
-  const weights = gpuBytes(file, config);
+  const weightsByFormat = gpuBytesByFormat(file, config);
+  const weights = Object.values(weightsByFormat).reduce((a, b) => a + b, 0);
   const pages = cacheBytes(cache);
   const scratch = planBytes(config, cache.shape, chunk);
-  return { weights, cache: pages, scratch, total: weights + pages + scratch, context };
+  return {
+    weights,
+    weightsByFormat,
+    cache: pages,
+    bytesPerToken: tokenBytes(config, CELL_BYTES[cache.shape.cells]),
+    scratch,
+    total: weights + pages + scratch,
+    context,
+  };
+}
+
+/** No text is longer than this. */
+const LONGEST = 2 ** 31;
+
+/**
+ * The largest context whose plan fits so many bytes; 0 where none does, Infinity where the length does not matter, as
+ * under attention that forgets.
+ */
+export function largestContext(
+  file: GgufFile,
+  config: ModelConfig,
+  options: EngineOptions,
+  bytes: number,
+): number {
+  const fits = (context: number) =>
+    planMemory(file, config, { ...options, context }).total <= bytes;
+  if (!fits(1)) return 0;
+  if (fits(LONGEST)) return Number.POSITIVE_INFINITY;
+  let [low, high] = [1, LONGEST];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** The header of a model file, read and checked: all that is needed to plan a run, or to refuse it. */

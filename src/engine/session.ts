@@ -9,8 +9,9 @@ import { Profiler } from "../kernels/profiler.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { EngineOptions, Setting } from "./options.ts";
+import { readRopeDivisors } from "./rope-divisors.ts";
 import { Runner } from "./runner.ts";
-import { allocateWeights, type ModelWeights, readRopeDivisors, uploadAll } from "./weights.ts";
+import { allocateWeights, type ModelWeights, uploadAll } from "./weights.ts";
 
 /** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
 export interface Platform {

@@ -1,15 +1,14 @@
 // Every tensor of a model, declared once: its name in the file, its shape as a function of the configuration, whether
 // it may be missing. Loading is looking things up in this table; what the table does not know is refused.
 
-import type { RopeDivisors } from "../context/rope-scaling.ts";
 import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
-import type { WeightFormat } from "../kernels/formats/format.ts";
-import { FORMATS } from "../kernels/formats/index.ts";
 import { createStack, type StackedTensor, stackBytes, type Weights } from "../kernels/tensor.ts";
 import { Uploader } from "../kernels/upload.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
-import { GgufError, type GgufFile, type TensorInfo } from "./gguf/gguf.ts";
+import { GgufError, type GgufFile } from "./gguf/gguf.ts";
+import { ROPE_TENSORS } from "./rope-divisors.ts";
+import { formatOf, readValues } from "./tensor-values.ts";
 
 /** A tensor as the table declares it: [n, k], or [k] where it is a vector. */
 interface Declaration {
@@ -78,13 +77,6 @@ function ofLayer(layer: number, stack: Stack): Stack {
   return stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
 }
 
-/** Divisors of the rotary frequencies: Llama 3.1's, and LongRoPE's two. */
-const ROPE_TENSORS = [
-  "rope_freqs.weight",
-  "rope_factors_short.weight",
-  "rope_factors_long.weight",
-] as const;
-
 /** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
 function declareStacks(config: ModelConfig): Stack[] {
   const { width: D, vocabulary: V, layers } = config;
@@ -137,12 +129,15 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
   }
 }
 
-/** Bytes that the weights of a file take on the GPU, from its header alone. */
-export function gpuBytes(file: GgufFile, config: ModelConfig): number {
-  return declareStacks(config).reduce((sum, stack) => {
+/** Bytes that the weights of a file take on the GPU, format by format, from its header alone. */
+export function gpuBytesByFormat(file: GgufFile, config: ModelConfig): Record<string, number> {
+  const all: Record<string, number> = {};
+  for (const stack of declareStacks(config)) {
     const layout = layoutOf(file, stack);
-    return sum + (layout ? stackBytes(layout.tensors, layout.k) : 0);
-  }, 0);
+    const parts = layout ? stackBytes(layout.tensors, layout.k) : [];
+    for (const { format, bytes } of parts) all[format] = (all[format] ?? 0) + bytes;
+  }
+  return all;
 }
 
 /** What a stack is on the GPU: [n, k] of each tensor; or nothing, where the file has none of them. */
@@ -240,29 +235,6 @@ export async function uploadAll(
   await uploader.finish();
 }
 
-/** Divisors of the rotary frequencies, [E/2] each, where the file has them. */
-export async function readRopeDivisors(file: GgufFile, config: ModelConfig): Promise<RopeDivisors> {
-  const [always, short, long] = await Promise.all(
-    ROPE_TENSORS.map((name) => readDivisors(file, name)),
-  );
-  return { always, short, long, attentionFactor: config.rope.attentionFactor };
-}
-
-async function readDivisors(file: GgufFile, name: string): Promise<Float32Array | undefined> {
-  const tensor = file.tensors.get(name);
-  if (!tensor) return undefined;
-  const divisors = await readValues(file, tensor);
-  const bad = divisors.findIndex((value) => !(value > 0 && Number.isFinite(value)));
-  if (bad >= 0) {
-    throw new GgufError({
-      file: file.name,
-      expected: `${tensor.name} to hold finite positive divisors`,
-      found: `${divisors[bad]} at ${bad}`,
-    });
-  }
-  return divisors;
-}
-
 /** Vectors one behind the other, zeros where one is missing. */
 async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
   const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
@@ -273,26 +245,6 @@ async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> 
     at += shape[0];
   }
   return values;
-}
-
-/** The numbers of a small tensor, decoded on the host. */
-async function readValues(file: GgufFile, tensor: TensorInfo): Promise<Float32Array> {
-  const bytes = new Uint8Array(tensor.bytes);
-  await tensor.source.read(tensor.offset, bytes);
-  const values = new Float32Array(tensor.shape.reduce((product, size) => product * size, 1));
-  formatOf(file, tensor).decode(bytes, values);
-  return values;
-}
-
-function formatOf(file: GgufFile, { name, type }: TensorInfo): WeightFormat {
-  const format = FORMATS.get(type);
-  if (!format) {
-    const supported = [...FORMATS.keys()].join(", ");
-    throw new UnsupportedError(
-      `${file.name}: tensor ${name} has the unsupported type ${type}; supported are ${supported}.`,
-    );
-  }
-  return format;
 }
 
 function missing(file: GgufFile, name: string): GgufError {

@@ -114,9 +114,14 @@ function stretches(tensors: readonly StackedTensor[]): Stretch[] {
   return found;
 }
 
-/** Bytes on the GPU of a stack of tensors [n, k], where none has to be split. */
-export function stackBytes(tensors: readonly StackedTensor[], k: number): number {
-  return stretches(tensors).reduce((sum, { format, n }) => sum + weightBytes(format, n, k), 0);
+/** Bytes on the GPU of a stack of tensors [n, k], part by part, where none has to be split. */
+export function stackBytes(
+  tensors: readonly StackedTensor[],
+  k: number,
+): { readonly format: string; readonly bytes: number }[] {
+  return stretches(tensors).map(({ format, n }) => {
+    return { format: format.name, bytes: weightBytes(format, n, k) };
+  });
 }
 
 /** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */

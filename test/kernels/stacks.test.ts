@@ -22,7 +22,7 @@ async function stackOf(tensors: readonly (readonly [string, number])[]) {
     return { format, n, file, first: tensors.slice(0, i).reduce((sum, [, n]) => sum + n, 0) };
   });
   const weights = await createStack(gpu.device, "stack", given, K);
-  expect(weights.bytes).toBe(stackBytes(given, K));
+  expect(weights.bytes).toBe(stackBytes(given, K).reduce((sum, { bytes }) => sum + bytes, 0));
   const uploader = new Uploader(gpu.device);
   for (const { n, file, first, format } of given.toReversed()) {
     expect(file.length).toBe(n * rowBytes(format, K));

@@ -26,7 +26,8 @@ export interface KvCacheOptions {
 /** Slots of the page table that one workgroup takes while decoding, before the work is split over more of them. */
 const SLOTS_PER_SPLIT = 256;
 
-const CELL_BYTES: Record<CellType, number> = { f32: 4, f16: 2 };
+/** Bytes of a number in a page. */
+export const CELL_BYTES: Readonly<Record<CellType, number>> = { f32: 4, f16: 2 };
 
 /** Bytes of keys and values of one page in one layer. */
 export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): number {

@@ -1,0 +1,248 @@
+// What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by length: all of it
+// counted from the header of a file, before anything is loaded.
+
+import { Command, InvalidArgumentError } from "commander";
+import {
+  attentionOperations,
+  tokenBytes,
+  visibleKeys,
+  visiblePairs,
+} from "../context/attention-cost.ts";
+import {
+  type AttentionPolicy,
+  attentionPolicy,
+  parseAttention,
+} from "../context/attention-policy.ts";
+import { CELL_BYTES } from "../context/cache/kv-cache.ts";
+import {
+  largestContext,
+  type MemoryPlan,
+  type ModelFile,
+  openModel,
+  planMemory,
+} from "../engine/inspect.ts";
+import type { EngineOptions } from "../engine/options.ts";
+import type { CellType } from "../kernels/head-shape.ts";
+import { nodePlatform } from "../platform/node.ts";
+import { addModelFlag, integer, integers, type ModelFlags, pictureFile, reading } from "./flags.ts";
+import { writePlot } from "./plot.ts";
+import { table } from "./table.ts";
+import { size, write, writeJson } from "./terminal.ts";
+
+interface Flags extends ModelFlags {
+  readonly context: readonly number[];
+  readonly attention: readonly AttentionPolicy[];
+  readonly kv: readonly CellType[];
+  readonly memory?: number;
+  readonly page?: number;
+  readonly chunk?: number;
+  readonly sequences?: number;
+  readonly json?: boolean;
+  readonly plot?: string;
+}
+
+/** One way of running the model at one length. */
+interface Row extends MemoryPlan {
+  readonly attention: string;
+  readonly kv: CellType;
+  /** Operations of attention for the last token of a text of this length, and for all of its tokens. */
+  readonly tokenOperations: number;
+  readonly textOperations: number;
+  /** Bytes of keys and values that the last token reads. */
+  readonly tokenReads: number;
+}
+
+/** `dawnstream plan` */
+export function planCommand(): Command {
+  const command = new Command("plan")
+    .description(
+      "count exact memory and the cost of attention by context, from a file's header alone",
+    )
+    .argument("[file]", "GGUF file (the same as --model)")
+    .option("--context <list>", "contexts to compare", readContexts, [512, 2048, 8192])
+    .option(
+      "--attention <list>",
+      "full, window:W, sinks:S+W (default: full)",
+      reading(readPolicies),
+    )
+    .option("--kv <list>", "types of the cache: f16, f32", readCells, ["f16"])
+    .option("--memory <size>", "tell the largest context that fits, such as 8GiB", readSize)
+    .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
+    .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
+    .option("--sequences <n>", "texts in the cache at a time (default: 1)", integer)
+    .option("--json", "print one object")
+    .option("--plot <file>", "draw memory and cost by context: .svg or .png", pictureFile);
+  return addModelFlag(command).action(async (argument: string | undefined, flags: Flags) => {
+    const model = await openModel(argument ?? flags.model, nodePlatform.openFile);
+    try {
+      await report(model, flags);
+    } finally {
+      await model.file.close();
+    }
+  });
+}
+
+async function report(model: ModelFile, flags: Flags): Promise<void> {
+  const { file, config } = model;
+  const policies = flags.attention ?? [attentionPolicy({ kind: "full" })];
+  const ways = policies.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
+  const rows = ways.flatMap(({ policy, kv }) =>
+    flags.context.map((context) => rowOf(model, policy, kv, context, flags)),
+  );
+  const fits = ways.map(({ policy, kv }) => ({
+    attention: policy.name,
+    kv,
+    largestContext:
+      flags.memory === undefined
+        ? undefined
+        : largestContext(file, config, optionsOf(policy, kv, flags), flags.memory),
+  }));
+  if (flags.json) {
+    // Infinity is no number of JSON's.
+    const largest = fits.map((fit) => ({
+      ...fit,
+      largestContext: fit.largestContext === Number.POSITIVE_INFINITY ? "any" : fit.largestContext,
+    }));
+    await writeJson({
+      model: config.name,
+      rows,
+      memory: flags.memory,
+      fits: flags.memory ? largest : [],
+    });
+  } else {
+    await write(tableOf(rows, flags.memory));
+    if (flags.memory !== undefined) {
+      for (const { attention, kv, largestContext } of fits) {
+        await write(`${attention}, ${kv}: ${inWords(largestContext!)} in ${size(flags.memory)}\n`);
+      }
+    }
+    const [{ weightsByFormat }] = rows as [Row];
+    const formats = Object.entries(weightsByFormat).map(
+      ([name, bytes]) => `${name} ${size(bytes)}`,
+    );
+    const { layers: L, kvHeads: G, headWidth: E } = config;
+    console.error(
+      `[weights: ${formats.join(", ")} | a token of the cache: 2 L G E = 2 x ${L} x ${G} x ${E} numbers]`,
+    );
+  }
+  if (flags.plot !== undefined) await plot(flags.plot, config.name, rows);
+}
+
+function optionsOf(policy: AttentionPolicy, kv: CellType, flags: Flags): EngineOptions {
+  const { page: pageSize, chunk, sequences } = flags;
+  return { attention: policy, kv, pageSize, chunk, sequences };
+}
+
+function rowOf(
+  { file, config }: ModelFile,
+  policy: AttentionPolicy,
+  kv: CellType,
+  context: number,
+  flags: Flags,
+): Row {
+  const keys = visibleKeys(policy, context - 1);
+  return {
+    attention: policy.name,
+    kv,
+    ...planMemory(file, config, { ...optionsOf(policy, kv, flags), context }),
+    tokenOperations: attentionOperations(config, keys),
+    textOperations: attentionOperations(config, visiblePairs(policy, context)),
+    tokenReads: keys * tokenBytes(config, CELL_BYTES[kv]),
+  };
+}
+
+function tableOf(rows: readonly Row[], memory: number | undefined): string {
+  const head = [
+    "attention",
+    "kv",
+    "context",
+    "weights",
+    "cache",
+    "scratch",
+    "all",
+    "Mop a token",
+    "Gop a text",
+  ];
+  return table(
+    memory === undefined ? head : [...head, "fits"],
+    rows.map((row) => [
+      row.attention,
+      row.kv,
+      row.context,
+      size(row.weights),
+      size(row.cache),
+      size(row.scratch),
+      size(row.total),
+      (row.tokenOperations / 1e6).toFixed(1),
+      (row.textOperations / 1e9).toFixed(1),
+      ...(memory === undefined ? [] : [row.total <= memory ? "yes" : "no"]),
+    ]),
+  );
+}
+
+function inWords(context: number): string {
+  if (context === 0) return "not even one token";
+  return context === Number.POSITIVE_INFINITY
+    ? "a text of any length"
+    : `a context of ${context} tokens`;
+}
+
+function plot(path: string, model: string, rows: readonly Row[]): Promise<void> {
+  const panel = (y: string, pick: (row: Row) => number) => ({
+    x: "context (tokens)",
+    y,
+    logX: true,
+    log: true,
+    points: rows.map((row) => ({
+      x: row.context,
+      y: pick(row),
+      series: `${row.attention}, ${row.kv}`,
+    })),
+  });
+  return writePlot(path, {
+    title: "What does a context cost?",
+    subtitle: `${model}, counted from its header`,
+    panels: [
+      panel("memory (MB)", ({ total }) => total / 1e6),
+      panel("attention of a token (Mop)", ({ tokenOperations }) => tokenOperations / 1e6),
+      panel("attention of a text (Gop)", ({ textOperations }) => textOperations / 1e9),
+    ],
+  });
+}
+
+function readContexts(text: string): number[] {
+  const contexts = integers(text);
+  if (contexts.some((n) => n < 1)) throw new InvalidArgumentError("Expected at least 1 token.");
+  return contexts;
+}
+
+function readPolicies(text: string): AttentionPolicy[] {
+  return text.split(",").map((name) => attentionPolicy(parseAttention(name)));
+}
+
+function readCells(text: string): CellType[] {
+  return text.split(",").map((name) => {
+    if (name === "f16" || name === "f32") return name;
+    throw new InvalidArgumentError(`"${name}" is none of f16, f32.`);
+  });
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** "8GiB", "500MB", "1000000" */
+function readSize(text: string): number {
+  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text) ?? [];
+  const factor = UNITS[unit.toLowerCase()];
+  if (number === "" || factor === undefined) {
+    throw new InvalidArgumentError("Expected a size such as 8GiB, 500MB or 1000000.");
+  }
+  return Math.floor(Number(number) * factor);
+}

@@ -1,0 +1,75 @@
+// dawnstream plan: what it says is what the engine then takes.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { fail, json, succeed, temporaryFolder } from "../support/cli.ts";
+import { loadEngine } from "../support/engine.ts";
+import { fixtureModel } from "../support/models.ts";
+
+const folder = temporaryFolder();
+const model = fixtureModel("stories260K-Q5_0mix.gguf");
+
+interface Plan {
+  readonly rows: {
+    attention: string;
+    kv: "f16" | "f32";
+    context: number;
+    weights: number;
+    weightsByFormat: Record<string, number>;
+    cache: number;
+    scratch: number;
+    total: number;
+    bytesPerToken: number;
+    tokenReads: number;
+  }[];
+  readonly fits: { attention: string; kv: string; largestContext: number | string }[];
+}
+
+test("plan: the bytes that the engine allocates, for every attention, type and context", async () => {
+  const plot = join(folder, "plan.svg");
+  const args = ["plan", model, "--context", "64,200", "--attention", "full,sinks:4+28"];
+  const { rows } = await json<Plan>([...args, "--kv", "f16,f32", "--json", "--plot", plot]);
+  expect(rows.length).toBe(8);
+  for (const { attention, kv, context, weights, weightsByFormat, total, ...row } of rows) {
+    const policy = attention === "full" ? { kind: "full" as const } : undefined;
+    const sinks = { kind: "sinks", sinks: 4, window: 28 } as const;
+    const engine = await loadEngine(model, { attention: policy ?? sinks, kv, context });
+    expect(engine.usage.bytes).toBe(total);
+    expect(engine.weightBytes).toBe(weights);
+    expect(Object.values(weightsByFormat).reduce((a, b) => a + b, 0)).toBe(weights);
+    expect(total).toBe(weights + row.cache + row.scratch);
+    expect(row.tokenReads).toBe(row.bytesPerToken * (attention === "full" ? context : 32));
+    await engine.close();
+  }
+  expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*context \(tokens\)/s);
+});
+
+test("plan --memory: the largest context that fits, and not one token more", async () => {
+  const at = async (context: number) => {
+    const { rows } = await json<Plan>(["plan", model, "--context", `${context}`, "--json"]);
+    return rows[0]!.total;
+  };
+  const memory = (await at(3000)) + 1;
+  const args = ["plan", model, "--attention", "full,window:32", "--memory", `${memory}`];
+  const { fits } = await json<Plan>([...args, "--json"]);
+  const largest = fits[0]!.largestContext as number;
+  expect(largest).toBeGreaterThanOrEqual(3000);
+  expect(await at(largest)).toBeLessThanOrEqual(memory);
+  expect(await at(largest + 1)).toBeGreaterThan(memory);
+  expect(fits[1]!.largestContext).toBe("any");
+
+  const { text } = await succeed([...args, "--context", "64"]);
+  expect(text).toContain(`full, f16: a context of ${largest} tokens in `);
+  expect(text).toContain("window:32, f16: a text of any length in ");
+  const small = await succeed(["plan", model, "--memory", "1kB", "--context", "64"]);
+  expect(small.text).toContain("not even one token in 1.0 kB");
+});
+
+test("plan: mistakes", async () => {
+  await fail(["plan", model, "--memory", "8 apples"], /'8 apples'.*such as 8GiB/);
+  await fail(["plan", model, "--kv", "f16,q8_0"], /"q8_0" is none of f16, f32/);
+  await fail(["plan", model, "--context", "0"], /at least 1 token/);
+  await fail(["plan", model, "--attention", "full,sometimes"], /Invalid attention "sometimes"/);
+  await fail(["plan", join(folder, "none.gguf")], /none\.gguf/);
+});
