@@ -17,6 +17,10 @@ if [ "$(uname -sm)" != "Linux x86_64" ]; then
   echo "error: only a Linux x86-64 machine has the binaries to be packed." >&2
   exit 2
 fi
+if [ -n "$(ls -A "$pack")" ] && [ ! -f "$pack/run.sh" ]; then
+  echo "error: $pack holds something else: give a folder that is new, or empty." >&2
+  exit 2
+fi
 rm -rf "$pack" "$pack.tar.xz"
 mkdir -p "$pack"/{bin,lib,app/test}
 

@@ -98,6 +98,7 @@ async function bench(
     if (places.length === 0) fits(usual[0]!);
   };
   await withEngine(flags.model, engineOptions(flags), check, async (engine) => {
+    engine.profiling = false; // these benches profile by themselves, after what they time
     const bar = progress(what, places.length, "places");
     const measured: Measurement[] = [];
     try {

@@ -3,6 +3,7 @@
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
@@ -151,7 +152,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   /** What reads the attention weights of a layer out of a step. */
   probe(layer: number): Promise<AttentionProbe> {
-    return this.#recovery.session.runner.probe(layer);
+    return this.#inTurn(() => this.#recovery.probe(layer));
   }
 
   sequence(policy?: AttentionPolicy): PageTable {
@@ -212,7 +213,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   /**
    * Whether every kernel is timed, for `profile()`: steps take longer then. Throws a `UserError` where the adapter has no
-   * timestamps. A lost device takes its profile with it.
+   * timestamps. A lost device takes its profile with it, and is opened again without, unless there is `onProfile`.
    */
   get profiling(): boolean {
     return this.#recovery.session.runner.profiler !== undefined;
@@ -237,8 +238,13 @@ export class Engine implements LoadedModel, AsyncDisposable {
     const isFirst = !this.#closed;
     this.#closed = true;
     await this.#last;
-    if (isFirst && this.#onProfile) this.#onProfile(await this.profile());
-    await this.#recovery.session.close();
+    try {
+      if (isFirst && this.#onProfile) this.#onProfile(await this.profile());
+    } catch (error) {
+      if (!(error instanceof DeviceLostError)) throw error; // the profile is lost with its device
+    } finally {
+      await this.#recovery.session.close();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

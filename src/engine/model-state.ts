@@ -21,7 +21,7 @@ export interface LoadedModel extends OpenedModel {
   stepLimit(sequence: PageTable): number;
   /**
    * The tokens after `first`, chosen on the GPU: it is appended to a sequence, and then each of them, at most `budget`. Steps
-   * are submitted ahead of what has been asked for.
+   * are submitted ahead of what has been asked for: whoever leaves early has a sequence to be cleared, nothing else.
    */
   chosen(
     sequence: PageTable,

@@ -18,6 +18,8 @@ const MOST_LOSSES = 2;
 interface Text {
   readonly ids: number[];
   session: Session;
+  /** Of its sequence: when that is cleared, it is another text. */
+  clears: number;
 }
 
 /** Runs a step when those asked for before are done. */
@@ -67,6 +69,18 @@ export class Recovery {
     return this.#run(sequence, tokens, (runner, ids) => runner.top(sequence, ids, keep, use));
   }
 
+  /** Reads attention weights on the device of the moment. */
+  async probe(layer: number): Promise<AttentionProbe> {
+    for (;;) {
+      try {
+        this.#session.device.check();
+        return await this.#session.runner.probe(layer);
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
   async #run<R>(
     sequence: PageTable,
     tokens: readonly number[],
@@ -74,17 +88,21 @@ export class Recovery {
     probe?: AttentionProbe,
   ): Promise<R> {
     for (;;) {
+      const text = await this.#current(sequence);
+      const { runner, device } = this.#session;
+      if (probe && !probe.isOn(device)) {
+        throw new DeviceLostError("The attention weights were lost with their GPU device.");
+      }
+      const before = sequence.length;
       try {
-        const text = await this.#current(sequence);
-        const { runner, device } = this.#session;
-        if (probe && !probe.isOn(device)) {
-          throw new DeviceLostError("The attention weights were lost with their GPU device.");
-        }
         const result = await work(runner, Uint32Array.from(tokens));
-        text.ids.push(...tokens);
         this.#losses = 0;
+        text.ids.push(...tokens);
         return result;
       } catch (error) {
+        const isLoss = error instanceof DeviceLostError;
+        // The step was taken, and what came of it is not to its caller's liking.
+        if (!isLoss && sequence.length === before + tokens.length) text.ids.push(...tokens);
         await this.#recover(error);
         if (probe) throw error; // its buffers are gone
       }
@@ -102,13 +120,19 @@ export class Recovery {
     let last = first;
     for (let given = 0; given < budget; ) {
       const text = await inTurn(() => this.#current(sequence));
+      const { session } = text;
       const choices = chosenTokens(
-        (run, token) => inTurn(() => this.#session.runner.choose(run, token)),
+        (run, token) =>
+          inTurn(async () => {
+            // Another text may have noticed the loss, and this one's pages are empty in the new session.
+            if (session !== this.#session) throw new DeviceLostError("The GPU device was lost.");
+            return session.runner.choose(run, token);
+          }),
         sequence,
         draw,
         last,
         budget - given,
-        stepsAhead(this.#session.device),
+        stepsAhead(session.device),
       );
       try {
         for await (const choice of choices) {
@@ -128,10 +152,13 @@ export class Recovery {
   async #current(sequence: PageTable): Promise<Text> {
     let text = this.#texts.get(sequence);
     if (!text) {
-      text = { ids: [], session: this.#session };
+      text = { ids: [], session: this.#session, clears: sequence.clears };
       this.#texts.set(sequence, text);
     }
-    if (sequence.length < text.ids.length) text.ids.length = sequence.length;
+    if (sequence.clears !== text.clears) {
+      text.ids.length = 0;
+      text.clears = sequence.clears;
+    }
     for (;;) {
       try {
         this.#session.device.check();
@@ -144,20 +171,23 @@ export class Recovery {
   }
 
   async #replay(sequence: PageTable, text: Text): Promise<void> {
-    const session = this.#session;
+    const { cache, runner } = this.#session;
     const { onEvict } = sequence;
     sequence.onEvict = () => {}; // it has been told
     sequence.clear();
+    text.clears = sequence.clears;
     try {
       for (let at = 0; at < text.ids.length; ) {
-        const part = text.ids.slice(at, at + session.cache.stepLimit(sequence));
-        await session.runner.step(sequence, Uint32Array.from(part), 0);
+        // A text that has grown token by token may share the pool with others: no more at a time than fits.
+        const room = Math.max(1, cache.pool.free * cache.shape.pageSize);
+        const part = text.ids.slice(at, at + Math.min(cache.stepLimit(sequence), room));
+        await runner.step(sequence, Uint32Array.from(part), 0);
         at += part.length;
       }
     } finally {
       sequence.onEvict = onEvict;
     }
-    text.session = session;
+    text.session = this.#session;
   }
 
   /** Opens a new session where the device of this one is lost; throws all other errors, and the third loss in a row. */

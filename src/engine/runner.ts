@@ -145,10 +145,10 @@ export class Runner {
       waited += performance.now() - submitted;
     }
     for (let row = 0; row < wanted; row += most) {
+      if (row > 0) commands = this.#begin(count);
       const rows = Math.min(most, wanted - row);
       this.#head(commands, count, count - wanted + row, rows);
       waited += await this.#readLogits(commands, result, row, rows);
-      commands = this.#begin(count);
     }
     this.hostMs += performance.now() - began - waited;
     return result;

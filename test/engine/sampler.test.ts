@@ -401,6 +401,17 @@ describe("Sampler", () => {
     expect(outcomes.all).toBeGreaterThan(50);
   });
 
+  test("of equals once they are penalised, the first id wins, among all and among the likeliest", () => {
+    const logits = new Float32Array(20);
+    logits[15] = 2;
+    logits[3] = 1.5;
+    const sampler = new Sampler({ temperature: 0, frequencyPenalty: 0.5 }, 20);
+    const logSum = Math.log(18 + Math.exp(2) + Math.exp(1.5));
+    const top = { ids: Uint32Array.of(15, 3), logits: Float32Array.of(2, 1.5), logSum };
+    expect(sampler.sample(logits, [15]).id).toBe(3);
+    expect(sampler.sampleTop(top, [15])?.id).toBe(3);
+  });
+
   test("where the mass is spread wide, the likeliest are too few, and that is said", () => {
     const flat = { ids: Uint32Array.from({ length: 256 }, (_, id) => id), logSum: Math.log(600) };
     const top = { ...flat, logits: new Float32Array(256) };

@@ -21,6 +21,7 @@ export class PageTable {
   readonly #pageSize: number;
   #entries: PageEntry[] = [];
   #length = 0;
+  #clears = 0;
 
   constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
     this.#pool = pool;
@@ -31,6 +32,11 @@ export class PageTable {
   /** Tokens of the text so far, forgotten ones included: the position of the next token. */
   get length(): number {
     return this.#length;
+  }
+
+  /** How often it has been cleared: whoever remembers what it held can tell whether it is another text now. */
+  get clears(): number {
+    return this.#clears;
   }
 
   /** The pages held, in the order of their positions. */
@@ -68,6 +74,7 @@ export class PageTable {
     for (const { page } of this.#entries) this.#pool.release(page);
     this.#entries = [];
     this.#length = 0;
+    this.#clears++;
   }
 
   #slot(position: number): number {

@@ -134,11 +134,17 @@ export class Sampler {
     topLogprobs?: number,
   ): TokenChoice | undefined {
     const isAll = ids.length === this.#all.ids.length;
-    const some = { ids, logits: Float64Array.from(logits), ...(isAll ? {} : { logSum }) };
-    const places = new Map([...ids].map((id, i) => [id, i]));
+    // In the order of `sample`: of equals, once they are adjusted, the first id wins.
+    const order = [...ids.keys()].sort((a, b) => ids[a]! - ids[b]!);
+    const some = {
+      ids: Uint32Array.from(order, (i) => ids[i]!),
+      logits: Float64Array.from(order, (i) => logits[i]!),
+      ...(isAll ? {} : { logSum }),
+    };
+    const places = new Map([...some.ids].map((id, i) => [id, i]));
     this.#adjust(some, history, (id) => places.get(id));
     const { temperature, topK: k } = this.#options;
-    let chosen = ids[some.logits.indexOf(largest(some.logits))]!;
+    let chosen = some.ids[some.logits.indexOf(largest(some.logits))]!;
     if (temperature > 0) {
       const left = this.#filter(some);
       if (!isAll && k === 0 && left.ids.length === ids.length) return undefined;
@@ -146,7 +152,7 @@ export class Sampler {
     }
     const at = places.get(chosen)!;
     if (some.logits[at] === Number.NEGATIVE_INFINITY) return undefined; // `sample` finds the words for it
-    const choice = { id: chosen, logprob: logits[at]! - logSum };
+    const choice = { id: chosen, logprob: logits[order[at]!]! - logSum };
     if (topLogprobs === undefined) return choice;
     const count = Math.min(checkTopLogprobs(topLogprobs), ids.length);
     const top = Array.from({ length: count }, (_, i) => {
