@@ -1,4 +1,4 @@
-// Y = X W^T + BETA Y for adapters that are CPUs: there a barrier costs more than it saves, and loads cost more than
+// Y = X W^T + beta Y for adapters that are CPUs: there a barrier costs more than it saves, and loads cost more than
 // arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes, and what was loaded serves many times.
 //
 // Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in registers, and lets the
@@ -7,7 +7,6 @@
 // Appended: a weight format.
 enable subgroups;
 
-override BETA: f32 = 0;  // 1 adds to Y, 0 replaces it
 const TOKENS = 16u;
 const LANES = 8u;
 const MOST = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
@@ -73,8 +72,8 @@ fn main(
       for (var r = 0u; r < rows; r++) {
         let to = token * matrix.stride + matrix.first + first + r;
         var result = sums[2u * r + t];
-        if (BETA != 0.0) {
-          result += BETA * y[to];
+        if (matrix.beta != 0.0) {
+          result += matrix.beta * y[to];
         }
         y[to] = result;
       }

@@ -1,10 +1,9 @@
-// Y = X W^T + BETA Y: a matrix of packed weights times the vectors of several tokens. Prefill spends its time here.
+// Y = X W^T + beta Y: a matrix of packed weights times the vectors of several tokens. Prefill spends its time here.
 //
 // A workgroup of 8 x 8 lanes computes a tile of 32 rows of W by 32 tokens, chunk after chunk: the lanes decode a chunk
 // of each row, and fetch a chunk of each token, into workgroup memory; then every lane multiplies 4 rows by 4 tokens in
 // registers, so that each number fetched is used four times. Memory: two tiles of [32, 8] vec4 (a row padded by one
 // against bank conflicts), one mat4x4 a lane.
-override BETA: f32 = 0;  // 1 adds to Y, 0 replaces it
 const TILE = 32u;
 const LANES = 64u;
 const PITCH = 9u;
@@ -59,8 +58,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       if (token < params.tokens && row < matrix.rows) {
         let to = token * matrix.stride + matrix.first + row;
         var result = sums[t][r];
-        if (BETA != 0.0) {
-          result += BETA * y[to];
+        if (matrix.beta != 0.0) {
+          result += matrix.beta * y[to];
         }
         y[to] = result;
       }

@@ -1,10 +1,9 @@
-// y = W x + BETA y: a matrix of packed weights times one vector. Decoding spends its time on this page.
+// y = W x + beta y: a matrix of packed weights times one vector. Decoding spends its time on this page.
 //
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
 // number of x is loaded once for ROWS rows. Partial sums meet in `sum_lanes`, four rows at a time. Memory: registers.
 // Appended: a weight format; where x [K] lies, and whether it is normed on the way, of `inputs/`; a reduction.
-override BETA: f32 = 0;  // 1 adds to y, 0 replaces it
 override ROWS: u32 = 8;  // a multiple of 4, at most MOST: the more, the fewer loads of x, and the fewer workgroups
 override LANES: u32 = 32;  // a power of two, at least 4
 const MOST = 64u;
@@ -36,8 +35,8 @@ fn main(
     if (lane < 4u && first + r + lane < matrix.rows) {
       let row = matrix.first + first + r + lane;
       var result = totals[lane];
-      if (BETA != 0.0) {
-        result += BETA * y[row];
+      if (matrix.beta != 0.0) {
+        result += matrix.beta * y[row];
       }
       y[row] = result;
     }

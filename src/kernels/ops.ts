@@ -101,13 +101,12 @@ export class Ops {
         `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
       );
     }
-    const { norm, bias } = options;
-    const BETA = options.add ? 1 : 0;
+    const { norm, bias, add = false } = options;
     const products = weights.parts.map((part) => {
-      if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, BETA);
+      if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, add);
       const ROWS = matvecRows(this.#device, part.rows);
       const groups = Math.ceil(part.rows / ROWS);
-      return this.#matvec("matvec", weights.label, x, norm, part, groups, { y }, { BETA, ROWS });
+      return this.#matvec("matvec", weights.label, x, norm, part, groups, { y }, { ROWS }, add);
     });
     return [...this.#normed(x, norm), ...products, ...(bias ? this.#addBias(bias, y) : [])];
   }
@@ -131,7 +130,8 @@ export class Ops {
     }
     const PAIRS = matvecRows(this.#device, part.rows) / 2;
     const groups = Math.ceil(hidden.width / PAIRS);
-    return [this.#matvec("matvec-swiglu", label, x, norm, part, groups, { h: hidden }, { PAIRS })];
+    const outputs = { h: hidden };
+    return [this.#matvec("matvec-swiglu", label, x, norm, part, groups, outputs, { PAIRS }, false)];
   }
 
   /** The norm of several tokens; that of one is taken on the way. */
@@ -149,6 +149,7 @@ export class Ops {
     groups: number,
     outputs: Readonly<Record<string, Activations>>,
     overrides: Readonly<Record<string, number>>,
+    add: boolean,
   ): Dispatch {
     const LANES = this.#lanes;
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
@@ -166,17 +167,17 @@ export class Ops {
       x: inUniform ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x),
       ...(norm ? { norm: vector(norm.weight) } : {}),
       ...Object.fromEntries(Object.entries(outputs).map(([name, y]) => [name, numbers(y)])),
-      ...part.bindings,
+      ...weightBindings(part, add),
     };
     const grid = this.#line(groups);
     return this.#dispatcher.dispatch(label, kernel, bindings, () => grid);
   }
 
-  #matmul(x: Activations, label: string, part: WeightPart, y: Activations, BETA: number): Dispatch {
+  #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
     const { page, grid } = matmulTiling(this.#device);
     const fragments = decoder(part);
-    const kernel = this.#library.kernel({ page, fragments, overrides: { BETA } });
-    const bindings = { x: numbers(x), y: numbers(y), ...part.bindings };
+    const kernel = this.#library.kernel({ page, fragments });
+    const bindings = { x: numbers(x), y: numbers(y), ...weightBindings(part, add) };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
       ...grid(part.rows, step.tokens!),
       1,
@@ -235,6 +236,11 @@ export class Ops {
 
 function decoder({ format }: WeightPart): string[] {
   return [format.fragment, "formats/unpack"];
+}
+
+/** The planes of a matrix, and its sizes, which tell whether its product is added. */
+function weightBindings({ bindings, adding }: WeightPart, add: boolean) {
+  return add ? { ...bindings, matrix: adding } : bindings;
 }
 
 /** The binding of an F32 vector, such as the weight of a norm. */

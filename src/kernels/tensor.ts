@@ -58,6 +58,8 @@ export interface WeightPart {
   readonly rows: number;
   /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
   readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
+  /** The `matrix` of products that are added to what is there. */
+  readonly adding: GPUBufferBinding;
 }
 
 /**
@@ -79,10 +81,13 @@ export function planeRowBytes(format: WeightFormat, plane: Plane, k: number): nu
   return Math.ceil(bytes / align) * align;
 }
 
+/** In front of the planes: the sizes, once for products that replace and once for those that are added. */
+const FRONT_BYTES = 2 * BINDING_ALIGNMENT;
+
 /** Bytes on the GPU of a tensor [n, k] in one part: its sizes, then its planes. */
 export function weightBytes(format: WeightFormat, n: number, k: number): number {
   const planes = format.planes.map((plane) => n * planeRowBytes(format, plane, k));
-  return [0, ...planes].reduce((sum, bytes) => sum + alignBinding(Math.max(bytes, 1)), 0);
+  return planes.reduce((sum, bytes) => sum + alignBinding(Math.max(bytes, 1)), FRONT_BYTES);
 }
 
 function alignBinding(bytes: number): number {
@@ -131,7 +136,7 @@ export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: 
   const largest = Math.max(...rows);
   if (n * largest <= binding && weightBytes(format, n, k) <= maxBufferSize) return n;
   // The sizes in front and the space between planes come to less than an alignment each.
-  const room = maxBufferSize - BINDING_ALIGNMENT * (rows.length + 1);
+  const room = maxBufferSize - FRONT_BYTES - BINDING_ALIGNMENT * rows.length;
   const fit = Math.min(binding / largest, room / rows.reduce((sum, bytes) => sum + bytes, 0));
   return Math.max(0, Math.floor(fit / 8) * 8);
 }
@@ -169,22 +174,24 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      const size = weightBytes(format, rows, k);
-      const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
-      bytes += size;
-      // struct Matrix of formats/unpack.wgsl, in front of the planes
+      const partBytes = weightBytes(format, rows, k);
+      const buffer = await device.createBuffer(name, partBytes, STORAGE | USAGE.UNIFORM);
+      bytes += partBytes;
+      // struct Matrix of formats/unpack.wgsl
       const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
       device.queue.writeBuffer(buffer, 0, matrix);
-      const bindings: Record<string, GPUBufferBinding> = {
-        matrix: { buffer, offset: 0, size: matrix.byteLength },
-      };
-      let offset = BINDING_ALIGNMENT;
+      new Float32Array(matrix.buffer)[5] = 1; // beta
+      device.queue.writeBuffer(buffer, BINDING_ALIGNMENT, matrix);
+      const size = matrix.byteLength;
+      const bindings: Record<string, GPUBufferBinding> = { matrix: { buffer, offset: 0, size } };
+      const adding = { buffer, offset: BINDING_ALIGNMENT, size };
+      let offset = FRONT_BYTES;
       for (const plane of format.planes) {
         const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
         bindings[plane.name] = { buffer, offset, size };
         offset += alignBinding(size);
       }
-      parts.push({ format, firstRow, rows, bindings });
+      parts.push({ format, firstRow, rows, bindings, adding });
     }
   }
   return { label, n, k, parts, bytes };

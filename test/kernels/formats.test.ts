@@ -161,7 +161,7 @@ describe.each(formats)("$name on the GPU", (format) => {
       const w = decode(format, file);
       for (const tokens of counts) {
         const x = randomFloats(tokens, tokens * k);
-        // The addend takes turns, so that either page is compiled once a format and BETA is tried both ways by all.
+        // The addend takes turns, so that adding and replacing are both tried by all.
         const addend = addsFor(format, tokens) ? randomFloats(n, tokens * n, 100) : undefined;
         const expected = project(x, w, tokens, n, k).map((y, i) => y + (addend?.[i] ?? 0));
         // k products and sums, each rounded once: at most (k + 1) half ulps of the sum of the magnitudes.
@@ -187,7 +187,7 @@ test.each([
   [1, gpu],
   [5, gpu],
   [5, tiled],
-])("BETA off and on differ by the addend alone, %d tokens", async (tokens, on) => {
+])("adding and replacing differ by the addend alone, %d tokens", async (tokens, on) => {
   const format = FORMATS.get("Q4_K")!;
   const [n, k] = [45, 256];
   const weights = await on.weights(format, n, k, randomTensor(format, n, k, 3));

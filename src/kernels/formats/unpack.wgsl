@@ -1,6 +1,6 @@
 // A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a page that reads
 // weights. The size of a matrix is data beside its planes, not an override: so all matrices of a format share one
-// pipeline, whatever their sizes.
+// pipeline, whatever their sizes and whether their products are added.
 
 struct Matrix {
   rows: u32,    // N, of this part
@@ -8,6 +8,7 @@ struct Matrix {
   chunks: u32,   // of 32 weights a row, the last one perhaps partly empty
   first: u32,    // first row of this part in the whole matrix
   stride: u32,   // numbers from a token to the next in what the whole matrix computes
+  beta: f32,     // 1 adds the product to what is there, 0 replaces it
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
