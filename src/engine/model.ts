@@ -29,7 +29,7 @@ export interface Scratch {
 
 /** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
 export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
-  readonly normed: Activations; // [R, D]
+  readonly normed: Activations; // [R, D] where R > 1
   readonly logits: Activations; // [R, V]
 }
 
@@ -94,9 +94,9 @@ export function head(
   scratch: HeadScratch,
 ): Dispatch[] {
   const { x, normed, logits } = scratch;
+  const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
   return [
     afterAttention(ops, config, weights, config.layers - 1, scratch),
-    ops.rmsNorm(x, weights.outputNorm, normed, config.normEpsilon),
-    ops.project(normed, weights.output, logits, { bias: weights.outputBias }),
+    ops.project(x, weights.output, logits, { norm, bias: weights.outputBias }),
   ].flat();
 }

@@ -93,19 +93,21 @@ class TimedCommands extends Commands {
     this.#pending = pending;
   }
 
-  protected override pass(list: readonly { dispatch: Dispatch; grid: Grid }[]): void {
-    for (const one of list) {
-      const at = (2 * this.#kernels.length) % SET_SIZE;
-      if (at === 0) {
-        this.#sets.push(this.#device.handle.createQuerySet({ type: "timestamp", count: SET_SIZE }));
-      }
-      this.#kernels.push(one.dispatch.kernel.name);
-      super.pass([one], {
-        querySet: this.#sets.at(-1)!,
-        beginningOfPassWriteIndex: at,
-        endOfPassWriteIndex: at + 1,
-      });
+  /** In a pass of its own, between two timestamps. */
+  protected override dispatch(dispatch: Dispatch, grid: Grid): void {
+    const at = (2 * this.#kernels.length) % SET_SIZE;
+    if (at === 0) {
+      this.#sets.push(this.#device.handle.createQuerySet({ type: "timestamp", count: SET_SIZE }));
     }
+    this.#kernels.push(dispatch.kernel.name);
+    const timestampWrites = {
+      querySet: this.#sets.at(-1)!,
+      beginningOfPassWriteIndex: at,
+      endOfPassWriteIndex: at + 1,
+    };
+    this.beginPass({ timestampWrites });
+    super.dispatch(dispatch, grid);
+    this.endPass();
   }
 
   override submit(): void {

@@ -16,40 +16,53 @@ export interface Dispatch {
   readonly grid: (step: StepValues) => Grid;
 }
 
-/** What is submitted at once: lists of dispatches, and copies before and after them. */
+/** What is submitted at once: lists of dispatches, in one compute pass as far as no copy comes between them. */
 export class Commands {
-  readonly encoder: GPUCommandEncoder;
+  readonly #encoder: GPUCommandEncoder;
   readonly #queue: GPUQueue;
+  #pass: GPUComputePassEncoder | undefined;
+  #pipeline: GPUComputePipeline | undefined;
 
   constructor({ handle }: Device) {
-    this.encoder = handle.createCommandEncoder();
+    this.#encoder = handle.createCommandEncoder();
     this.#queue = handle.queue;
   }
 
-  /** Records dispatches into one compute pass. */
+  /** For copies: what is recorded so far comes before them. */
+  get encoder(): GPUCommandEncoder {
+    this.endPass();
+    return this.#encoder;
+  }
+
+  /** Records dispatches. */
   run(dispatches: readonly Dispatch[], step: StepValues): void {
-    const list = dispatches.map((dispatch) => ({ dispatch, grid: dispatch.grid(step) }));
-    this.pass(list.filter(({ grid: [x, y, z] }) => x * y * z > 0));
+    for (const dispatch of dispatches) {
+      const grid = dispatch.grid(step);
+      if (grid[0] * grid[1] * grid[2] > 0) this.dispatch(dispatch, grid);
+    }
   }
 
   submit(): void {
     this.#queue.submit([this.encoder.finish()]);
   }
 
-  protected pass(
-    list: readonly { readonly dispatch: Dispatch; readonly grid: Grid }[],
-    timestampWrites?: GPUComputePassTimestampWrites,
-  ): void {
-    const pass = this.encoder.beginComputePass(timestampWrites && { timestampWrites });
-    let current: GPUComputePipeline | undefined;
-    for (const { dispatch, grid } of list) {
-      const { pipeline } = dispatch.kernel;
-      if (pipeline !== current) pass.setPipeline(pipeline);
-      current = pipeline;
-      pass.setBindGroup(0, dispatch.bindings);
-      pass.dispatchWorkgroups(...grid);
-    }
-    pass.end();
+  protected dispatch({ kernel, bindings }: Dispatch, grid: Grid): void {
+    const pass = this.#pass ?? this.beginPass();
+    if (kernel.pipeline !== this.#pipeline) pass.setPipeline(kernel.pipeline);
+    this.#pipeline = kernel.pipeline;
+    pass.setBindGroup(0, bindings);
+    pass.dispatchWorkgroups(...grid);
+  }
+
+  protected beginPass(descriptor?: GPUComputePassDescriptor): GPUComputePassEncoder {
+    this.#pass = this.#encoder.beginComputePass(descriptor);
+    return this.#pass;
+  }
+
+  protected endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+    this.#pipeline = undefined;
   }
 }
 

@@ -249,20 +249,18 @@ test("an idle loss costs nobody an error: attention, and closing with a profile 
   expect(engine.usage).toMatchObject({ bytes: 0, buffers: 0 });
 });
 
-test("a step whose caller throws has been taken", async () => {
-  const { engine, lose } = await fragile();
+test("a step whose caller throws has been taken, and is taken again with the others", async () => {
+  const { engine, lose } = await fragile({ sequences: 2 });
   const sequence = engine.sequence();
   await engine.step(sequence, [1, 300, 301], 0);
   const mine = engine.top(sequence, [302], 5, () => {
     throw new Error("the caller's own");
   });
   await expect(mine).rejects.toThrow("the caller's own");
-  const expected = await engine.step(sequence, [303], 1);
   lose();
-  const other = engine.sequence();
-  expect(await engine.step(other, [1, 300, 301, 302, 303], 1)).toHaveLength(expected.length);
-  await engine.step(sequence, [304], 1);
-  expect(sequence.length).toBe(6);
-  other.clear();
-  sequence.clear();
+  const logits = await engine.step(sequence, [303], 1);
+  expect(sequence.length).toBe(5);
+  const whole = await engine.step(engine.sequence(), [1, 300, 301, 302, 303], 1);
+  // Five tokens at a time in place of four and one: sums in another order, and roundings of f16 pages.
+  logits.forEach((logit, i) => void expect(Math.abs(logit - whole[i]!)).toBeLessThan(0.05));
 });

@@ -172,6 +172,44 @@ test("every pipeline is there before the first token", async () => {
   expect(made).toBe(loaded);
 });
 
+test("a decoding step is one pass and one submit, with three dispatches outside the layers", async () => {
+  const seen = { passes: 0, submits: 0 };
+  const platform: Platform = {
+    ...sharingPlatform,
+    requestAdapter: async (gpu) => {
+      const adapter = await sharingPlatform.requestAdapter(gpu);
+      const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
+        const device = await adapter.requestDevice(descriptor);
+        const submit = (buffers: GPUCommandBuffer[]) => {
+          seen.submits++;
+          device.queue.submit(buffers);
+        };
+        const createCommandEncoder = () => {
+          const encoder = device.createCommandEncoder();
+          const beginComputePass = () => {
+            seen.passes++;
+            return encoder.beginComputePass();
+          };
+          return withMethods(encoder, { beginComputePass });
+        };
+        const queue = withMethods(device.queue, { submit });
+        return withMethods(device, { queue, createCommandEncoder });
+      };
+      return withMethods(adapter, { requestDevice });
+    },
+  };
+  const file = await openModel("test.gguf", async (path) => bytesSource(path, tiny.bytes));
+  await using engine = await Engine.open(platform, file);
+  const generation = engine.generate([2, 3, 4], { temperature: 0, maxTokens: 9, ignoreEos: true });
+  await generation.next(); // the prompt
+  const before = { ...seen };
+  for (let i = 0; i < 8; i++) await generation.next();
+  expect(seen.submits - before.submits).toBe(8);
+  expect(seen.passes - before.passes).toBe(8);
+  // A layer of this model: q k v, rope and store, attention, its merge, output, gate and up, down.
+  expect(engine.usage.dispatches).toBe(3 + 7 * engine.config.layers);
+});
+
 test("an error that Dawn reports to no one ends the next step", async () => {
   let device: GPUDevice | undefined;
   const platform: Platform = {
