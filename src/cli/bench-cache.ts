@@ -10,7 +10,7 @@ import type { Engine } from "../engine/engine.ts";
 import { prepareGeneration } from "../engine/generation.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
-import { type Growth, growth, median } from "./growth.ts";
+import { type Growth, growth, median, normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { size, withEngine, write, writeJson } from "./terminal.ts";
@@ -122,22 +122,6 @@ function summarise(run: Run, runs: readonly Run[], first: number): Row {
     growth: growth(positions, run.ms),
     nmse: run.cached ? normalisedError(oracle.logits, run.logits) : null,
   };
-}
-
-/** Sum of squared differences over the sum of squares. */
-function normalisedError(
-  expected: readonly Float32Array[],
-  found: readonly Float32Array[],
-): number {
-  let difference = 0;
-  let total = 0;
-  expected.forEach((row, t) => {
-    row.forEach((value, i) => {
-      difference += (value - found[t]![i]!) ** 2;
-      total += value ** 2;
-    });
-  });
-  return difference / total;
 }
 
 async function report(

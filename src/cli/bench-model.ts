@@ -16,7 +16,7 @@ import {
   integers,
   pictureFile,
 } from "./flags.ts";
-import { median } from "./growth.ts";
+import { median, normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
 import { profileTable } from "./profile-report.ts";
 import { table } from "./table.ts";
@@ -215,14 +215,9 @@ async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32
 
 /** Keys and values are rounded to f16, and a rounding may fall to the other side: hence no less than 1e-5. */
 function expectSame(found: Float32Array, expected: Float32Array): void {
-  let difference = 0;
-  let total = 0;
-  expected.forEach((value, i) => {
-    difference += (value - found[i]!) ** 2;
-    total += value ** 2;
-  });
-  if (difference / total <= 1e-5) return;
-  throw new Error(`a prompt in pieces has other logits (NMSE ${difference / total})`);
+  const error = normalisedError([expected], [found]);
+  if (error <= 1e-5) return;
+  throw new Error(`a prompt in pieces has other logits (NMSE ${error})`);
 }
 
 async function report(

@@ -1,4 +1,4 @@
-// How a cost grows: does the time of a step stay the same, or does it rise with the position?
+// What benches make of samples. How a cost grows: does the time of a step stay the same, or does it rise with the position?
 
 export interface Growth {
   /** Least squares through (position, cost): cost = base + slope * position. */
@@ -42,4 +42,20 @@ export function median(values: readonly number[]): number {
 
 function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
+}
+
+/** Sum of squared differences over the sum of squares. */
+export function normalisedError(
+  expected: readonly Float32Array[],
+  found: readonly Float32Array[],
+): number {
+  let difference = 0;
+  let total = 0;
+  expected.forEach((row, t) => {
+    row.forEach((value, i) => {
+      difference += (value - found[t]![i]!) ** 2;
+      total += value ** 2;
+    });
+  });
+  return difference / total;
 }
