@@ -17,8 +17,8 @@ export type { AttentionOptions, AttentionPolicy } from "./context/attention-poli
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
-export type { Truncation, TruncationOptions } from "./context/truncation.ts";
-export { truncate } from "./context/truncation.ts";
+export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
+export { truncate } from "./context/text/truncation.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
 export type { ModelConfig } from "./engine/config.ts";

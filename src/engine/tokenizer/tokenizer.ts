@@ -13,6 +13,8 @@ export interface EncodeOptions {
   readonly addSpecial?: boolean;
   /** Take the spelling of a control token, such as "<|eot_id|>", for that token. Default false. */
   readonly parseSpecial?: boolean;
+  /** The text goes on from another: no space is put in front of it, and no BOS. Default false. */
+  readonly continuation?: boolean;
 }
 
 export interface DecodeOptions {
@@ -50,10 +52,10 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
   const tokenize = remembering(algorithm);
 
   const encode = (text: string, options: EncodeOptions = {}): number[] => {
-    const { addSpecial = true, parseSpecial = false } = options;
+    const { addSpecial = true, parseSpecial = false, continuation = false } = options;
     const ids: number[] = [];
-    if (addSpecial && vocabulary.addBos) ids.push(vocabulary.bos!);
-    let startsText = true;
+    if (addSpecial && vocabulary.addBos && !continuation) ids.push(vocabulary.bos!);
+    let startsText = !continuation;
     for (const fragment of splitSpecial(toWellFormed(text), parseSpecial)) {
       if (typeof fragment === "number") {
         ids.push(fragment);

@@ -64,6 +64,12 @@ describe("SentencePiece", () => {
     expect(plain.decode([SPACE, A])).toBe(" a");
   });
 
+  it("puts nothing in front of a text that goes on from another", () => {
+    const tokenizer = createTokenizer(pieces(-1, -1));
+    expect(tokenizer.encode("a<u>b", { continuation: true })).toEqual([A, 265, SPACE, B]);
+    expect(tokenizer.encode("", { continuation: true })).toEqual([]);
+  });
+
   it("takes one space at the start away again, but not where a text is continued", () => {
     const tokenizer = createTokenizer(pieces(-1, -1));
     expect(tokenizer.decode([1, SPACE, A])).toBe("a");

@@ -1,12 +1,7 @@
 // A text cut to a budget of tokens, counted by the model's own tokenizer: what is left is tokenised again, and fits.
 
-import { UserError } from "../kernels/errors.ts";
-
-/** As much of a tokenizer as counting takes. */
-export interface TextTokenizer {
-  encode(text: string, options: { readonly addSpecial: false }): readonly number[];
-  decoder(): { push(id: number): string };
-}
+import { UserError } from "../../kernels/errors.ts";
+import type { TextTokenizer } from "./text-tokenizer.ts";
 
 /** What stays: the beginning of a text; its end; or both, with a marker in the place of the middle. */
 export type TruncationStrategy = "head" | "tail" | "middle";

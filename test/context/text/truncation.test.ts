@@ -2,10 +2,14 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Border, type TruncationStrategy, truncate } from "../../src/context/truncation.ts";
-import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../src/kernels/errors.ts";
-import { FIXTURES, fixtureMetadata } from "../engine/tokenizer/vocabularies.ts";
+import {
+  type Border,
+  type TruncationStrategy,
+  truncate,
+} from "../../../src/context/text/truncation.ts";
+import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
+import { UserError } from "../../../src/kernels/errors.ts";
+import { FIXTURES, fixtureMetadata } from "../../engine/tokenizer/vocabularies.ts";
 
 /** Words of several scripts, emoji of one and of many code points, code, blanks. */
 const WORDS = [
