@@ -57,6 +57,7 @@ function stateOf(pool: PagePool, tables: readonly PageTable[]) {
 
 type Action =
   | { do: "append"; table: number; count: number }
+  | { do: "truncate"; table: number; back: number }
   | { do: "clear"; table: number }
   | { do: "share"; table: number }
   | { do: "unshare" };
@@ -69,6 +70,14 @@ const actions = fc.array(
         do: fc.constant("append" as const),
         table: fc.nat(2),
         count: fc.oneof(fc.constant(1), fc.nat(13)),
+      }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant("truncate" as const),
+        table: fc.nat(2),
+        back: fc.integer({ min: -1, max: 12 }),
       }),
     },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("clear" as const), table: fc.nat(2) }) },
@@ -89,6 +98,7 @@ describe("page table", () => {
   test("survives any use: pages are free or mapped, slots are right, a failure changes nothing", () => {
     let failures = 0;
     let evictions = 0;
+    const truncations = { done: 0, refused: 0 };
     fc.assert(
       fc.property(
         policies,
@@ -135,6 +145,28 @@ describe("page table", () => {
               expect(table.entries.length).toBeLessThanOrEqual(
                 pagesNeeded(policy, table.length, Math.max(1, count), P),
               );
+            } else if (action.do === "truncate") {
+              const table = tables[action.table]!;
+              const length = Math.max(0, table.length - action.back);
+              const seen = Array.from({ length }, (_, key) => key).filter((key) =>
+                isVisible(policy, key, length),
+              );
+              const lost = seen.some(
+                (key) => !table.entries.some(({ first }) => first <= key && key < first + P),
+              );
+              const before = stateOf(pool, tables);
+              const wasTaken = table.truncate(length);
+              if (wasTaken) {
+                truncations.done++;
+                expect(lost || action.back < 0).toBe(false);
+                expect(table.length).toBe(length);
+                expect(table.entries.every(({ first }) => first < length)).toBe(true);
+              } else {
+                truncations.refused++;
+                // With a window of one, a page that is not full must be there to be filled, though nothing in it is seen.
+                expect(lost || action.back < 0 || length % P > 0).toBe(true);
+                expect(stateOf(pool, tables)).toEqual(before);
+              }
             } else if (action.do === "clear") {
               tables[action.table]!.clear();
               slotOf[action.table]!.clear();
@@ -171,7 +203,9 @@ describe("page table", () => {
       ),
       { numRuns: 400, seed: 1 },
     );
-    // The property is about these two; without them it would say nothing.
+    // The property is about these; without them it would say nothing.
+    expect(truncations.done).toBeGreaterThan(100);
+    expect(truncations.refused).toBeGreaterThan(100);
     expect(failures).toBeGreaterThan(100);
     expect(evictions).toBeGreaterThan(100);
   });
@@ -205,6 +239,25 @@ describe("page table", () => {
       { page: 1, first: 2 },
       { page: 0, first: 4 },
     ]);
+  });
+
+  test("a pool that is short asks for pages before it gives up", () => {
+    const pool = new PagePool(4);
+    const [idle, table] = [0, 1].map(
+      () => new PageTable(pool, attentionPolicy({ kind: "full" }), 2),
+    );
+    idle!.append(5);
+    const asked: number[] = [];
+    pool.onShort = (count) => {
+      asked.push(count);
+      idle!.clear();
+    };
+    table!.append(2);
+    expect(asked).toEqual([]);
+    table!.append(4);
+    expect(asked).toEqual([2]);
+    expect(() => table!.append(4)).toThrow(CapacityError);
+    expect([table!.length, pool.free]).toEqual([6, 1]);
   });
 
   test("a page that others use is not counted as freed", () => {

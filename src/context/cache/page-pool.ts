@@ -3,6 +3,11 @@ import { CapacityError } from "../../kernels/device.ts";
 /** Physical pages: which are free, and how many sequences use each of the others. Integers only, no GPU. */
 export class PagePool {
   readonly size: number;
+  /**
+   * Asked for pages when more are needed than are free: whoever holds some that nobody waits for gives them back, until so
+   * many are free.
+   */
+  onShort: (count: number) => void = () => {};
   readonly #free: number[];
   readonly #users: Uint32Array;
 
@@ -17,14 +22,20 @@ export class PagePool {
     return this.#free.length;
   }
 
-  /** `count` free pages, or a `CapacityError` and none. */
-  allocate(count: number): number[] {
+  /** Sees to it that `count` pages are free, or throws a `CapacityError`. */
+  require(count: number): void {
+    if (count > this.#free.length) this.onShort(count);
     if (count > this.#free.length) {
       throw new CapacityError(
         `The cache is full: ${count} more pages are needed, ${this.#free.length} of ${this.size} are free. ` +
           "Give a larger context, or an attention window that forgets.",
       );
     }
+  }
+
+  /** `count` free pages, or a `CapacityError` and none. */
+  allocate(count: number): number[] {
+    this.require(count);
     const pages = this.#free.splice(this.#free.length - count, count).reverse();
     for (const page of pages) this.#users[page] = 1;
     return pages;

@@ -60,13 +60,30 @@ export class PageTable {
     const firstNew = Math.ceil(start / P);
     const needed = Math.ceil((start + count) / P) - firstNew;
     const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
-    if (missing > this.#pool.free) this.#pool.allocate(missing); // throws
+    this.#pool.require(missing);
     for (const { page } of forgotten) this.#pool.release(page);
     const fresh = this.#pool.allocate(needed);
     this.#entries = [...kept, ...fresh.map((page, i) => ({ page, first: (firstNew + i) * P }))];
     this.#length += count;
     if (forgotten.length > 0) this.onEvict(forgotten);
     return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
+  }
+
+  /**
+   * Takes tokens back: the text ends at `length` again. Returns false, and changes nothing, where it is not as long, or
+   * where a page is gone that the token at `length` would see.
+   */
+  truncate(length: number): boolean {
+    const P = this.#pageSize;
+    if (length > this.#length) return false;
+    const held = new Set(this.#entries.map(({ first }) => first));
+    for (let first = 0; first < length; first += P) {
+      if (!held.has(first) && !isForgotten(this.policy, first, first + P - 1, length)) return false;
+    }
+    for (const { page, first } of this.#entries) if (first >= length) this.#pool.release(page);
+    this.#entries = this.#entries.filter(({ first }) => first < length);
+    this.#length = length;
+    return true;
   }
 
   /** Gives all pages back. */
