@@ -30,11 +30,13 @@ export type {
   GenerationResult,
   Piece,
 } from "./engine/generation.ts";
-export { ContextOverflowError } from "./engine/generation.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
+export type { PrefixCache } from "./engine/prefix-cache.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
 export type { DecodeOptions, EncodeOptions, TokenDecoder } from "./engine/tokenizer/tokenizer.ts";
+export type { TokenUsage } from "./engine/usage.ts";
+export { ContextOverflowError } from "./engine/usage.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
 export { UserError } from "./kernels/errors.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";

@@ -24,6 +24,7 @@ import {
   write,
   writeJson,
 } from "./terminal.ts";
+import { freeInWords, promptInWords, usageJson, warnOfFill } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
   readonly maxTokens?: number;
@@ -69,12 +70,17 @@ async function generate(
   options: GenerateOptions,
   json: boolean,
 ): Promise<void> {
-  const generation = engine.generate(prompt, options);
+  let isFull = false;
+  const onFill = () => {
+    isFull = true; // to be told after the text
+  };
+  const generation = engine.generate(prompt, { ...options, onFill });
   if (!json) await write(prompt);
   for (;;) {
     const { done, value } = await generation.next();
     if (done) {
       await (json ? writeJson(report(engine, value)) : write("\n"));
+      if (isFull) warnOfFill(value.usage);
       console.error(timingLine(engine, value));
       if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
       return;
@@ -91,13 +97,13 @@ function report(engine: Engine, result: GenerationResult) {
     finishReason: result.finishReason,
     ...(result.stopped === undefined ? {} : { stopped: result.stopped }),
     logprobs: result.logprobs,
-    usage: { promptTokens: result.promptTokens, generatedTokens: generated },
+    usage: usageJson(result.usage),
     seed: result.seed,
     adapter: engine.adapter,
     timings: {
       loadMs: engine.loadMs,
       prefillMs: result.prefillMs,
-      prefillTokensPerSecond: rate(result.promptTokens, result.prefillMs),
+      prefillTokensPerSecond: rate(result.usage.promptTokens, result.prefillMs),
       decodeMs: result.decodeMs,
       decodeTokensPerSecond: rate(generated - 1, result.decodeMs),
       hostMs: engine.usage.hostMs,
@@ -106,12 +112,13 @@ function report(engine: Engine, result: GenerationResult) {
 }
 
 function timingLine(engine: Engine, result: GenerationResult): string {
-  const { promptTokens, prefillMs, decodeMs, tokens } = result;
+  const { usage, prefillMs, decodeMs, tokens } = result;
   const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
   return [
     `[load ${duration(engine.loadMs)}`,
-    `prompt ${promptTokens} tokens in ${duration(prefillMs)}`,
+    `${promptInWords(usage)} in ${duration(prefillMs)}`,
     `${tokens.length} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
+    ...freeInWords(usage),
     `${result.finishReason}`,
     `seed ${result.seed}`,
     `${engine.adapter.split(",")[0]}]`,

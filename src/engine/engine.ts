@@ -14,6 +14,7 @@ import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
+import { IdlePrefixes, PrefixCache } from "./prefix-cache.ts";
 import { Recovery } from "./recovery.ts";
 import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import { type Score, score } from "./score.ts";
@@ -27,6 +28,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
   readonly #recovery: Recovery;
+  readonly #idle: IdlePrefixes;
   readonly #onProfile: EngineOptions["onProfile"];
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -43,6 +45,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     this.tokenizer = tokenizer;
     this.loadMs = loadMs;
     this.#recovery = recovery;
+    this.#idle = new IdlePrefixes(recovery.session.cache.pool);
     this.#onProfile = onProfile;
   }
 
@@ -115,6 +118,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
     return generate(this, prompt, options);
   }
 
+  /**
+   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
+   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
+   */
+  prefixCache(): PrefixCache {
+    return new PrefixCache(this, this.#idle);
+  }
+
   /** Continues a prompt and waits for the end. */
   async complete(
     prompt: string | readonly number[],
@@ -157,6 +168,10 @@ export class Engine implements LoadedModel, AsyncDisposable {
 
   sequence(policy?: AttentionPolicy): PageTable {
     return this.#recovery.session.cache.sequence(policy);
+  }
+
+  truncate(sequence: PageTable, length: number): boolean {
+    return this.#recovery.truncate(sequence, length);
   }
 
   stepLimit(sequence: PageTable): number {

@@ -6,7 +6,7 @@ import { UserError } from "../kernels/errors.ts";
 import { appendAnd } from "./append.ts";
 import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
-import { count } from "./options.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
 import { checkIds, policyOf } from "./requests.ts";
 import {
   Sampler,
@@ -16,6 +16,7 @@ import {
 } from "./sampler/sampler.ts";
 import { checkTopLogprobs } from "./sampler/sampling-options.ts";
 import { StopStrings } from "./sampler/stop-strings.ts";
+import { checkFillLevel, FillWatch, type TokenUsage, tokenBudget, tokenUsage } from "./usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate. Default: 256, or what the context has room for. */
@@ -34,6 +35,12 @@ export interface GenerateOptions extends SamplingOptions {
   readonly onEvict?: ((eviction: Eviction) => void) | undefined;
   /** False: recomputes the whole text for every token, for comparison. Default: true. */
   readonly cache?: boolean | undefined;
+  /** Keeps this text when it has ended, and computes only what differs from the one that it has kept. */
+  readonly prefixCache?: PrefixCache | undefined;
+  /** Told once, when prompt and answer fill this share of the context; never under attention that forgets. */
+  readonly onFill?: ((usage: TokenUsage) => void) | undefined;
+  /** Default: 0.9 of the context. */
+  readonly fillLevel?: number | undefined;
   /** Ends the generation after the token in work; its reason is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
@@ -55,32 +62,11 @@ export interface GenerationResult {
   readonly finishReason: FinishReason;
   /** The stop string that ended the text. */
   readonly stopped: string | undefined;
-  readonly promptTokens: number;
+  readonly usage: TokenUsage;
   readonly seed: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
 }
-
-/** Prompt and answer do not fit the context. */
-export class ContextOverflowError extends UserError {
-  override readonly name = "ContextOverflowError";
-  readonly promptTokens: number;
-  readonly maxTokens: number;
-  readonly context: number;
-
-  constructor(promptTokens: number, maxTokens: number, context: number) {
-    super(
-      `A prompt of ${promptTokens} tokens and ${maxTokens} to generate exceed the context of ${context}: ` +
-        `shorten the prompt, generate fewer, load with a context of ${promptTokens + maxTokens}, ` +
-        "or with attention that forgets (window:W or sinks:S+W).",
-    );
-    this.promptTokens = promptTokens;
-    this.maxTokens = maxTokens;
-    this.context = context;
-  }
-}
-
-const DEFAULT_MAX_TOKENS = 256;
 
 export async function* generate(
   engine: LoadedModel,
@@ -97,14 +83,25 @@ export async function* generate(
   let stopped: string | undefined;
   let prefillMs = 0;
 
-  const sequence = engine.sequence(policy);
+  const { prefixCache } = options;
+  if (prefixCache && !prefixCache.isOf(engine)) {
+    throw new UserError("The prefix cache is another engine's: take one of this engine.");
+  }
+  const sequence = prefixCache?.take(ids, policy) ?? engine.sequence(policy);
+  const cachedTokens = sequence.length;
+  const usage = (): TokenUsage =>
+    tokenUsage(engine, policy, promptTokens, cachedTokens, ids.length);
+  const fill = new FillWatch(options);
   const evictions = new Evictions(sequence, engine.setting.cache.shape.pageSize, options.onEvict);
   const began = performance.now();
   try {
-    let pending = ids.slice();
-    // What the GPU can choose alone need not wait for the host.
-    const draw =
-      options.logprobs === undefined && options.cache !== false ? sampler.draw : undefined;
+    fill.tell(usage);
+    let pending = ids.slice(cachedTokens);
+    // What the GPU can choose alone need not wait for the host. Steps ahead of the text may forget what the next text, which
+    // goes on from its end, should see.
+    const isWithdrawable = !prefixCache || policy.window === Number.POSITIVE_INFINITY;
+    const isGpuChoice = options.logprobs === undefined && options.cache !== false && isWithdrawable;
+    const draw = isGpuChoice ? sampler.draw : undefined;
     let ahead: AsyncGenerator<TokenLogprob, void, void> | undefined;
     while (ids.length - promptTokens < maxTokens) {
       if (options.signal?.aborted) {
@@ -137,6 +134,7 @@ export async function* generate(
       pending = [choice.id];
       const { id: _, ...logprob } = choice;
       logprobs.push(logprob);
+      fill.tell(usage);
       const out = stops.push(decoder.push(choice.id));
       text += out.text;
       yield { ...choice, text: out.text };
@@ -154,8 +152,12 @@ export async function* generate(
       const id = ids.at(-1)!;
       if (rest !== "") yield { ...logprobs.at(-1)!, id, text: rest };
     }
+  } catch (error) {
+    sequence.clear(); // who knows what it holds
+    throw error;
   } finally {
-    sequence.clear();
+    if (prefixCache) prefixCache.give(sequence, ids);
+    else sequence.clear();
   }
   return {
     text,
@@ -163,7 +165,7 @@ export async function* generate(
     logprobs,
     finishReason,
     stopped,
-    promptTokens,
+    usage: usage(),
     seed: sampler.seed,
     prefillMs,
     decodeMs: performance.now() - began - prefillMs,
@@ -205,6 +207,12 @@ export function prepareGeneration(
 } {
   const sampler = new Sampler(options, model.config.vocabulary);
   checkTopLogprobs(options.logprobs ?? 0);
+  checkFillLevel(options.fillLevel);
+  if (options.cache === false && options.prefixCache) {
+    throw new UserError(
+      "Without a cache there is no prefix to keep: leave out cache or prefixCache.",
+    );
+  }
   const stops = new StopStrings(options.stop ?? []);
   const ids = [...promptIds(model, prompt, options)];
   const policy = policyOf(model, options.attention);
@@ -236,25 +244,4 @@ function promptIds(
     );
   }
   return ids;
-}
-
-/** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
-function tokenBudget(
-  { setting }: OpenedModel,
-  { window }: AttentionPolicy,
-  promptTokens: number,
-  maxTokens: number | undefined,
-): number {
-  const { context, stopsWhenFull } = setting;
-  const room =
-    window === Number.POSITIVE_INFINITY ? context - promptTokens : Number.POSITIVE_INFINITY;
-  const budget = count(
-    "max tokens",
-    maxTokens ?? Math.max(1, Math.min(DEFAULT_MAX_TOKENS, room)),
-    1,
-    2 ** 40,
-  );
-  if (budget <= room) return budget;
-  if (stopsWhenFull && room >= 1) return room;
-  throw new ContextOverflowError(promptTokens, budget, context);
 }

@@ -69,6 +69,14 @@ export class Recovery {
     return this.#run(sequence, tokens, (runner, ids) => runner.top(sequence, ids, keep, use));
   }
 
+  /** Takes tokens of a sequence back, as `PageTable.truncate` does. */
+  truncate(sequence: PageTable, length: number): boolean {
+    const isTaken = sequence.truncate(length);
+    const text = this.#texts.get(sequence);
+    if (isTaken && text) text.ids.length = Math.min(text.ids.length, length);
+    return isTaken;
+  }
+
   /** Reads attention weights on the device of the moment. */
   async probe(layer: number): Promise<AttentionProbe> {
     for (;;) {

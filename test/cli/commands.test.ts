@@ -34,7 +34,12 @@ test("generate writes prompt and text, the same for the same seed; --json prints
   const object = await json<Generated>([...args, "--json", "--logprobs", "2"]);
   expect(`Once upon a time${object.text}\n`).toBe(plain.text);
   expect(object).toMatchObject({ finishReason: "length", seed: 7 });
-  expect(object.usage).toEqual({ promptTokens: 5, generatedTokens: 20 });
+  expect(object.usage).toEqual({
+    promptTokens: 5,
+    cachedTokens: 0,
+    generatedTokens: 20,
+    freeTokens: 512 - 25,
+  });
   expect(object.tokens.length).toBe(20);
   expect(object.logprobs.map(({ top }) => top.length)).toEqual(Array(20).fill(2));
   expect(object.adapter.length).toBeGreaterThan(0);

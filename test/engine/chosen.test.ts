@@ -84,7 +84,7 @@ describe.each([
     expect(aborted).toEqual(whole.tokens.slice(0, 5));
     expect(engine.usage.pages).toBe(0);
     // To the last place of the context, and not a step beyond.
-    const room = 100 - whole.promptTokens;
+    const room = 100 - whole.usage.promptTokens;
     const full = await engine.complete(PROMPT, { ...ask, maxTokens: room });
     expect(full.tokens.length).toBe(room);
   });

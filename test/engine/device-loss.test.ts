@@ -120,6 +120,22 @@ test("what is forgotten is told once", async () => {
     expect(await run((i) => i === token && lose())).toEqual(expected);
 });
 
+test("a kept text outlives its device, also where the next takes some of it back", async () => {
+  const { engine, devices, lose } = await fragile();
+  const continued = `${PROMPT} who had a dog.`;
+  const options = { temperature: 0, maxTokens: 12 };
+  const expected = await engine.complete(continued, options);
+  for (const kept of [PROMPT, `${continued} The dog was big.`]) {
+    using prefixCache = engine.prefixCache();
+    await engine.complete(kept, { ...options, prefixCache });
+    lose();
+    const { tokens, usage } = await engine.complete(continued, { ...options, prefixCache });
+    expect(tokens).toEqual(expected.tokens);
+    expect(usage.cachedTokens).toBeGreaterThan(5);
+  }
+  expect(devices.length).toBe(3);
+});
+
 test("scores and texts that run side by side survive, too", async () => {
   const { engine, loseAt } = await fragile({ sequences: 2, chunk: 8 });
   const text = engine.tokenize(PROMPT);

@@ -35,7 +35,11 @@ test("the streamed pieces, joined, are the text", async () => {
   expect(text).toBe(result.text);
   expect(result.text).toBe(plain.text);
   expect(pieces.map(({ id }) => id)).toEqual(result.tokens);
-  expect(result).toMatchObject({ finishReason: "length", promptTokens: 5, stopped: undefined });
+  expect(result).toMatchObject({
+    finishReason: "length",
+    usage: { promptTokens: 5 },
+    stopped: undefined,
+  });
   expect(engine.detokenize([...engine.tokenize(PROMPT), ...result.tokens])).toBe(PROMPT + text);
 });
 
@@ -199,7 +203,7 @@ describe("refused before any work", () => {
 
   test("special tokens spelled in a prompt are text, unless asked for", async () => {
     const result = await engine.complete("<s>", { ...GREEDY, maxTokens: 1 });
-    expect(result.promptTokens).toBeGreaterThan(2);
+    expect(result.usage.promptTokens).toBeGreaterThan(2);
   });
 });
 

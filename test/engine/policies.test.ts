@@ -83,7 +83,7 @@ test("a full context: refused, ended, or slid with the first tokens kept", async
 
   const stopping = await loadEngine(file, { context: 60, whenFull: "stop" });
   const stopped = await stopping.complete(PROMPT, ask);
-  expect(stopped.promptTokens + stopped.tokens.length).toBe(60);
+  expect(stopped.usage.promptTokens + stopped.tokens.length).toBe(60);
   expect(stopped.finishReason).toBe("length");
 
   const sliding = await loadEngine(file, { context: 60, whenFull: { keep: 4 } });
