@@ -15,6 +15,11 @@ export interface EncodeOptions {
   readonly parseSpecial?: boolean;
   /** The text goes on from another: no space is put in front of it, and no BOS. Default false. */
   readonly continuation?: boolean;
+  /**
+   * A character that is no text: it keeps a spelling that it stands in from being taken for a special token, and is
+   * dropped after that. Default: none.
+   */
+  readonly guard?: string;
 }
 
 export interface DecodeOptions {
@@ -52,7 +57,7 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
   const tokenize = remembering(algorithm);
 
   const encode = (text: string, options: EncodeOptions = {}): number[] => {
-    const { addSpecial = true, parseSpecial = false, continuation = false } = options;
+    const { addSpecial = true, parseSpecial = false, continuation = false, guard } = options;
     const ids: number[] = [];
     if (addSpecial && vocabulary.addBos && !continuation) ids.push(vocabulary.bos!);
     let startsText = !continuation;
@@ -60,7 +65,8 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
       if (typeof fragment === "number") {
         ids.push(fragment);
       } else {
-        const spaced = startsText && vocabulary.addSpacePrefix ? ` ${fragment}` : fragment;
+        const plain = guard === undefined ? fragment : fragment.replaceAll(guard, "");
+        const spaced = startsText && vocabulary.addSpacePrefix ? ` ${plain}` : plain;
         for (const piece of algorithm.split(spaced)) for (const id of tokenize(piece)) ids.push(id);
       }
       startsText = typeof fragment === "number";

@@ -56,6 +56,8 @@ export interface Vocabulary extends SpecialIds {
   /** Special tokens that take the white space on that side of them along. */
   readonly stripsBefore: ReadonlySet<number>;
   readonly stripsAfter: ReadonlySet<number>;
+  /** The file's own chat templates, in Jinja, by name; "default" is what transformers take unless told otherwise. */
+  readonly chatTemplates: ReadonlyMap<string, string>;
   /** What a user should know about this file, a sentence each. */
   readonly warnings: readonly string[];
 }
@@ -108,6 +110,7 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
     merges,
     preTokenizer,
     addSpacePrefix: readSpacePrefix(metadata, model, warnings),
+    chatTemplates: readChatTemplates(metadata, values.keys()),
     warnings,
   };
 }
@@ -197,6 +200,20 @@ function readSpacePrefix(metadata: Metadata, model: string, warnings: string[]):
     "tokenizer.ggml.add_space_prefix is true, which has no effect on a byte-level vocabulary, as in llama.cpp.",
   );
   return false;
+}
+
+/** `tokenizer.chat_template`, and where a file has several, `tokenizer.chat_template.NAME`. */
+function readChatTemplates(metadata: Metadata, keys: Iterable<string>): Map<string, string> {
+  const key = "tokenizer.chat_template";
+  const templates = new Map<string, string>();
+  for (const other of keys) {
+    if (other.startsWith(`${key}.`)) {
+      templates.set(other.slice(key.length + 1), metadata.string(other));
+    }
+  }
+  const main = metadata.string(key, null);
+  if (main !== null) templates.set("default", main);
+  return templates;
 }
 
 /** White space beside special tokens is not in the file; llama.cpp knows it by name, and so do we. */

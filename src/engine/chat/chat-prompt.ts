@@ -1,0 +1,112 @@
+// A conversation as the tokens that a model reads: the template's own special tokens, and none that a message spells.
+
+import type { Message } from "../../context/text/message.ts";
+import { UserError } from "../../kernels/errors.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Vocabulary } from "../tokenizer/vocabulary.ts";
+import type { ChatTemplate, RenderOptions } from "./chat-template.ts";
+
+export interface ChatPrompt {
+  /** As the template renders it, without a BOS that encoding adds. */
+  readonly text: string;
+  /** BOS once, where the template or the vocabulary asks for it; never an EOS that the template does not write. */
+  readonly ids: readonly number[];
+}
+
+/**
+ * A conversation through its template, tokenized. What a message spells stays text: "<|eot_id|>" in a question ends no
+ * turn. For that, a guard, a character that occurs nowhere else, goes into every such spelling before the template sees
+ * it, and is dropped when special tokens have been cut out. Throws what `ChatTemplate.render` throws.
+ */
+export function chatPrompt(
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  messages: readonly Message[],
+  options: RenderOptions = {},
+): ChatPrompt {
+  const { vocabulary } = tokenizer;
+  const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
+  const control = spellingsOf(vocabulary, (id) =>
+    ["control", "unknown"].includes(vocabulary.type(id)),
+  );
+  // Where tokens of the template's are typed as user-defined, as some converters do, a spelling of theirs that a model
+  // wrote was such a token ("</think>"), but what anybody else spells is not.
+  const markup = spellingsOf(
+    vocabulary,
+    (id) => vocabulary.type(id) === "user-defined" && isMarkup(vocabulary.text(id), template),
+  );
+  const guardModel = guarding(control, guard);
+  const guardOthers = guarding([...control, ...markup], guard);
+  const guarded = messages.map(({ role, content }) => ({
+    role,
+    content: role === "assistant" ? guardModel(content) : guardOthers(content),
+  }));
+
+  const rendered = template.render(guarded, options);
+  const ids = tokenizer.encode(rendered, { addSpecial: false, parseSpecial: true, guard });
+  if (vocabulary.addBos && ids[0] !== vocabulary.bos) ids.unshift(vocabulary.bos!);
+  return { text: rendered.replaceAll(guard, ""), ids };
+}
+
+function spellingsOf(vocabulary: Vocabulary, isWanted: (id: number) => boolean): string[] {
+  const ids = Array.from({ length: vocabulary.size }, (_, id) => id).filter(isWanted);
+  return ids.map((id) => vocabulary.text(id));
+}
+
+/** Blanks are user-defined tokens of many vocabularies, and in every template. */
+function isMarkup(text: string, template: ChatTemplate): boolean {
+  return text.trim() !== "" && template.source.includes(text);
+}
+
+/**
+ * Puts the guard behind the first character of every spelling, in whatever case, since a template may change it; and
+ * behind a text that ends within a spelling, which what follows could complete, but before the blanks at its end, which a
+ * template may trim.
+ */
+function guarding(spellings: readonly string[], guard: string): (text: string) => string {
+  // Nothing fits into a spelling of one character; no special token is that short.
+  const long = spellings.filter((spelling) => spelling.length > 1);
+  if (long.length === 0) return (text) => text;
+  const escaped = long.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  const beginning = new RegExp(`(?=${escaped.join("|")}).`, "gisu");
+  const unfinished = new Set(long.flatMap(beginningsOf));
+  const most = Math.max(...Array.from(unfinished, ({ length }) => length));
+
+  return (text) => {
+    const broken = text.replace(beginning, (character) => character + guard);
+    const end = broken.trimEnd().length;
+    for (let length = Math.min(most, end); length > 0; length--) {
+      if (unfinished.has(broken.slice(end - length, end).toLowerCase())) {
+        return broken.slice(0, end) + guard + broken.slice(end);
+      }
+    }
+    return broken;
+  };
+}
+
+/** "<", "<s" of "<S>". */
+function beginningsOf(spelling: string): string[] {
+  const lower = spelling.toLowerCase();
+  return Array.from({ length: lower.length - 1 }, (_, i) => lower.slice(0, i + 1));
+}
+
+/** A private-use character that is in none of the texts. */
+function unusedCharacter(texts: readonly string[]): string {
+  const used = new Set(texts.flatMap((text) => [...text]));
+  for (const [first, last] of PRIVATE_USE) {
+    for (let point = first; point <= last; point++) {
+      const character = String.fromCodePoint(point);
+      if (!used.has(character)) return character;
+    }
+  }
+  throw new UserError(
+    "The conversation uses every private-use character of Unicode, and chat needs one: leave one out.",
+  );
+}
+
+/** The ranges of Unicode that are nobody's: its core specification, section 23.5. */
+const PRIVATE_USE: readonly (readonly [number, number])[] = [
+  [0xe000, 0xf8ff],
+  [0xf0000, 0xffffd],
+  [0x100000, 0x10fffd],
+];

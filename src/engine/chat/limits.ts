@@ -1,0 +1,54 @@
+// How far a chat template may go. It is a program that comes with a model file, and a model file is untrusted.
+
+import { UserError } from "../../kernels/errors.ts";
+
+/** Characters of a template. The longest that models come with have about 20,000. */
+export const LONGEST_SOURCE = 2 ** 18;
+/** White space in a row, which the parser looks at once for each of its characters. */
+export const LONGEST_BLANK = 2 ** 10;
+/** Expressions and blocks within each other, macros that call macros included: a few hundred frames of the stack. */
+export const DEEPEST_NESTING = 256;
+/** Lists and mappings within each other. */
+export const DEEPEST_VALUE = 64;
+/** Milliseconds. Rendering a conversation takes a few. */
+export const LONGEST_TIME = 1000;
+/** What an item of a list or a mapping counts for, in characters. */
+export const ITEM_SIZE = 8;
+
+/** What a template has of each, before the conversation is counted. */
+const SMALLEST_ROOM = 2 ** 20;
+/** A string that is taken apart into its characters takes as much. */
+const ROOM_PER_CHARACTER = ITEM_SIZE;
+
+/** The limits that grow with the conversation. */
+export interface Limits {
+  /** Characters of one value, lists and mappings written out, the result among them. */
+  readonly size: number;
+  /** Characters of all values that are made on the way. */
+  readonly memory: number;
+  /** Expressions and blocks evaluated, and items looped over. */
+  readonly steps: number;
+  /** Characters that one operation compares with others. */
+  readonly work: number;
+}
+
+/** For a conversation of so many characters. */
+export function limitsFor(characters: number): Limits {
+  const room = SMALLEST_ROOM + ROOM_PER_CHARACTER * characters;
+  return { size: room, memory: 8 * room, steps: room, work: 4 * room };
+}
+
+export type Limit = keyof Limits | "time" | "nesting" | "source";
+
+/** A template that would not end, or would not fit. `limit` is what it went beyond. */
+export class TemplateLimitError extends UserError {
+  override readonly name = "TemplateLimitError";
+  readonly limit: Limit;
+
+  constructor(limit: Limit, what: string) {
+    super(
+      `The chat template was stopped by the limit of ${limit}: ${what}. It is damaged or hostile; name another, such as "chatml".`,
+    );
+    this.limit = limit;
+  }
+}
