@@ -17,6 +17,20 @@ export type { AttentionOptions, AttentionPolicy } from "./context/attention-poli
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
+export { readConversation, writeConversation } from "./context/text/conversation.ts";
+export type { MemoryOptions } from "./context/text/memory/conversation-memory.ts";
+export { conversationMemory, parseMemory } from "./context/text/memory/conversation-memory.ts";
+export type {
+  ConversationMemory,
+  Fate,
+  MemoryBudget,
+  Recollection,
+} from "./context/text/memory/memory.ts";
+export { MessageTooLongError } from "./context/text/memory/memory.ts";
+export type { Summarizing } from "./context/text/memory/summary.ts";
+export type { Message, Role } from "./context/text/message.ts";
+export type { Summarizer, SummaryRequest } from "./context/text/summarizer.ts";
+export type { TextTokenizer } from "./context/text/text-tokenizer.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";

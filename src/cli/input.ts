@@ -28,6 +28,17 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
+/** What `read` makes of a UTF-8 file; its `UserError` names the file too. */
+export async function readUserFile<T>(path: string, read: (text: string) => T): Promise<T> {
+  const text = await readText(path);
+  try {
+    return read(text);
+  } catch (error) {
+    if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`);
+    throw error;
+  }
+}
+
 /** A JSON array of token ids, or an object whose `tokens` is one. */
 export async function readTokens(path: string): Promise<number[]> {
   const text = await readText(path);

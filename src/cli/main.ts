@@ -10,6 +10,7 @@ import { benchCommand } from "./bench.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
+import { memoryCommand } from "./memory.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { planCommand } from "./plan.ts";
 import { ropeCommand } from "./rope.ts";
@@ -31,6 +32,7 @@ for (const command of [
   detokenizeCommand(),
   inspectCommand(),
   planCommand(),
+  memoryCommand(),
   perplexityCommand(),
   benchCommand(),
   ropeCommand(),

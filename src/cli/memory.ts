@@ -1,0 +1,204 @@
+// What does a model still know of a long conversation? Which messages each strategy of memory keeps, summarises or drops,
+// and how full the context is. Needs no GPU but for summaries.
+
+import { Command } from "commander";
+import { readConversation } from "../context/text/conversation.ts";
+import {
+  conversationMemory,
+  type MemoryOptions,
+  parseMemory,
+} from "../context/text/memory/conversation-memory.ts";
+import type {
+  ConversationMemory,
+  Fate,
+  MemoryBudget,
+  Recollection,
+} from "../context/text/memory/memory.ts";
+import { SUMMARY_OPENING } from "../context/text/memory/summary.ts";
+import type { Message } from "../context/text/message.ts";
+import type { Summarizer } from "../context/text/summarizer.ts";
+import { truncate } from "../context/text/truncation.ts";
+import type { Engine } from "../engine/engine.ts";
+import { count } from "../engine/options.ts";
+import type { Tokenizer } from "../engine/tokenizer/tokenizer.ts";
+import { loadTokenizer } from "../index.ts";
+import { addModelFlag, integer, type ModelFlags, pictureFile, reading } from "./flags.ts";
+import { readUserFile } from "./input.ts";
+import { writePlot } from "./plot.ts";
+import { table } from "./table.ts";
+import { duration, loadEngine, progress, write, writeJson } from "./terminal.ts";
+
+interface Flags extends ModelFlags {
+  readonly strategy: readonly MemoryOptions[];
+  readonly budget: number;
+  readonly json?: boolean;
+  readonly plot?: string;
+}
+
+interface Result extends Recollection {
+  readonly strategy: string;
+  /** Tokens that the model sees when it answers each of the user's messages; there for a plot only. */
+  readonly fill: readonly { readonly message: number; readonly tokens: number }[];
+}
+
+/** `dawnstream memory` */
+export function memoryCommand(): Command {
+  const command = new Command("memory")
+    .description("show what each strategy keeps of a conversation within a budget of tokens")
+    .argument("<file>", "JSON or JSON Lines of messages with role and content")
+    .requiredOption(
+      "--strategy <list>",
+      "turns:K, buffer, summary, summary:K, sinks:S+W",
+      reading((text) => text.split(",").map(parseMemory)),
+    )
+    .requiredOption("--budget <n>", "tokens that the model may read", reading(readBudget))
+    .option("--json", "print one object")
+    .option("--plot <file>", "draw how the context fills: .svg or .png", pictureFile);
+  return addModelFlag(command).action(run);
+}
+
+async function run(path: string, flags: Flags): Promise<void> {
+  const conversation = await readUserFile(path, readConversation);
+  const tokenizer = await loadTokenizer(flags.model);
+  const budget: MemoryBudget = {
+    tokens: flags.budget,
+    count: (messages) => countMessages(tokenizer, messages),
+  };
+  const summaries = { count: 0, ms: 0 };
+  let engine: Engine | undefined;
+  const summarize: Summarizer = async (text, request) => {
+    engine ??= await loadEngine(flags.model, {});
+    const began = performance.now();
+    const summary = await defaultSummarizer(engine)(text, request);
+    summaries.count++;
+    summaries.ms += performance.now() - began;
+    return summary;
+  };
+  try {
+    const memories = flags.strategy.map((options) =>
+      conversationMemory(options, { summarize, tokenizer }),
+    );
+    const results = await recallAll(conversation, memories, budget, flags.plot !== undefined);
+    await report(conversation, results, budget, flags);
+  } finally {
+    await engine?.close();
+  }
+  if (summaries.count > 0) {
+    console.error(`[${summaries.count} turns summarised in ${duration(summaries.ms)}]`);
+  }
+}
+
+async function recallAll(
+  conversation: readonly Message[],
+  memories: readonly ConversationMemory[],
+  budget: MemoryBudget,
+  plots: boolean,
+): Promise<Result[]> {
+  const asked = plots
+    ? [...conversation.keys()].filter((i) => conversation[i]!.role === "user")
+    : [];
+  const bar = progress("remembering", memories.length * (asked.length + 1), "times");
+  let done = 0;
+  const results: Result[] = [];
+  try {
+    for (const memory of memories) {
+      const recall = async (length: number) => {
+        const recollection = await memory.recall(conversation.slice(0, length), budget);
+        bar.update(++done);
+        return recollection;
+      };
+      const fill: Result["fill"][number][] = [];
+      for (const index of asked) {
+        fill.push({ message: index + 1, tokens: (await recall(index + 1)).tokens });
+      }
+      results.push({ strategy: memory.name, ...(await recall(conversation.length)), fill });
+    }
+  } finally {
+    bar.stop();
+  }
+  return results;
+}
+
+async function report(
+  conversation: readonly Message[],
+  results: readonly Result[],
+  budget: MemoryBudget,
+  { json, plot }: Flags,
+): Promise<void> {
+  const tokens = conversation.map((message) => budget.count([message]));
+  const all = budget.count(conversation);
+  if (json) {
+    await writeJson({
+      budget: budget.tokens,
+      tokens: all,
+      conversation: conversation.map((message, i) => ({ ...message, tokens: tokens[i] })),
+      strategies: results.map(({ fill, ...result }) => (plot ? { ...result, fill } : result)),
+    });
+  } else {
+    const rows = conversation.map((message, i) => [
+      inOneLine(`${i + 1} ${message.role}: ${message.content}`, 40),
+      tokens[i]!,
+      ...results.map(({ fates }) => inWords(fates[i]!)),
+    ]);
+    const last = [`of a budget of ${budget.tokens} tokens`, all, ...results.map((r) => r.tokens)];
+    await write(table(["message", "tokens", ...results.map((r) => r.strategy)], [...rows, last]));
+    for (const { strategy, messages } of results) {
+      const summary = messages.find((message) => isSummary(message, conversation));
+      if (summary) await write(`${inOneLine(`${strategy}: ${summary.content}`)}\n`);
+    }
+  }
+  if (plot !== undefined) await draw(plot, results, budget);
+}
+
+function isSummary(message: Message, conversation: readonly Message[]): boolean {
+  return message.content.startsWith(SUMMARY_OPENING) && !conversation.includes(message);
+}
+
+function inWords(fate: Fate): string {
+  return fate.kind === "part" ? `${fate.visible} of ${fate.tokens}` : fate.kind;
+}
+
+function inOneLine(text: string, most = Number.POSITIVE_INFINITY): string {
+  const line = text.replaceAll(/\s+/g, " ");
+  const characters = [...line];
+  return characters.length <= most ? line : `${characters.slice(0, most - 1).join("")}…`;
+}
+
+function draw(path: string, results: readonly Result[], budget: MemoryBudget): Promise<void> {
+  const points = results.flatMap(({ strategy, fill }) =>
+    fill.map(({ message, tokens }) => ({ x: message, y: tokens, series: strategy })),
+  );
+  const xs = points.map(({ x }) => x);
+  const line = [Math.min(...xs), Math.max(...xs)].map((x) => ({
+    x,
+    y: budget.tokens,
+    series: "budget",
+  }));
+  return writePlot(path, {
+    title: "How full is the context as a conversation goes on?",
+    subtitle: "tokens that the model sees when it answers, by strategy",
+    panels: [{ x: "message", y: "tokens", points: [...points, ...line] }],
+  });
+}
+
+/** Tokens of messages as lines of "role: content", with BOS as the file says. */
+function countMessages(tokenizer: Tokenizer, messages: readonly Message[]): number {
+  const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
+  return tokenizer.encode(lines.join("")).length;
+}
+
+/** The model's own words after a plain prompt, as likely as they come. */
+function defaultSummarizer(engine: Engine): Summarizer {
+  return async (text, { maxTokens, signal }) => {
+    const ask = "\nIn short: ";
+    const room = engine.setting.context - engine.tokenize(ask).length;
+    const most = Math.min(maxTokens, room >> 1);
+    const shown = truncate(text, engine.tokenizer, { budget: room - most, strategy: "middle" });
+    const options = { maxTokens: most, temperature: 0, stop: ["\n"], signal };
+    return (await engine.complete(shown.text + ask, options)).text;
+  };
+}
+
+function readBudget(text: string): number {
+  return count("budget", integer(text), 1, 2 ** 31);
+}

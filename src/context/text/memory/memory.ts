@@ -1,0 +1,83 @@
+// What a model is shown of a conversation that is longer than what it may read.
+
+import { UserError } from "../../../kernels/errors.ts";
+import type { AttentionOptions } from "../../attention-policy.ts";
+import type { Message, Role } from "../message.ts";
+
+export interface MemoryBudget {
+  /** At least 1. */
+  readonly tokens: number;
+  /**
+   * Tokens of any messages, none among them, as the model will read them, template included. What a template puts after
+   * the last message, for the answer to follow, is left out: take it, and the answer, off `tokens`.
+   */
+  count(messages: readonly Message[]): number;
+}
+
+/** What became of a message. */
+export type Fate =
+  /** Kept: the model reads and sees all of it. Summarised: the model reads a summary in its place. Dropped: nothing. */
+  | { readonly kind: "kept" | "summarised" | "dropped" }
+  /** The model read all of its tokens, and still sees so many of them when it answers. */
+  | { readonly kind: "part"; readonly visible: number; readonly tokens: number };
+
+export interface Recollection {
+  /** What the model reads, in the order of the conversation. */
+  readonly messages: readonly Message[];
+  /** Tokens that the model sees when it answers: those of `messages`, but where the cache forgets some. */
+  readonly tokens: number;
+  /** Of each message of the conversation. */
+  readonly fates: readonly Fate[];
+}
+
+/**
+ * Chooses what a model is shown. A turn is a user's message and the answers up to the next one; answers before the first
+ * user's message are a turn of their own. What every strategy keeps, but sinks, which let the cache forget:
+ *
+ *  - never more than the budget;
+ *  - all system messages, and the last turn, whole, or a `MessageTooLongError`;
+ *  - of the other turns the most recent ones, each whole or not at all;
+ *  - the order of the conversation.
+ */
+export interface ConversationMemory {
+  /** As on the command line: "turns:3", "buffer", "summary", "summary:3", "sinks:4+252". */
+  readonly name: string;
+  /** What the engine is to be loaded with. */
+  readonly attention: AttentionOptions;
+  /** A pure function of its arguments. Throws a `UserError` where the budget or the conversation makes no sense. */
+  recall(conversation: readonly Message[], budget: MemoryBudget): Promise<Recollection>;
+}
+
+/** A message that has to be kept does not fit the budget. */
+export class MessageTooLongError extends UserError {
+  override readonly name = "MessageTooLongError";
+  /** Of the message in the conversation, from 0. */
+  readonly index: number;
+  readonly role: Role;
+  /** Of the message by itself. */
+  readonly tokens: number;
+  /** The smallest budget that would do: all system messages and the last turn. */
+  readonly needed: number;
+  readonly budget: number;
+
+  constructor(index: number, role: Role, tokens: number, needed: number, budget: number) {
+    super(
+      `Message ${index + 1} (${role}, ${tokens} tokens) must be kept and exceeds the budget of ${budget} tokens: ` +
+        `system messages and the last turn take ${needed}; raise the budget to that, shorten the message, ` +
+        "or let the cache forget (sinks:S+W).",
+    );
+    this.index = index;
+    this.role = role;
+    this.tokens = tokens;
+    this.needed = needed;
+    this.budget = budget;
+  }
+}
+
+/** Throws a `UserError` for a budget or a conversation that makes no sense. */
+export function checkRecall(conversation: readonly Message[], { tokens }: MemoryBudget): void {
+  if (conversation.length === 0) throw new UserError("There are no messages to recall.");
+  if (!Number.isSafeInteger(tokens) || tokens < 1) {
+    throw new UserError(`Invalid budget ${tokens}: expected a whole number of tokens from 1 on.`);
+  }
+}

@@ -1,0 +1,82 @@
+// Conversations by turns: where each begins, and how many of the most recent ones fit a budget.
+
+import type { Message } from "../message.ts";
+import { checkRecall, type MemoryBudget, MessageTooLongError } from "./memory.ts";
+
+/** A conversation and the indices of the messages at which its turns begin. */
+export interface Turns {
+  readonly conversation: readonly Message[];
+  readonly starts: readonly number[];
+}
+
+/**
+ * The turns of a conversation. Throws a `UserError` for what makes no sense, and a `MessageTooLongError` where system
+ * messages and the last turn exceed the budget.
+ */
+export function turnsWithin(conversation: readonly Message[], budget: MemoryBudget): Turns {
+  checkRecall(conversation, budget);
+  const starts: number[] = [];
+  for (const [index, { role }] of conversation.entries()) {
+    if (role === "user" || (role === "assistant" && starts.length === 0)) starts.push(index);
+  }
+  const turns = { conversation, starts };
+  const needed = budget.count(recent(turns, 1));
+  if (needed > budget.tokens) throw tooLong(turns, needed, budget);
+  return turns;
+}
+
+/** Whether a message stays where the `count` most recent turns do: system messages do in any case. */
+export function isRecent({ conversation, starts }: Turns, count: number, index: number): boolean {
+  const first = starts.at(-count) ?? starts[0] ?? conversation.length;
+  return conversation[index]!.role === "system" || index >= first;
+}
+
+/** System messages and the `count` most recent turns, at least one. */
+export function recent(turns: Turns, count: number): Message[] {
+  return turns.conversation.filter((_, index) => isRecent(turns, count, index));
+}
+
+/** How many of the most recent turns, 1 to `most`, fit so many tokens; the last is not asked. */
+export function recentThatFit(
+  turns: Turns,
+  most: number,
+  tokens: number,
+  { count }: MemoryBudget,
+): number {
+  const last = Math.min(most, Math.max(1, turns.starts.length));
+  return largest(1, last, (n) => count(recent(turns, n)) <= tokens);
+}
+
+/**
+ * The largest whole number from `low`, which holds, to `high` that holds, where all below it do. Asks in ever larger
+ * steps, then halves: what it asks is never more than twice what holds, however large `high` is.
+ */
+export function largest(low: number, high: number, holds: (n: number) => boolean): number {
+  let fails = high + 1;
+  for (let step = 1; low < high && fails > high; step *= 2) {
+    const next = Math.min(low + step, high);
+    if (holds(next)) low = next;
+    else fails = next;
+  }
+  while (fails - low > 1) {
+    const middle = (low + fails) >> 1;
+    if (holds(middle)) low = middle;
+    else fails = middle;
+  }
+  return low;
+}
+
+/** Names the first that does not fit of what must be kept: of system messages, then of the last turn. */
+function tooLong(turns: Turns, needed: number, { tokens, count }: MemoryBudget): Error {
+  const { conversation } = turns;
+  const isSystem = (index: number) => conversation[index]!.role === "system";
+  const needs = [...conversation.keys()].filter((index) => isRecent(turns, 1, index));
+  const wanted = [...needs.filter(isSystem), ...needs.filter((index) => !isSystem(index))];
+  const exceeds = (_: number, at: number) => {
+    const kept = new Set(wanted.slice(0, at + 1));
+    return count(conversation.filter((_, index) => kept.has(index))) > tokens;
+  };
+  const index = wanted[wanted.findIndex(exceeds)]!;
+  const message = conversation[index]!;
+  return new MessageTooLongError(index, message.role, count([message]), needed, tokens);
+}
