@@ -3,11 +3,13 @@
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import type { Message } from "../context/text/message.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
+import { type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import type { ModelConfig } from "./config.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
@@ -29,6 +31,8 @@ export class Engine implements LoadedModel, AsyncDisposable {
   readonly loadMs: number;
   readonly #recovery: Recovery;
   readonly #idle: IdlePrefixes;
+  /** Of chats that bring none. */
+  readonly #chats: PrefixCache;
   readonly #onProfile: EngineOptions["onProfile"];
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -46,6 +50,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     this.loadMs = loadMs;
     this.#recovery = recovery;
     this.#idle = new IdlePrefixes(recovery.session.cache.pool);
+    this.#chats = this.prefixCache();
     this.#onProfile = onProfile;
   }
 
@@ -136,6 +141,18 @@ export class Engine implements LoadedModel, AsyncDisposable {
       const { done, value } = await generation.next();
       if (done) return value;
     }
+  }
+
+  /**
+   * Answers the last message of a conversation, piece by piece. What it begins with in common with the last conversation
+   * stays in the cache: a turn computes only what is new, and `usage` tells how much of it was not.
+   */
+  chat(
+    conversation: readonly Message[],
+    options: ChatOptions = {},
+  ): AsyncGenerator<Piece, ChatResult, void> {
+    const prefixCache = options.cache === false ? undefined : this.#chats;
+    return chat(this, conversation, { prefixCache, ...options });
   }
 
   /**

@@ -25,8 +25,6 @@ export class PrefixCache implements Disposable {
   readonly #sequences: Sequences;
   readonly #idle: IdlePrefixes;
   #held: Held | undefined;
-  /** The text that the ids spell, special tokens and all, where whoever generated it knows. */
-  spelling: string | undefined;
 
   constructor(sequences: Sequences, idle: IdlePrefixes) {
     this.#sequences = sequences;
@@ -50,7 +48,6 @@ export class PrefixCache implements Disposable {
   take(ids: readonly number[], policy: AttentionPolicy): PageTable {
     const held = this.#held;
     this.#held = undefined;
-    this.spelling = undefined;
     this.#idle.delete(this);
     if (!held) return this.#sequences.sequence(policy);
     const { sinks, window } = held.sequence.policy;
@@ -78,7 +75,6 @@ export class PrefixCache implements Disposable {
   clear(): void {
     this.#held?.sequence.clear();
     this.#held = undefined;
-    this.spelling = undefined;
     this.#idle.delete(this);
   }
 

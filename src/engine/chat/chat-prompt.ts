@@ -11,18 +11,30 @@ export interface ChatPrompt {
   readonly text: string;
   /** BOS once, where the template or the vocabulary asks for it; never an EOS that the template does not write. */
   readonly ids: readonly number[];
+  /** The prompt and an answer to it, by the tokens that the model has given. */
+  answered(answer: string, ids: readonly number[]): Spoken;
+}
+
+/** A conversation up to an answer of the model's. */
+export interface Spoken {
+  /** As a template renders it, guards and all. */
+  readonly rendered: string;
+  /** Tokens as they were read and generated: not always those that its text would be tokenized into. */
+  readonly ids: readonly number[];
 }
 
 /**
  * A conversation through its template, tokenized. What a message spells stays text: "<|eot_id|>" in a question ends no
  * turn. For that, a guard, a character that occurs nowhere else, goes into every such spelling before the template sees
- * it, and is dropped when special tokens have been cut out. Throws what `ChatTemplate.render` throws.
+ * it, and is dropped when special tokens have been cut out. A conversation that goes on from `spoken` begins with its
+ * tokens. Throws what `ChatTemplate.render` throws.
  */
 export function chatPrompt(
   tokenizer: Tokenizer,
   template: ChatTemplate,
   messages: readonly Message[],
   options: RenderOptions = {},
+  spoken?: Spoken,
 ): ChatPrompt {
   const { vocabulary } = tokenizer;
   const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
@@ -43,9 +55,23 @@ export function chatPrompt(
   }));
 
   const rendered = template.render(guarded, options);
-  const ids = tokenizer.encode(rendered, { addSpecial: false, parseSpecial: true, guard });
-  if (vocabulary.addBos && ids[0] !== vocabulary.bos) ids.unshift(vocabulary.bos!);
-  return { text: rendered.replaceAll(guard, ""), ids };
+  const encoding = { addSpecial: false, parseSpecial: true, guard };
+  let ids: number[];
+  if (spoken && rendered.startsWith(spoken.rendered)) {
+    const rest = rendered.slice(spoken.rendered.length);
+    ids = [...spoken.ids, ...tokenizer.encode(rest, { ...encoding, continuation: true })];
+  } else {
+    ids = tokenizer.encode(rendered, encoding);
+    if (vocabulary.addBos && ids[0] !== vocabulary.bos) ids.unshift(vocabulary.bos!);
+  }
+  return {
+    text: rendered.replaceAll(guard, ""),
+    ids,
+    answered: (answer, tokens) => ({
+      rendered: rendered + guardModel(answer),
+      ids: [...ids, ...tokens],
+    }),
+  };
 }
 
 function spellingsOf(vocabulary: Vocabulary, isWanted: (id: number) => boolean): string[] {
