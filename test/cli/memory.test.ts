@@ -102,7 +102,7 @@ test("memory: summaries by the model, each turn summarised once however often it
     expect(fates.filter(({ kind }) => kind === "summarised").length).toBeGreaterThan(0);
   }
   const gone = strategies.map(({ fates }) => fates.filter(({ kind }) => kind !== "kept").length);
-  // Asked at each of seven messages and once more, and never told a turn twice.
+  // Asked after each of six questions and once more, and never told a turn twice.
   const told = /^\[(\d+) turns summarised in /.exec(run.stderr.at(-1)!)![1];
   expect(Number(told)).toBeLessThanOrEqual(5 + 5);
   expect(Number(told)).toBeGreaterThanOrEqual((gone[0]! + gone[1]!) / 2);

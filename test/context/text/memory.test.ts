@@ -192,7 +192,10 @@ describe.each(COUNTERS)("counted by $name", ({ tokenizer, count }) => {
   test.each(STRATEGIES)("%s: a pure function, whatever it was asked before", async (name) => {
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.tuple(conversations, fc.nat(), budgets), { minLength: 2, maxLength: 4 }),
+        fc.array(fc.tuple(conversations, fc.nat(), budgets, budgets), {
+          minLength: 2,
+          maxLength: 4,
+        }),
         async (asked) => {
           const make = () =>
             conversationMemory(parseMemory(name), {
@@ -200,9 +203,14 @@ describe.each(COUNTERS)("counted by $name", ({ tokenizer, count }) => {
               tokenizer,
             });
           const used = make();
-          for (const [conversation, length, tokens] of asked) {
-            // A beginning first, as it is while people talk.
-            for (const end of [1 + (length % conversation.length), conversation.length]) {
+          for (const [conversation, length, little, much] of asked) {
+            // A beginning first, as it is while people talk; then more of it, or another budget.
+            const all = conversation.length;
+            for (const [end, tokens] of [
+              [1 + (length % all), little],
+              [all, little],
+              [all, much],
+            ] as const) {
               const part = conversation.slice(0, end);
               const result = await outcome(used.recall(part, { tokens, count }));
               expect(result).toEqual(await outcome(make().recall(part, { tokens, count })));
@@ -480,6 +488,29 @@ describe("summaries", () => {
     fails = false;
     await memory.recall(talk(12), toy(220));
     expect(told.length).toBe(11);
+  });
+
+  test("recent turns leave the summary its share, and another budget another share", async () => {
+    const { told, summarizing } = noting();
+    const memory = conversationMemory({ kind: "summary", turns: 9 }, summarizing);
+    const { fates, messages } = await memory.recall(talk(12), toy(220)); // 165 for turns of 20 to 22
+    expect(kinds(fates)).toEqual([...Array(8).fill("summarised"), ...Array(16).fill("kept")]);
+    expect(messages[0]).toEqual(system(`${SUMMARY_OPENING}numbers 0123`));
+    told.length = 0;
+    await memory.recall(talk(12), toy(216)); // 162: a turn less
+    expect(told.map(({ maxTokens }) => maxTokens)).toEqual(
+      Array(5).fill(54 - 1 - SUMMARY_OPENING.length),
+    );
+  });
+
+  test("where nothing is told, the summary stays as it was", async () => {
+    const summarize: Summarizer = async (text) => (text.includes("question0") ? "zero" : " ");
+    const memory = conversationMemory(
+      { kind: "summary", turns: 1 },
+      { summarize, tokenizer: characters },
+    );
+    const { messages } = await memory.recall(talk(12), toy(220));
+    expect(messages[0]).toEqual(system(`${SUMMARY_OPENING}zero`));
   });
 
   test("whatever it returns, a summary takes its share at most, and the last turn goes before it", async () => {

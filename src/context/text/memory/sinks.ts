@@ -42,7 +42,6 @@ function fatesOf(
   { count }: MemoryBudget,
 ): Fate[] {
   const { sinks, window } = policy;
-  if (total <= sinks + window) return conversation.map(() => ({ kind: "kept" }));
   const N = conversation.length;
   const known = new Map([
     [0, 0],

@@ -23,7 +23,6 @@ export const SUMMARY_OPENING = "Summary of the conversation so far: ";
 /** The summary of a conversation up to one of its turns. */
 interface Step {
   readonly turn: string;
-  readonly share: number;
   readonly maxTokens: number;
   readonly summary: string;
 }
@@ -46,7 +45,7 @@ export function summaryMemory(
     const maxTokens = share - budget.count([summaryMessage("")]);
     if (maxTokens < 1) return "";
     const differs = known.findIndex(
-      (step, at) => step.turn !== turns[at] || step.share !== share || step.maxTokens !== maxTokens,
+      (step, at) => step.turn !== turns[at] || step.maxTokens !== maxTokens,
     );
     const steps = differs === -1 ? [...known] : known.slice(0, differs);
     while (steps.length < turns.length) {
@@ -55,7 +54,9 @@ export function summaryMemory(
       const text = soFar === "" ? turn : `${SUMMARY_OPENING}${soFar}\n${turn}`;
       const told = await summarize(text, { maxTokens, level: soFar === "" ? 0 : 1 });
       const size = (summary: string) => budget.count([summaryMessage(summary)]);
-      steps.push({ turn, share, maxTokens, summary: cut(told, tokenizer, share, size) });
+      // Nothing told leaves the summary as it was.
+      const summary = cut(told, tokenizer, share, size) || soFar;
+      steps.push({ turn, maxTokens, summary });
       known = steps;
     }
     return steps.at(-1)?.summary ?? "";
