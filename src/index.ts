@@ -17,10 +17,18 @@ export type { AttentionOptions, AttentionPolicy } from "./context/attention-poli
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
+export type { Message, Role } from "./context/text/message.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
+export type { ChatPrompt } from "./engine/chat/chat-prompt.ts";
+export { chatPrompt } from "./engine/chat/chat-prompt.ts";
+export type { RenderOptions } from "./engine/chat/chat-template.ts";
+export { ChatTemplate } from "./engine/chat/chat-template.ts";
+export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
+export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
+export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
 export type { Eviction } from "./engine/evictions.ts";
