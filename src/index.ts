@@ -35,6 +35,13 @@ export type { Truncation, TruncationOptions } from "./context/text/truncation.ts
 export { truncate } from "./context/text/truncation.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
+export type { ChatPrompt } from "./engine/chat/chat-prompt.ts";
+export { chatPrompt } from "./engine/chat/chat-prompt.ts";
+export type { RenderOptions } from "./engine/chat/chat-template.ts";
+export { ChatTemplate } from "./engine/chat/chat-template.ts";
+export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
+export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
+export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
 export type { Eviction } from "./engine/evictions.ts";

@@ -244,9 +244,9 @@ export class BoundedInterpreter extends Base {
     refuseFunctions(value);
     if (typeof value.value === "boolean") return valueMade(value.value ? "True" : "False");
     if (value.type === "NullValue") return valueMade("None");
-    if (typeof value.value !== "object") return value;
-    const text = valueMade(value.toString());
-    this.#meter.measure(text);
+    const isText = typeof value.value !== "object";
+    const text = isText ? value : valueMade(value.toString());
+    this.#meter.write(text);
     return text;
   }
 }

@@ -3,7 +3,7 @@
 import type { Message } from "../../context/text/message.ts";
 import { UserError } from "../../kernels/errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import type { Vocabulary } from "../tokenizer/vocabulary.ts";
+import { isSpecial, type Vocabulary } from "../tokenizer/vocabulary.ts";
 import type { ChatTemplate, RenderOptions } from "./chat-template.ts";
 
 export interface ChatPrompt {
@@ -38,15 +38,11 @@ export function chatPrompt(
 ): ChatPrompt {
   const { vocabulary } = tokenizer;
   const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
-  const control = spellingsOf(vocabulary, (id) =>
-    ["control", "unknown"].includes(vocabulary.type(id)),
-  );
+  const { control, userDefined } = spellingsOf(vocabulary);
   // Where tokens of the template's are typed as user-defined, as some converters do, a spelling of theirs that a model
-  // wrote was such a token ("</think>"), but what anybody else spells is not.
-  const markup = spellingsOf(
-    vocabulary,
-    (id) => vocabulary.type(id) === "user-defined" && isMarkup(vocabulary.text(id), template),
-  );
+  // wrote was such a token ("</think>"), but what anybody else spells is not. Blanks are user-defined tokens of many
+  // vocabularies, and stand in every template.
+  const markup = userDefined.filter((text) => text.trim() !== "" && template.source.includes(text));
   const guardModel = guarding(control, guard);
   const guardOthers = guarding([...control, ...markup], guard);
   const guarded = messages.map(({ role, content }) => ({
@@ -74,14 +70,29 @@ export function chatPrompt(
   };
 }
 
-function spellingsOf(vocabulary: Vocabulary, isWanted: (id: number) => boolean): string[] {
-  const ids = Array.from({ length: vocabulary.size }, (_, id) => id).filter(isWanted);
-  return ids.map((id) => vocabulary.text(id));
+interface Spellings {
+  /** Of tokens that text becomes only where it is asked to: control and unknown ones. */
+  readonly control: readonly string[];
+  readonly userDefined: readonly string[];
 }
 
-/** Blanks are user-defined tokens of many vocabularies, and in every template. */
-function isMarkup(text: string, template: ChatTemplate): boolean {
-  return text.trim() !== "" && template.source.includes(text);
+/** A vocabulary is large, and looked through once. */
+const KNOWN = new WeakMap<Vocabulary, Spellings>();
+
+function spellingsOf(vocabulary: Vocabulary): Spellings {
+  let known = KNOWN.get(vocabulary);
+  if (known === undefined) {
+    const control: string[] = [];
+    const userDefined: string[] = [];
+    for (let id = 0; id < vocabulary.size; id++) {
+      const type = vocabulary.type(id);
+      if (type === "user-defined") userDefined.push(vocabulary.text(id));
+      else if (isSpecial(type)) control.push(vocabulary.text(id));
+    }
+    known = { control, userDefined };
+    KNOWN.set(vocabulary, known);
+  }
+  return known;
 }
 
 /**

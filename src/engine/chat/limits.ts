@@ -3,7 +3,7 @@
 import { UserError } from "../../kernels/errors.ts";
 
 /** Characters of a template. The longest that models come with have about 20,000. */
-export const LONGEST_SOURCE = 2 ** 18;
+export const LONGEST_SOURCE = 2 ** 17;
 /** White space in a row, which the parser looks at once for each of its characters. */
 export const LONGEST_BLANK = 2 ** 10;
 /** Expressions and blocks within each other, macros that call macros included: a few hundred frames of the stack. */
@@ -26,6 +26,8 @@ export interface Limits {
   readonly size: number;
   /** Characters of all values that are made on the way. */
   readonly memory: number;
+  /** Characters that are written, again for each block that they are written in. */
+  readonly output: number;
   /** Expressions and blocks evaluated, and items looped over. */
   readonly steps: number;
   /** Characters that one operation compares with others. */
@@ -35,7 +37,7 @@ export interface Limits {
 /** For a conversation of so many characters. */
 export function limitsFor(characters: number): Limits {
   const room = SMALLEST_ROOM + ROOM_PER_CHARACTER * characters;
-  return { size: room, memory: 8 * room, steps: room, work: 4 * room };
+  return { size: room, memory: 8 * room, output: 8 * room, steps: room, work: 4 * room };
 }
 
 export type Limit = keyof Limits | "time" | "nesting" | "source";

@@ -28,6 +28,7 @@ export class Meter {
   readonly #measured = new WeakMap<Value, Extent>();
   #steps = 0;
   #memory = 0;
+  #output = 0;
   #nesting = 0;
 
   constructor(limits: Limits) {
@@ -105,6 +106,17 @@ export class Meter {
     }
     if (performance.now() > this.#deadline) {
       throw new TemplateLimitError("time", `it did not end within ${LONGEST_TIME} ms`);
+    }
+  }
+
+  /** Counts what a value writes. */
+  write(value: Value): void {
+    this.#output += this.measure(value).characters;
+    if (this.#output > this.#limits.output) {
+      throw new TemplateLimitError(
+        "output",
+        `it wrote more than ${this.#limits.output} characters`,
+      );
     }
   }
 
