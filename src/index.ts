@@ -19,6 +19,14 @@ export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
+export type {
+  MapWindowsOptions,
+  StreamTokenizer,
+  TextSource,
+  TextWindow,
+  WindowOptions,
+} from "./context/text/windows.ts";
+export { mapWindows, windows } from "./context/text/windows.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
 export type { ModelConfig } from "./engine/config.ts";
@@ -34,11 +42,18 @@ export { ContextOverflowError } from "./engine/generation.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
-export type { DecodeOptions, EncodeOptions, TokenDecoder } from "./engine/tokenizer/tokenizer.ts";
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  TokenDecoder,
+  TokenEncoder,
+} from "./engine/tokenizer/tokenizer.ts";
+export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
 export { UserError } from "./kernels/errors.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
+export { streamText } from "./platform/text.ts";
 export type { EngineOptions, LoadProgress, MemoryPlan, Tokenizer };
 export { SHIPPED_MODEL };
 

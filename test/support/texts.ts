@@ -53,3 +53,10 @@ export const textInParts = fc
     cuts.sort((a, b) => a - b);
     return { text, parts: cuts.slice(1).map((cut, i) => text.slice(cuts[i], cut)) };
   });
+
+/** All that comes, once it has come. */
+export async function gather<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const one of source) all.push(one);
+  return all;
+}
