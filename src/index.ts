@@ -33,8 +33,17 @@ export type { Summarizer, SummaryRequest } from "./context/text/summarizer.ts";
 export type { TextTokenizer } from "./context/text/text-tokenizer.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
+export type {
+  MapWindowsOptions,
+  StreamTokenizer,
+  TextSource,
+  TextWindow,
+  WindowOptions,
+} from "./context/text/windows.ts";
+export { mapWindows, windows } from "./context/text/windows.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
+export type { ChatOptions, ChatResult } from "./engine/chat/chat.ts";
 export type { ChatPrompt } from "./engine/chat/chat-prompt.ts";
 export { chatPrompt } from "./engine/chat/chat-prompt.ts";
 export type { RenderOptions } from "./engine/chat/chat-template.ts";
@@ -55,13 +64,20 @@ export { GgufError } from "./engine/gguf/gguf.ts";
 export type { PrefixCache } from "./engine/prefix-cache.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
-export type { DecodeOptions, EncodeOptions, TokenDecoder } from "./engine/tokenizer/tokenizer.ts";
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  TokenDecoder,
+  TokenEncoder,
+} from "./engine/tokenizer/tokenizer.ts";
+export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export type { TokenUsage } from "./engine/usage.ts";
 export { ContextOverflowError } from "./engine/usage.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
 export { UserError } from "./kernels/errors.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
+export { streamText } from "./platform/text.ts";
 export type { EngineOptions, LoadProgress, MemoryPlan, Tokenizer };
 export { SHIPPED_MODEL };
 

@@ -51,8 +51,10 @@ async function readFully(
   }
 }
 
-function reason(error: unknown): string {
+/** Why a file cannot be used, as people say it. */
+export function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EISDIR") return "it is a directory, not a file";
   if (code === "ENOENT" || code === "ENOTDIR") return "no such file";
   if (code === "EACCES" || code === "EPERM") return "no permission to read it";
   return message;

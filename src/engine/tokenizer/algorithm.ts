@@ -2,6 +2,11 @@
 export interface TokenizerAlgorithm {
   /** Cuts a text into pieces that are tokenized one by one; joined, they are the text. */
   split(text: string): Iterable<string>;
+  /**
+   * Whether a text may be cut between two characters that follow each other, whatever lies before and behind them: both
+   * sides by themselves then give the pieces of the whole.
+   */
+  isBorder(left: string, right: string): boolean;
   /** The tokens of one piece. */
   tokenize(piece: string): number[];
   /** What a token stands for. A character may be spread over several tokens. */

@@ -8,7 +8,7 @@ import { quote } from "../gguf/reader.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
-import { splitPieces } from "./pre-tokenizer.ts";
+import { isPieceBorder, splitPieces } from "./pre-tokenizer.ts";
 import { byteOfToken, type Vocabulary } from "./vocabulary.ts";
 
 export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
@@ -20,6 +20,7 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
 
   return {
     split: (text) => splitPieces(text, stages),
+    isBorder: isPieceBorder,
 
     tokenize(piece: string): number[] {
       const bytes = utf8.encode(piece);

@@ -35,6 +35,23 @@ export function specialTokenSplitter(vocabulary: Vocabulary): SplitSpecial {
   };
 }
 
+/**
+ * Whether a text may be cut between two characters as far as special tokens go, whichever of them are looked for: none
+ * has the two side by side, so that none spans the cut; and the left one is neither the end of one nor white space, so
+ * that none lies before the cut with what it does to the text behind it.
+ */
+export function specialBorders(vocabulary: Vocabulary): (left: string, right: string) => boolean {
+  const inside = new Set<string>();
+  const ends = new Set<string>();
+  for (let id = 0; id < vocabulary.size; id++) {
+    if (!isSpecial(vocabulary.type(id))) continue;
+    const characters = Array.from(vocabulary.text(id));
+    for (let i = 1; i < characters.length; i++) inside.add(characters[i - 1]! + characters[i]!);
+    ends.add(characters.at(-1)!);
+  }
+  return (left, right) => !ends.has(left) && !isSpace(left, 0) && !inside.has(left + right);
+}
+
 const NONE = -1;
 
 /** Matches any of the tokens; of those that begin at the same place, the longest. */

@@ -37,6 +37,8 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
       if (start < text.length) yield text.slice(start);
     },
 
+    isBorder: (left, right) => !joints.has(joint(left.codePointAt(0)!, right.codePointAt(0)!)),
+
     tokenize(piece: string): number[] {
       const characters = Array.from(piece);
       const units = characters.map((character) => symbolOf.get(character) ?? UNKNOWN);

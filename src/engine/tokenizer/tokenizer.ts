@@ -1,11 +1,14 @@
-import { UserError } from "../../kernels/errors.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { createBpe } from "./bpe.ts";
-import { specialTokenSplitter } from "./special-tokens.ts";
+import { type DecodeOptions, StreamDecoder, type TokenDecoder, textFinder } from "./decoder.ts";
+import { StreamEncoder, type StreamEncoding, type TokenEncoder } from "./encoder.ts";
+import { specialBorders, specialTokenSplitter } from "./special-tokens.ts";
 import { createSpm } from "./spm.ts";
 import { readVocabulary, type Vocabulary } from "./vocabulary.ts";
 
+export type { DecodeOptions, TokenDecoder } from "./decoder.ts";
+export { NoBorderError, type TokenEncoder } from "./encoder.ts";
 export type { Vocabulary } from "./vocabulary.ts";
 
 export interface EncodeOptions {
@@ -22,32 +25,16 @@ export interface EncodeOptions {
   readonly guard?: string;
 }
 
-export interface DecodeOptions {
-  /** Show control tokens as they are spelled. Default false: they give no text. */
-  readonly special?: boolean;
-  /**
-   * The tokens continue a text: their first space stays. Default false: where encoding puts a space
-   * in front of a text (SentencePiece), one space at the start is taken away again. The spaces that it
-   * puts after special tokens within the text stay, as in llama.cpp.
-   */
-  readonly continuation?: boolean;
-}
-
 export interface Tokenizer {
   readonly vocabulary: Vocabulary;
   /** Never throws; half of a surrogate pair counts as U+FFFD. */
   encode(text: string, options?: EncodeOptions): number[];
+  /** For streaming: the ids, joined, are what `encode` gives for the whole text. */
+  encoder(options?: Omit<EncodeOptions, "guard">): TokenEncoder;
   /** Bytes that are no UTF-8 give U+FFFD. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** For streaming: the pieces, joined, are what `decode` gives for all the ids. */
   decoder(options?: DecodeOptions): TokenDecoder;
-}
-
-export interface TokenDecoder {
-  /** The text that this token completes; empty while a character is unfinished. */
-  push(id: number): string;
-  /** Ends the text: U+FFFD for a character that was never finished. The decoder can then be reused. */
-  flush(): string;
 }
 
 export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): Tokenizer {
@@ -55,12 +42,17 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
   const algorithm = vocabulary.model === "llama" ? createSpm(vocabulary) : createBpe(vocabulary);
   const splitSpecial = specialTokenSplitter(vocabulary);
   const tokenize = remembering(algorithm);
+  const isSpecialBorder = specialBorders(vocabulary);
+  const findText = textFinder(vocabulary, algorithm);
 
-  const encode = (text: string, options: EncodeOptions = {}): number[] => {
-    const { addSpecial = true, parseSpecial = false, continuation = false, guard } = options;
+  /** The tokens of a text, or of the rest of one, and nothing around them. */
+  const encodePart = (
+    text: string,
+    isStart: boolean,
+    { parseSpecial = false, guard }: EncodeOptions,
+  ): number[] => {
     const ids: number[] = [];
-    if (addSpecial && vocabulary.addBos && !continuation) ids.push(vocabulary.bos!);
-    let startsText = !continuation;
+    let startsText = isStart;
     for (const fragment of splitSpecial(toWellFormed(text), parseSpecial)) {
       if (typeof fragment === "number") {
         ids.push(fragment);
@@ -71,12 +63,29 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
       }
       startsText = typeof fragment === "number";
     }
-    if (addSpecial && vocabulary.addEos) ids.push(vocabulary.eos!);
     return ids;
   };
 
+  const encoding = (options: EncodeOptions = {}): StreamEncoding => {
+    const { addSpecial = true, continuation = false } = options;
+    return {
+      encode: (text, isStart) => encodePart(text, isStart && !continuation, options),
+      isBorder: (left, right) => isSpecialBorder(left, right) && algorithm.isBorder(left, right),
+      before: addSpecial && vocabulary.addBos && !continuation ? [vocabulary.bos!] : [],
+      after: addSpecial && vocabulary.addEos ? [vocabulary.eos!] : [],
+    };
+  };
+
+  const encode = (text: string, options?: EncodeOptions): number[] => {
+    const { encode, before, after } = encoding(options);
+    return [...before, ...encode(text, true), ...after];
+  };
+
+  const encoder = (options?: Omit<EncodeOptions, "guard">): TokenEncoder =>
+    new StreamEncoder(encoding(options));
+
   const decoder = (options: DecodeOptions = {}): TokenDecoder =>
-    new StreamDecoder(vocabulary, algorithm, options);
+    new StreamDecoder(vocabulary, algorithm, findText, options);
 
   const decode = (ids: Iterable<number>, options?: DecodeOptions): string => {
     const stream = decoder(options);
@@ -86,49 +95,8 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
     return pieces.join("");
   };
 
-  return { vocabulary, encode, decode, decoder };
+  return { vocabulary, encode, encoder, decode, decoder };
 }
-
-class StreamDecoder implements TokenDecoder {
-  readonly #vocabulary: Vocabulary;
-  readonly #algorithm: TokenizerAlgorithm;
-  readonly #special: boolean;
-  readonly #startsWithPrefix: boolean;
-  #atStart: boolean;
-  // A byte order mark is a character of the text like any other: without ignoreBOM it is swallowed.
-  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-
-  constructor(vocabulary: Vocabulary, algorithm: TokenizerAlgorithm, options: DecodeOptions) {
-    this.#vocabulary = vocabulary;
-    this.#algorithm = algorithm;
-    this.#special = options.special ?? false;
-    this.#startsWithPrefix = vocabulary.addSpacePrefix && !(options.continuation ?? false);
-    this.#atStart = true;
-  }
-
-  push(id: number): string {
-    const { size } = this.#vocabulary;
-    if (!Number.isInteger(id) || id < 0 || id >= size) {
-      throw new UserError(
-        `Token id ${id} is not in the vocabulary: it has ${size} tokens, 0 to ${size - 1}. Are these the tokens of another model?`,
-      );
-    }
-    const type = this.#vocabulary.type(id);
-    if (!this.#special && (type === "control" || type === "unknown")) return "";
-
-    let bytes = this.#algorithm.bytes(id);
-    if (this.#atStart && this.#startsWithPrefix && bytes[0] === SPACE) bytes = bytes.subarray(1);
-    this.#atStart = false;
-    return this.#utf8.decode(bytes, { stream: true });
-  }
-
-  flush(): string {
-    this.#atStart = true;
-    return this.#utf8.decode();
-  }
-}
-
-const SPACE = 0x20;
 
 /** Text repeats its words: the tokens of a short piece are worked out once. */
 function remembering(algorithm: TokenizerAlgorithm): (piece: string) => readonly number[] {

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
 import { type MetadataValue, openGguf } from "../../../src/engine/gguf/gguf.ts";
 import { bytesSource } from "../../../src/engine/gguf/source.ts";
+import { SHIPPED_MODEL } from "../../../src/platform/node.ts";
 
 export const FIXTURES: readonly string[] = [
   "llama-spm",
@@ -19,6 +20,13 @@ export type Metadata = Map<string, MetadataValue>;
 export async function fixtureMetadata(name: string): Promise<Metadata> {
   const bytes = gunzipSync(await readFile(new URL(`ggml-vocab-${name}.gguf.gz`, folder)));
   const file = await openGguf(name, async () => bytesSource(name, bytes));
+  return new Map(file.metadata);
+}
+
+/** Of the small model that ships with the project. */
+export async function shippedMetadata(): Promise<Metadata> {
+  const bytes = await readFile(SHIPPED_MODEL);
+  const file = await openGguf("shipped", async () => bytesSource("shipped", bytes));
   return new Map(file.metadata);
 }
 
