@@ -17,6 +17,14 @@ export type { AttentionOptions, AttentionPolicy } from "./context/attention-poli
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
+export type {
+  Summarizer,
+  SummaryNode,
+  SummaryOptions,
+  SummaryRequest,
+  SummaryTree,
+} from "./context/text/summaries.ts";
+export { summarize } from "./context/text/summaries.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
 export type {
@@ -42,6 +50,8 @@ export { ContextOverflowError } from "./engine/generation.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
+export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/summarizer.ts";
+export { engineSummarizer, instructionBehind } from "./engine/summarizer.ts";
 export type {
   DecodeOptions,
   EncodeOptions,
