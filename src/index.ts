@@ -29,6 +29,12 @@ export type {
 export { MessageTooLongError } from "./context/text/memory/memory.ts";
 export type { Summarizing } from "./context/text/memory/summary.ts";
 export type { Message, Role } from "./context/text/message.ts";
+export type {
+  SummaryNode,
+  SummaryOptions,
+  SummaryTree,
+} from "./context/text/summaries.ts";
+export { summarize } from "./context/text/summaries.ts";
 export type { Summarizer, SummaryRequest } from "./context/text/summarizer.ts";
 export type { TextTokenizer } from "./context/text/text-tokenizer.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
@@ -64,6 +70,8 @@ export { GgufError } from "./engine/gguf/gguf.ts";
 export type { PrefixCache } from "./engine/prefix-cache.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
+export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/summarizer.ts";
+export { engineSummarizer, instructionBehind } from "./engine/summarizer.ts";
 export type {
   DecodeOptions,
   EncodeOptions,

@@ -4,6 +4,8 @@ import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import type { Message } from "../context/text/message.ts";
+import type { SummaryTree } from "../context/text/summaries.ts";
+import type { TextSource } from "../context/text/windows.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
@@ -21,6 +23,7 @@ import { Recovery } from "./recovery.ts";
 import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import { type Score, score } from "./score.ts";
 import { type Platform, Session } from "./session.ts";
+import { type EngineSummaryOptions, summarizeBy } from "./summarizer.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 
 export class Engine implements LoadedModel, AsyncDisposable {
@@ -164,6 +167,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
     onRow?: (position: number, logits: Float32Array) => void | Promise<void>,
   ): Promise<Score> {
     return score(this, ids, onRow);
+  }
+
+  /**
+   * Summarises a document of any length in at most `budget` tokens: windows of it, then summaries of summaries. The tree
+   * is kept. Throws a `UserError` for an empty document and for numbers that do not fit the context.
+   */
+  summarize(document: TextSource, options: EngineSummaryOptions): Promise<SummaryTree> {
+    return summarizeBy(this, document, options);
   }
 
   /**

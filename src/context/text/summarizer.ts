@@ -1,11 +1,11 @@
 /** What a summary is asked to be. */
 export interface SummaryRequest {
-  /** Tokens of the summary at most; whoever asks cuts what is longer. */
+  /** Tokens that the summary may have: whoever asks cuts what is longer. */
   readonly maxTokens: number;
-  /** How often the text, or part of it, has been summarised before: 0 for what people wrote. */
+  /** Of the summary: 1 for one of what people wrote, 2 for one of summaries, and so on. */
   readonly level: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Tells a text in fewer words. A model does it; tests and scripts may bring a function of their own. */
+/** Makes a short text of a long one. A model does it; tests and scripts may bring a function of their own. */
 export type Summarizer = (text: string, request: SummaryRequest) => Promise<string>;

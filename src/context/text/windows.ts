@@ -32,8 +32,8 @@ export interface TextWindow {
   readonly ids: readonly number[];
   /**
    * The characters that end within these tokens: one that is spread over the border of two windows belongs to the later
-   * one. So no character is cut, and windows without overlap, joined, are the text. Tokenized by itself it may give other
-   * ids than `ids` at either end, where words are cut.
+   * one, so that none is cut, and the texts of windows that meet are, joined, the text. Tokenized by itself it may give
+   * other ids than `ids` at either end, where words are cut.
    */
   readonly text: string;
   /** Where `text` lies in the whole, [textStart, textEnd) in UTF-16 units. */
@@ -53,7 +53,12 @@ export function windows(
   tokenizer: StreamTokenizer,
   options: WindowOptions,
 ): AsyncGenerator<TextWindow, void, void> {
-  const { size, overlap = 0 } = options;
+  checkWindows(options);
+  return slide(document, tokenizer, options.size, options.overlap ?? 0);
+}
+
+/** Throws a `UserError` for sizes that make no sense. */
+export function checkWindows({ size, overlap = 0 }: WindowOptions): void {
   if (!Number.isSafeInteger(size) || size < 1) {
     throw new UserError(`Invalid window of ${size} tokens: expected a whole number of at least 1.`);
   }
@@ -62,7 +67,6 @@ export function windows(
       `Windows of ${size} tokens cannot overlap by ${overlap}: expected a whole number from 0 to ${size - 1}.`,
     );
   }
-  return slide(document, tokenizer, size, overlap);
 }
 
 async function* slide(

@@ -414,11 +414,11 @@ describe("summaries", () => {
     await memory.recall([rules, ...talk(11)], budget); // 6 + 220
     // 220 / 4 = 55, less the opening and who says it
     const maxTokens = 55 - 1 - SUMMARY_OPENING.length;
-    expect(told[0]).toEqual({ text: "user: question0\nassistant: answer 0 ", maxTokens, level: 0 });
+    expect(told[0]).toEqual({ text: "user: question0\nassistant: answer 0 ", maxTokens, level: 1 });
     expect(told[1]).toEqual({
       text: `${SUMMARY_OPENING}numbers 0\nuser: question1\nassistant: answer 1 `,
       maxTokens,
-      level: 1,
+      level: 2,
     });
     expect(told.length).toBe(9);
     const { messages, fates } = await memory.recall([rules, ...talk(12)], budget);

@@ -52,7 +52,7 @@ export function summaryMemory(
       const turn = turns[steps.length]!;
       const soFar = steps.at(-1)?.summary ?? "";
       const text = soFar === "" ? turn : `${SUMMARY_OPENING}${soFar}\n${turn}`;
-      const told = await summarize(text, { maxTokens, level: soFar === "" ? 0 : 1 });
+      const told = await summarize(text, { maxTokens, level: soFar === "" ? 1 : 2 });
       const size = (summary: string) => budget.count([summaryMessage(summary)]);
       // Nothing told leaves the summary as it was.
       const summary = cut(told, tokenizer, share, size) || soFar;

@@ -1,0 +1,111 @@
+// Summaries by the model itself: it goes on from a text and an instruction.
+
+import {
+  DEFAULT_FAN_IN,
+  type SummaryOptions,
+  type SummaryTree,
+  summarize,
+  summaryShare,
+} from "../context/text/summaries.ts";
+import type { Summarizer } from "../context/text/summarizer.ts";
+import { truncate } from "../context/text/truncation.ts";
+import type { TextSource } from "../context/text/windows.ts";
+import { UserError } from "../kernels/errors.ts";
+import { type GenerateOptions, generate } from "./generation.ts";
+import type { LoadedModel, OpenedModel } from "./model-state.ts";
+
+export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
+  /** What the model is given to continue. Default: `instructionBehind()`. */
+  readonly prompt?: ((text: string) => string) | undefined;
+}
+
+/** A plain prompt for models that were trained to continue texts: the text, and an instruction behind it. */
+export function instructionBehind(
+  instruction = "A short summary of the text above:",
+): (text: string) => string {
+  return (text) => `${text}\n\n${instruction}`;
+}
+
+/**
+ * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives the same summary. A text
+ * that is too long for the context is cut in its middle.
+ */
+export function engineSummarizer(
+  engine: LoadedModel,
+  { prompt = instructionBehind(), ...options }: EngineSummarizerOptions = {},
+): Summarizer {
+  return async (text, { maxTokens, signal }) => {
+    const sampling = { temperature: 0, seed: 0, ...options };
+    const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
+    const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
+    const generation = generate(engine, prompt(shown), { ...sampling, maxTokens, signal });
+    for (;;) {
+      const { done, value } = await generation.next();
+      if (!done) continue;
+      signal?.throwIfAborted();
+      return value.text.trim();
+    }
+  };
+}
+
+/** As for `summarize`, but that the model is the summarizer and its context sets the window, unless others are given. */
+export interface EngineSummaryOptions
+  extends Omit<SummaryOptions, "size" | "summarizer">,
+    EngineSummarizerOptions {
+  /** Default: what the context has room for beside the prompt and a summary. */
+  readonly size?: number | undefined;
+  /** Default: the model. */
+  readonly summarizer?: Summarizer | undefined;
+}
+
+/** See `Engine.summarize`. */
+export function summarizeBy(
+  engine: LoadedModel,
+  document: TextSource,
+  options: EngineSummaryOptions,
+): Promise<SummaryTree> {
+  const { overlap, budget, fanIn, signal, onNode, summarizer, size: _, ...own } = options;
+  return summarize(document, engine.tokenizer, {
+    ...{ overlap, budget, fanIn, signal, onNode },
+    size: summaryWindow(engine, options),
+    summarizer: summarizer ?? engineSummarizer(engine, own),
+  });
+}
+
+/** A window that is tokenized by itself, and joined with a prompt, may have a few tokens more: its words are cut. */
+const MARGIN = 16;
+
+/**
+ * Tokens of a window: those given, or else as many as leave room for the prompt and a summary. Throws a `UserError` where
+ * the model could not take a window and summarise it, which another summarizer may.
+ */
+export function summaryWindow(
+  model: OpenedModel,
+  {
+    size,
+    budget,
+    fanIn = DEFAULT_FAN_IN,
+    prompt = instructionBehind(),
+    summarizer,
+  }: EngineSummaryOptions,
+): number {
+  const room = roomFor(model, prompt);
+  const largest = room - Math.min(budget, Math.ceil(room / (fanIn + 1)));
+  const chosen = size ?? largest;
+  const share = summaryShare({ size: chosen, budget, fanIn });
+  if (summarizer === undefined && chosen + share > room) {
+    throw new UserError(
+      `A window of ${chosen} tokens and its summary of ${share} do not fit the ${room} tokens that a context leaves beside the prompt: ` +
+        `expected a window of at most ${largest}.`,
+    );
+  }
+  return chosen;
+}
+
+/** Tokens that a text and its summary may have together, beside the prompt. */
+function roomFor({ tokenizer, setting }: OpenedModel, prompt: (text: string) => string): number {
+  // Where attention forgets, a text has no end, but what the model knows of it has.
+  const { sinks, window } = setting.policy;
+  const reach = Math.min(setting.context, sinks + window);
+  return reach - tokenizer.encode(prompt("")).length - MARGIN;
+}
