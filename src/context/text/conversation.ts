@@ -12,7 +12,7 @@ const FORMS =
  * `content` are left out. Throws a `UserError` of one line that names the message, or the line, where something is wrong.
  */
 export function readConversation(text: string): Message[] {
-  const values = messagesOf(text.replace(/^\ufeff/, "").trim());
+  const values = messagesOf(text.trim());
   if (values.length === 0) throw new UserError(`A conversation without messages: ${FORMS}.`);
   return values.map(readMessage);
 }

@@ -490,6 +490,15 @@ describe("summaries", () => {
     expect(told.length).toBe(11);
   });
 
+  test("system messages among old turns are kept, and so not summarised", async () => {
+    const { told, summarizing } = noting();
+    const memory = conversationMemory({ kind: "summary", turns: 1 }, summarizing);
+    const rules = system("rules 7");
+    const { messages } = await memory.recall(talk(12).toSpliced(1, 0, rules), toy(220));
+    expect(told[0]!.text).toBe("user: question0\nassistant: answer 0 ");
+    expect(messages.slice(1)).toEqual([rules, ...turn(11)]);
+  });
+
   test("recent turns leave the summary its share, and another budget another share", async () => {
     const { told, summarizing } = noting();
     const memory = conversationMemory({ kind: "summary", turns: 9 }, summarizing);

@@ -28,7 +28,7 @@ export function sinksMemory(policy: AttentionPolicy): ConversationMemory {
       const total = budget.count(conversation);
       return {
         messages: conversation,
-        tokens: total === 0 ? 0 : visibleKeys(policy, total - 1),
+        tokens: visibleKeys(policy, total - 1),
         fates: fatesOf(conversation, policy, total, budget),
       };
     },
