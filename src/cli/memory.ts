@@ -142,16 +142,11 @@ async function report(
     ]);
     const last = [`of a budget of ${budget.tokens} tokens`, all, ...results.map((r) => r.tokens)];
     await write(table(["message", "tokens", ...results.map((r) => r.strategy)], [...rows, last]));
-    for (const { strategy, messages } of results) {
-      const summary = messages.find((message) => isSummary(message, conversation));
-      if (summary) await write(`${inOneLine(`${strategy}: ${summary.content}`)}\n`);
+    for (const { strategy, summary } of results) {
+      if (summary) await write(`${inOneLine(`${strategy}: ${SUMMARY_OPENING}${summary}`)}\n`);
     }
   }
   if (plot !== undefined) await draw(plot, results, budget);
-}
-
-function isSummary(message: Message, conversation: readonly Message[]): boolean {
-  return message.content.startsWith(SUMMARY_OPENING) && !conversation.includes(message);
 }
 
 function inWords(fate: Fate): string {

@@ -26,6 +26,8 @@ export interface Recollection {
   readonly messages: readonly Message[];
   /** Tokens that the model sees when it answers: those of `messages`, but where the cache forgets some. */
   readonly tokens: number;
+  /** Of the turns that it replaces; it stands in the opening system message. */
+  readonly summary?: string | undefined;
   /** Of each message of the conversation. */
   readonly fates: readonly Fate[];
 }

@@ -17,7 +17,7 @@ export interface Summarizing {
 /** A summary, its message and template included, takes at most so much of a budget. */
 export const SUMMARY_SHARE = 1 / 4;
 
-/** What the message with the summary begins with; it stands after the system messages that open the conversation. */
+/** What a summary is announced with. */
 export const SUMMARY_OPENING = "Summary of the conversation so far: ";
 
 /** The summary of a conversation up to one of its turns. */
@@ -75,21 +75,19 @@ export function summaryMemory(
       }
       const room = tokens - Math.floor(tokens * SUMMARY_SHARE);
       const kept = recentThatFit(turns, most, room, budget);
-      const told = await summaryOf(textsBefore(turns, kept), budget);
+      const whole = await summaryOf(textsBefore(turns, kept), budget);
       const withSummary = (summary: string) => {
         const messages = recent(turns, kept);
-        // Before the first turn there are system messages only, and all of them stay.
-        return summary === ""
-          ? messages
-          : messages.toSpliced(turns.starts[0]!, 0, summaryMessage(summary));
+        return summary === "" ? messages : told(messages, turns.starts[0]!, summary);
       };
       const size = (summary: string) => budget.count(withSummary(summary));
-      const summary = cut(told, tokenizer, tokens, size); // the last turn may leave less than the share
+      const summary = cut(whole, tokenizer, tokens, size); // the last turn may leave less than the share
       const messages = withSummary(summary);
       const gone = summary === "" ? "dropped" : "summarised";
       return {
         messages,
         tokens: budget.count(messages),
+        summary: summary === "" ? undefined : summary,
         fates: conversation.map((_, index) => ({
           kind: isRecent(turns, kept, index) ? "kept" : gone,
         })),
@@ -107,6 +105,17 @@ function textsBefore({ conversation, starts }: Turns, kept: number): string[] {
       .map(({ role, content }) => `${role}: ${content}`)
       .join("\n"),
   );
+}
+
+/**
+ * Messages with a summary in what opens them: at the end of the last of the `opening` system messages, where there are any,
+ * since many templates have room for one system message only, and that in the first place.
+ */
+function told(messages: readonly Message[], opening: number, summary: string): Message[] {
+  const message = summaryMessage(summary);
+  const last = messages[opening - 1];
+  if (!last) return [message, ...messages];
+  return messages.with(opening - 1, { ...last, content: `${last.content}\n\n${message.content}` });
 }
 
 function summaryMessage(summary: string): Message {
