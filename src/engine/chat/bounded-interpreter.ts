@@ -6,7 +6,7 @@
  */
 import { Environment, Interpreter } from "@huggingface/jinja";
 import { UserError } from "../../kernels/errors.ts";
-import { ITEM_SIZE, type Limits } from "./limits.ts";
+import { ITEM_SIZE, type Limits, METHODS_SIZE } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import {
   countOf,
@@ -47,6 +47,7 @@ const Base = Interpreter as new (
 export class BoundedInterpreter extends Base {
   readonly #meter: Meter;
   readonly #printed: ReadonlySet<Node>;
+  /** Strings whose methods are. */
   readonly #bounded = new WeakSet<Value>();
 
   /** `printed`: the expressions of the program that are written out, not assigned or tested. */
@@ -200,10 +201,11 @@ export class BoundedInterpreter extends Base {
 
   /** A method can be kept in a variable and called elsewhere, so the bounds go into the method. */
   #boundMethods(object: Value, text: string): void {
+    if (this.#bounded.has(object)) return;
+    this.#bounded.add(object);
+    this.#meter.take(METHODS_SIZE);
     const bound = (name: string, check: (...args: unknown[]) => void) => {
       const method = object.builtins.get(name)!;
-      if (this.#bounded.has(method)) return;
-      this.#bounded.add(method);
       const call = method.value as (args: Value[], scope: Environment) => Value;
       method.value = (args: Value[], scope: Environment) => {
         check(...args.map(({ value }) => value));

@@ -14,6 +14,8 @@ export const DEEPEST_VALUE = 64;
 export const LONGEST_TIME = 1000;
 /** What an item of a list or a mapping counts for, in characters. */
 export const ITEM_SIZE = 8;
+/** The same for the methods of a string, which it gets when the first is asked for. */
+export const METHODS_SIZE = 512;
 
 /** What a template has of each, before the conversation is counted. */
 const SMALLEST_ROOM = 2 ** 20;

@@ -58,13 +58,18 @@ export class Meter {
       this.step(items);
       return extent;
     }
-    this.#memory += typeof content === "string" ? items : ITEM_SIZE * items;
+    this.take(typeof content === "string" ? items : ITEM_SIZE * items);
+    this.#measured.set(value, extent);
+    return extent;
+  }
+
+  /** Counts memory, in characters. */
+  take(characters: number): void {
+    this.#memory += characters;
     if (this.#memory > this.#limits.memory) {
       const most = this.#limits.memory;
       throw new TemplateLimitError("memory", `its values take more than ${most} characters`);
     }
-    this.#measured.set(value, extent);
-    return extent;
   }
 
   #measureItems(items: readonly Value[], holder: string): Extent {
@@ -120,9 +125,9 @@ export class Meter {
     }
   }
 
-  /** Of a value that is about to be made. */
+  /** Of a value that is about to be made; a template can make NaN, which is refused too. */
   checkSize(characters: number): void {
-    if (characters > this.#limits.size) {
+    if (!(characters <= this.#limits.size)) {
       const most = this.#limits.size;
       throw new TemplateLimitError("size", `a value would take more than ${most} characters`);
     }
@@ -130,7 +135,7 @@ export class Meter {
 
   /** Of an operation that is about to compare so many characters. */
   checkWork(characters: number): void {
-    if (characters > this.#limits.work) {
+    if (!(characters <= this.#limits.work)) {
       const most = this.#limits.work;
       throw new TemplateLimitError(
         "work",

@@ -156,6 +156,15 @@ describe("what a message spells stays text", () => {
     });
   });
 
+  test("even where two messages would spell a token together, and a template trims what is between", () => {
+    const source = "{% for m in messages %}{{ m.content | trim }}{% endfor %}";
+    const { template } = chatTemplateOf(llama3.vocabulary, source);
+    const { text, ids } = chatPrompt(llama3, template, [user("a <|eot_ \n"), assistant("id|> b")]);
+    expect(text).toBe("a <|eot_id|> b");
+    expect(ids).toEqual(llama3.encode(text));
+    expect(llama3.encode(text, { parseSpecial: true })).toContain(llama3.vocabulary.eot);
+  });
+
   // Some converters type the markup of a chat as user-defined, and such tokens are cut out of any text.
   const specials = [
     ["<|bos|>", 0, CONTROL],

@@ -18,26 +18,26 @@ const list = (power: number, item = "1") =>
 const forever = (body: string) =>
   `${"{% for i in range(100000) %}".repeat(4)}${body}${"{% endfor %}".repeat(4)}`;
 
-/** Twice the limit of time and a bit: the machine may be busy. */
-const SOON = 2500;
+/** Microseconds of all threads: the limit of time is a second, compilers and collectors of garbage come on top. */
+const SOON = 2.5e6;
 /** Bytes. What is let through takes less; what is not would take gigabytes. */
 const LITTLE = 400e6;
 
 function stopped(source: string, limits: readonly Limit[], content?: string): void {
   const before = process.memoryUsage().rss;
-  const began = performance.now();
+  const began = process.cpuUsage();
   let error: unknown;
   try {
     render(source, content);
   } catch (thrown) {
     error = thrown;
   }
-  const took = performance.now() - began;
+  const { user, system } = process.cpuUsage(began);
   const grown = process.memoryUsage().rss - before;
   expect(error).toBeInstanceOf(TemplateLimitError);
   expect(limits).toContain((error as TemplateLimitError).limit);
   expect(String(error)).toMatch(/^[^\n]*limit of [^\n]*$/);
-  expect(took).toBeLessThan(SOON);
+  expect(user + system).toBeLessThan(SOON);
   expect(grown).toBeLessThan(LITTLE);
 }
 
@@ -87,7 +87,7 @@ describe("is stopped:", () => {
       "{% set ns = namespace(l={}) %}{% for i in range(40) %}{% set ns.l = {'a': ns.l, 'b': ns.l} %}{% endfor %}{{ ns.l }}",
       ["size"],
     ],
-    ["much output", `${string(16)}{% for i in range(100000) %}{{ ns.s }}{% endfor %}`, ["output"]],
+    ["much output", `${string(16)}{% for i in range(1000) %}{{ ns.s }}{% endfor %}`, ["output"]],
     [
       "lists written out again and again",
       `${list(14)}{% for i in range(100000) %}{{ ns.l }}{% endfor %}`,
@@ -125,6 +125,16 @@ describe("is stopped:", () => {
       "indent many lines",
       `${string(16)}{{ (ns.s | replace('b', '\\n')) | indent(width=1000, first=true) }}`,
       ["size"],
+    ],
+    [
+      "indent by much, beside what is no number",
+      "{{ 'a\\nb' | indent(10 ** 8, 0 % 0) }}",
+      ["size"],
+    ],
+    [
+      "methods of many strings",
+      `${string(17)}{% for s in ns.s.split('b') %}{% set f = s.upper %}{% endfor %}`,
+      ["memory", "time"],
     ],
     ["indent a block", "{% filter indent(10 ** 9) %}a\n\nb{% endfilter %}", ["size"]],
     ["tojson indented by much", "{{ messages | tojson(indent=10 ** 9) }}", ["size"]],
@@ -275,11 +285,11 @@ test("ordinary work on a long conversation is let through", () => {
       "{% set c = m.content.split('</think>')[-1].strip() %}{% else %}{% set c = m.content | trim %}{% endif %}" +
       "{% set ns.n = ns.n + messages | length %}<|{{ m.role }}|>{{ c | replace('<', '&lt;') | replace('>', '&gt;') }}{{ messages | selectattr('role', 'equalto', 'system') | list | length }}\n{% endfor %}{{ ns.n }}",
   );
-  const turns = Array.from({ length: 1000 }, (_, i) => ({
+  const turns = Array.from({ length: 300 }, (_, i) => ({
     role: i % 2 ? ("assistant" as const) : ("user" as const),
     content: `${i} <think>${"why ".repeat(100)}</think> ${"because ".repeat(100)}\n`,
   }));
-  expect(template.render(turns)).toMatch(/^<\|user\|>0 &lt;think.*1000000$/s);
-  const book = [{ role: "user" as const, content: "A long line of text <b>. ".repeat(160_000) }];
+  expect(template.render(turns)).toMatch(/^<\|user\|>0 &lt;think.*90000$/s);
+  const book = [{ role: "user" as const, content: "A long line of text <b>. ".repeat(40_000) }];
   expect(template.render(book).length).toBeGreaterThan(book[0]!.content.length);
 });
