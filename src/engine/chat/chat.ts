@@ -21,6 +21,7 @@ import { policyOf } from "../requests.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
+import { messageCounter } from "./message-counter.ts";
 
 export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
   /** How messages are written for the model. Default: the file's own template, or "plain" where it has none. */
@@ -77,18 +78,12 @@ export function chatBudget(model: OpenedModel, options: ChatOptions): MemoryBudg
   const { template = ownTemplate(model), memory, maxTokens } = options;
   const { sinks, window } = policyOf(model, attentionOf(options));
   const seen = Math.min(model.setting.context, sinks + window);
-  const tokensOf = (messages: readonly Message[], addGenerationPrompt = false) =>
-    chatPrompt(model.tokenizer, template, messages, { addGenerationPrompt }).ids.length;
-  const opening: readonly Message[] = [{ role: "user", content: "" }];
-  const empty = tokensOf(opening);
-  const count = (messages: readonly Message[]) =>
-    // Many templates refuse what nobody has asked.
-    messages.some(({ role }) => role === "user")
-      ? tokensOf(messages)
-      : tokensOf([...messages, ...opening]) - empty;
+  const count = messageCounter(model.tokenizer, template);
   if (memory && memory.attention.kind !== "full") return { tokens: seen, count };
   const reserve = maxTokens ?? Math.min(MOST_RESERVED, seen >> 2);
-  const tokens = seen - reserve - (tokensOf(opening, true) - empty);
+  const question: Message[] = [{ role: "user", content: "" }];
+  const { ids } = chatPrompt(model.tokenizer, template, question, { addGenerationPrompt: true });
+  const tokens = seen - reserve - (ids.length - count(question));
   if (tokens >= 1) return { tokens, count };
   throw new UserError(
     `An answer of ${reserve} tokens leaves no room for a question in the ${seen} that the model sees: ask for fewer.`,

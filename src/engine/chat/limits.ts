@@ -10,8 +10,8 @@ export const LONGEST_BLANK = 2 ** 10;
 export const DEEPEST_NESTING = 256;
 /** Lists and mappings within each other. */
 export const DEEPEST_VALUE = 64;
-/** Milliseconds. Rendering a conversation takes a few. */
-export const LONGEST_TIME = 1000;
+/** Milliseconds. Rendering a conversation takes a few, one of a million characters on a busy machine more than a second. */
+export const LONGEST_TIME = 5000;
 /** What an item of a list or a mapping counts for, in characters. */
 export const ITEM_SIZE = 8;
 /** The same for the methods of a string, which it gets when the first is asked for. */
