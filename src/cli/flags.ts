@@ -222,3 +222,14 @@ function readBias(
 export function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
+
+export interface TemplateFlag {
+  readonly template?: string;
+}
+
+export function addTemplateFlag(command: Command): Command {
+  return command.option(
+    "--template <name>",
+    "chat template by name, or a file of Jinja (default: the model's own)",
+  );
+}

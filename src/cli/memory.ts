@@ -17,18 +17,27 @@ import type {
 import { SUMMARY_OPENING } from "../context/text/memory/summary.ts";
 import type { Message } from "../context/text/message.ts";
 import type { Summarizer } from "../context/text/summarizer.ts";
-import { truncate } from "../context/text/truncation.ts";
+import { messageCounter } from "../engine/chat/message-counter.ts";
 import type { Engine } from "../engine/engine.ts";
 import { count } from "../engine/options.ts";
-import type { Tokenizer } from "../engine/tokenizer/tokenizer.ts";
+import { engineSummarizer } from "../engine/summarizer.ts";
 import { loadTokenizer } from "../index.ts";
-import { addModelFlag, integer, type ModelFlags, pictureFile, reading } from "./flags.ts";
+import { chosenTemplate } from "./chat-template.ts";
+import {
+  addModelFlag,
+  addTemplateFlag,
+  integer,
+  type ModelFlags,
+  pictureFile,
+  reading,
+  type TemplateFlag,
+} from "./flags.ts";
 import { readUserFile } from "./input.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { duration, loadEngine, progress, write, writeJson } from "./terminal.ts";
 
-interface Flags extends ModelFlags {
+interface Flags extends ModelFlags, TemplateFlag {
   readonly strategy: readonly MemoryOptions[];
   readonly budget: number;
   readonly json?: boolean;
@@ -54,22 +63,23 @@ export function memoryCommand(): Command {
     .requiredOption("--budget <n>", "tokens that the model may read", reading(readBudget))
     .option("--json", "print one object")
     .option("--plot <file>", "draw how the context fills: .svg or .png", pictureFile);
-  return addModelFlag(command).action(run);
+  return addTemplateFlag(addModelFlag(command)).action(run);
 }
 
 async function run(path: string, flags: Flags): Promise<void> {
   const conversation = await readUserFile(path, readConversation);
   const tokenizer = await loadTokenizer(flags.model);
+  const { template } = await chosenTemplate(tokenizer, flags.template);
   const budget: MemoryBudget = {
     tokens: flags.budget,
-    count: (messages) => countMessages(tokenizer, messages),
+    count: messageCounter(tokenizer, template),
   };
   const summaries = { count: 0, ms: 0 };
   let engine: Engine | undefined;
   const summarize: Summarizer = async (text, request) => {
     engine ??= await loadEngine(flags.model, {});
     const began = performance.now();
-    const summary = await defaultSummarizer(engine)(text, request);
+    const summary = await engineSummarizer(engine)(text, request);
     summaries.count++;
     summaries.ms += performance.now() - began;
     return summary;
@@ -174,24 +184,6 @@ function draw(path: string, results: readonly Result[], budget: MemoryBudget): P
     subtitle: "tokens that the model sees when it answers, by strategy",
     panels: [{ x: "message", y: "tokens", points: [...points, ...line] }],
   });
-}
-
-/** Tokens of messages as lines of "role: content", with BOS as the file says. */
-function countMessages(tokenizer: Tokenizer, messages: readonly Message[]): number {
-  const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
-  return tokenizer.encode(lines.join("")).length;
-}
-
-/** The model's own words after a plain prompt, as likely as they come. */
-function defaultSummarizer(engine: Engine): Summarizer {
-  return async (text, { maxTokens, signal }) => {
-    const ask = "\nIn short: ";
-    const room = engine.setting.context - engine.tokenize(ask).length;
-    const most = Math.min(maxTokens, room >> 1);
-    const shown = truncate(text, engine.tokenizer, { budget: room - most, strategy: "middle" });
-    const options = { maxTokens: most, temperature: 0, stop: ["\n"], signal };
-    return (await engine.complete(shown.text + ask, options)).text;
-  };
 }
 
 function readBudget(text: string): number {

@@ -39,6 +39,6 @@ export function chatTemplateOf(vocabulary: Vocabulary, choice?: string): ChosenT
       `There is no chat template ${quote(choice)}: expected one of ${names}, or a template in Jinja.`,
     );
   }
-  const warning = `The file has no chat template of its own, so messages are joined as plain text, which suits a model that was never taught to chat. For one that was, name its template: ${names}.`;
+  const warning = `The file has no chat template: messages are joined as plain text, as for a model that was never taught to chat. For one that was, name its template: ${names}.`;
   return chosen("plain", NAMED_TEMPLATES.get("plain")!, warning);
 }
