@@ -7,6 +7,7 @@ import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
+import { chatCommand } from "./chat.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { inspectCommand } from "./inspect.ts";
@@ -28,6 +29,7 @@ const program = new Command("dawnstream")
 
 for (const command of [
   generateCommand(),
+  chatCommand(),
   tokenizeCommand(),
   detokenizeCommand(),
   inspectCommand(),

@@ -8,21 +8,16 @@ import {
   type MemoryOptions,
   parseMemory,
 } from "../context/text/memory/conversation-memory.ts";
-import type {
-  ConversationMemory,
-  Fate,
-  MemoryBudget,
-  Recollection,
-} from "../context/text/memory/memory.ts";
-import { SUMMARY_OPENING } from "../context/text/memory/summary.ts";
+import type { ConversationMemory, MemoryBudget } from "../context/text/memory/memory.ts";
 import type { Message } from "../context/text/message.ts";
 import type { Summarizer } from "../context/text/summarizer.ts";
+import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import { messageCounter } from "../engine/chat/message-counter.ts";
 import type { Engine } from "../engine/engine.ts";
 import { count } from "../engine/options.ts";
 import { engineSummarizer } from "../engine/summarizer.ts";
 import { loadTokenizer } from "../index.ts";
-import { chosenTemplate } from "./chat-template.ts";
+import { templateChoice } from "./chat-template.ts";
 import {
   addModelFlag,
   addTemplateFlag,
@@ -33,8 +28,8 @@ import {
   type TemplateFlag,
 } from "./flags.ts";
 import { readUserFile } from "./input.ts";
+import { memoryTable, type Recalled } from "./memory-report.ts";
 import { writePlot } from "./plot.ts";
-import { table } from "./table.ts";
 import { duration, loadEngine, progress, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags, TemplateFlag {
@@ -44,8 +39,7 @@ interface Flags extends ModelFlags, TemplateFlag {
   readonly plot?: string;
 }
 
-interface Result extends Recollection {
-  readonly strategy: string;
+interface Result extends Recalled {
   /** Tokens that the model sees when it answers each of the user's messages; there for a plot only. */
   readonly fill: readonly { readonly message: number; readonly tokens: number }[];
 }
@@ -69,7 +63,8 @@ export function memoryCommand(): Command {
 async function run(path: string, flags: Flags): Promise<void> {
   const conversation = await readUserFile(path, readConversation);
   const tokenizer = await loadTokenizer(flags.model);
-  const { template } = await chosenTemplate(tokenizer, flags.template);
+  const choice = await templateChoice(flags.template);
+  const { template } = chatTemplateOf(tokenizer.vocabulary, choice);
   const budget: MemoryBudget = {
     tokens: flags.budget,
     count: messageCounter(tokenizer, template),
@@ -135,38 +130,20 @@ async function report(
   budget: MemoryBudget,
   { json, plot }: Flags,
 ): Promise<void> {
-  const tokens = conversation.map((message) => budget.count([message]));
-  const all = budget.count(conversation);
   if (json) {
     await writeJson({
       budget: budget.tokens,
-      tokens: all,
-      conversation: conversation.map((message, i) => ({ ...message, tokens: tokens[i] })),
+      tokens: budget.count(conversation),
+      conversation: conversation.map((message) => ({
+        ...message,
+        tokens: budget.count([message]),
+      })),
       strategies: results.map(({ fill, ...result }) => (plot ? { ...result, fill } : result)),
     });
   } else {
-    const rows = conversation.map((message, i) => [
-      inOneLine(`${i + 1} ${message.role}: ${message.content}`, 40),
-      tokens[i]!,
-      ...results.map(({ fates }) => inWords(fates[i]!)),
-    ]);
-    const last = [`of a budget of ${budget.tokens} tokens`, all, ...results.map((r) => r.tokens)];
-    await write(table(["message", "tokens", ...results.map((r) => r.strategy)], [...rows, last]));
-    for (const { strategy, summary } of results) {
-      if (summary) await write(`${inOneLine(`${strategy}: ${SUMMARY_OPENING}${summary}`)}\n`);
-    }
+    await write(memoryTable(conversation, results, budget));
   }
   if (plot !== undefined) await draw(plot, results, budget);
-}
-
-function inWords(fate: Fate): string {
-  return fate.kind === "part" ? `${fate.visible} of ${fate.tokens}` : fate.kind;
-}
-
-function inOneLine(text: string, most = Number.POSITIVE_INFINITY): string {
-  const line = text.replaceAll(/\s+/g, " ");
-  const characters = [...line];
-  return characters.length <= most ? line : `${characters.slice(0, most - 1).join("")}…`;
 }
 
 function draw(path: string, results: readonly Result[], budget: MemoryBudget): Promise<void> {

@@ -150,7 +150,7 @@ describe("memory: mistakes", () => {
     [["--strategy", "summary", "--budget", "1"], /Message 1 \(system, 47 tokens\).*take 98; raise/],
     [
       ["--strategy", "buffer", "--budget", "97"],
-      /Message 41 \(assistant, 28 tokens\).*budget of 1/,
+      /Message 41 \(assistant, 28 tokens\).*budget of 97/,
     ],
     [
       ["--strategy", "sinks:4+60", "--budget", "1"],
