@@ -93,13 +93,13 @@ export class ChatSession {
         const { done, value } = await answer.next();
         if (done) {
           this.#heard(asked, value);
+          await out("\n");
           break;
         }
         await out(value.text);
       }
     } finally {
       this.#answering = undefined;
-      await out("\n");
     }
     console.error(timingLine(this.#last!));
   }

@@ -57,7 +57,8 @@ export function chatCommand(): Command {
       engineOptions(flags),
       (model) => {
         chatTemplateOf(model.tokenizer.vocabulary, choice);
-        prepareGeneration(model, [0], options);
+        const attention = flags.memory?.kind === "sinks" ? flags.memory : undefined;
+        prepareGeneration(model, [0], { attention, ...options });
       },
       async (engine) => {
         const { template, warning } = chatTemplateOf(engine.tokenizer.vocabulary, choice);
