@@ -61,7 +61,7 @@ test("a signal ends it in the middle of a summary", async () => {
   const { signal } = controller;
   const summary = engineSummarizer(engine, { ignoreEos: true });
   setTimeout(() => controller.abort(), 20);
-  const result = summary("Once upon a time", { maxTokens: 100, level: 1, signal });
-  await expect(result).rejects.toThrow(signal.reason);
+  const result = summary("Once upon a time", { maxTokens: 80, level: 1, signal });
+  await expect(result).rejects.toMatchObject({ name: "AbortError" });
   expect(engine.usage.pages).toBe(0);
 });
