@@ -53,7 +53,7 @@ export interface EngineSummaryOptions
 }
 
 /** See `Engine.summarize`. */
-export function summarizeBy(
+export async function summarizeBy(
   engine: LoadedModel,
   document: TextSource,
   options: EngineSummaryOptions,
@@ -86,8 +86,14 @@ export function summaryWindow(
   // Where attention forgets, a text has no end, but what the model knows of it has.
   const { sinks, window } = setting.policy;
   const reach = Math.min(setting.context, sinks + window);
-  const room = reach - tokenizer.encode(prompt("")).length - MARGIN;
+  const promptTokens = tokenizer.encode(prompt("")).length;
+  const room = reach - promptTokens - MARGIN;
   const largest = room - Math.min(budget, Math.ceil(room / (fanIn + 1)));
+  if (summarizer === undefined && largest < 1) {
+    throw new UserError(
+      `A context of ${reach} tokens has no room for a text to summarise beside a prompt of ${promptTokens}: load with a larger one.`,
+    );
+  }
   const chosen = size ?? largest;
   const share = summaryShare({ size: chosen, budget, fanIn });
   if (summarizer === undefined && chosen + share > room) {

@@ -48,11 +48,16 @@ test("any summarizer may take the model's place, and windows may then be of any 
   expect(levels[0]![0]!.end).toBe(400);
 });
 
-test("a window that the model cannot take is refused before any work", () => {
-  const ask = () => engine.summarize(document, { size: 100, budget: 30 });
-  expect(ask).toThrow(UserError);
-  expect(ask).toThrow(
+test("a window that the model cannot take is refused before any work", async () => {
+  const ask = (size: number) => engine.summarize(document, { size, budget: 30 });
+  await expect(ask(100)).rejects.toThrow(UserError);
+  await expect(ask(100)).rejects.toThrow(
     /^A window of 100 tokens and its summary of 24 do not fit a context of 128 .* at most \d+\.$/,
+  );
+  const setting = { ...engine.setting, context: 30 };
+  const { tokenizer, config } = engine;
+  expect(() => summaryWindow({ tokenizer, config, setting }, { budget: 30 })).toThrow(
+    /^A context of 30 tokens has no room for a text to summarise beside a prompt of \d+: load/,
   );
 });
 
