@@ -17,6 +17,7 @@ import { planCommand } from "./plan.ts";
 import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
 import { streamCommand } from "./stream.ts";
+import { summarizeCommand } from "./summarize.ts";
 import { tokenizeCommand } from "./tokenize.ts";
 
 const { version } = JSON.parse(
@@ -40,6 +41,7 @@ for (const command of [
   ropeCommand(),
   streamCommand(),
   attentionCommand(),
+  summarizeCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

@@ -59,7 +59,7 @@ export interface EngineSummaryOptions
 }
 
 /** See `Engine.summarize`. */
-export function summarizeBy(
+export async function summarizeBy(
   engine: LoadedModel,
   document: TextSource,
   options: EngineSummaryOptions,
@@ -91,6 +91,11 @@ export function summaryWindow(
 ): number {
   const room = roomFor(model, prompt);
   const largest = room - Math.min(budget, Math.ceil(room / (fanIn + 1)));
+  if (summarizer === undefined && largest < 1) {
+    throw new UserError(
+      `A context of ${model.setting.context} tokens has no room for a text to summarise and its summary beside the prompt: load with a larger one.`,
+    );
+  }
   const chosen = size ?? largest;
   const share = summaryShare({ size: chosen, budget, fanIn });
   if (summarizer === undefined && chosen + share > room) {

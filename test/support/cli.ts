@@ -27,15 +27,18 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Gets the process when it has written something to stdout for the first time. */
   readonly onOutput?: (child: ChildProcess) => void;
+  /** Gets the process at once. */
+  readonly onStart?: (child: ChildProcess) => void;
 }
 
 export function dawnstream(args: readonly string[], options: RunOptions = {}): Promise<Run> {
-  const { input = "", env = {}, main = MAIN, cwd, onOutput } = options;
+  const { input = "", env = {}, main = MAIN, cwd, onOutput, onStart } = options;
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], {
       cwd,
       env: { ...process.env, ...env },
     });
+    onStart?.(child);
     const stdout: Buffer[] = [];
     let stderr = "";
     if (onOutput) child.stdout.once("data", () => onOutput(child));
