@@ -9,6 +9,7 @@ import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
+import { type EmbedOptions, embed } from "./embedding.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
@@ -139,6 +140,23 @@ export class Engine implements LoadedModel, AsyncDisposable {
   }
 
   /**
+   * A text, or token ids, as a vector [D] of the model's own hidden states, for comparison with others by their cosine.
+   *
+   *     const [a, b] = [await engine.embed("a cat"), await engine.embed("a dog")]; // of length 1
+   */
+  embed(text: string | readonly number[], options: EmbedOptions = {}): Promise<Float32Array> {
+    return embed(this, text, options);
+  }
+
+  /** The vectors of many texts, in order, each when it is asked for. */
+  async *embedAll(
+    texts: Iterable<string | readonly number[]>,
+    options: EmbedOptions = {},
+  ): AsyncGenerator<Float32Array, void, void> {
+    for (const text of texts) yield await this.embed(text, options);
+  }
+
+  /**
    * What each token of a text attends to in one layer, out of the cache as it is at that step. A chunk of 1 shows every
    * eviction where a stream would have it.
    */
@@ -188,6 +206,14 @@ export class Engine implements LoadedModel, AsyncDisposable {
     probe?: AttentionProbe,
   ): Promise<Float32Array> {
     return this.#inTurn(() => this.#recovery.step(sequence, tokens, wanted, probe));
+  }
+
+  /**
+   * Appends tokens to a sequence, at most `stepLimit(sequence)` of them, through its first `depth` layers only, and returns
+   * their hidden states [T, D] there: what `embed` pools. Such a sequence has nothing for later layers to go on from.
+   */
+  hidden(sequence: PageTable, tokens: readonly number[], depth: number): Promise<Float32Array> {
+    return this.#inTurn(() => this.#recovery.hidden(sequence, tokens, depth));
   }
 
   /** One after the other, in the order of the calls. */
