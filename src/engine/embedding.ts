@@ -1,13 +1,11 @@
 // Texts as vectors: what the tokens have become at a layer, pooled.
 
 import type { PageTable } from "../context/cache/page-table.ts";
+import type { Pooling } from "../context/text/embedder.ts";
 import { UserError } from "../kernels/errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 import { checkFits, checkIds } from "./requests.ts";
-
-/** The mean of the states of a text's tokens, or the state of its last token, which alone has seen all of it. */
-export type Pooling = "mean" | "last";
 
 export interface EmbedOptions {
   /** Default: "mean". Special tokens, such as BOS, have no part in a mean: they say nothing of the text. */

@@ -10,6 +10,7 @@ import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import type { ModelConfig } from "./config.ts";
 import { type EmbedOptions, embed } from "./embedding.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
@@ -29,11 +30,12 @@ export class Engine implements LoadedModel, AsyncDisposable {
   readonly loadMs: number;
   readonly #recovery: Recovery;
   readonly #onProfile: EngineOptions["onProfile"];
+  readonly #reopen: ModelFile["reopen"];
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   private constructor(
-    { config, tokenizer }: ModelFile,
+    { config, tokenizer, reopen }: ModelFile,
     setting: Setting,
     recovery: Recovery,
     loadMs: number,
@@ -45,6 +47,7 @@ export class Engine implements LoadedModel, AsyncDisposable {
     this.loadMs = loadMs;
     this.#recovery = recovery;
     this.#onProfile = onProfile;
+    this.#reopen = reopen;
   }
 
   /**
@@ -94,6 +97,12 @@ export class Engine implements LoadedModel, AsyncDisposable {
   /** Bytes of the weights that a step reads: all but the embeddings that it looks up. */
   get stepBytes(): number {
     return this.#recovery.session.stepBytes;
+  }
+
+  /** Tells the model from all others, by its tensors: read from its file. */
+  async fingerprint(): Promise<string> {
+    const file = await this.#reopen();
+    return fingerprint(file).finally(file.close);
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */
