@@ -8,10 +8,16 @@ import MiniSearch from "minisearch";
  */
 const PARAMETERS = { k: 1.2, b: 0.75, d: 0 };
 
-/** Words are runs of letters and digits, in lower case and not stemmed; the length of a text is the number of its different words. */
+/** Runs of letters and digits, in lower case; not stemmed. */
+function words(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{M}\p{N}]+/gu) ?? [];
+}
+
+/** BM25 as MiniSearch has it: the length of a text is the number of its different words. */
 export class Bm25 {
   readonly #words = new MiniSearch<{ readonly id: number; readonly text: string }>({
     fields: ["text"],
+    tokenize: words,
     searchOptions: { bm25: PARAMETERS },
   });
 
