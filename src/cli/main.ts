@@ -5,10 +5,12 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
+import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
+import { indexCommand } from "./index-files.ts";
 import { inspectCommand } from "./inspect.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { planCommand } from "./plan.ts";
@@ -36,6 +38,8 @@ for (const command of [
   ropeCommand(),
   streamCommand(),
   attentionCommand(),
+  indexCommand(),
+  askCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

@@ -8,6 +8,7 @@ import {
   type Chunk,
   decodeIndex,
   encodeIndex,
+  type IndexContents,
   IndexFileError,
   type IndexSetting,
 } from "./index-file.ts";
@@ -76,9 +77,13 @@ export class TextIndex {
     this.#embedder = embedder;
   }
 
-  /** The index of a file that `save` has written with the same model. Throws an `IndexFileError` for any other. */
-  static async load(bytes: Uint8Array, embedder: Embedder): Promise<TextIndex> {
-    const { model, setting, chunks, vectors } = await decodeIndex(bytes);
+  /**
+   * The index of a file that `save` has written with the same model: its bytes, or what `decodeIndex` made of them. Throws an
+   * `IndexFileError` for any other.
+   */
+  static async load(file: Uint8Array | IndexContents, embedder: Embedder): Promise<TextIndex> {
+    const contents = file instanceof Uint8Array ? await decodeIndex(file) : file;
+    const { model, setting, chunks, vectors } = contents;
     const { name, width } = embedder.config;
     if (model.fingerprint !== (await embedder.fingerprint()) || model.width !== width) {
       throw new IndexFileError(
