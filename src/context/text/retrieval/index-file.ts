@@ -98,7 +98,8 @@ export async function decodeIndex(bytes: Uint8Array): Promise<IndexContents> {
   if (end - vectorsAt !== count * width * 4) {
     throw damaged(`${count} vectors of ${width} numbers are not ${end - vectorsAt} bytes`);
   }
-  const floats = new Float32Array(bytes.slice(vectorsAt, end).buffer); // at any offset in a file's bytes
+  // A copy, since the bytes may lie at any offset; no `slice`, which of Node's buffers is none.
+  const floats = new Float32Array(new Uint8Array(bytes.subarray(vectorsAt, end)).buffer);
   if (!floats.every(Number.isFinite)) throw damaged("a vector holds what is no number");
   const vectors = Array.from({ length: count }, (_, i) =>
     floats.subarray(i * width, (i + 1) * width),
