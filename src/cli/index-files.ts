@@ -1,7 +1,10 @@
 import { Command, Option } from "commander";
 import type { Pooling } from "../context/text/embedder.ts";
-import { type IndexOptions, TextIndex } from "../context/text/retrieval/text-index.ts";
-import { checkWindows } from "../context/text/retrieval/token-windows.ts";
+import {
+  type IndexOptions,
+  indexSetting,
+  TextIndex,
+} from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
@@ -24,6 +27,7 @@ interface Flags extends EngineFlags {
   readonly overlap?: number;
   readonly pooling?: Pooling;
   readonly layer?: number;
+  readonly whiten: boolean;
   readonly json?: boolean;
 }
 
@@ -51,18 +55,24 @@ export function indexCommand(): Command {
         "what of a window's tokens is its vector (default: mean)",
       ).choices(["mean", "last"]),
     )
-    .option("--layer <n>", "whose hidden states, 0 the embeddings (default: the last)", integer)
+    .option(
+      "--layer <n>",
+      "whose hidden states, 0 the embeddings (default: the middle one)",
+      integer,
+    )
+    .option("--no-whiten", "take cosines of the vectors as they are: for models made to embed")
     .option("--json", "print one object");
   return addEngineFlags(command).action(async (files: readonly string[], flags: Flags) => {
     const documents = await Promise.all(files.map(readDocument));
-    const { size, overlap, pooling, layer } = flags;
-    if (size !== undefined) checkWindows({ size, overlap: overlap ?? 0 });
-    const chunk = Math.min(flags.chunk ?? (size ?? DEFAULT_SIZE) + STEP_MARGIN, MOST_CHUNK);
+    const { size, overlap, pooling, layer, whiten } = flags;
+    const options = { size, overlap, pooling, layer, whiten };
+    const step = Math.max(1, size ?? DEFAULT_SIZE) + STEP_MARGIN;
+    const chunk = flags.chunk ?? Math.min(step, MOST_CHUNK);
     await withEngine(
       flags.model,
       { ...engineOptions(flags), chunk },
-      () => {},
-      (engine) => indexDocuments(engine, documents, { size, overlap, pooling, layer }, flags),
+      (model) => indexSetting(model, options),
+      (engine) => indexDocuments(engine, documents, options, flags),
     );
   });
 }
@@ -94,7 +104,9 @@ async function indexDocuments(
       const before = index.chunks.length;
       await index.add(text, source, { signal, onWindow: ({ end }) => bar.update(done + end) });
       done += lengths[i]!;
-      rows.push({ source, tokens: lengths[i]!, windows: index.chunks.length - before });
+      const row = { source, tokens: lengths[i]!, windows: index.chunks.length - before };
+      rows.push(row);
+      if (!json) await write(`${source}: ${row.tokens} tokens in ${row.windows} windows\n`);
     }
   } catch (error) {
     if (!signal.aborted) throw error;
@@ -119,10 +131,6 @@ async function indexDocuments(
       ms,
       adapter,
     });
-  } else {
-    for (const { source, tokens, windows } of rows) {
-      await write(`${source}: ${tokens} tokens in ${windows} windows\n`);
-    }
   }
   const { size, overlap } = index.setting;
   console.error(

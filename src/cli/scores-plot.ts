@@ -11,7 +11,7 @@ import { frame, writePicture } from "./picture.ts";
 const UNITS: Readonly<Record<RetrievalMode, string>> = {
   embedding: "cosine",
   bm25: "BM25",
-  hybrid: "reciprocal ranks, fused",
+  hybrid: "both, in standard deviations",
 };
 const FOUND = "#D55E00";
 const OTHERS = "#999999";
@@ -38,10 +38,17 @@ export async function plotScores(
   await writePicture(path, {
     ...frame(
       "Which windows does a question find?",
-      `"${question}" in ${index.chunks.length} windows of ${documents} documents; the best ${k} by each score in colour`,
+      `"${shortened(question)}": ${index.chunks.length} windows of ${documents} documents`,
     ),
     vconcat: panels,
   });
+}
+
+const LONGEST = 60;
+
+function shortened(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ");
+  return line.length <= LONGEST ? line : `${line.slice(0, LONGEST)}…`;
 }
 
 function panel(y: string, points: readonly { window: number; score: number; rank: string }[]) {
@@ -65,6 +72,7 @@ function panel(y: string, points: readonly { window: number; score: number; rank
       },
       { mark: { type: "point", filled: true, size: 24 }, encoding: { x, y: score, color } },
       {
+        transform: [{ filter: "datum.rank !== ''" }],
         mark: { type: "text", dy: -9, fontWeight: "bold" },
         encoding: { x, y: score, text: { field: "rank" }, color: { value: FOUND } },
       },

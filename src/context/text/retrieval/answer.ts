@@ -13,7 +13,7 @@ export type RetrievalPrompt = (
 export interface AnsweringEngine<O, P, R> {
   readonly setting: { readonly context: number };
   tokenize(text: string, options?: { readonly addSpecial?: boolean }): readonly number[];
-  generate(prompt: string | readonly number[], options: O): AsyncGenerator<P, R, void>;
+  generate(prompt: string | readonly number[], options?: O): AsyncGenerator<P, R, void>;
 }
 
 export interface AnswerOptions extends RetrieveOptions {

@@ -23,6 +23,8 @@ export interface Chunk {
 export interface IndexSetting extends WindowOptions {
   readonly pooling: Pooling;
   readonly layer: number;
+  /** Whether cosines are taken of whitened vectors. */
+  readonly whiten: boolean;
 }
 
 export interface IndexContents {
@@ -132,7 +134,8 @@ function readHeader(json: Uint8Array): Omit<IndexContents, "vectors"> | undefine
 }
 
 function isSetting(value: IndexSetting | undefined): value is IndexSetting {
-  if (!isCount(value?.layer) || !["mean", "last"].includes(value.pooling)) return false;
+  if (!isCount(value?.layer) || typeof value.whiten !== "boolean") return false;
+  if (!["mean", "last"].includes(value.pooling)) return false;
   try {
     checkWindows(value);
     return true;

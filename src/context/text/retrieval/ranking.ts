@@ -1,7 +1,4 @@
-// Rankings of texts by their scores, and one ranking out of several.
-
-/** The k of reciprocal rank fusion, as published. */
-const RRF_K = 60;
+// Rankings of texts by their scores, and one score out of several.
 
 /** Indices by descending score; of equal ones, the earlier first. What `isRanked` leaves out has no rank. */
 export function ranking(
@@ -13,18 +10,24 @@ export function ranking(
 }
 
 /**
- * Reciprocal rank fusion: score [N] = sum over rankings of 1 / (k + rank), the first rank being 1. Scores of different kinds
- * need not be comparable.                     Cormack, Clarke and Buettcher, SIGIR 2009, doi:10.1145/1571941.1572114
+ * The sums of scores of different kinds [N], each standardised first: how many standard deviations it is above the mean of
+ * its kind. What stands out by one kind is found even where the other kind says little, as with the few windows that hold
+ * rare words of a question; by ranks alone (reciprocal rank fusion) they would not stand out. `bench/retrieval.ts` has both.
+ *                                        Montague and Aslam, Relevance score normalization for metasearch, CIKM 2001
  */
-export function fuse(rankings: readonly (readonly number[])[], count: number): Float64Array {
-  const scores = new Float64Array(count);
-  for (const ranked of rankings) {
-    for (const [i, index] of ranked.entries()) scores[index]! += 1 / (RRF_K + i + 1);
-  }
-  return scores;
+export function fuse(kinds: readonly Float64Array[]): Float64Array {
+  const [first = new Float64Array(), ...rest] = kinds.map(standardised);
+  return first.map((score, i) => rest.reduce((sum, other) => sum + other[i]!, score));
 }
 
-/** The cosines of one vector with many [N, D], all of length 1. */
+function standardised(scores: Float64Array): Float64Array {
+  const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
+  const variance = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0) / scores.length;
+  const deviation = Math.sqrt(variance) || 1; // all equal: none stands out
+  return scores.map((score) => (score - mean) / deviation);
+}
+
+/** The cosines of one vector with many [N] of [D], all of length 1. */
 export function cosines(vector: Float32Array, vectors: readonly Float32Array[]): Float64Array {
   return Float64Array.from(vectors, (other) => {
     let sum = 0;

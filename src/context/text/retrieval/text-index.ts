@@ -14,8 +14,9 @@ import {
 } from "./index-file.ts";
 import { cosines, fuse, ranking } from "./ranking.ts";
 import { checkWindows, windows } from "./token-windows.ts";
+import { type Whitening, whitening } from "./whitening.ts";
 
-/** What windows are ranked by: cosine of their vectors, BM25 of their words, or both rankings fused. */
+/** What windows are ranked by: cosine of their vectors, BM25 of their words, or both together. */
 export type RetrievalMode = "embedding" | "bm25" | "hybrid";
 
 export const RETRIEVAL_MODES: readonly RetrievalMode[] = ["embedding", "bm25", "hybrid"];
@@ -37,7 +38,7 @@ export interface RetrieveOptions {
 }
 
 export interface ScoredChunk extends Chunk {
-  /** A cosine, a BM25 score, or a fused one of reciprocal ranks: the larger the better, comparable within one mode only. */
+  /** A cosine, a BM25 score, or the sum of both in standard deviations: the larger the better, comparable within one mode only. */
   readonly score: number;
 }
 
@@ -50,30 +51,12 @@ export class TextIndex {
   readonly #words = new Bm25();
   readonly #chunks: Chunk[] = [];
   readonly #vectors: Float32Array[] = [];
+  /** What cosines are taken of, and where a question's vector has its place among them; made anew for more windows. */
+  #space: { readonly vectors: readonly Float32Array[]; readonly place: Whitening } | undefined;
 
-  /**
-   * An empty index. Defaults: windows of 256 tokens, or half the context where that is less, of which an eighth overlaps;
-   * the mean of the last layer. Throws a `UserError` for what makes no sense.
-   */
+  /** An empty index. Throws a `UserError` for options that make no sense: see `indexSetting`. */
   constructor(embedder: Embedder, options: IndexOptions = {}) {
-    const { layers: L } = embedder.config;
-    const { context } = embedder.setting;
-    const {
-      size = Math.min(DEFAULT_SIZE, Math.ceil(context / 2)),
-      pooling = "mean",
-      layer = L,
-    } = options;
-    const { overlap = Math.floor(size / 8) } = options;
-    checkWindows({ size, overlap });
-    if (!Number.isInteger(layer) || layer < 0 || layer > L) {
-      throw new UserError(`Invalid layer ${layer}: expected a whole number from 0 to ${L}.`);
-    }
-    if (size >= context) {
-      throw new UserError(
-        `Windows of ${size} tokens, and one that begins them, exceed the context of ${context}: make them smaller.`,
-      );
-    }
-    this.setting = { size, overlap, pooling, layer };
+    this.setting = indexSetting(embedder, options);
     this.#embedder = embedder;
   }
 
@@ -123,6 +106,13 @@ export class TextIndex {
   #take(chunks: readonly Chunk[], vectors: readonly Float32Array[]): void {
     for (const chunk of chunks) this.#chunks.push(chunk);
     for (const vector of vectors) this.#vectors.push(vector);
+    this.#space = undefined;
+  }
+
+  #makeSpace() {
+    if (!this.setting.whiten) return { vectors: this.#vectors, place: (v: Float32Array) => v };
+    const place = whitening(this.#vectors, this.#embedder.config.width);
+    return { vectors: this.#vectors.map(place), place };
   }
 
   /** The score of every window [N] for a query. */
@@ -130,7 +120,9 @@ export class TextIndex {
     if (query.trim() === "") throw new UserError("The question is empty: give some text.");
     if (mode === "embedding") {
       const { pooling, layer } = this.setting;
-      return cosines(await this.#embedder.embed(query, { pooling, layer }), this.#vectors);
+      const vector = await this.#embedder.embed(query, { pooling, layer });
+      this.#space ??= this.#makeSpace();
+      return cosines(this.#space.place(vector), this.#space.vectors);
     }
     if (mode === "bm25") {
       this.#words.add(this.#chunks);
@@ -142,8 +134,7 @@ export class TextIndex {
     }
     const byMeaning = await this.scores(query, "embedding");
     const byWords = await this.scores(query, "bm25");
-    const rankings = [ranking(byMeaning), ranking(byWords, (i) => byWords[i]! > 0)];
-    return fuse(rankings, this.#chunks.length);
+    return fuse([byMeaning, byWords]);
   }
 
   /** The best windows for a query, best first. By words alone they may be fewer than there are: all of them share one. */
@@ -170,4 +161,32 @@ export class TextIndex {
       vectors: this.#vectors,
     });
   }
+}
+
+/**
+ * Options resolved for a model. Defaults: windows of 256 tokens, or half the context where that is less, of which an eighth
+ * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
+ * token; whitened. Throws a `UserError` for what makes no sense.
+ */
+export function indexSetting(
+  { config: { layers: L }, setting: { context } }: Pick<Embedder, "config" | "setting">,
+  options: IndexOptions,
+): IndexSetting {
+  const {
+    size = Math.min(DEFAULT_SIZE, Math.ceil(context / 2)),
+    overlap = Math.floor(size / 8),
+    pooling = "mean",
+    layer = Math.ceil(L / 2),
+    whiten = true,
+  } = options;
+  checkWindows({ size, overlap });
+  if (!Number.isInteger(layer) || layer < 0 || layer > L) {
+    throw new UserError(`Invalid layer ${layer}: expected a whole number from 0 to ${L}.`);
+  }
+  if (size >= context) {
+    throw new UserError(
+      `Windows of ${size} tokens, and one that begins them, exceed the context of ${context}: make them smaller.`,
+    );
+  }
+  return { size, overlap, pooling, layer, whiten };
 }

@@ -84,7 +84,7 @@ describe("windows", () => {
 
 describe("what is found", () => {
   test("embedding: cosines of all windows, best first", async () => {
-    const index = await indexOf();
+    const index = await indexOf({ whiten: false });
     const query = letters("a cat");
     const expected = DOCUMENTS.map(([, text]) =>
       letters(text).reduce((sum, x, i) => sum + x * query[i]!, 0),
@@ -127,24 +127,38 @@ describe("what is found", () => {
     ]);
   });
 
-  test("hybrid: reciprocal ranks of both, added", async () => {
+  test("hybrid: both, in standard deviations from their means, added", async () => {
     const index = await indexOf();
     const query = "the dog at sea";
     const [byMeaning, byWords] = [
       await index.scores(query, "embedding"),
       await index.scores(query, "bm25"),
     ];
-    const rank = (scores: Float64Array, i: number) =>
-      1 + scores.filter((s, j) => s > scores[i]! || (s === scores[i] && j < i)).length;
-    const expected = [0, 1, 2].map(
-      (i) => 1 / (60 + rank(byMeaning, i)) + 1 / (60 + rank(byWords, i)),
-    );
+    const standard = (scores: Float64Array, i: number) => {
+      const mean = (scores[0]! + scores[1]! + scores[2]!) / 3;
+      const squares =
+        (scores[0]! - mean) ** 2 + (scores[1]! - mean) ** 2 + (scores[2]! - mean) ** 2;
+      return (scores[i]! - mean) / Math.sqrt(squares / 3);
+    };
     const scores = await index.scores(query, "hybrid");
-    for (const [i, score] of scores.entries()) expect(score).toBeCloseTo(expected[i]!, 12);
+    for (const [i, score] of scores.entries()) {
+      expect(score).toBeCloseTo(standard(byMeaning, i) + standard(byWords, i), 12);
+    }
     // Where no word is shared, meaning decides alone.
     const alone = await index.retrieve("xyz", { mode: "hybrid" });
     const meaning = await index.retrieve("xyz", { mode: "embedding" });
     expect(alone.map(({ source }) => source)).toEqual(meaning.map(({ source }) => source));
+  });
+
+  test("one window is found, whatever is asked", async () => {
+    const index = new TextIndex(embedder);
+    await index.add("The sea is blue.", "sea");
+    for (const mode of ["embedding", "hybrid"] as const) {
+      const [found, ...more] = await index.retrieve("something else", { mode });
+      expect(more).toEqual([]);
+      expect(found).toMatchObject({ source: "sea", score: expect.any(Number) });
+      expect(found!.score).not.toBeNaN();
+    }
   });
 
   test("k is the most; equal scores keep the order of the windows", async () => {
@@ -154,7 +168,8 @@ describe("what is found", () => {
       expect(found.length).toBe(Math.min(k, 3));
     }
     expect(ranking(Float64Array.of(1, 3, 2, 3, 1))).toEqual([1, 3, 2, 0, 4]);
-    expect([...fuse([[2, 0], [0]], 3)]).toEqual([1 / 62 + 1 / 61, 0, 1 / 61]);
+    const fused = fuse([Float64Array.of(1, 3), Float64Array.of(5, 5)]);
+    expect([...fused]).toEqual([-1, 1]); // what is all equal decides nothing
   });
 });
 
@@ -211,7 +226,8 @@ describe("the file", () => {
 
   test("what is read back finds the same, and goes on growing", async () => {
     const again = await TextIndex.load(bytes, embedder);
-    expect(again.setting).toEqual({ size: 12, overlap: 3, pooling: "last", layer: 2 });
+    const setting = { size: 12, overlap: 3, pooling: "last", layer: 2, whiten: true };
+    expect(again.setting).toEqual(setting);
     expect(again.chunks).toEqual(index.chunks);
     for (const mode of ["embedding", "bm25", "hybrid"] as const) {
       expect(await again.retrieve("a dog that runs", { mode })).toEqual(
@@ -352,9 +368,12 @@ describe("the file", () => {
     ],
     [
       "windows that never end",
-      () =>
-        withHeader('"overlap":3', '"overlap":9').fill(0, 0, 0) &&
-        withHeader('"size":12,"overlap":3', '"size":3,"overlap":12'),
+      () => withHeader('"size":12,"overlap":3', '"size":3,"overlap":12'),
+      /its header is not/,
+    ],
+    [
+      "a whitening of no kind",
+      () => withHeader('"whiten":true', '"whiten":1'),
       /its header is not/,
     ],
     ["a pooling of no kind", () => withHeader('"last"', '"most"'), /its header is not/],
