@@ -17,12 +17,31 @@ export type { AttentionOptions, AttentionPolicy } from "./context/attention-poli
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
+export type { Embedder, Pooling } from "./context/text/embedder.ts";
+export type {
+  AnswerOptions,
+  RetrievalPrompt,
+  Source,
+  Sources,
+} from "./context/text/retrieval/answer.ts";
+export { generateWithRetrieval, plainPrompt } from "./context/text/retrieval/answer.ts";
+export type { Chunk, IndexSetting } from "./context/text/retrieval/index-file.ts";
+export { IndexFileError } from "./context/text/retrieval/index-file.ts";
+export type {
+  AddOptions,
+  IndexOptions,
+  RetrievalMode,
+  RetrieveOptions,
+  ScoredChunk,
+} from "./context/text/retrieval/text-index.ts";
+export { TextIndex } from "./context/text/retrieval/text-index.ts";
 export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
 export type { AttentionRow } from "./engine/attention-probe.ts";
 export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
+export type { EmbedOptions } from "./engine/embedding.ts";
 export type { Eviction } from "./engine/evictions.ts";
 export type {
   FinishReason,
