@@ -11,7 +11,7 @@ import { frame, writePicture } from "./picture.ts";
 const UNITS: Readonly<Record<RetrievalMode, string>> = {
   embedding: "cosine",
   bm25: "BM25",
-  hybrid: "both, in standard deviations",
+  hybrid: "both, standardised",
 };
 const FOUND = "#D55E00";
 const OTHERS = "#999999";
@@ -34,11 +34,10 @@ export async function plotScores(
     }));
     panels.push(panel(UNITS[mode], points));
   }
-  const documents = new Set(index.chunks.map(({ source }) => source)).size;
   await writePicture(path, {
     ...frame(
       "Which windows does a question find?",
-      `"${shortened(question)}": ${index.chunks.length} windows of ${documents} documents`,
+      `"${shortened(question)}": ${index.chunks.length} windows`,
     ),
     vconcat: panels,
   });

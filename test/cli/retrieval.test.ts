@@ -87,8 +87,7 @@ test("ask answers within the context, the same for the same seed, and draws the 
     expect.stringMatching(/no room for \d more.* tok\/s \| \w+ \| seed 3\]$/),
   ]);
   const svg = readFileSync(plot, "utf8");
-  for (const title of ["cosine", "BM25", "both, in standard deviations"])
-    expect(svg).toContain(title);
+  for (const title of ["cosine", "BM25", "both, standardised"]) expect(svg).toContain(title);
 });
 
 test("an index of stdin, with settings of its own, as one object", async () => {
