@@ -67,7 +67,7 @@ export async function main(args: string[]): Promise<void> {
         [index, `embedding, ${name}, whitened`, ["embedding"]],
         [plain, `hybrid, ${name}`, ["hybrid"]],
         [index, `hybrid, ${name}, whitened`, ["hybrid"]],
-        [index, `  by ranks`, ["embedding", "bm25"]],
+        [index, `by ranks, ${name}, whitened`, ["embedding", "bm25"]],
       ];
       for (const [of, by, scorer] of measures)
         rows.push(await qualityOf(of, collection, by, scorer));
