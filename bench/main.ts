@@ -22,6 +22,11 @@ const BENCHES = {
     about: "what each idea in matvec.wgsl brings: docs/matvec.md  [--shape N,K] [--save]",
     load: () => import("./lesson.ts"),
   },
+  retrieval: {
+    about:
+      "nDCG and recall on Cranfield: embeddings, BM25, both  [--data DIR] [--ways mean:0,last:5] [--save]",
+    load: () => import("./retrieval.ts"),
+  },
   host: {
     about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
     load: () => import("./host.ts"),
@@ -36,7 +41,7 @@ if (bench) {
   const { main } = await bench.load();
   await main(args);
 } else {
-  const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(8)} ${about}`);
+  const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(9)} ${about}`);
   const usage = ["usage: npm run bench -- NAME [--json] [OPTIONS]", ...lines].join("\n");
   if (name === undefined || name === "--help") console.log(usage);
   else console.error(usage);

@@ -18,6 +18,7 @@ export { isVisible, parseAttention } from "./context/attention-policy.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
+export type { Embedder, Pooling } from "./context/text/embedder.ts";
 export type { MemoryOptions } from "./context/text/memory/conversation-memory.ts";
 export { conversationMemory, parseMemory } from "./context/text/memory/conversation-memory.ts";
 export type {
@@ -29,6 +30,23 @@ export type {
 export { MessageTooLongError } from "./context/text/memory/memory.ts";
 export type { Summarizing } from "./context/text/memory/summary.ts";
 export type { Message, Role } from "./context/text/message.ts";
+export type {
+  AnswerOptions,
+  RetrievalPrompt,
+  Source,
+  Sources,
+} from "./context/text/retrieval/answer.ts";
+export { generateWithRetrieval, plainPrompt } from "./context/text/retrieval/answer.ts";
+export type { Chunk, IndexSetting } from "./context/text/retrieval/index-file.ts";
+export { IndexFileError } from "./context/text/retrieval/index-file.ts";
+export type {
+  AddOptions,
+  IndexOptions,
+  RetrievalMode,
+  RetrieveOptions,
+  ScoredChunk,
+} from "./context/text/retrieval/text-index.ts";
+export { TextIndex } from "./context/text/retrieval/text-index.ts";
 export type {
   SummaryNode,
   SummaryOptions,
@@ -59,6 +77,7 @@ export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { ModelConfig } from "./engine/config.ts";
 export { UnsupportedError } from "./engine/config.ts";
+export type { EmbedOptions } from "./engine/embedding.ts";
 export type { Eviction } from "./engine/evictions.ts";
 export type {
   FinishReason,

@@ -1,10 +1,10 @@
 // Files that a user names.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { UserError } from "../kernels/errors.ts";
 
 /** The bytes of a file, or a `UserError` that says in one line why not. */
-async function readBytes(path: string): Promise<Buffer> {
+export async function readBytes(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
@@ -62,6 +62,19 @@ export async function writeUserFile(path: string, data: string | Uint8Array): Pr
   try {
     await writeFile(path, data);
   } catch (error) {
+    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+  }
+}
+
+/** The same, but that what was there before stays until all of the new file is written. */
+export async function replaceUserFile(path: string, data: Uint8Array): Promise<void> {
+  const unfinished = `${path}.part`;
+  try {
+    await writeUserFile(unfinished, data);
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    if (error instanceof UserError) throw error;
     throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
   }
 }

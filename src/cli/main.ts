@@ -5,11 +5,13 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { DeviceLostError } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
+import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
 import { chatCommand } from "./chat.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
+import { indexCommand } from "./index-files.ts";
 import { inspectCommand } from "./inspect.ts";
 import { memoryCommand } from "./memory.ts";
 import { perplexityCommand } from "./perplexity.ts";
@@ -42,6 +44,8 @@ for (const command of [
   streamCommand(),
   attentionCommand(),
   summarizeCommand(),
+  indexCommand(),
+  askCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

@@ -34,8 +34,9 @@ export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" |
 }
 
 /**
- * The layers: keys and values of the tokens of a step are stored, and x [T, D] and attended [T, H E] are what the last
- * layer goes on from. What it makes of them concerns only tokens whose logits are wanted: see `head`.
+ * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and x [T, D] and attended
+ * [T, H E] are what the last of them goes on from. What it makes of them concerns only tokens whose logits or hidden
+ * states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
   ops: Ops,
@@ -43,13 +44,14 @@ export function layers(
   weights: ModelWeights,
   cache: KvCache,
   scratch: Scratch,
+  depth: number = config.layers,
 ): Dispatch[] {
   const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
   const { shape, turns, slots, pageTable, keyTurns } = cache;
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
-  for (const [i, layer] of weights.layers.entries()) {
+  for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const pages = cache.layers[i]!;
@@ -67,7 +69,7 @@ export function layers(
 }
 
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
-function afterAttention(
+export function afterAttention(
   ops: Ops,
   { normEpsilon: eps }: ModelConfig,
   weights: ModelWeights,

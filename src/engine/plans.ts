@@ -10,6 +10,7 @@ import type { Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import { CHOICES_BYTES, Choices } from "./chosen.ts";
 import type { ModelConfig } from "./config.ts";
+import { type HiddenPlan, hiddenStates } from "./hidden-states.ts";
 import { type HeadScratch, head, layers, type Scratch } from "./model.ts";
 import { createScratch, scratchBytes } from "./scratch.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
@@ -42,6 +43,8 @@ export interface Plans {
   /** For one token, and for several. */
   readonly single: Plan;
   readonly several: Plan;
+  /** Up to a layer, for its hidden states; prepared at the first call. */
+  readonly hidden: (depth: number) => HiddenPlan;
   /** From the logits of one token on: the choice of the next, or the likeliest ones. */
   readonly choose: readonly Dispatch[];
   readonly findTop: readonly Dispatch[];
@@ -76,6 +79,8 @@ export async function createPlans(
       head: head(new Ops(library, params.head, single), config, weights, headScratch),
     };
   };
+  const several = plan(false);
+  const hidden = new Map<number, HiddenPlan>();
   const choices = await Choices.create(device);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
@@ -84,7 +89,13 @@ export async function createPlans(
     headScratch,
     params,
     single: plan(true),
-    several: plan(false),
+    several,
+    hidden: (depth) => {
+      const found =
+        hidden.get(depth) ?? hiddenStates(several.ops, config, weights, cache, scratch, depth);
+      hidden.set(depth, found);
+      return found;
+    },
     choose: choice.choose(logits, scratch.tokens, choices.buffer),
     findTop: choice.top(logits, top.buffer),
     choices,

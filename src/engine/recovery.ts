@@ -77,6 +77,11 @@ export class Recovery {
     return isTaken;
   }
 
+  /** A step of `Runner.hidden`. */
+  hidden(sequence: PageTable, tokens: readonly number[], depth: number): Promise<Float32Array> {
+    return this.#run(sequence, tokens, (runner, ids) => runner.hidden(sequence, ids, depth));
+  }
+
   /** Reads attention weights on the device of the moment. */
   async probe(layer: number): Promise<AttentionProbe> {
     for (;;) {

@@ -6,10 +6,10 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import type { Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import type { Profiler } from "../kernels/profiler.ts";
-import { Commands } from "../kernels/recorder.ts";
+import { Commands, type Dispatch } from "../kernels/recorder.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ChosenRun } from "./chosen.ts";
-import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
+import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
 import type { TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 
 export class Runner {
@@ -134,7 +134,9 @@ export class Runner {
     const count = tokens.length;
     const most = this.#plans.headScratch.logits.rows;
     const result = new Float32Array(wanted * this.vocabulary);
-    let commands = this.#layers(sequence, tokens, probe);
+    const { layers } = this.#plan(count);
+    const watched = probe ? probe.insertInto(layers) : layers;
+    let commands = this.#layers(sequence, tokens, watched);
     if (wanted === 0) {
       commands.submit();
       const submitted = performance.now();
@@ -154,31 +156,59 @@ export class Runner {
     return result;
   }
 
+  /**
+   * Appends `tokens` to a sequence, through its first `depth` layers only, and returns their hidden states [T, D] there: see
+   * `hiddenStates`. Such a sequence holds nothing for later layers to go on from.
+   */
+  async hidden(
+    sequence: PageTable,
+    tokens: Uint32Array<ArrayBuffer>,
+    depth: number,
+  ): Promise<Float32Array> {
+    const began = performance.now();
+    const { dispatches, states } = this.#plans.hidden(depth);
+    await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
+    this.#layers(sequence, tokens, dispatches).submit();
+    const submitted = performance.now();
+    const { buffer, stride, width } = states;
+    const rows = new Float32Array(await this.#device.read(buffer, 0, tokens.length * stride * 4));
+    const waited = performance.now() - submitted;
+    const result = new Float32Array(tokens.length * width);
+    for (let t = 0; t < tokens.length; t++) {
+      result.set(rows.subarray(t * stride, t * stride + width), t * width);
+    }
+    this.hostMs += performance.now() - began - waited;
+    return result;
+  }
+
   /** Records the layers for tokens, or for as many that lie on the GPU already. */
   #layers(
     sequence: PageTable,
     tokens: Uint32Array<ArrayBuffer> | 1,
-    probe?: AttentionProbe,
+    layers: readonly Dispatch[] = this.#plan(tokens === 1 ? 1 : tokens.length).layers,
   ): Commands {
-    const { scratch, params, single, several } = this.#plans;
+    const { scratch, params } = this.#plans;
     if (tokens !== 1) this.#device.queue.writeBuffer(scratch.tokens, 0, tokens);
     this.#chosenFor = undefined;
     const count = tokens === 1 ? 1 : tokens.length;
     const step = this.#cache.prepare(sequence, count);
     params.layers.write(step);
-    const { layers } = count === 1 ? single : several;
     const commands = this.#begin(count);
-    commands.run(probe ? probe.insertInto(layers) : layers, step);
+    commands.run(layers, step);
     return commands;
+  }
+
+  /** The forward pass for so many tokens. */
+  #plan(tokens: number): Plan {
+    return tokens === 1 ? this.#plans.single : this.#plans.several;
   }
 
   /** Records the head for `rows` of the `count` tokens of a step. */
   #head(commands: Commands, count: number, first: number, rows: number): void {
     if (count > 1) this.#takeRows(commands, first, rows);
-    const { params, single, several } = this.#plans;
     const step = { tokens: rows };
-    params.head.write(step);
-    commands.run((rows === 1 ? single : several).head, step);
+    this.#plans.params.head.write(step);
+    commands.run(this.#plan(rows).head, step);
   }
 
   /** Copies rows of what the layers have computed to where the head goes on with them. */

@@ -11,15 +11,16 @@ import type { Summarizer } from "../context/text/summarizer.ts";
 import { truncate } from "../context/text/truncation.ts";
 import type { TextSource } from "../context/text/windows.ts";
 import { UserError } from "../kernels/errors.ts";
+import { requestPrompt } from "./chat/request-prompt.ts";
 import { type GenerateOptions, generate } from "./generation.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
-  /** What the model is given to continue. Default: `instructionBehind()`. */
+  /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
-/** A plain prompt for models that were trained to continue texts: the text, and an instruction behind it. */
+/** The text, and an instruction behind it. */
 export function instructionBehind(
   instruction = "A short summary of the text above:",
 ): (text: string) => string {
@@ -38,7 +39,8 @@ export function engineSummarizer(
     const sampling = { temperature: 0, seed: 0, ...options };
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
     const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
-    const generation = generate(engine, prompt(shown), { ...sampling, maxTokens, signal });
+    const request = requestPrompt(engine, prompt(shown));
+    const generation = generate(engine, request, { ...sampling, maxTokens, signal });
     for (;;) {
       const { done, value } = await generation.next();
       if (!done) continue;
@@ -108,9 +110,12 @@ export function summaryWindow(
 }
 
 /** Tokens that a text and its summary may have together, beside the prompt. */
-function roomFor({ tokenizer, setting }: OpenedModel, prompt: (text: string) => string): number {
+function roomFor(model: OpenedModel, prompt: (text: string) => string): number {
+  const { tokenizer, setting } = model;
   // Where attention forgets, a text has no end, but what the model knows of it has.
   const { sinks, window } = setting.policy;
   const reach = Math.min(setting.context, sinks + window);
-  return reach - tokenizer.encode(prompt("")).length - MARGIN;
+  const request = requestPrompt(model, prompt(""));
+  const ids = typeof request === "string" ? tokenizer.encode(request) : request;
+  return reach - ids.length - MARGIN;
 }

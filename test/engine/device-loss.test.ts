@@ -160,6 +160,19 @@ test("three losses in a row are too many; the engine is there again when the dev
   expect(await ids(engine, { temperature: 0 })).toEqual(expected);
 });
 
+test("a text is embedded as if nothing had been, whichever step the device is lost at", async () => {
+  const { engine, devices, loseAt } = await fragile({ chunk: 4 });
+  const expected = await engine.embed(PROMPT, { layer: 3 });
+  expect(engine.tokenize(PROMPT).length).toBeGreaterThan(8); // three steps, each with a read-back
+  for (const submit of [1, 2, 3, 4, 5]) {
+    const before = devices.length;
+    loseAt(submit);
+    expect(await engine.embed(PROMPT, { layer: 3 })).toEqual(expected);
+    expect(devices.length).toBe(before + 1);
+  }
+  expect(engine.usage.pages).toBe(0);
+});
+
 test("attention weights are lost with the device: the next text has them again", async () => {
   const { engine, lose } = await fragile({ chunk: 1 });
   const rows = async (at = (_: number) => {}) => {

@@ -169,6 +169,7 @@ test("every pipeline is there before the first token", async () => {
     }
   }
   await engine.score(prompt);
+  for (let layer = 0; layer <= engine.config.layers; layer++) await engine.embed(prompt, { layer });
   expect(made).toBe(loaded);
 });
 

@@ -61,14 +61,29 @@ export const kShift =
 
 /** Logits [T, V] after each token. */
 export function oracleLogits(
-  { shape, weights }: TinyModel,
+  model: TinyModel,
   tokens: readonly number[],
   visibility: Visibility = ALL,
   placing: Placing = anew,
 ): Float64Array {
+  const { shape, weights } = model;
+  const last = oracleStates(model, tokens, visibility, placing).at(-1)!;
+  const name = shape.tied ? "token_embd" : "output";
+  const [T, V] = [tokens.length, TINY_TOKENS.length];
+  const logits = project(last, weights.get(`${name}.weight`)!, T, V, shape.width);
+  const bias = shape.tied ? undefined : weights.get("output.bias");
+  return bias ? logits.map((value, i) => value + bias[i % V]!) : logits;
+}
+
+/** The embeddings of the tokens, the residual stream [T, D] behind each layer, and the output norm of the last in its place. */
+export function oracleStates(
+  { shape, weights }: TinyModel,
+  tokens: readonly number[],
+  visibility: Visibility = ALL,
+  placing: Placing = anew,
+): Float64Array[] {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F } = shape;
   const T = tokens.length;
-  const V = TINY_TOKENS.length;
   const epsilon = Math.fround(EPSILON);
   const weight = (name: string) => weights.get(`${name}.weight`)!;
   const linear = (x: Float64Array, name: string, n: number, k: number) => {
@@ -86,6 +101,7 @@ export function oracleLogits(
   tokens.forEach((id, t) => {
     x.set(embedding.subarray(id * D, (id + 1) * D), t * D);
   });
+  const states = [x];
   for (let layer = 0; layer < shape.layers; layer++) {
     const name = (suffix: string) => `blk.${layer}.${suffix}`;
     const normed = rmsNorm(x, weight(name("attn_norm")), T, epsilon);
@@ -113,10 +129,10 @@ export function oracleLogits(
     const gate = linear(inner, name("ffn_gate"), F, D);
     const up = linear(inner, name("ffn_up"), F, D);
     x = sum(x, linear(swiglu(gate, up), name("ffn_down"), D, F));
+    states.push(x);
   }
-  const last = rmsNorm(x, weight("output_norm"), T, epsilon);
-  if (!shape.tied) return linear(last, "output", V, D);
-  return linear(last, "token_embd", V, D);
+  states[shape.layers] = rmsNorm(x, weight("output_norm"), T, epsilon);
+  return states;
 }
 
 /** The positions that a query sees, ascending. */

@@ -7,6 +7,7 @@ import { append } from "../../../src/engine/append.ts";
 import { type ChatOptions, type ChatResult, chatBudget } from "../../../src/engine/chat/chat.ts";
 import { chatPrompt } from "../../../src/engine/chat/chat-prompt.ts";
 import { chatTemplateOf } from "../../../src/engine/chat/chosen-template.ts";
+import { requestPrompt } from "../../../src/engine/chat/request-prompt.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
 import { ContextOverflowError } from "../../../src/index.ts";
 import { loadEngine } from "../../support/engine.ts";
@@ -191,6 +192,18 @@ describe("a conversation that outgrows the context", () => {
       "An answer of 256 tokens leaves no room for a question in the 256 that the model sees",
     );
   });
+});
+
+test("a request becomes a conversation where the file has a template, and stays a text where it has none", () => {
+  expect(engine.promptFor("Tell me.")).toBe("Tell me.");
+  const { vocabulary } = engine.tokenizer;
+  const chatTemplates = new Map([
+    ["default", chatTemplateOf(vocabulary, "zephyr").template.source],
+  ]);
+  const tokenizer = { ...engine.tokenizer, vocabulary: { ...vocabulary, chatTemplates } };
+  const written = "<s><|user|>\nTell me.</s>\n<|assistant|>\n";
+  const ids = tokenizer.encode(written, { addSpecial: false, parseSpecial: true });
+  expect(requestPrompt({ tokenizer }, "Tell me.")).toEqual(ids);
 });
 
 describe("what is refused", () => {

@@ -1,0 +1,140 @@
+import { Command, Option } from "commander";
+import type { Pooling } from "../context/text/embedder.ts";
+import {
+  type IndexOptions,
+  indexSetting,
+  TextIndex,
+} from "../context/text/retrieval/text-index.ts";
+import type { Engine } from "../engine/engine.ts";
+import { UserError } from "../kernels/errors.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
+import { readText, replaceUserFile } from "./input.ts";
+import {
+  duration,
+  interruptSignal,
+  progress,
+  rate,
+  readStdin,
+  size as sizeOf,
+  withEngine,
+  write,
+  writeJson,
+} from "./terminal.ts";
+
+interface Flags extends EngineFlags {
+  readonly out: string;
+  readonly size?: number;
+  readonly overlap?: number;
+  readonly pooling?: Pooling;
+  readonly layer?: number;
+  readonly whiten: boolean;
+  readonly json?: boolean;
+}
+
+interface Document {
+  readonly source: string;
+  readonly text: string;
+}
+
+/** A window is embedded in one step: so many tokens more than its own are enough for BOS and what its borders part. */
+const STEP_MARGIN = 16;
+const DEFAULT_SIZE = 256;
+const MOST_CHUNK = 4096;
+
+/** `dawnstream index`: cuts texts into windows, embeds them, and keeps them in one file for `dawnstream ask`. */
+export function indexCommand(): Command {
+  const command = new Command("index")
+    .description("cut texts into windows and embed them, for `ask`")
+    .argument("<files...>", "UTF-8 texts; - reads one from stdin")
+    .requiredOption("--out <file>", "the index to write", outputFile)
+    .option("--size <n>", "tokens of a window (default: 256, at most half the context)", integer)
+    .option("--overlap <n>", "tokens that windows share (default: an eighth of them)", integer)
+    .addOption(
+      new Option(
+        "--pooling <kind>",
+        "what of a window's tokens is its vector (default: mean)",
+      ).choices(["mean", "last"]),
+    )
+    .option(
+      "--layer <n>",
+      "whose hidden states, 0 the embeddings (default: the middle one)",
+      integer,
+    )
+    .option("--no-whiten", "take cosines of the vectors as they are: for models made to embed")
+    .option("--json", "print one object");
+  return addEngineFlags(command).action(async (files: readonly string[], flags: Flags) => {
+    const documents = await Promise.all(files.map(readDocument));
+    const { size, overlap, pooling, layer, whiten } = flags;
+    const options = { size, overlap, pooling, layer, whiten };
+    const step = Math.max(1, size ?? DEFAULT_SIZE) + STEP_MARGIN;
+    const chunk = flags.chunk ?? Math.min(step, MOST_CHUNK);
+    await withEngine(
+      flags.model,
+      { ...engineOptions(flags), chunk },
+      (model) => indexSetting(model, options),
+      (engine) => indexDocuments(engine, documents, options, flags),
+    );
+  });
+}
+
+async function readDocument(path: string): Promise<Document> {
+  const [source, text] = path === "-" ? ["stdin", await readStdin()] : [path, await readText(path)];
+  if (text.trim() === "") throw new UserError(`Nothing to index: ${source} has no text.`);
+  return { source, text };
+}
+
+async function indexDocuments(
+  engine: Engine,
+  documents: readonly Document[],
+  options: IndexOptions,
+  { out, json }: Flags,
+): Promise<void> {
+  const signal = interruptSignal();
+  const index = new TextIndex(engine, options);
+  const lengths = documents.map(
+    ({ text }) => engine.tokenizer.encode(text, { addSpecial: false }).length,
+  );
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  const bar = progress("embedding", tokens, "tokens");
+  const began = performance.now();
+  let done = 0;
+  const rows: { source: string; tokens: number; windows: number }[] = [];
+  try {
+    for (const [i, { source, text }] of documents.entries()) {
+      const before = index.chunks.length;
+      await index.add(text, source, { signal, onWindow: ({ end }) => bar.update(done + end) });
+      done += lengths[i]!;
+      const row = { source, tokens: lengths[i]!, windows: index.chunks.length - before };
+      rows.push(row);
+      if (!json) await write(`${source}: ${row.tokens} tokens in ${row.windows} windows\n`);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    process.exitCode = 130; // as a shell reports Ctrl-C; nothing is written
+    return;
+  } finally {
+    bar.stop();
+  }
+  const ms = performance.now() - began;
+  const bytes = await index.save();
+  await replaceUserFile(out, bytes);
+  const windows = index.chunks.length;
+  if (json) {
+    const { adapter, config } = engine;
+    const { setting } = index;
+    await writeJson({
+      model: config.name,
+      ...setting,
+      documents: rows,
+      windows,
+      tokens,
+      ms,
+      adapter,
+    });
+  }
+  const { size, overlap } = index.setting;
+  console.error(
+    `[load ${duration(engine.loadMs)} | ${windows} windows of ${size} tokens, ${overlap} shared | ` +
+      `${tokens} tokens in ${duration(ms)}, ${rate(tokens, ms).toFixed(0)} tok/s | ${out}: ${sizeOf(bytes.length)}]`,
+  );
+}

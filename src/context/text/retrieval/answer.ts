@@ -1,0 +1,110 @@
+// A question, answered from what an index has on it: as many windows as the budget of tokens has room for.
+
+import { UserError } from "../../../kernels/errors.ts";
+import type { RetrieveOptions, ScoredChunk, TextIndex } from "./text-index.ts";
+
+/** What a question and its sources become for the model: a text, or token ids where special tokens are among them. */
+export type RetrievalPrompt = (
+  question: string,
+  sources: readonly ScoredChunk[],
+) => string | readonly number[];
+
+/** As much of an engine as answering takes: O its options, P its pieces of text, R what it returns in the end. */
+export interface AnsweringEngine<O, P, R> {
+  readonly setting: { readonly context: number };
+  tokenize(text: string, options?: { readonly addSpecial?: boolean }): readonly number[];
+  /** A prompt that has the model do what a text asks for. */
+  promptFor(request: string): string | readonly number[];
+  generate(prompt: string | readonly number[], options?: O): AsyncGenerator<P, R, void>;
+}
+
+export interface AnswerOptions extends RetrieveOptions {
+  /** Tokens of prompt and answer together. Default: the engine's context. */
+  readonly budget?: number | undefined;
+  /** The most tokens of the answer, all of which are kept free. Default: 256, or a quarter of the budget where that is less. */
+  readonly maxTokens?: number | undefined;
+  /** Default: the sources, numbered, then the question, as the model is asked for something. */
+  readonly prompt?: RetrievalPrompt | undefined;
+}
+
+/** A window that is part of the prompt. */
+export interface Source extends ScoredChunk {
+  /** Of its text by itself. */
+  readonly tokens: number;
+}
+
+export interface Sources {
+  /** In the prompt, best first. */
+  readonly sources: readonly Source[];
+  /** Retrieved, but the budget had no room for them. */
+  readonly leftOut: readonly ScoredChunk[];
+}
+
+const DEFAULT_MAX_TOKENS = 256;
+
+/** Sources that anybody can read, and a question. */
+export const plainPrompt = (question: string, sources: readonly ScoredChunk[]): string => {
+  const texts = sources.map(({ text }, i) => `[${i + 1}] ${text.trim()}\n`);
+  return `${texts.join("")}\nQuestion: ${question}\nAnswer:`;
+};
+
+/**
+ * Retrieves windows, puts as many of them before the question as the budget has room for (the best first, whole; one that
+ * does not fit is passed over), and generates the answer. The pieces are the engine's; so is the return value, with the
+ * sources added. Throws a `UserError` where even the question alone does not fit.
+ */
+export async function* generateWithRetrieval<
+  O extends { readonly maxTokens?: number | undefined },
+  P,
+  R extends object,
+>(
+  engine: AnsweringEngine<O, P, R>,
+  index: TextIndex,
+  question: string,
+  options: AnswerOptions & Omit<O, "maxTokens" | "parseSpecial"> = {} as O,
+): AsyncGenerator<P, R & Sources, void> {
+  const { k, mode, budget = engine.setting.context, prompt: given, ...rest } = options;
+  const prompt: RetrievalPrompt = given ?? ((...asked) => engine.promptFor(plainPrompt(...asked)));
+  const { maxTokens = Math.min(DEFAULT_MAX_TOKENS, Math.ceil(budget / 4)) } = options;
+  if (!Number.isSafeInteger(budget) || budget - maxTokens < 1) {
+    throw new UserError(
+      `A budget of ${budget} tokens with ${maxTokens} for the answer leaves no room for a question.`,
+    );
+  }
+  const found = await index.retrieve(question, { k, mode });
+  const { sources, leftOut } = fitSources(engine, question, found, budget - maxTokens, prompt);
+  const own = { ...rest, maxTokens } as unknown as O;
+  const result = yield* engine.generate(prompt(question, sources), own);
+  return { ...result, sources, leftOut };
+}
+
+/** Which of the windows found, best first, make a prompt of no more than `room` tokens, counted on the whole prompt. */
+function fitSources(
+  engine: AnsweringEngine<never, unknown, unknown>,
+  question: string,
+  found: readonly ScoredChunk[],
+  room: number,
+  prompt: RetrievalPrompt,
+): Sources {
+  const count = (sources: readonly ScoredChunk[]) => {
+    const made = prompt(question, sources);
+    return typeof made === "string" ? engine.tokenize(made).length : made.length;
+  };
+  const alone = count([]);
+  if (alone > room) {
+    throw new UserError(
+      `The question takes ${alone} tokens in its prompt, of ${room} that the budget has beside the answer: ` +
+        "shorten it, generate fewer tokens, or load with a larger context.",
+    );
+  }
+  const sources: Source[] = [];
+  const leftOut: ScoredChunk[] = [];
+  for (const chunk of found) {
+    if (count([...sources, chunk]) > room) leftOut.push(chunk);
+    else {
+      const tokens = engine.tokenize(chunk.text, { addSpecial: false }).length;
+      sources.push({ ...chunk, tokens });
+    }
+  }
+  return { sources, leftOut };
+}

@@ -1,0 +1,192 @@
+// Documents, cut into windows and embedded, and what of them is closest to a question: exact search by cosine, by words
+// (BM25), or by both.
+
+import { UserError } from "../../../kernels/errors.ts";
+import type { Embedder } from "../embedder.ts";
+import { checkWindows, windows } from "../windows.ts";
+import { Bm25 } from "./bm25.ts";
+import {
+  type Chunk,
+  decodeIndex,
+  encodeIndex,
+  type IndexContents,
+  IndexFileError,
+  type IndexSetting,
+} from "./index-file.ts";
+import { cosines, fuse, ranking } from "./ranking.ts";
+import { type Whitening, whitening } from "./whitening.ts";
+
+/** What windows are ranked by: cosine of their vectors, BM25 of their words, or both together. */
+export type RetrievalMode = "embedding" | "bm25" | "hybrid";
+
+export const RETRIEVAL_MODES: readonly RetrievalMode[] = ["embedding", "bm25", "hybrid"];
+
+export type IndexOptions = { readonly [K in keyof IndexSetting]?: IndexSetting[K] | undefined };
+
+export interface AddOptions {
+  /** Ends the work between two windows: it throws the signal's reason, and nothing of the document is added. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told of each window when it is embedded. */
+  readonly onWindow?: ((chunk: Chunk) => void) | undefined;
+}
+
+export interface RetrieveOptions {
+  /** The most windows to return. Default: 5. */
+  readonly k?: number | undefined;
+  /** Default: "hybrid". */
+  readonly mode?: RetrievalMode | undefined;
+}
+
+export interface ScoredChunk extends Chunk {
+  /** A cosine, a BM25 score, or the sum of both in standard deviations: the larger the better, comparable within one mode only. */
+  readonly score: number;
+}
+
+const DEFAULT_SIZE = 256;
+const DEFAULT_K = 5;
+
+export class TextIndex {
+  readonly setting: IndexSetting;
+  readonly #embedder: Embedder;
+  readonly #words = new Bm25();
+  readonly #chunks: Chunk[] = [];
+  readonly #vectors: Float32Array[] = [];
+  /** What cosines are taken of, and where a question's vector has its place among them; made anew for more windows. */
+  #space: { readonly vectors: readonly Float32Array[]; readonly place: Whitening } | undefined;
+
+  /** An empty index. Throws a `UserError` for options that make no sense: see `indexSetting`. */
+  constructor(embedder: Embedder, options: IndexOptions = {}) {
+    this.setting = indexSetting(embedder, options);
+    this.#embedder = embedder;
+  }
+
+  /**
+   * The index of a file that `save` has written with the same model: its bytes, or what `decodeIndex` made of them. Throws an
+   * `IndexFileError` for any other.
+   */
+  static async load(file: Uint8Array | IndexContents, embedder: Embedder): Promise<TextIndex> {
+    const contents = file instanceof Uint8Array ? await decodeIndex(file) : file;
+    const { model, setting, chunks, vectors } = contents;
+    const { name, width } = embedder.config;
+    if (model.fingerprint !== (await embedder.fingerprint()) || model.width !== width) {
+      throw new IndexFileError(
+        `The index was made with another model (${model.name}, ${model.width} wide) than this (${name}, ${width} wide): ` +
+          "load that one, or make the index again.",
+      );
+    }
+    const index = new TextIndex(embedder, setting);
+    index.#take(chunks, vectors);
+    return index;
+  }
+
+  /** The windows of all documents, in the order in which they were added. */
+  get chunks(): readonly Chunk[] {
+    return this.#chunks;
+  }
+
+  /** Cuts a document into windows and embeds them; `source` is what they are told by. Throws a `UserError` where it is empty. */
+  async add(
+    document: string,
+    source: string,
+    { signal, onWindow }: AddOptions = {},
+  ): Promise<void> {
+    if (document.trim() === "") throw new UserError(`Nothing to index: ${source} has no text.`);
+    const { pooling, layer } = this.setting;
+    const chunks: Chunk[] = [];
+    const vectors: Float32Array[] = [];
+    for await (const window of windows(document, this.#embedder.tokenizer, this.setting)) {
+      const { text, start, end } = window;
+      vectors.push(await this.#embedder.embed(text, { pooling, layer, signal }));
+      chunks.push({ text, source, start, end });
+      onWindow?.(chunks.at(-1)!);
+    }
+    this.#take(chunks, vectors);
+  }
+
+  #take(chunks: readonly Chunk[], vectors: readonly Float32Array[]): void {
+    for (const chunk of chunks) this.#chunks.push(chunk);
+    for (const vector of vectors) this.#vectors.push(vector);
+    this.#space = undefined;
+  }
+
+  #makeSpace() {
+    if (!this.setting.whiten) return { vectors: this.#vectors, place: (v: Float32Array) => v };
+    const place = whitening(this.#vectors, this.#embedder.config.width);
+    return { vectors: this.#vectors.map(place), place };
+  }
+
+  /** The score of every window [N] for a query. */
+  async scores(query: string, mode: RetrievalMode): Promise<Float64Array> {
+    if (query.trim() === "") throw new UserError("The question is empty: give some text.");
+    if (mode === "embedding") {
+      const { pooling, layer } = this.setting;
+      const vector = await this.#embedder.embed(query, { pooling, layer });
+      this.#space ??= this.#makeSpace();
+      return cosines(this.#space.place(vector), this.#space.vectors);
+    }
+    if (mode === "bm25") {
+      this.#words.add(this.#chunks);
+      return this.#words.scores(query);
+    }
+    if (mode !== "hybrid") {
+      const modes = RETRIEVAL_MODES.join(", ");
+      throw new UserError(`Invalid retrieval mode "${String(mode)}": expected one of ${modes}.`);
+    }
+    const byMeaning = await this.scores(query, "embedding");
+    const byWords = await this.scores(query, "bm25");
+    return fuse([byMeaning, byWords]);
+  }
+
+  /** The best windows for a query, best first. By words alone they may be fewer than there are: all of them share one. */
+  async retrieve(
+    query: string,
+    { k = DEFAULT_K, mode = "hybrid" }: RetrieveOptions = {},
+  ): Promise<ScoredChunk[]> {
+    if (!Number.isSafeInteger(k) || k < 1) {
+      throw new UserError(`Invalid number of windows ${k}: expected at least 1.`);
+    }
+    const scores = await this.scores(query, mode);
+    const best = ranking(scores, (i) => mode !== "bm25" || scores[i]! > 0).slice(0, k);
+    return best.map((i) => ({ ...this.#chunks[i]!, score: scores[i]! }));
+  }
+
+  /** The bytes of a file for `load`. */
+  async save(): Promise<Uint8Array> {
+    const { name, width } = this.#embedder.config;
+    const model = { name, width, fingerprint: await this.#embedder.fingerprint() };
+    return encodeIndex({
+      model,
+      setting: this.setting,
+      chunks: this.#chunks,
+      vectors: this.#vectors,
+    });
+  }
+}
+
+/**
+ * Options resolved for a model. Defaults: windows of 256 tokens, or half the context where that is less, of which an eighth
+ * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
+ * token; whitened. Throws a `UserError` for what makes no sense.
+ */
+export function indexSetting(
+  { config: { layers: L }, setting: { context } }: Pick<Embedder, "config" | "setting">,
+  options: IndexOptions,
+): IndexSetting {
+  const {
+    size = Math.min(DEFAULT_SIZE, Math.ceil(context / 2)),
+    overlap = Math.floor(size / 8),
+    pooling = "mean",
+    layer = Math.ceil(L / 2),
+    whiten = true,
+  } = options;
+  checkWindows({ size, overlap });
+  if (!Number.isInteger(layer) || layer < 0 || layer > L) {
+    throw new UserError(`Invalid layer ${layer}: expected a whole number from 0 to ${L}.`);
+  }
+  if (size >= context) {
+    throw new UserError(
+      `Windows of ${size} tokens, and one that begins them, exceed the context of ${context}: make them smaller.`,
+    );
+  }
+  return { size, overlap, pooling, layer, whiten };
+}

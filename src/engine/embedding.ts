@@ -1,0 +1,81 @@
+// Texts as vectors: what the tokens have become at a layer, pooled.
+
+import type { PageTable } from "../context/cache/page-table.ts";
+import type { Pooling } from "../context/text/embedder.ts";
+import { UserError } from "../kernels/errors.ts";
+import type { LoadedModel, OpenedModel } from "./model-state.ts";
+import { count } from "./options.ts";
+import { checkFits, checkIds } from "./requests.ts";
+
+export interface EmbedOptions {
+  /** Default: "mean". Special tokens, such as BOS, have no part in a mean: they say nothing of the text. */
+  readonly pooling?: Pooling | undefined;
+  /**
+   * Whose hidden states, as Hugging Face's `hidden_states` counts: 0 the embeddings of the tokens, l behind block l, L the
+   * last with the output norm taken. Default: L.
+   */
+  readonly layer?: number | undefined;
+  /** Whether the vector gets length 1, so that a dot product is a cosine. Default: true. */
+  readonly normalize?: boolean | undefined;
+  /** Ends the work after the step under way: it throws the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What embedding takes of an engine. */
+export interface EmbeddingModel extends LoadedModel {
+  /** As `Runner.hidden`; steps run one at a time, in the order of the calls. */
+  hidden(sequence: PageTable, tokens: readonly number[], depth: number): Promise<Float32Array>;
+}
+
+/** The vector [D] of a text, or of token ids. Throws a `UserError` where they are none, or too many for the context. */
+export async function embed(
+  model: EmbeddingModel,
+  text: string | readonly number[],
+  { pooling = "mean", layer, normalize = true, signal }: EmbedOptions,
+): Promise<Float32Array> {
+  const { layers: L, width: D } = model.config;
+  const depth = count("layer", layer ?? L, 0, L);
+  const ids = typeof text === "string" ? model.tokenizer.encode(text) : text;
+  checkEmbeddable(model, ids);
+  const isPooled = poolingRule(model, ids, pooling);
+  const sum = new Float64Array(D);
+  let pooled = 0;
+  const sequence = model.sequence();
+  try {
+    for (let at = 0; at < ids.length; ) {
+      signal?.throwIfAborted();
+      const tokens = ids.slice(at, at + model.stepLimit(sequence));
+      const states = await model.hidden(sequence, tokens, depth);
+      for (let t = 0; t < tokens.length; t++) {
+        if (!isPooled(at + t)) continue;
+        for (let i = 0; i < D; i++) sum[i]! += states[t * D + i]!;
+        pooled++;
+      }
+      at += tokens.length;
+    }
+  } finally {
+    sequence.clear();
+  }
+  const length = normalize ? Math.hypot(...sum) : pooled;
+  return Float32Array.from(sum, (value) => value / (length || 1)); // no state is all zeros, but a file may hold any weights
+}
+
+/** Which positions have a part in the vector. */
+function poolingRule(
+  { tokenizer: { vocabulary } }: OpenedModel,
+  ids: readonly number[],
+  pooling: Pooling,
+): (position: number) => boolean {
+  if (pooling === "last") return (position) => position === ids.length - 1;
+  if (pooling === "mean") return (position) => vocabulary.type(ids[position]!) !== "control";
+  throw new UserError(`Invalid pooling "${String(pooling)}": expected mean or last.`);
+}
+
+function checkEmbeddable(model: OpenedModel, ids: readonly number[]): void {
+  checkIds(model, ids);
+  const { vocabulary } = model.tokenizer;
+  if (ids.every((id) => vocabulary.type(id) === "control")) {
+    throw new UserError("There is nothing to embed: give some text.");
+  }
+  checkFits(model, model.setting.policy, ids.length);
+}
