@@ -31,7 +31,7 @@ export class Bm25 {
   scores(query: string): Float64Array {
     const scores = new Float64Array(this.#words.documentCount);
     for (const { id, score, queryTerms } of this.#words.search(query)) {
-      // MiniSearch multiplies BM25 by the number of the query's words that it found. On Cranfield's 225 questions that makes
+      // MiniSearch multiplies BM25 by the number of the query's words that it found. On Cranfield's whole abstracts that makes
       // nDCG@10 0.301 out of 0.331.
       scores[id as number] = score / queryTerms.length;
     }

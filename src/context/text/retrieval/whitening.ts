@@ -5,7 +5,7 @@
 // Where windows are few, what they share cannot be told from what they say: as many imaginary ones as a tenth of the width,
 // around 0 and as wide in every direction, count too. None at all leaves cosines as they are.
 
-/** The weight of the imaginary windows, for each number of a vector. On parts of Cranfield of 10 to 1,398 texts 0.1 beats 1 and 3. */
+/** The weight of the imaginary windows, for each number of a vector. Of 0.1, 1 and 3 it did best on most parts of Cranfield. */
 const PRIOR = 0.1;
 
 /** Gives a vector [D] its place, of length 1, among whitened ones. */
