@@ -36,9 +36,10 @@ const NEIGHBOURS = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 1 });
 const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" });
 
 /**
- * How far each number may be from what is stored of it, heads being one block. A half keeps 11 bits: half a unit of the last is 2^-11
- * of the number, or 2^-25 below 2^-14. WGSL lets an adapter take either neighbour, so twice that, also for a scale. Of
- * the largest of a block, a quantum is 1 / 127 or an eighth; q4_0 has eight of them below zero and seven above.
+ * How far each number may be from what is stored of it, heads being one block. A half keeps 11 bits: half a unit of the
+ * last is 2^-11 of the number, or 2^-25 below 2^-14. WGSL lets an adapter take either neighbour, so twice that, also for
+ * a scale. Of the largest of a block, a quantum is 1 / 127 or an eighth; q4_0 has eight of them on one side of zero and
+ * seven on the other.
  */
 function storing(cells: CellType, numbers: Float64Array, E: number): Float64Array {
   const half = 2 ** -10;
