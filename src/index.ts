@@ -100,6 +100,7 @@ export type {
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export type { TokenUsage } from "./engine/usage.ts";
 export { ContextOverflowError } from "./engine/usage.ts";
+export type { CellType } from "./kernels/cells.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
 export { UserError } from "./kernels/errors.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";

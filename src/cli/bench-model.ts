@@ -213,10 +213,10 @@ async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32
   }
 }
 
-/** Keys and values are rounded to f16, and a rounding may fall to the other side: hence no less than 1e-5. */
+/** Keys and values are rounded, and a rounding may fall to the other side, by an eighth in q4_0: hence no less than 1e-4. */
 function expectSame(found: Float32Array, expected: Float32Array): void {
   const error = normalisedError([expected], [found]);
-  if (error <= 1e-5) return;
+  if (error <= 1e-4) return;
   throw new Error(`a prompt in pieces has other logits (NMSE ${error})`);
 }
 

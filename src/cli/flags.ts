@@ -7,6 +7,7 @@ import { parseAttention } from "../context/attention-policy.ts";
 import { parseRope } from "../context/rope-choice.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
+import { CELL_TYPES } from "../kernels/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
 import { printProfile } from "./profile-report.ts";
 
@@ -120,10 +121,9 @@ export function addEngineFlags(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices([
-        "f16",
-        "f32",
-      ]),
+      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices(
+        CELL_TYPES,
+      ),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "the most tokens of a prompt computed at a time (default: 256)", integer)

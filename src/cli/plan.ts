@@ -13,7 +13,6 @@ import {
   attentionPolicy,
   parseAttention,
 } from "../context/attention-policy.ts";
-import { CELL_BYTES } from "../context/cache/kv-cache.ts";
 import {
   largestContext,
   type MemoryPlan,
@@ -22,7 +21,7 @@ import {
   planMemory,
 } from "../engine/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
-import type { CellType } from "../kernels/head-shape.ts";
+import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/cells.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { addModelFlag, integer, integers, type ModelFlags, pictureFile, reading } from "./flags.ts";
 import { writePlot } from "./plot.ts";
@@ -65,7 +64,7 @@ export function planCommand(): Command {
       "full, window:W, sinks:S+W (default: full)",
       reading(readPolicies),
     )
-    .option("--kv <list>", "types of the cache: f16, f32", readCells, ["f16"])
+    .option("--kv <list>", `types of the cache: ${CELL_TYPES.join(", ")}`, readCells, ["f16"])
     .option("--memory <size>", "tell the largest context that fits, such as 8GiB", readSize)
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
@@ -147,7 +146,7 @@ function rowOf(
     ...planMemory(file, config, { ...optionsOf(policy, kv, flags), context }),
     tokenOperations: attentionOperations(config, keys),
     textOperations: attentionOperations(config, visiblePairs(policy, context)),
-    tokenReads: keys * tokenBytes(config, CELL_BYTES[kv]),
+    tokenReads: keys * tokenBytes(config, bytesOfNumber(kv)),
   };
 }
 
@@ -222,8 +221,9 @@ function readPolicies(text: string): AttentionPolicy[] {
 
 function readCells(text: string): CellType[] {
   return text.split(",").map((name) => {
-    if (name === "f16" || name === "f32") return name;
-    throw new InvalidArgumentError(`"${name}" is none of f16, f32.`);
+    const cells = CELL_TYPES.find((one) => one === name);
+    if (cells) return cells;
+    throw new InvalidArgumentError(`"${name}" is none of ${CELL_TYPES.join(", ")}.`);
   });
 }
 

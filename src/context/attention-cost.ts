@@ -39,10 +39,10 @@ export function attentionOperations(shape: AttentionShape, pairs: number): numbe
   return 4 * shape.heads * shape.headWidth * shape.layers * pairs;
 }
 
-/** Bytes of keys and values of one token: 2 G E cells of `cellBytes` in each of L layers. */
+/** Bytes of keys and values of one token: 2 G E numbers of `numberBytes` in each of L layers. */
 export function tokenBytes(
   { layers, kvHeads, headWidth }: AttentionShape,
-  cellBytes: number,
+  numberBytes: number,
 ): number {
-  return 2 * kvHeads * headWidth * cellBytes * layers;
+  return 2 * kvHeads * headWidth * numberBytes * layers;
 }

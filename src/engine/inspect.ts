@@ -1,7 +1,8 @@
 // What a file holds and what running it would take, from its header alone.
 
 import { tokenBytes } from "../context/attention-cost.ts";
-import { CELL_BYTES, cacheBytes } from "../context/cache/kv-cache.ts";
+import { cacheBytes } from "../context/cache/kv-cache.ts";
+import { bytesOfNumber } from "../kernels/cells.ts";
 import { type ModelConfig, readConfig } from "./config.ts";
 import { type GgufFile, openGguf } from "./gguf/gguf.ts";
 import type { ByteSource } from "./gguf/source.ts";
@@ -16,7 +17,7 @@ export interface MemoryPlan {
   /** The same by format, such as `{ Q4_K: 70123520, Q6_K: 15728640, F32: 76800 }`. */
   readonly weightsByFormat: Readonly<Record<string, number>>;
   readonly cache: number;
-  /** Keys and values of one token, 2 L G E cells; the cache holds whole pages of them. */
+  /** Keys and values of one token, 2 L G E numbers; the cache holds whole pages of them. */
   readonly bytesPerToken: number;
   /** Activations, staging and parameters. */
   readonly scratch: number;
@@ -39,7 +40,7 @@ export function planMemory(
     weights,
     weightsByFormat,
     cache: pages,
-    bytesPerToken: tokenBytes(config, CELL_BYTES[cache.shape.cells]),
+    bytesPerToken: tokenBytes(config, bytesOfNumber(cache.shape.cells)),
     scratch,
     total: weights + pages + scratch,
     context,

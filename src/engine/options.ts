@@ -11,9 +11,10 @@ import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
 import type { KeyStorage } from "../context/cache/turns.ts";
 import { checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
+import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/cells.ts";
 import type { DeviceOptions } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
-import type { CellType, HeadShape } from "../kernels/head-shape.ts";
+import type { HeadShape } from "../kernels/head-shape.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -44,7 +45,10 @@ export interface EngineOptions {
    * scalings whose frequencies move with the text.
    */
   readonly keys?: KeyStorage | undefined;
-  /** How keys and values are stored. Default: f16. */
+  /**
+   * How keys and values are stored: as floats, or as ggml's Q8_0 and Q4_0 in blocks of 32 numbers of a head, which has to
+   * be a multiple of that. A number takes 4, 2, 1.125 or 0.625 bytes. Default: f16.
+   */
   readonly kv?: CellType | undefined;
   /** P: tokens a page of the cache. Default: 16. */
   readonly pageSize?: number | undefined;
@@ -112,10 +116,6 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
       "RoPE scaling dynamic-ntk moves its frequencies: its keys cannot be stored rotated.",
     );
   }
-  const cells = options.kv ?? "f16";
-  if (cells !== "f16" && cells !== "f32") {
-    throw new UserError(`Invalid cache type "${String(cells)}": expected f16 or f32.`);
-  }
   return {
     context,
     chunk,
@@ -130,7 +130,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     },
     cache: {
       layers: config.layers,
-      shape: headShape(config, pageSize, cells),
+      shape: headShape(config, pageSize, cellType(options.kv ?? "f16", config.headWidth)),
       policy,
       keys,
       chunk,
@@ -152,6 +152,21 @@ function whenFull(
   if (typeof choice !== "object" || policy.window !== Number.POSITIVE_INFINITY) return policy;
   const sinks = count("number of kept tokens", choice.keep, 0, context - 1);
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
+}
+
+/** A type of cells that heads are whole blocks of. */
+function cellType(cells: CellType, headWidth: number): CellType {
+  if (!CELL_TYPES.includes(cells)) {
+    throw new UserError(
+      `Invalid cache type "${String(cells)}": expected one of ${CELL_TYPES.join(", ")}.`,
+    );
+  }
+  const { blockNumbers } = CELL_FORMATS[cells];
+  if (headWidth % blockNumbers === 0) return cells;
+  throw new UserError(
+    `${cells} pages need heads of a multiple of ${blockNumbers} numbers; this model's have ${headWidth}: ` +
+      "use f16 or f32.",
+  );
 }
 
 function headShape(config: ModelConfig, pageSize: number, cells: CellType): HeadShape {

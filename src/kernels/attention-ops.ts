@@ -1,5 +1,6 @@
 // The kernels of attention: one function each, as in ops.ts.
 
+import { CELL_FORMATS } from "./cells.ts";
 import type { Device } from "./device.ts";
 import { type Dispatcher, numbers, whole } from "./dispatcher.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
@@ -43,9 +44,10 @@ export class AttentionOps {
   ): Dispatch[] {
     const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
     const overrides = { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: this.#lanes };
-    const fragments = ["rotate", `cells/${shape.cells}`];
+    const { fragment, blockNumbers } = CELL_FORMATS[shape.cells];
+    const fragments = ["rotate", fragment];
     const kernel = this.#library.kernel({ page: "rope-store", fragments, overrides });
-    const cells = ((H + G) * E) / 4;
+    const items = (H * E) / 4 + (G * E) / blockNumbers;
     const bindings = {
       qk: numbers(qk),
       qkv: numbers(qkv),
@@ -57,7 +59,7 @@ export class AttentionOps {
     };
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
-        rowGroups(this.#device, cells, this.#lanes, tokens!),
+        rowGroups(this.#device, items, this.#lanes, tokens!),
         tokens!,
         1,
       ]),
@@ -142,7 +144,7 @@ export class AttentionOps {
 
 /** How cached keys are read: as they were rotated when stored, or turned on the way. */
 function keyReader({ cells }: HeadShape, keyTurns: GPUBuffer | undefined): string[] {
-  return [`cells/${cells}`, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
+  return [CELL_FORMATS[cells].fragment, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
 }
 
 /** The override that turning keys needs. */

@@ -20,7 +20,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> queries: array<vec4f>;         // [T, 2, H, E/4] scaled: for the window, for the sinks
-@group(0) @binding(1) var<storage, read> k_pages: array<Cell>;          // [N, G, P, E/4]
+@group(0) @binding(1) var<storage, read> k_pages: array<Word>;          // [N, G, P, words of a head]
 @group(0) @binding(2) var<storage, read> page_table: array<vec2<u32>>;  // [pages] (physical page, first position), ascending
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;     // [T, H, slots]
 @group(0) @binding(4) var<uniform> params: Params;
@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let sink = position < params.sinks;
     var score = HIDDEN;
     if (position <= at && (sink || at - position < params.window)) {
-      let cells = ((page.x * G + head / (H / G)) * P + slot % P) * strip;
+      let cells = ((page.x * G + head / (H / G)) * P + slot % P) * (strip / BLOCK_CELLS * BLOCK_WORDS);
       let query = ((group.y * 2u + select(0u, 1u, sink)) * H + head) * strip;
       score = 0.0;
       for (var i = 0u; i < strip; i++) {

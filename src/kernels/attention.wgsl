@@ -28,8 +28,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> queries: array<vec4f>;           // [T, 2, H, E/4] scaled: for the window, for the sinks
-@group(0) @binding(1) var<storage, read> k_pages: array<Cell>;            // [N, G, P, E/4]
-@group(0) @binding(2) var<storage, read> v_pages: array<Cell>;            // [N, G, P, E/4]
+@group(0) @binding(1) var<storage, read> k_pages: array<Word>;            // [N, G, P, words of a head]
+@group(0) @binding(2) var<storage, read> v_pages: array<Word>;            // [N, G, P, words of a head]
 @group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4f>;     // [T, H, splits, E/4] not yet divided by l
 @group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
@@ -39,6 +39,7 @@ struct Params {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let strip = E / 4u;
+  let words = strip / BLOCK_CELLS * BLOCK_WORDS;  // of a key
   let rounds = (strip + LANES - 1u) / LANES;  // cells of a lane
   let share = H / G;
   let own = vec4<u32>(0u, 1u, 2u, 3u);
@@ -76,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       if (!any(visible)) {
         continue;
       }
-      let cells = ((page.x * G + group.y) * P + slot % P) * strip;
+      let cells = ((page.x * G + group.y) * P + slot % P) * words;
       var scores = vec4f();
       for (var c = 0u; c < rounds; c++) {
         let key = key_numbers(cells, min(c * LANES + lane, strip - 1u), slot);
@@ -91,7 +92,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       m = largest;
       l = l * fade + weights;
       for (var c = 0u; c < rounds; c++) {
-        let v = unpack_cell(v_pages[cells + min(c * LANES + lane, strip - 1u)]);
+        let i = min(c * LANES + lane, strip - 1u);
+        let v = unpack_cell(v_pages[cells + word_of(i)], v_pages[cells + scale_of(i)], i);
         for (var r = 0u; r < ROWS; r++) {
           o[c][r] = o[c][r] * fade[r] + weights[r] * v;
         }

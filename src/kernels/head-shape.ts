@@ -1,7 +1,6 @@
 // What attention needs to know of a model's heads and of a cache, and what its buffers hold.
 
-/** The cells of a paged cache: how four numbers of a key or a value are stored. */
-export type CellType = "f32" | "f16";
+import type { CellType } from "./cells.ts";
 
 /** What attention needs to know of a model's heads and of the cache's pages. */
 export interface HeadShape {
@@ -13,6 +12,7 @@ export interface HeadShape {
   readonly headWidth: number;
   /** P: tokens a page. */
   readonly pageSize: number;
+  /** How its numbers are stored. */
   readonly cells: CellType;
   /** Distance of the two numbers that rotate together: 1, or E/2. */
   readonly pairGap: number;

@@ -3,8 +3,9 @@
 // which is where StreamingLLM's re-assigned cache positions put it. Scores depend on distances only, so this equals
 // moving every key.                                                                Xiao et al. 2024, arXiv:2309.17453
 //
-// One row of workgroups a token; its lanes stride over the query heads, then the key/value heads, four numbers each.
-// `pack_cell` comes with the cells of the cache, `rotate` with its page. Where keys are kept raw, their turns are all (1, 0).
+// One row of workgroups a token; its lanes stride over the query heads, four numbers each, then over the key/value heads,
+// a block each: what the cells of the cache pack together. `pack_block` comes with them, `rotate` with its page. Where
+// keys are kept raw, their turns are all (1, 0).
 // Memory: registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
@@ -24,8 +25,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> turns: array<vec2f>;           // [3, T, E/2] (cos, sin): window, sinks, keys
 @group(0) @binding(3) var<storage, read> slots: array<u32>;             // [T] page * P + place in the page
 @group(0) @binding(4) var<storage, read_write> rotated: array<vec4f>;   // [T, 2, H, E/4]: for the window, for the sinks
-@group(0) @binding(5) var<storage, read_write> k_pages: array<Cell>;    // [N, G, P, E/4]
-@group(0) @binding(6) var<storage, read_write> v_pages: array<Cell>;    // [N, G, P, E/4]
+@group(0) @binding(5) var<storage, read_write> k_pages: array<Word>;    // [N, G, P, words of a head]
+@group(0) @binding(6) var<storage, read_write> v_pages: array<Word>;    // [N, G, P, words of a head]
 @group(0) @binding(7) var<uniform> params: Params;
 
 // Four numbers of the head that begins at `origin`, turned by row `t` of table `side`.
@@ -45,21 +46,37 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let strip = E / 4u;
   let t = group.y;
-  for (var i = group.x * LANES + lane; i < (H + G) * strip; i += groups.x * LANES) {
-    let head = i / strip;
-    let cell = i % strip;
-    let origin = t * STRIDE + head * E;
-    if (head < H) {
+  let strip = E / 4u;
+  let queries = H * strip;
+  let blocks = strip / BLOCK_CELLS;  // of a key
+  // Of a block. Several are no constant: Mesa would unroll the loop over them, for seconds.
+  let cells = select(0u, BLOCK_CELLS, BLOCK_CELLS == 1u || params.tokens > 0u);
+  for (var i = group.x * LANES + lane; i < queries + G * blocks; i += groups.x * LANES) {
+    if (i < queries) {
+      let origin = t * STRIDE + i / strip * E;
       for (var side = 0u; side < 2u; side++) {
-        rotated[((t * 2u + side) * H + head) * strip + cell] = SCALE * turned(origin, cell, side, t);
+        rotated[(t * 2u + side) * queries + i] = SCALE * turned(origin, i % strip, side, t);
       }
     } else {
+      let head = (i - queries) / blocks;
+      let block = (i - queries) % blocks;
+      let origin = t * STRIDE + (H + head) * E;
+      var key: array<vec4f, BLOCK_CELLS>;
+      var value: array<vec4f, BLOCK_CELLS>;
+      for (var c = 0u; c < cells; c++) {
+        let cell = block * BLOCK_CELLS + c;
+        key[c] = turned(origin, cell, 2u, t);
+        value[c] = qkv[(origin + G * E) / 4u + cell];
+      }
       let slot = slots[t];
-      let to = ((slot / P * G + head - H) * P + slot % P) * strip + cell;
-      k_pages[to] = pack_cell(turned(origin, cell, 2u, t));
-      v_pages[to] = pack_cell(qkv[(origin + G * E) / 4u + cell]);
+      let to = (((slot / P * G + head) * P + slot % P) * blocks + block) * BLOCK_WORDS;
+      let key_words = pack_block(key);
+      let value_words = pack_block(value);
+      for (var w = 0u; w < BLOCK_WORDS; w++) {
+        k_pages[to + w] = key_words[w];
+        v_pages[to + w] = value_words[w];
+      }
     }
   }
 }

@@ -1,17 +1,22 @@
 // Kernels of attention, with the heads of Llama 3.2 1B, over the pages of a cache.
 
 import { FULL_ATTENTION } from "../context/attention-policy.ts";
-import { KvCache, partialRowsOf } from "../context/cache/kv-cache.ts";
+import { KvCache, pageBytes, partialRowsOf } from "../context/cache/kv-cache.ts";
 import { fixedRope, ropeFrequencies } from "../context/rope-scaling.ts";
-import { floatToHalf, halfToFloat } from "../kernels/half.ts";
-import { type CellType, type HeadShape, partialSizes, rotatedSize } from "../kernels/head-shape.ts";
+import {
+  bytesOfNumber,
+  type CellType,
+  packCells,
+  throughCells,
+  unpackCells,
+} from "../kernels/cells.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../kernels/head-shape.ts";
 import { attend, rope, softmax } from "../kernels/reference.ts";
 import type { KernelCase } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
 import type { Workbench } from "./workbench.ts";
 
 const [H, G, E, P] = [32, 8, 64, 16];
-const CELL_BYTES: Record<CellType, number> = { f32: 4, f16: 2 };
 
 function headShape(cells: CellType): HeadShape {
   return { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells, pairGap: 1, scale: 1 / 8 };
@@ -42,12 +47,10 @@ function releaseCache(bench: Workbench, { layers, turns, slots, pageTable }: KvC
   bench.release(...layers.flatMap(({ keys, values }) => [keys, values]), turns, slots, pageTable);
 }
 
-/** Random cells, as a cache holds them, and as numbers: a half has fewer bits. */
+/** Random cells, as a cache holds them, and the numbers that they stand for. */
 function randomCells(cells: CellType, seed: number, count: number) {
-  const numbers = randomFloats(seed, count);
-  if (cells === "f32") return { data: numbers, numbers };
-  const halves = Uint16Array.from(numbers, floatToHalf);
-  return { data: halves, numbers: Float32Array.from(halves, halfToFloat) };
+  const words = packCells(cells, randomFloats(seed, count));
+  return { words, numbers: unpackCells(cells, words) };
 }
 
 /** The last `tokens` tokens of a text of `slots` ask, over pages full of random keys and values. */
@@ -62,10 +65,10 @@ async function asking(bench: Workbench, cells: CellType, slots: number, tokens: 
   const [keys, values] = [randomCells(cells, 1, count), randomCells(cells, 2, count)];
   const { queue } = bench.device;
   sequence.entries.forEach(({ page }, i) => {
-    const size = G * P * E;
-    const to = page * size * CELL_BYTES[cells];
-    queue.writeBuffer(cache.layers[0]!.keys, to, keys.data, i * size, size);
-    queue.writeBuffer(cache.layers[0]!.values, to, values.data, i * size, size);
+    const bytes = pageBytes(shape) / 2;
+    const [to, from, size] = [page * bytes, (i * bytes) / 4, bytes / 4];
+    queue.writeBuffer(cache.layers[0]!.keys, to, keys.words, from, size);
+    queue.writeBuffer(cache.layers[0]!.values, to, values.words, from, size);
   });
   const queries = randomFloats(3, rotatedSize(shape, tokens), 1 / 2);
   const at = (slot: number, group: number) =>
@@ -100,7 +103,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
     kernel: "attention",
     format: cells,
     shape: `${tokens} × [${H}, ${E}], ${slots} slots`,
-    bytes: 2 * slots * G * E * CELL_BYTES[cells] + 2 * tokens * H * E * 4,
+    bytes: 2 * slots * G * E * bytesOfNumber(cells) + 2 * tokens * H * E * 4,
     multiplies: 2 * visiblePairs(slots, tokens) * H * E,
     async prepare(bench) {
       const { shape, cache, step, values, queries, at, score } = await asking(
@@ -151,7 +154,7 @@ export function attentionWeights(cells: CellType, slots: number): KernelCase {
     kernel: "attention-weights",
     format: cells,
     shape: `[${H}, ${E}], ${slots} slots`,
-    bytes: slots * G * E * CELL_BYTES[cells] + H * E * 4 + H * slots * 4,
+    bytes: slots * G * E * bytesOfNumber(cells) + H * E * 4 + H * slots * 4,
     multiplies: slots * H * E,
     async prepare(bench) {
       const { shape, cache, step, queries, score } = await asking(bench, cells, slots, 1);
@@ -176,6 +179,12 @@ export function attentionWeights(cells: CellType, slots: number): KernelCase {
   };
 }
 
+/**
+ * Normalised square errors of what is stored. A half, also of a scale, is off by up to 2^-10: WGSL does not say which way
+ * a store rounds. And a number may fall to the other side of a quantum, which is an eighth of the largest in q4_0.
+ */
+const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
+
 /** Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to pages. */
 export function ropeStore(cells: CellType, tokens: number): KernelCase {
   const shape = headShape(cells);
@@ -185,9 +194,8 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
     kernel: "rope-store",
     format: cells,
     shape: `[${tokens}, ${H} + 2 × ${G}, ${E}]`,
-    bytes: tokens * (rows + 2 * H + 3) * E * 4 + 2 * stored * CELL_BYTES[cells],
-    // A half is off by up to 2^-10: WGSL does not say which way a store rounds.
-    ...(cells === "f16" ? { tolerance: 1e-6 } : {}),
+    bytes: tokens * (rows + 2 * H + 3) * E * 4 + 2 * stored * bytesOfNumber(cells),
+    ...(cells === "f32" ? {} : { tolerance: STORED[cells] }),
     async prepare(bench) {
       const cache = await cacheOf(bench, cells, start + tokens, tokens);
       const sequence = cache.sequence();
@@ -202,14 +210,12 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
       /** [T, G, E] out of the pages that the step has filled. */
       const read = async (buffer: GPUBuffer) => {
-        const bytes = await bench.device.read(buffer);
-        const all = cells === "f32" ? new Float32Array(bytes) : new Uint16Array(bytes);
+        const all = unpackCells(cells, new Uint32Array(await bench.device.read(buffer)));
         const pages = sequence.entries.map(({ page }) => page);
         return Float32Array.from({ length: stored }, (_, i) => {
           const [t, group, e] = [Math.floor(i / (G * E)), Math.floor(i / E) % G, i % E];
           const page = pages[Math.floor((start + t) / P)]!;
-          const value = all[((page * G + group) * P + ((start + t) % P)) * E + e]!;
-          return cells === "f32" ? value : halfToFloat(value);
+          return all[((page * G + group) * P + ((start + t) % P)) * E + e]!;
         });
       };
       return {
@@ -237,8 +243,11 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
               const q = rope(part(t, 0, H), angles, shape.pairGap, magnitude * shape.scale);
               return [...q, ...q];
             }),
-            ...each((t, angles) => rope(part(t, H, G), angles, shape.pairGap, magnitude)),
-            ...each((t) => part(t, H + G, G)),
+            ...each((t, angles) => {
+              const keys = rope(part(t, H, G), angles, shape.pairGap, magnitude);
+              return throughCells(cells, Float32Array.from(keys));
+            }),
+            ...each((t) => throughCells(cells, part(t, H + G, G))),
           ];
         },
         release() {

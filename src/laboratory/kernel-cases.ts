@@ -1,9 +1,9 @@
 // Every kernel of the engine, with every format that it takes.
 
+import { CELL_TYPES, type CellType } from "../kernels/cells.ts";
 import { UserError } from "../kernels/errors.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { FORMATS } from "../kernels/formats/index.ts";
-import type { CellType } from "../kernels/head-shape.ts";
 import { attention, attentionWeights, ropeStore } from "./attention-cases.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { embed, matmul, matvec, matvecSwiglu } from "./matrix-cases.ts";
@@ -45,7 +45,6 @@ const ATTENTION: Record<string, (cells: CellType, tokens: number) => KernelCase[
 
 const VOCABULARY = 32000;
 const SLOTS = [128, 1024, 4096] as const;
-const CELLS: readonly CellType[] = ["f16", "f32"];
 
 /** What `--kernel` may name. */
 export const KERNELS: readonly string[] = [MATRICES, ROWS, ATTENTION].flatMap(Object.keys);
@@ -86,14 +85,16 @@ export function kernelCases(selection: Selection, usual: { n: number; k: number 
       .flatMap((name) => ROWS[name]!(sizes, shape !== undefined)),
     ...Object.keys(ATTENTION)
       .filter((name) => named(name) && !shape)
-      .flatMap((name) => CELLS.filter(asked).flatMap((cells) => ATTENTION[name]!(cells, tokens))),
+      .flatMap((name) =>
+        CELL_TYPES.filter(asked).flatMap((cells) => ATTENTION[name]!(cells, tokens)),
+      ),
   ];
 }
 
 /** The formats that a kernel takes, or all. */
 function formatsOf(kernel: string | undefined): readonly string[] {
   if (kernel !== undefined && kernel in ROWS) return ["F32"];
-  if (kernel !== undefined && kernel in ATTENTION) return CELLS;
+  if (kernel !== undefined && kernel in ATTENTION) return CELL_TYPES;
   return [...FORMATS.keys()];
 }
 

@@ -39,6 +39,21 @@ test("a kernel, a format and a shape: one object, and the same in a file", async
   expect(timing!.multiplyGigaPerSecond).toBeCloseTo(256 ** 2 / timing!.us! / 1000, 9);
 });
 
+test.each(["rope-store", "attention", "attention-weights"])(
+  "%s: every type of cells is right",
+  async (kernel) => {
+    const asked = ["--kernel", kernel, "--tokens", "3", "--json"];
+    const { timings } = await json<Report>(["bench", "kernels", "--time", "1", ...asked]);
+    expect([...new Set(timings.map(({ format }) => format))]).toEqual([
+      "f32",
+      "f16",
+      "q8_0",
+      "q4_0",
+    ]);
+    for (const { wrong, format, shape } of timings) expect(wrong, `${format} ${shape}`).toBe(null);
+  },
+);
+
 test("a table: what makes no sense is left out", async () => {
   const { text } = await succeed([...command, "--kernel", "rms-norm", "--tokens", "3"]);
   expect(text).toMatch(/^copies [\d.]+ GB\/s .*, multiplies [\d.]+ GMAC\/s/m);
@@ -49,7 +64,10 @@ test.each([
   [["--kernel", "matvex"], /no kernel "matvex": expected matvec, .*attention-weights/],
   [["--kernel", "toString"], /no kernel "toString"/],
   [["--format", "Q4_X"], /format "Q4_X": expected F32, .*IQ4_XS/],
-  [["--kernel", "attention", "--format", "Q4_K"], /attention takes no .*"Q4_K": expected f16, f32/],
+  [
+    ["--kernel", "attention", "--format", "Q4_K"],
+    /attention takes no .*"Q4_K": expected f32, f16, q8_0, q4_0/,
+  ],
   [["--kernel", "rms-norm", "--format", "f16"], /rms-norm takes no .*"f16": expected F32/],
   [["--kernel", "attention", "--shape", "256,256"], /attention takes no --shape: .* matvec, /],
   [["--format", "Q4_K", "--shape", "256,128"], /with Q4_K, K must be a multiple of 256/],

@@ -113,6 +113,25 @@ test("perplexity --tokens --logits writes a row for every position: llama.cpp's"
   }
 });
 
+test("generate, perplexity and bench take every type of the cache", async () => {
+  // Long enough for the cache to matter, and the shipped model: heads of whole blocks.
+  const text = "Once there was a little dog who liked to run in the park. ".repeat(4);
+  writeFileSync(at("dog.txt"), text);
+  const found: Record<string, number> = {};
+  for (const kv of ["f32", "f16", "q8_0", "q4_0"]) {
+    const { perplexity } = await json<{ perplexity: number }>([
+      ...["perplexity", at("dog.txt"), "--kv", kv, "--json"],
+    ]);
+    found[kv] = perplexity;
+    await succeed(["generate", text, "--kv", kv, "--max-tokens", "3"]);
+    await succeed(["bench", "prefill", "--kv", kv, "--at", "40", "--rounds", "1"]);
+    await succeed(["bench", "decode", "--kv", kv, "--at", "40", "--tokens", "4"]);
+  }
+  expect(new Set(Object.values(found)).size).toBe(4);
+  for (const kv of ["f16", "q8_0"])
+    expect(Math.abs(found[kv]! / found.f32! - 1)).toBeLessThan(0.02);
+});
+
 test("perplexity of a text is that of its chunks, each with BOS in front", async () => {
   const text = "Tom had a red ball. He liked to play with it. ".repeat(12);
   writeFileSync(at("text.txt"), text);

@@ -3,17 +3,20 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { CellType } from "../../src/kernels/cells.ts";
 import { fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 
 const folder = temporaryFolder();
 const model = fixtureModel("stories260K-Q5_0mix.gguf");
+/** Its heads are whole blocks. */
+const wide = fixtureModel("llama-gqa-F16.gguf");
 
 interface Plan {
   readonly rows: {
     attention: string;
-    kv: "f16" | "f32";
+    kv: CellType;
     context: number;
     weights: number;
     weightsByFormat: Record<string, number>;
@@ -28,16 +31,25 @@ interface Plan {
 
 test("plan: the bytes that the engine allocates, for every attention, type and context", async () => {
   const plot = join(folder, "plan.svg");
-  const args = ["plan", model, "--context", "64,200", "--attention", "full,sinks:4+28"];
-  const { rows } = await json<Plan>([...args, "--kv", "f16,f32", "--json", "--plot", plot]);
-  expect(rows.length).toBe(8);
+  const args = ["plan", wide, "--context", "64,200", "--attention", "full,sinks:4+28"];
+  const { rows } = await json<Plan>([
+    ...args,
+    "--kv",
+    "f16,q4_0,f32,q8_0",
+    "--json",
+    "--plot",
+    plot,
+  ]);
+  expect(rows.length).toBe(16);
   for (const { attention, kv, context, weights, weightsByFormat, total, ...row } of rows) {
     const policy = attention === "full" ? { kind: "full" as const } : undefined;
     const sinks = { kind: "sinks", sinks: 4, window: 28 } as const;
-    const engine = await loadEngine(model, { attention: policy ?? sinks, kv, context });
+    const engine = await loadEngine(wide, { attention: policy ?? sinks, kv, context });
     expect(engine.usage.bytes).toBe(total);
     expect(engine.weightBytes).toBe(weights);
     expect(Object.values(weightsByFormat).reduce((a, b) => a + b, 0)).toBe(weights);
+    // 2 L G E numbers a token: 2 x 2 x 4 x 32
+    expect(row.bytesPerToken).toBe(512 * { f32: 4, f16: 2, q8_0: 36 / 32, q4_0: 20 / 32 }[kv]);
     expect(total).toBe(weights + row.cache + row.scratch);
     expect(row.tokenReads).toBe(row.bytesPerToken * (attention === "full" ? context : 32));
     await engine.close();
@@ -68,7 +80,10 @@ test("plan --memory: the largest context that fits, and not one token more", asy
 
 test("plan: mistakes", async () => {
   await fail(["plan", model, "--memory", "8 apples"], /'8 apples'.*such as 8GiB/);
-  await fail(["plan", model, "--kv", "f16,q8_0"], /"q8_0" is none of f16, f32/);
+  await fail(["plan", model, "--kv", "f16,q8"], /"q8" is none of f32, f16, q8_0, q4_0/);
+  const blocks =
+    /q8_0 pages need heads of a multiple of 32 numbers; this model's have 8: use f16 or f32/;
+  await fail(["plan", model, "--kv", "f16,q8_0"], blocks);
   await fail(["plan", model, "--context", "0"], /at least 1 token/);
   await fail(["plan", model, "--attention", "full,sometimes"], /Invalid attention "sometimes"/);
   await fail(["plan", join(folder, "none.gguf")], /none\.gguf/);

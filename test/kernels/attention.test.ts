@@ -8,6 +8,7 @@ import {
   FULL_ATTENTION,
   isForgotten,
 } from "../../src/context/attention-policy.ts";
+import { CELL_TYPES } from "../../src/kernels/cells.ts";
 import { uniform } from "../../src/laboratory/random.ts";
 import {
   type AttentionCase,
@@ -31,6 +32,11 @@ async function expectOracle(c: AttentionCase, layout?: Layout, what?: string): P
   expectClose(await weightsOnGpu(gpu, c, layout), oracleWeights(c, layout), { abs }, what);
 }
 
+/** Blocks of 32: one, more than one, as many as make lanes idle, and more than a subgroup has lanes for. */
+const QUANTISED = (["f16", "q8_0", "q4_0"] as const).flatMap((cells) =>
+  [32, 64, 96, 256].map((headWidth) => [cells, headWidth] as const),
+);
+
 /** One shape for most tests: every further one costs a pipeline. */
 const SHAPE = shapeOf({ headWidth: 16, pageSize: 4 });
 
@@ -41,10 +47,11 @@ describe("full attention equals softmax in f64", () => {
     await expectOracle(attentionCase(headWidth, shape, 70, 1), { splits: 3 });
   });
 
-  test("one head width of f16 cells", async () => {
-    const shape = shapeOf({ headWidth: 32, cells: "f16" });
+  test.each(QUANTISED)("heads of %s, %d numbers", async (cells, headWidth) => {
+    const shape = shapeOf({ headWidth, cells });
     await expectOracle(attentionCase(1, shape, 37, 3));
     await expectOracle(attentionCase(2, shape, 1, 1));
+    await expectOracle(attentionCase(3, shape, 70, 1), { splits: 3 });
   });
 
   // Rows are taken by fours: with these, a workgroup ends within a token, at one, and beyond the last.
@@ -223,7 +230,7 @@ describe("visibility", () => {
     );
   });
 
-  test.each(["f32", "f16"] as const)("holds with %s cells and pages of 16", async (cells) => {
+  test.each(CELL_TYPES)("holds with %s cells and pages of 16", async (cells) => {
     const shape = shapeOf({ headWidth: 32, cells });
     for (const [sinks, window] of [
       [4, 12],

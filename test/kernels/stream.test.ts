@@ -16,13 +16,14 @@ import {
   ropeFrequencies,
   writeTurns,
 } from "../../src/context/rope-scaling.ts";
-import { halfToFloat } from "../../src/kernels/half.ts";
+import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/cells.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/random.ts";
 import { shapeOf } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
+import { besideOneAnother, rotateAndStore } from "../support/rope-store.ts";
 import { streamingAttention, turn } from "../support/rotation.ts";
 
 const gpu = await useGpu();
@@ -34,78 +35,28 @@ const plain = (width: number): RopeFrequencies =>
 const NEIGHBOURS = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 1 });
 const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" });
 
-/** q [T, H, E], k and v [T, G, E] side by side, a token a row. */
-function besideOneAnother(
-  { heads: H, kvHeads: G, headWidth: E }: HeadShape,
-  tokens: number,
-  { q, k, v }: { q: Float32Array; k: Float32Array; v: Float32Array },
-): number[] {
-  const row = (x: Float32Array, heads: number, t: number) =>
-    x.subarray(t * heads * E, (t + 1) * heads * E);
-  return Array.from({ length: tokens }, (_, t) => [
-    ...row(q, H, t),
-    ...row(k, G, t),
-    ...row(v, G, t),
-  ]).flat();
-}
-
-/** One run of rope-store over pages that hold nothing but 7: what is missing is zero, and goes to pages beyond. */
-async function rotateAndStore(
-  shape: HeadShape,
-  T: number,
-  turns: Float32Array,
-  given: {
-    readonly q?: Float32Array;
-    readonly k?: Float32Array;
-    readonly v?: Float32Array;
-    readonly slots?: readonly number[];
-    readonly pages?: number;
-  },
-) {
-  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells } = shape;
-  const {
-    q = new Float32Array(T * H * E),
-    k = new Float32Array(T * G * E),
-    v = new Float32Array(T * G * E),
-    slots = Array.from({ length: T }, (_, t) => t),
-    pages = Math.ceil(T / P),
-  } = given;
-  const qkv = await gpu.activations(T, (H + 2 * G) * E, besideOneAnother(shape, T, { q, k, v }));
-  const table = await gpu.buffer(turns);
-  const to = await gpu.buffer(Uint32Array.from(slots));
-  const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
-  const words = (pages * G * P * E) / (cells === "f32" ? 1 : 2);
-  const sevens = () =>
-    gpu.buffer(
-      // 0x4700 is a half of 7.
-      cells === "f32" ? new Float32Array(words).fill(7) : new Uint32Array(words).fill(0x47004700),
-    );
-  const [keys, values] = [await sevens(), await sevens()];
-  const layer = { keys, values };
-  const { attention } = gpu.single;
-  await gpu.run(attention.ropeStore("rope", shape, qkv, qkv, table, to, rotated, layer), {
-    tokens: T,
+/**
+ * How far each number may be from what is stored of it, heads being one block. A half keeps 11 bits: half a unit of the
+ * last is 2^-11 of the number, or 2^-25 below 2^-14. WGSL lets an adapter take either neighbour, so twice that, also for
+ * a scale. Of the largest of a block, a quantum is 1 / 127 or an eighth; q4_0 has eight of them on one side of zero and
+ * seven on the other.
+ */
+function storing(cells: CellType, numbers: Float64Array, E: number): Float64Array {
+  const half = 2 ** -10;
+  return numbers.map((x, i) => {
+    if (cells === "f32") return 0;
+    if (cells === "f16") return Math.abs(x) * half + 2 ** -24;
+    const head = numbers.subarray(i - (i % E), i - (i % E) + E);
+    const largest = Math.max(...head.map(Math.abs));
+    return largest * (half + (cells === "q8_0" ? 1 / 127 / 2 : 1 / 8));
   });
-  const read = async (buffer: GPUBuffer) => {
-    const bytes = await gpu.device.read(buffer);
-    return cells === "f32"
-      ? new Float32Array(bytes)
-      : Float32Array.from(new Uint16Array(bytes), halfToFloat);
-  };
-  const result = {
-    rotated: await gpu.readFloats(rotated),
-    keys: await read(keys),
-    values: await read(values),
-  };
-  gpu.release(qkv, table, to, rotated, keys, values);
-  return result;
 }
 
 describe.each([
   ["neighbours", 1],
-  ["halves", 8],
+  ["halves", 16],
 ])("rotation of %s", (_, pairGap) => {
-  const shape = shapeOf({ heads: 3, kvHeads: 3, headWidth: 16, pageSize: 4, pairGap });
+  const shape = shapeOf({ heads: 3, kvHeads: 3, headWidth: 32, pageSize: 4, pairGap });
   const { heads: H, headWidth: E, pageSize: P, scale } = shape;
   const frequencies = ropeFrequencies(
     { width: E, base: 1e4, originalContext: 64 },
@@ -125,7 +76,7 @@ describe.each([
 
   test("queries: scaled, before the window and before the sinks", async () => {
     const values = randomFloats(1, T * H * E);
-    const { rotated } = await rotateAndStore(shape, T, turns, { q: values });
+    const { rotated } = await rotateAndStore(gpu, shape, T, turns, { q: values });
     const expected = positions.flatMap((position, t) =>
       [position, elsewhere[t]!].flatMap((at) =>
         [0, 1, 2].flatMap((head) => {
@@ -137,12 +88,12 @@ describe.each([
     expectClose(rotated, expected, { abs });
   });
 
-  test.each(["f32", "f16"] as const)("keys and values go to their slots, as %s", async (cells) => {
+  test.each(CELL_TYPES)("keys and values go to their slots, as %s", async (cells) => {
     const [kRows, vRows] = [randomFloats(2, T * H * E), randomFloats(3, T * H * E)];
     const slots = [9, 2, 4]; // pages 2, 0, 1
     const pages = 3;
     const given = { k: kRows, v: vRows, slots, pages };
-    const { keys, values } = await rotateAndStore({ ...shape, cells }, T, turns, given);
+    const { keys, values } = await rotateAndStore(gpu, { ...shape, cells }, T, turns, given);
     const expectedKeys = new Float64Array(pages * H * P * E).fill(7);
     const expectedValues = expectedKeys.slice();
     slots.forEach((slot, t) => {
@@ -156,11 +107,13 @@ describe.each([
         expectedValues.set(vRows.subarray(from, from + E), at);
       }
     });
-    // A half keeps 11 bits: half a unit of the last is 2^-11 of the number, or 2^-25 below 2^-14. WGSL lets an adapter
-    // take either neighbour, so twice that.
-    const half = cells === "f16" ? { rel: 2 ** -10, abs: abs + 2 ** -24 } : { abs };
-    expectClose(keys, expectedKeys, half, "keys");
-    expectClose(values, expectedValues, cells === "f16" ? half : {}, "values");
+    for (const [words, numbers, off, what] of [
+      [keys, expectedKeys, abs, "keys"],
+      [values, expectedValues, 0, "values"],
+    ] as const) {
+      const tolerance = storing(cells, numbers, E).map((rounding) => rounding + off);
+      expectClose(unpackCells(cells, words), numbers, { abs: tolerance }, what);
+    }
   });
 });
 
@@ -177,7 +130,7 @@ test("neighbours on permuted numbers equal halves (P11), to a rounding", async (
     [1, permute(values)],
   ] as const) {
     const shape = shapeOf({ heads: H, kvHeads: H, headWidth: E, pageSize: 4, pairGap });
-    results.push((await rotateAndStore(shape, T, turns, { q })).rotated);
+    results.push((await rotateAndStore(gpu, shape, T, turns, { q })).rotated);
   }
   // The same products and sums in two pipelines, of which either may fuse them.
   expectClose(results[1]!, permute(results[0]!), { abs: 2 * HALF_ULP });

@@ -5,7 +5,7 @@ import {
   FULL_ATTENTION,
   isVisible,
 } from "../../src/context/attention-policy.ts";
-import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
+import { packCells, throughCells } from "../../src/kernels/cells.ts";
 import { type HeadShape, partialSizes } from "../../src/kernels/head-shape.ts";
 import { attend } from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/random.ts";
@@ -56,12 +56,12 @@ export function attentionCase(
   policy: AttentionPolicy = FULL_ATTENTION,
 ): AttentionCase {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
-  // f16 cells are tested here for reading: what is stored is a half already.
-  const cell = (x: number) => (shape.cells === "f16" ? halfToFloat(floatToHalf(x)) : x);
+  // Cells are tested here for reading: the numbers are those that are left when they have been stored.
+  const stored = (numbers: Float32Array) => throughCells(shape.cells, numbers);
   return {
     shape,
-    keys: randomFloats(seed, length * G * E).map(cell),
-    values: randomFloats(seed + 1, length * G * E).map(cell),
+    keys: stored(randomFloats(seed, length * G * E)),
+    values: stored(randomFloats(seed + 1, length * G * E)),
     queries: randomFloats(seed + 2, tokens * 2 * H * E, 4 / Math.sqrt(E)),
     start: length - tokens,
     tokens,
@@ -162,7 +162,7 @@ async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
         }
       }
     });
-    return c.shape.cells === "f32" ? data : packHalves(data);
+    return packCells(c.shape.cells, data);
   };
   // The table may be longer than what a step uses: what lies beyond points at pages of NaN.
   const entries = held.flatMap((page, i) => [physical[i]!, page * P]);
@@ -233,12 +233,4 @@ export async function attendOnGpu(
   const result = await gpu.readActivations(x);
   gpu.release(keys, values, queries, table, outputs, states, x);
   return result;
-}
-
-/** Halves, two a word, as cells of f16 hold them. */
-function packHalves(data: Float32Array): Uint32Array {
-  return Uint32Array.from(
-    { length: data.length / 2 },
-    (_, i) => (floatToHalf(data[2 * i]!) | (floatToHalf(data[2 * i + 1]!) << 16)) >>> 0,
-  );
 }

@@ -59,12 +59,35 @@ export const kShift =
     };
   };
 
-/** Logits [T, V] after each token. */
+/** What a cache leaves of a key or a value that it stores. */
+export type Stored = (row: Float64Array) => Float64Array;
+
+/** Keys that are stored when they have been turned. */
+export const storedTurned =
+  (placing: Placing, stored: Stored): Placing =>
+  (shape, visibility) => {
+    const place = placing(shape, visibility);
+    return (keyAt, query) => {
+      const placed = place(keyAt, query);
+      return { ...placed, keys: placed.keys.map(stored) };
+    };
+  };
+
+/** Keys that are stored as they are, and turned then. */
+export const storedRaw =
+  (placing: Placing, stored: Stored): Placing =>
+  (shape, visibility) => {
+    const place = placing(shape, visibility);
+    return (keyAt, query) => place((position) => stored(keyAt(position)), query);
+  };
+
+/** Logits [T, V] after each token. Keys are stored as `placing` says, values by `stored`; by default exactly. */
 export function oracleLogits(
   model: TinyModel,
   tokens: readonly number[],
   visibility: Visibility = ALL,
   placing: Placing = anew,
+  stored: Stored = (row) => row,
 ): Float64Array {
   const { shape, weights } = model;
   const last = oracleStates(model, tokens, visibility, placing).at(-1)!;
@@ -116,7 +139,7 @@ export function oracleStates(
       for (let t = 0; t < T; t++) {
         const { keys, place } = placed((j) => rowOf(k, j * G + g), t);
         const seen = visible(t, visibility);
-        const values = Float64Array.from(seen.flatMap((j) => [...rowOf(v, j * G + g)]));
+        const values = Float64Array.from(seen.flatMap((j) => [...stored(rowOf(v, j * G + g))]));
         for (let h = g * (H / G); h < (g + 1) * (H / G); h++) {
           const query = turn(shape, rowOf(q, t * H + h), place);
           const score = (key: number) => dot(query, keys[key]!) * scale;

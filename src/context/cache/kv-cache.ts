@@ -1,7 +1,8 @@
 // The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
 
+import { bytesOfNumber } from "../../kernels/cells.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts";
-import type { CellType, HeadShape, LayerPages } from "../../kernels/head-shape.ts";
+import type { HeadShape, LayerPages } from "../../kernels/head-shape.ts";
 import type { StepValues } from "../../kernels/params.ts";
 import { USAGE } from "../../kernels/usage.ts";
 import type { AttentionPolicy } from "../attention-policy.ts";
@@ -26,12 +27,9 @@ export interface KvCacheOptions {
 /** Slots of the page table that one workgroup takes while decoding, before the work is split over more of them. */
 const SLOTS_PER_SPLIT = 256;
 
-/** Bytes of a number in a page. */
-export const CELL_BYTES: Readonly<Record<CellType, number>> = { f32: 4, f16: 2 };
-
 /** Bytes of keys and values of one page in one layer. */
 export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): number {
-  return 2 * kvHeads * headWidth * pageSize * CELL_BYTES[cells];
+  return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(cells);
 }
 
 /** (token, split) pairs that the partial results of attention have room for. */
@@ -96,7 +94,7 @@ export class KvCache {
     if (half > device.limits.maxStorageBufferBindingSize) {
       throw new CapacityError(
         `A cache of ${pages} pages needs ${half} bytes a layer in one binding; this adapter allows ` +
-          `${device.limits.maxStorageBufferBindingSize}. Use a smaller context, a window, or f16 pages.`,
+          `${device.limits.maxStorageBufferBindingSize}. Use a smaller context, a window, or smaller pages: f16, q8_0 or q4_0.`,
       );
     }
     const storage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;

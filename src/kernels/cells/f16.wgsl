@@ -1,10 +1,21 @@
-// Four numbers of a cached key or value, as halves: WGSL packs them without shader-f16.
-alias Cell = vec2<u32>;
+// Cells of halves: a word is four of them, without a scale. WGSL packs them without shader-f16.
+alias Word = vec2<u32>;
+const BLOCK_CELLS = 1u;
+const BLOCK_WORDS = 1u;
 
-fn pack_cell(numbers: vec4f) -> Cell {
-  return vec2<u32>(pack2x16float(numbers.xy), pack2x16float(numbers.zw));
+fn word_of(i: u32) -> u32 {
+  return i;
 }
 
-fn unpack_cell(cell: Cell) -> vec4f {
-  return vec4f(unpack2x16float(cell.x), unpack2x16float(cell.y));
+fn scale_of(i: u32) -> u32 {
+  return i;
+}
+
+fn unpack_cell(word: Word, _scale: Word, _i: u32) -> vec4f {
+  return vec4f(unpack2x16float(word.x), unpack2x16float(word.y));
+}
+
+fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
+  let cell = numbers[0];
+  return array(vec2<u32>(pack2x16float(cell.xy), pack2x16float(cell.zw)));
 }

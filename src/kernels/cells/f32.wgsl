@@ -1,10 +1,22 @@
-// Four numbers of a cached key or value, as f32.
-alias Cell = vec4f;
+// Cells of f32: a word is four numbers. Every page of cells answers the same: where in a head the word of cell i lies, and
+// the word of its scale; what both stand for; and the words of a block, the cells that are stored together. Here there is
+// no scale: the word stands in for it and is not read twice.
+alias Word = vec4f;
+const BLOCK_CELLS = 1u;
+const BLOCK_WORDS = 1u;
 
-fn pack_cell(numbers: vec4f) -> Cell {
-  return numbers;
+fn word_of(i: u32) -> u32 {
+  return i;
 }
 
-fn unpack_cell(cell: Cell) -> vec4f {
-  return cell;
+fn scale_of(i: u32) -> u32 {
+  return i;
+}
+
+fn unpack_cell(word: Word, _scale: Word, _i: u32) -> vec4f {
+  return word;
+}
+
+fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
+  return numbers;
 }

@@ -2,5 +2,5 @@
 
 // Four numbers of the key at `slot`, whose cells begin at `cells`.
 fn key_numbers(cells: u32, i: u32, slot: u32) -> vec4f {
-  return unpack_cell(k_pages[cells + i]);
+  return unpack_cell(k_pages[cells + word_of(i)], k_pages[cells + scale_of(i)], i);
 }

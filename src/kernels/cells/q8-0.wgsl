@@ -1,0 +1,38 @@
+// Cells as ggml's Q8_0 has them: 32 numbers of a head are a block with one scale, x = d q. Nine words a block: a word of
+// four signed bytes for each of eight cells, then d as a half.
+alias Word = u32;
+const BLOCK_CELLS = 8u;
+const BLOCK_WORDS = 9u;
+
+fn word_of(i: u32) -> u32 {
+  return i / 8u * 9u + i % 8u;
+}
+
+fn scale_of(i: u32) -> u32 {
+  return i / 8u * 9u + 8u;
+}
+
+fn unpack_cell(word: Word, scale: Word, _i: u32) -> vec4f {
+  let bytes = vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u);
+  return unpack2x16float(scale).x * vec4f(bytes >> vec4<u32>(24u));
+}
+
+// d = max |x| / 127; q to the nearest, ties away from zero, by the scale as it is before it becomes a half.
+fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
+  var largest = vec4f();
+  for (var c = 0u; c < BLOCK_CELLS; c++) {
+    largest = max(largest, abs(numbers[c]));
+  }
+  let d = max(max(largest.x, largest.y), max(largest.z, largest.w)) / 127.0;
+  let inverse = select(0.0, 1.0 / d, d > 0.0);
+  var words: array<Word, BLOCK_WORDS>;
+  for (var c = 0u; c < BLOCK_CELLS; c++) {
+    let x = numbers[c] * inverse;
+    let whole = trunc(x);
+    let q = whole + select(vec4f(), sign(x), abs(x - whole) >= vec4f(0.5));
+    let bytes = vec4<u32>(vec4<i32>(q)) & vec4<u32>(255u);
+    words[c] = dot(bytes, vec4<u32>(1u, 1u << 8u, 1u << 16u, 1u << 24u));
+  }
+  words[8] = pack2x16float(vec2f(d, 0.0));
+  return words;
+}

@@ -1,0 +1,153 @@
+// Cells of the cache: the plain quantisers against files that llama.cpp has quantised, then the GPU against them.
+
+import { describe, expect, test } from "vitest";
+import { openGguf } from "../../src/engine/gguf/gguf.ts";
+import {
+  bytesOfNumber,
+  CELL_FORMATS,
+  CELL_TYPES,
+  type CellType,
+  packCells,
+  throughCells,
+  unpackCells,
+} from "../../src/kernels/cells.ts";
+import { FORMATS } from "../../src/kernels/formats/index.ts";
+import { floatToHalf } from "../../src/kernels/half.ts";
+import { randomFloats } from "../../src/laboratory/random.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+import { shapeOf } from "../support/attention.ts";
+import { useGpu } from "../support/gpu.ts";
+import { fixtureModel } from "../support/models.ts";
+import { rotateAndStore } from "../support/rope-store.ts";
+
+const gpu = await useGpu();
+const BLOCK = 32;
+const QUANTISED = ["q8_0", "q4_0"] as const;
+
+test("a number takes 4, 2, 1.125 and 0.625 bytes", () => {
+  expect(CELL_TYPES.map(bytesOfNumber)).toEqual([4, 2, 36 / 32, 20 / 32]);
+});
+
+describe.each(QUANTISED)("%s in plain TypeScript", (cells) => {
+  const format = FORMATS.get(cells.toUpperCase())!;
+  const { blockBytes } = CELL_FORMATS[cells];
+
+  /** The bytes of ggml's blocks: there a scale stands first, and in two bytes. */
+  function toGgml(words: Uint32Array): Uint8Array {
+    const bytes = new Uint8Array(words.buffer);
+    const blocks = Array.from({ length: bytes.length / blockBytes }, (_, i) =>
+      bytes.subarray(i * blockBytes, (i + 1) * blockBytes),
+    );
+    return Uint8Array.from(
+      blocks.flatMap((block) => [
+        ...block.subarray(blockBytes - 4, blockBytes - 2),
+        ...block.subarray(0, blockBytes - 4),
+      ]),
+    );
+  }
+
+  test("packs the tensors of a model to the bytes that llama.cpp packs them to", async () => {
+    const tensors = async (name: string) => {
+      const file = await openGguf(fixtureModel(name), nodePlatform.openFile);
+      const read = async (tensor: string) => {
+        const { source, offset, bytes, type } = file.tensors.get(tensor)!;
+        const data = new Uint8Array(bytes);
+        await source.read(offset, data);
+        return { data, type };
+      };
+      return { file, read };
+    };
+    const plain = await tensors("stories260K-F32.gguf");
+    const packed = await tensors(`stories260K-${format.name}.gguf`);
+    let compared = 0;
+    for (const name of packed.file.tensors.keys()) {
+      const { data, type } = await packed.read(name);
+      if (type !== format.name) continue;
+      const numbers = new Float32Array((await plain.read(name)).data.buffer);
+      const words = packCells(cells, numbers);
+      expect(Buffer.from(toGgml(words)).equals(data), name).toBe(true);
+      const decoded = new Float32Array(numbers.length);
+      format.decode(data, decoded);
+      expect(unpackCells(cells, words)).toEqual(decoded);
+      compared += numbers.length;
+    }
+    expect(compared).toBeGreaterThan(150_000);
+    await Promise.all([plain.file.close(), packed.file.close()]);
+  });
+});
+
+describe("on the GPU", () => {
+  // Where keys are kept raw, their turns are all (1, 0): what is stored is what is given.
+  const T = 2;
+  const turns = Float32Array.from({ length: 3 * T * 2 * BLOCK }, (_, i) => 1 - (i % 2));
+
+  async function expectStored(cells: CellType, k: Float32Array, v: Float32Array): Promise<void> {
+    const shape = shapeOf({ heads: 2, kvHeads: 2, headWidth: 2 * BLOCK, pageSize: T, cells });
+    const { keys, values } = await rotateAndStore(gpu, shape, T, turns, { k, v });
+    // [T, G, E] as a step has them, to [G, P, E] as a page has them
+    const inPage = (rows: Float32Array) => {
+      const E = shape.headWidth;
+      const page = [0, 2, 1, 3].flatMap((row) => [...rows.subarray(row * E, (row + 1) * E)]);
+      return packCells(cells, Float32Array.from(page));
+    };
+    expect(keys).toEqual(inPage(k));
+    expect(values).toEqual(inPage(v));
+  }
+
+  /** Eight blocks of 32. */
+  const rows = (make: (block: number, i: number) => number) =>
+    Float32Array.from({ length: 8 * BLOCK }, (_, i) => make(Math.floor(i / BLOCK), i % BLOCK));
+
+  // To the bit: every product, quotient and sum of the quantisers is rounded once, and to the nearest, by adapters that
+  // divide as IEEE 754 does and store halves to the nearest. WGSL asks for less.
+  test.each(QUANTISED)(
+    "%s: what is stored is what plain TypeScript packs, to the bit",
+    async (cells) => {
+      for (let seed = 0; seed < 20; seed++) {
+        // From blocks whose scale is no normal half any more to those whose scale is nearly too large for one.
+        const numbers = randomFloats(seed, 16 * BLOCK).map(
+          (x, i) => x * 2 ** (((7 * Math.floor(i / BLOCK) + seed) % 40) - 20),
+        );
+        await expectStored(cells, numbers.slice(0, 8 * BLOCK), numbers.slice(8 * BLOCK));
+      }
+    },
+  );
+
+  test("q8_0: ties go away from zero, and zeros stay", async () => {
+    // The scale is 1: block 1 holds numbers halfway between two quanta, of both signs, and the nearest on either side.
+    const halfway = (i: number) => (i === 0 ? 127 : (i % 2 ? 1 : -1) * (Math.floor(i / 4) + 0.5));
+    const near = (i: number) => {
+      if (i === 0) return -127;
+      return Math.fround(halfway(i) * (1 + (i % 4 < 2 ? 2 : -2) * 2 ** -24));
+    };
+    const numbers = rows((block, i) => [0, halfway(i), near(i), -halfway(i)][block % 4]!);
+    await expectStored("q8_0", numbers, numbers);
+    const stored = throughCells("q8_0", numbers);
+    expect([...stored.subarray(BLOCK, BLOCK + 5)]).toEqual([127, 1, -1, 1, -2]);
+    expect(stored.subarray(0, BLOCK)).toEqual(new Float32Array(BLOCK));
+  });
+
+  test("q4_0: the first of the largest gives the sign, and the other end is cut to 7 eighths", async () => {
+    const numbers = rows((block, i) => {
+      if (block % 4 === 0) return 0;
+      const ends = block % 4 === 1 ? [8, -8] : [-8, 8];
+      return ends[i - 3] ?? (i - 16) / 4;
+    });
+    await expectStored("q4_0", numbers, numbers);
+    const stored = throughCells("q4_0", numbers);
+    expect([...stored.subarray(BLOCK + 3, BLOCK + 5)]).toEqual([8, -7]);
+    expect([...stored.subarray(2 * BLOCK + 3, 2 * BLOCK + 5)]).toEqual([-8, 7]);
+    expect(stored.subarray(0, BLOCK).every((x) => x === 0)).toBe(true);
+  });
+});
+
+test("a scale that is no number shows in every number of its block", () => {
+  for (const cells of QUANTISED) {
+    const words = packCells(cells, new Float32Array(BLOCK).fill(1));
+    words[words.length - 1] = floatToHalf(Number.NaN);
+    expect(unpackCells(cells, words).every(Number.isNaN)).toBe(true);
+    expect(throughCells(cells, new Float32Array(BLOCK).fill(Number.NaN)).every(Number.isNaN)).toBe(
+      true,
+    );
+  }
+});
