@@ -90,7 +90,7 @@ export function oracleLogits(
   stored: Stored = (row) => row,
 ): Float64Array {
   const { shape, weights } = model;
-  const last = oracleStates(model, tokens, visibility, placing).at(-1)!;
+  const last = oracleStates(model, tokens, visibility, placing, stored).at(-1)!;
   const name = shape.tied ? "token_embd" : "output";
   const [T, V] = [tokens.length, TINY_TOKENS.length];
   const logits = project(last, weights.get(`${name}.weight`)!, T, V, shape.width);
@@ -104,6 +104,7 @@ export function oracleStates(
   tokens: readonly number[],
   visibility: Visibility = ALL,
   placing: Placing = anew,
+  stored: Stored = (row) => row,
 ): Float64Array[] {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F } = shape;
   const T = tokens.length;
