@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from "vitest";
 import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
-import { type Limit, TemplateLimitError } from "../../../src/engine/chat/limits.ts";
+import { type Limit, LONGEST_TIME, TemplateLimitError } from "../../../src/engine/chat/limits.ts";
 import { UserError } from "../../../src/kernels/errors.ts";
 
 const render = (source: string, content = "x") =>
@@ -18,8 +18,8 @@ const list = (power: number, item = "1") =>
 const forever = (body: string) =>
   `${"{% for i in range(100000) %}".repeat(4)}${body}${"{% endfor %}".repeat(4)}`;
 
-/** Microseconds of all threads: the limit of time is a second, compilers and collectors of garbage come on top. */
-const SOON = 2.5e6;
+/** Microseconds of all threads: what compilers and collectors of garbage take comes on top of the limit of time. */
+const SOON = 1.5e3 * LONGEST_TIME;
 /** Bytes. What is let through takes less; what is not would take gigabytes. */
 const LITTLE = 400e6;
 
