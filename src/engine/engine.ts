@@ -10,7 +10,13 @@ import { type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
 import { type EmbedOptions, embed } from "./embedding.ts";
 import { fingerprint } from "./fingerprint.ts";
-import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
+import {
+  complete,
+  type GenerateOptions,
+  type GenerationResult,
+  generate,
+  type Piece,
+} from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
@@ -121,15 +127,11 @@ export class Engine extends RunningModel {
   }
 
   /** Continues a prompt and waits for the end. */
-  async complete(
+  complete(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): Promise<GenerationResult> {
-    const generation = this.generate(prompt, options);
-    for (;;) {
-      const { done, value } = await generation.next();
-      if (done) return value;
-    }
+    return complete(this, prompt, options);
   }
 
   /**

@@ -172,6 +172,19 @@ export async function* generate(
   };
 }
 
+/** Generates, and waits for the end. */
+export async function complete(
+  engine: LoadedModel,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): Promise<GenerationResult> {
+  const generation = generate(engine, prompt, options);
+  for (;;) {
+    const { done, value } = await generation.next();
+    if (done) return value;
+  }
+}
+
 /** Appends tokens and chooses the next one: from the likeliest of them, or from all where these are too few. */
 async function chooseNext(
   engine: LoadedModel,

@@ -12,7 +12,7 @@ import { truncate } from "../context/text/truncation.ts";
 import type { TextSource } from "../context/text/windows.ts";
 import { UserError } from "../kernels/errors.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
-import { type GenerateOptions, generate } from "./generation.ts";
+import { complete, type GenerateOptions } from "./generation.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
@@ -40,13 +40,9 @@ export function engineSummarizer(
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
     const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
     const request = requestPrompt(engine, prompt(shown));
-    const generation = generate(engine, request, { ...sampling, maxTokens, signal });
-    for (;;) {
-      const { done, value } = await generation.next();
-      if (!done) continue;
-      signal?.throwIfAborted();
-      return value.text.trim();
-    }
+    const result = await complete(engine, request, { ...sampling, maxTokens, signal });
+    signal?.throwIfAborted();
+    return result.text.trim();
   };
 }
 
