@@ -20,17 +20,9 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import { readBytes } from "./input.ts";
+import { readBytes, readText } from "./input.ts";
 import { plotScores } from "./scores-plot.ts";
-import {
-  duration,
-  interruptSignal,
-  rate,
-  readStdin,
-  withEngine,
-  write,
-  writeJson,
-} from "./terminal.ts";
+import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
 import { promptInWords, usageJson } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -67,7 +59,7 @@ export function askCommand(): Command {
     .option("--plot <file>", "draw the scores of all windows: .svg or .png", pictureFile);
   addSamplingFlags(addEngineFlags(command));
   return command.action(async (argument: string, flags: Flags) => {
-    const question = (argument === "-" ? await readStdin() : argument).trim();
+    const question = (argument === "-" ? await readText("-") : argument).trim();
     if (question === "") throw new UserError("The question is empty: give some text.");
     const contents = await decodeIndex(await readBytes(flags.index));
     await withEngine(

@@ -2,10 +2,11 @@
 
 import { readConversation, writeConversation } from "../context/text/conversation.ts";
 import { parseMemory } from "../context/text/memory/conversation-memory.ts";
-import { chatBudget } from "../engine/chat/chat.ts";
+import type { Message } from "../context/text/message.ts";
+import { chatBudget } from "../engine/chat/chat-budget.ts";
 import { UserError } from "../kernels/errors.ts";
 import type { ChatSession } from "./chat-session.ts";
-import { readUserFile, writeUserFile } from "./input.ts";
+import { readUserFile, replaceUserFile } from "./input.ts";
 import { memoryTable } from "./memory-report.ts";
 import { freeInWords } from "./usage-report.ts";
 
@@ -45,7 +46,8 @@ export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
     argument: "FILE",
     help: "write the conversation to a file",
     run: async ({ messages }, path) => {
-      await writeUserFile(path, writeConversation(messages));
+      if (messages.length === 0) return "Nothing has been said yet.";
+      await replaceUserFile(path, writeConversation(messages));
       return `${messages.length} messages in ${path}`;
     },
   },
@@ -94,7 +96,9 @@ async function context(session: ChatSession): Promise<string> {
   const { engine, memory, messages, options } = session;
   if (messages.length === 0) return "Nothing has been said yet.";
   const budget = chatBudget(engine, options);
-  const recalled = { strategy: memory.name, ...(await memory.recall(messages, budget)) };
+  // As the next question will find it.
+  const asking: Message[] = [...messages, { role: "user", content: "" }];
+  const recalled = { strategy: memory.name, ...(await memory.recall(asking, budget)) };
   return memoryTable(messages, [recalled], budget).trimEnd();
 }
 

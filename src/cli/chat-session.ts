@@ -7,6 +7,7 @@ import {
 import type { ConversationMemory } from "../context/text/memory/memory.ts";
 import type { Message } from "../context/text/message.ts";
 import type { ChatOptions, ChatResult } from "../engine/chat/chat.ts";
+import { type BudgetOptions, chatBudget } from "../engine/chat/chat-budget.ts";
 import type { Engine } from "../engine/engine.ts";
 import { engineSummarizer } from "../engine/summarizer.ts";
 import type { TokenUsage } from "../engine/usage.ts";
@@ -22,8 +23,10 @@ const NO_TURNS: Totals = { turns: 0, promptTokens: 0, cachedTokens: 0, generated
 
 export class ChatSession {
   readonly engine: Engine;
-  readonly #given: ChatOptions;
+  readonly #given: ChatOptions & BudgetOptions;
   #memory: ConversationMemory;
+  /** What the model is told before any conversation. */
+  readonly #system: readonly Message[];
   /** What the conversation began with. */
   #opening: readonly Message[] = [];
   #messages: readonly Message[] = [];
@@ -31,7 +34,13 @@ export class ChatSession {
   #last: ChatResult | undefined;
   #totals = NO_TURNS;
 
-  constructor(engine: Engine, options: ChatOptions, memory: MemoryOptions) {
+  constructor(
+    engine: Engine,
+    options: ChatOptions & BudgetOptions,
+    memory: MemoryOptions,
+    system: readonly Message[],
+  ) {
+    this.#system = system;
     this.engine = engine;
     this.#given = options;
     this.#memory = this.#remembering(memory);
@@ -46,7 +55,7 @@ export class ChatSession {
   }
 
   /** Of the next answer. */
-  get options(): ChatOptions {
+  get options(): ChatOptions & BudgetOptions {
     return { ...this.#given, memory: this.#memory };
   }
 
@@ -59,9 +68,12 @@ export class ChatSession {
     return this.#totals;
   }
 
-  /** Begins with these messages, and again with these after `reset`. */
+  /** Begins with these messages, and again with these after `reset`; the session's own system message goes before theirs. */
   begin(messages: readonly Message[]): void {
-    this.#opening = messages;
+    const first = messages.findIndex(({ role }) => role !== "system");
+    const said = first < 0 ? messages.length : first;
+    this.#opening =
+      this.#system.length === 0 ? messages : [...this.#system, ...messages.slice(said)];
     this.reset();
   }
 
@@ -71,8 +83,11 @@ export class ChatSession {
     this.#totals = NO_TURNS;
   }
 
-  remember(memory: MemoryOptions): void {
-    this.#memory = this.#remembering(memory);
+  /** Throws a `UserError`, and goes on as before, where the engine has no room for such a memory. */
+  remember(options: MemoryOptions): void {
+    const memory = this.#remembering(options);
+    chatBudget(this.engine, { ...this.options, memory });
+    this.#memory = memory;
   }
 
   /** Ends the answer in work; false where there is none. */
@@ -105,7 +120,8 @@ export class ChatSession {
   }
 
   #heard(asked: readonly Message[], result: ChatResult): void {
-    this.#messages = [...asked, result.message];
+    const isUnheard = result.finishReason === "aborted" && result.text === "";
+    if (!isUnheard) this.#messages = [...asked, result.message];
     this.#last = result;
     const { promptTokens, cachedTokens, generatedTokens } = result.usage;
     this.#totals = {

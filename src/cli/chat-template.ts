@@ -1,8 +1,10 @@
-import { existsSync } from "node:fs";
+import { UserError } from "../kernels/errors.ts";
 import { readText } from "./input.ts";
 
 /** What `--template` names: a template's name, or the Jinja in a file. */
 export async function templateChoice(flag: string | undefined): Promise<string | undefined> {
-  const isFile = flag !== undefined && /[./\\]/.test(flag) && existsSync(flag);
-  return isFile ? await readText(flag) : flag;
+  if (flag === undefined || !/[./\\]/.test(flag)) return flag;
+  const source = await readText(flag);
+  if (/\{[{%]/.test(source)) return source;
+  throw new UserError(`${flag} is no chat template: expected Jinja, with {{ or {% in it.`);
 }

@@ -7,6 +7,7 @@ import { type MemoryOptions, parseMemory } from "../context/text/memory/conversa
 import type { Message } from "../context/text/message.ts";
 import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import { prepareGeneration } from "../engine/generation.ts";
+import type { Setting } from "../engine/options.ts";
 import { UserError } from "../kernels/errors.ts";
 import { CHAT_COMMANDS, runCommand } from "./chat-commands.ts";
 import { ChatSession } from "./chat-session.ts";
@@ -15,6 +16,7 @@ import {
   addEngineFlags,
   addSamplingFlags,
   addTemplateFlag,
+  collect,
   type EngineFlags,
   engineOptions,
   integer,
@@ -31,6 +33,7 @@ interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly memory?: MemoryOptions;
   readonly load?: string;
   readonly maxTokens?: number;
+  readonly stop?: readonly string[];
 }
 
 /** `dawnstream chat` */
@@ -40,17 +43,18 @@ export function chatCommand(): Command {
     .option("--system <text>", "what the model is told before the conversation")
     .option(
       "--memory <strategy>",
-      "what of a long conversation the model reads: turns:K, buffer, summary, summary:K, sinks:S+W (default: buffer)",
+      "what of a long conversation the model reads: turns:K, buffer, summary, summary:K, sinks:S+W (default: buffer, or what --attention keeps)",
       reading(parseMemory),
     )
     .option("--load <file>", "go on with a saved conversation")
-    .option("--max-tokens <n>", "the most tokens of an answer (default: 256)", integer);
+    .option("--max-tokens <n>", "the most tokens of an answer (default: 256)", integer)
+    .option("--stop <text>", "end an answer before this text (repeatable)", collect);
   addSamplingFlags(addEngineFlags(addTemplateFlag(command)));
   return command.action(async (flags: Flags) => {
     const begun = flags.load === undefined ? [] : await readUserFile(flags.load, readConversation);
     const system: Message[] =
       flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
-    const options = { ...samplingOptions(flags), maxTokens: flags.maxTokens };
+    const options = { ...samplingOptions(flags), maxTokens: flags.maxTokens, stop: flags.stop };
     const choice = await templateChoice(flags.template);
     await withEngine(
       flags.model,
@@ -64,16 +68,23 @@ export function chatCommand(): Command {
       async (engine) => {
         const { template, warning } = chatTemplateOf(engine.tokenizer.vocabulary, choice);
         if (warning !== undefined) console.error(`warning: ${warning}`);
-        const { memory = { kind: "buffer" } } = flags;
-        const session = new ChatSession(engine, { ...options, template }, memory);
-        session.begin([...system, ...begun]);
+        const memory = flags.memory ?? ownMemory(engine.setting);
+        const session = new ChatSession(engine, { ...options, template }, memory, system);
+        session.begin(begun);
         await converse(session);
       },
     );
   });
 }
 
-/** Answers line after line, until there are no more. Ctrl-C ends the answer in work; where there is none, the program. */
+/** What the cache forgets need not be left out; what is all kept has to fit. */
+function ownMemory({ policy: { sinks, window } }: Setting): MemoryOptions {
+  return window === Number.POSITIVE_INFINITY
+    ? { kind: "buffer" }
+    : { kind: "sinks", sinks, window };
+}
+
+/** Answers line after line, until there are no more. */
 async function converse(session: ChatSession): Promise<void> {
   const isTerminal = process.stdin.isTTY === true;
   const lines = createInterface({
@@ -86,18 +97,30 @@ async function converse(session: ChatSession): Promise<void> {
       line,
     ],
   });
-  const interrupt = () => {
+  // In a terminal Ctrl-C ends the answer, or takes back what has been typed; elsewhere it ends the conversation, too.
+  lines.on("SIGINT", () => {
     if (session.interrupt()) return;
+    if (lines.line === "") console.error("\n/exit or Ctrl-D leaves");
+    lines.write(null, { ctrl: true, name: "u" });
+    lines.prompt();
+  });
+  let isClosed = false;
+  lines.once("close", () => {
+    isClosed = true;
+  });
+  let isInterrupted = false;
+  const interrupt = () => {
+    isInterrupted = true;
+    session.interrupt();
     process.exitCode = 130; // as a shell reports Ctrl-C
     lines.close();
   };
-  lines.on("SIGINT", interrupt);
-  process.on("SIGINT", interrupt);
+  process.once("SIGINT", interrupt);
   try {
     lines.prompt();
     for await (const line of lines) {
-      if (!(await answer(session, line.trim(), isTerminal))) break;
-      lines.prompt();
+      if (isInterrupted || !(await answer(session, line.trim(), isTerminal))) break;
+      if (!isClosed) lines.prompt(); // lines are kept when their end has come already
     }
   } finally {
     process.off("SIGINT", interrupt);

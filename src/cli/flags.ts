@@ -1,6 +1,6 @@
 // Flags that several commands share, spelled the same everywhere, and how their values are read.
 
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAttention } from "../context/attention-policy.ts";
@@ -38,6 +38,9 @@ export function outputFile(path: string): string {
   } catch {
     throw new InvalidArgumentError("There is no such folder, or it cannot be written to.");
   }
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new InvalidArgumentError("It is a folder: give the name of a file.");
+  }
   return path;
 }
 
@@ -64,10 +67,8 @@ export interface ModelFlags {
 }
 
 export function addModelFlag(command: Command): Command {
-  return command.option(
-    "--model <file>",
-    "GGUF file (default: the small model that ships)",
-    SHIPPED_MODEL,
+  return command.addOption(
+    new Option("--model <file>", "GGUF file").default(SHIPPED_MODEL, "the small model that ships"),
   );
 }
 
@@ -150,9 +151,10 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
 
 export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 
-export function addSamplingFlags(command: Command): Command {
+/** `temperature`: what the command takes unless told otherwise. */
+export function addSamplingFlags(command: Command, temperature = 0.8): Command {
   return command
-    .option("--temperature <t>", "0 is greedy (default: 0.8)", number)
+    .option("--temperature <t>", `0 is greedy (default: ${temperature})`, number)
     .option("--top-k <n>", "keep the n likeliest tokens, 0: all (default: 40)", integer)
     .option(
       "--top-p <p>",

@@ -15,15 +15,8 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import {
-  duration,
-  interruptSignal,
-  rate,
-  readStdin,
-  withEngine,
-  write,
-  writeJson,
-} from "./terminal.ts";
+import { readText } from "./input.ts";
+import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
 import { freeInWords, promptInWords, usageJson, warnOfFill } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -50,7 +43,7 @@ export function generateCommand(): Command {
     .option("--json", "print one object with text, ids, counts and timings");
   addSamplingFlags(addEngineFlags(command));
   return command.action(async (argument: string, flags: Flags) => {
-    const prompt = argument === "-" ? await readStdin() : argument;
+    const prompt = argument === "-" ? await readText("-") : argument;
     const signal = interruptSignal();
     const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
     const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };

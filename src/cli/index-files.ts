@@ -1,20 +1,21 @@
 import { Command, Option } from "commander";
 import type { Pooling } from "../context/text/embedder.ts";
 import {
+  DEFAULT_SIZE,
   type IndexOptions,
   indexSetting,
   TextIndex,
+  WINDOW_MARGIN,
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
-import { readText, replaceUserFile } from "./input.ts";
+import { nameOf, readText, replaceUserFile } from "./input.ts";
 import {
   duration,
   interruptSignal,
   progress,
   rate,
-  readStdin,
   size as sizeOf,
   withEngine,
   write,
@@ -36,9 +37,7 @@ interface Document {
   readonly text: string;
 }
 
-/** A window is embedded in one step: so many tokens more than its own are enough for BOS and what its borders part. */
-const STEP_MARGIN = 16;
-const DEFAULT_SIZE = 256;
+/** A window is embedded in one step, as far as there is one. */
 const MOST_CHUNK = 4096;
 
 /** `dawnstream index`: cuts texts into windows, embeds them, and keeps them in one file for `dawnstream ask`. */
@@ -66,7 +65,7 @@ export function indexCommand(): Command {
     const documents = await Promise.all(files.map(readDocument));
     const { size, overlap, pooling, layer, whiten } = flags;
     const options = { size, overlap, pooling, layer, whiten };
-    const step = Math.max(1, size ?? DEFAULT_SIZE) + STEP_MARGIN;
+    const step = Math.max(1, size ?? DEFAULT_SIZE) + WINDOW_MARGIN;
     const chunk = flags.chunk ?? Math.min(step, MOST_CHUNK);
     await withEngine(
       flags.model,
@@ -78,7 +77,7 @@ export function indexCommand(): Command {
 }
 
 async function readDocument(path: string): Promise<Document> {
-  const [source, text] = path === "-" ? ["stdin", await readStdin()] : [path, await readText(path)];
+  const [source, text] = [nameOf(path), await readText(path)];
   if (text.trim() === "") throw new UserError(`Nothing to index: ${source} has no text.`);
   return { source, text };
 }

@@ -1,6 +1,6 @@
 // Files that a user names.
 
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { UserError } from "../kernels/errors.ts";
 
 /** The bytes of a file, or a `UserError` that says in one line why not. */
@@ -8,24 +8,42 @@ export async function readBytes(path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reasons: Record<string, string> = {
-      ENOENT: "no such file",
-      EISDIR: "it is a directory",
-      EACCES: "permission denied",
-    };
-    throw new UserError(`Cannot read ${path}: ${reasons[code ?? ""] ?? message}.`);
+    throw new UserError(`Cannot read ${path}: ${reasonOf(error)}.`);
   }
 }
 
-/** The text of a UTF-8 file. */
+async function readStdin(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** Why the system would not. */
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reasons: Record<string, string> = {
+    ENOENT: "no such file or folder",
+    ENOTDIR: "no such file or folder",
+    EISDIR: "it is a directory",
+    EACCES: "permission denied",
+    ENOSPC: "no space left",
+  };
+  return reasons[code ?? ""] ?? message;
+}
+
+/** The text of a UTF-8 file; "-" is stdin. */
 export async function readText(path: string): Promise<string> {
-  const bytes = await readBytes(path);
+  const bytes = path === "-" ? await readStdin() : await readBytes(path);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new UserError(`Cannot read ${path}: it is not UTF-8 text.`);
+    throw new UserError(`Cannot read ${nameOf(path)}: it is not UTF-8 text.`);
   }
+}
+
+/** What people call a file. */
+export function nameOf(path: string): string {
+  return path === "-" ? "stdin" : path;
 }
 
 /** What `read` makes of a UTF-8 file; its `UserError` names the file too. */
@@ -34,7 +52,7 @@ export async function readUserFile<T>(path: string, read: (text: string) => T): 
   try {
     return read(text);
   } catch (error) {
-    if (error instanceof UserError) throw new UserError(`${path}: ${error.message}`);
+    if (error instanceof UserError) throw new UserError(`${nameOf(path)}: ${error.message}`);
     throw error;
   }
 }
@@ -62,20 +80,27 @@ export async function writeUserFile(path: string, data: string | Uint8Array): Pr
   try {
     await writeFile(path, data);
   } catch (error) {
-    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+    throw new UserError(`Cannot write ${path}: ${reasonOf(error)}.`);
   }
 }
 
-/** The same, but that what was there before stays until all of the new file is written. */
-export async function replaceUserFile(path: string, data: Uint8Array): Promise<void> {
-  const unfinished = `${path}.part`;
+/**
+ * The same, but that a file that was there before stays until all of the new one is written. What is no file, such as a
+ * device, is written to as it is.
+ */
+export async function replaceUserFile(path: string, data: string | Uint8Array): Promise<void> {
+  const target = await realpath(path).catch(() => path);
+  const isOther = await stat(target)
+    .then((found) => !found.isFile())
+    .catch(() => false);
+  if (isOther) return writeUserFile(path, data);
+  const unfinished = `${target}.${process.pid}.part`;
   try {
-    await writeUserFile(unfinished, data);
-    await rename(unfinished, path);
+    await writeFile(unfinished, data, { flag: "wx" });
+    await rename(unfinished, target);
   } catch (error) {
     await rm(unfinished, { force: true });
-    if (error instanceof UserError) throw error;
-    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
+    throw new UserError(`Cannot write ${path}: ${reasonOf(error)}.`);
   }
 }
 

@@ -22,7 +22,7 @@ export function memoryTable(
     ...recalled.map(({ fates }) => inWords(fates[i]!)),
   ]);
   const last = [
-    `of a budget of ${tokens} tokens`,
+    `together, of a budget of ${tokens}`,
     count(conversation),
     ...recalled.map((memory) => memory.tokens),
   ];

@@ -1,7 +1,7 @@
 // What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by length: all of it
 // counted from the header of a file, before anything is loaded.
 
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import {
   attentionOperations,
   tokenBytes,
@@ -58,13 +58,21 @@ export function planCommand(): Command {
       "count exact memory and the cost of attention by context, from a file's header alone",
     )
     .argument("[file]", "GGUF file (the same as --model)")
-    .option("--context <list>", "contexts to compare", readContexts, [512, 2048, 8192])
+    .addOption(
+      new Option("--context <list>", "contexts to compare")
+        .argParser(readContexts)
+        .default([512, 2048, 8192], "512,2048,8192"),
+    )
     .option(
       "--attention <list>",
       "full, window:W, sinks:S+W (default: full)",
       reading(readPolicies),
     )
-    .option("--kv <list>", `types of the cache: ${CELL_TYPES.join(", ")}`, readCells, ["f16"])
+    .addOption(
+      new Option("--kv <list>", `types of the cache: ${CELL_TYPES.join(", ")}`)
+        .argParser(readCells)
+        .default(["f16"], "f16"),
+    )
     .option("--memory <size>", "tell the largest context that fits, such as 8GiB", readSize)
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)

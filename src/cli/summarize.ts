@@ -9,6 +9,7 @@ import {
   instructionBehind,
   summaryWindow,
 } from "../engine/summarizer.ts";
+import { UserError } from "../kernels/errors.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -18,13 +19,12 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import { readText } from "./input.ts";
+import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
   type Progress,
   progress,
-  readStdin,
   withEngine,
   write,
   writeJson,
@@ -58,9 +58,11 @@ export function summarizeCommand(): Command {
     .option("--instruction <text>", "what the model is given behind the text to continue")
     .option("--tree", "print all summaries and the windows that they were made from")
     .option("--json", "print one object with the tree");
-  addSamplingFlags(addEngineFlags(command));
+  addSamplingFlags(addEngineFlags(command), 0);
   return command.action(async (file: string, flags: Flags) => {
-    const document = file === "-" ? await readStdin() : await readText(file);
+    const document = await readText(file);
+    if (document.trim() === "")
+      throw new UserError(`Nothing to summarise: ${nameOf(file)} has no text.`);
     const { budget, window, overlap, fanIn, instruction } = flags;
     const options: EngineSummaryOptions = {
       ...samplingOptions(flags),

@@ -101,13 +101,6 @@ export function writeJson(value: unknown): Promise<void> {
   return write(`${JSON.stringify(value)}\n`);
 }
 
-/** All of stdin. */
-export async function readStdin(): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString("utf8");
-}
-
 /** "1.50 s", "12 ms" */
 export function duration(ms: number): string {
   return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(2)} s`;

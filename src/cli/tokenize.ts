@@ -3,7 +3,7 @@ import { loadTokenizer } from "../index.ts";
 import { UserError } from "../kernels/errors.ts";
 import { addModelFlag, type ModelFlags } from "./flags.ts";
 import { readText } from "./input.ts";
-import { readStdin, write, writeJson } from "./terminal.ts";
+import { write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly file?: string;
@@ -40,5 +40,5 @@ async function textOf(argument: string | undefined, file: string | undefined): P
     throw new UserError("Give either a text or --file FILE.");
   }
   if (file !== undefined) return readText(file);
-  return argument === "-" ? readStdin() : argument!;
+  return argument === "-" ? readText("-") : argument!;
 }

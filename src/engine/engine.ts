@@ -84,10 +84,15 @@ export class Engine extends RunningModel {
     }
   }
 
-  /** Tells the model from all others, by its tensors: read from its file. */
+  /**
+   * Tells the model from all others, by its tensors, which are read from its file; and the way in which it reads from
+   * others, by what it sees and how positions are scaled.
+   */
   async fingerprint(): Promise<string> {
+    const { policy, scaling, ropeModel } = this.setting;
+    const { sinks, window } = policy;
     const file = await this.#reopen();
-    return fingerprint(file).finally(file.close);
+    return fingerprint(file, { sinks, window, scaling, base: ropeModel.base }).finally(file.close);
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */
@@ -142,8 +147,8 @@ export class Engine extends RunningModel {
     conversation: readonly Message[],
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, ChatResult, void> {
-    const prefixCache = options.cache === false ? undefined : this.#chats;
-    return chat(this, conversation, { prefixCache, ...options });
+    const own = options.cache === false ? undefined : this.#chats;
+    return chat(this, conversation, { ...options, prefixCache: options.prefixCache ?? own });
   }
 
   /**

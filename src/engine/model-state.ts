@@ -17,8 +17,11 @@ export interface OpenedModel {
 export interface LoadedModel extends OpenedModel {
   /** An empty sequence in the cache, under the engine's policy or one of its own; `clear()` gives its pages back. */
   sequence(policy?: AttentionPolicy): PageTable;
-  /** Takes tokens back, so that a sequence ends at `length` again; false where it cannot, since it has forgotten too much. */
-  truncate(sequence: PageTable, length: number): boolean;
+  /**
+   * Takes tokens back, so that a sequence ends behind these, with which it began; false where it cannot, since it has
+   * forgotten too much.
+   */
+  truncate(sequence: PageTable, tokens: readonly number[]): boolean;
   /** The most tokens that the next step of a sequence may take. */
   stepLimit(sequence: PageTable): number;
   /**

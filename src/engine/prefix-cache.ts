@@ -7,7 +7,7 @@ import type { PageTable } from "../context/cache/page-table.ts";
 /** As much of a model as takes tokens back. */
 interface Sequences {
   sequence(policy: AttentionPolicy): PageTable;
-  truncate(sequence: PageTable, length: number): boolean;
+  truncate(sequence: PageTable, tokens: readonly number[]): boolean;
 }
 
 /** A text and the sequence that holds its keys and values. */
@@ -53,7 +53,9 @@ export class PrefixCache implements Disposable {
     const { sinks, window } = held.sequence.policy;
     const common = Math.min(commonPrefix(held.ids, ids), ids.length - 1);
     const isSame = sinks === policy.sinks && window === policy.window;
-    if (isSame && this.#sequences.truncate(held.sequence, common)) return held.sequence;
+    if (isSame && this.#sequences.truncate(held.sequence, ids.slice(0, common))) {
+      return held.sequence;
+    }
     held.sequence.clear();
     return this.#sequences.sequence(policy);
   }
@@ -62,12 +64,12 @@ export class PrefixCache implements Disposable {
   give(sequence: PageTable, ids: readonly number[]): void {
     this.clear();
     sequence.onEvict = () => {};
-    const known = Math.min(sequence.length, ids.length);
+    const known = ids.slice(0, sequence.length);
     if (!this.#sequences.truncate(sequence, known)) {
       sequence.clear();
       return;
     }
-    this.#held = { sequence, ids: ids.slice(0, known) };
+    this.#held = { sequence, ids: known };
     this.#idle.add(this);
   }
 

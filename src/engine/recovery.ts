@@ -16,7 +16,7 @@ const MOST_LOSSES = 2;
 
 /** What a sequence holds, and in which session that was computed. */
 interface Text {
-  readonly ids: number[];
+  ids: number[];
   session: Session;
   /** Of its sequence: when that is cleared, it is another text. */
   clears: number;
@@ -69,12 +69,13 @@ export class Recovery {
     return this.#run(sequence, tokens, (runner, ids) => runner.top(sequence, ids, keep, use));
   }
 
-  /** Takes tokens of a sequence back, as `PageTable.truncate` does. */
-  truncate(sequence: PageTable, length: number): boolean {
-    const isTaken = sequence.truncate(length);
+  /** Takes tokens of a sequence back, as `PageTable.truncate` does: it ends behind these. */
+  truncate(sequence: PageTable, tokens: readonly number[]): boolean {
+    if (!sequence.truncate(tokens.length)) return false;
+    // Steps may have been ahead of what has been given out: the sequence held more than was known of its text.
     const text = this.#texts.get(sequence);
-    if (isTaken && text) text.ids.length = Math.min(text.ids.length, length);
-    return isTaken;
+    if (text) text.ids = [...tokens];
+    return true;
   }
 
   /** A step of `Runner.hidden`. */

@@ -21,8 +21,8 @@ export function policyOf(
   const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
   if (needed <= pages) return policy;
   throw new UserError(
-    `Attention ${policy.name} needs ${needed} pages; the cache was made with ${pages}, for ${setting.policy.name}: ` +
-      "load the engine with it.",
+    `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
+      "see less, or load the engine with this attention.",
   );
 }
 

@@ -59,8 +59,8 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
     return this.#recovery.session.cache.sequence(policy);
   }
 
-  truncate(sequence: PageTable, length: number): boolean {
-    return this.#recovery.truncate(sequence, length);
+  truncate(sequence: PageTable, tokens: readonly number[]): boolean {
+    return this.#recovery.truncate(sequence, tokens);
   }
 
   stepLimit(sequence: PageTable): number {

@@ -1,10 +1,11 @@
 // dawnstream chat: a conversation of lines, its commands, what a turn computes, Ctrl-C; a mistake is one line.
 
+import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadTokenizer, type Message, SHIPPED_MODEL } from "../../src/index.ts";
-import { dawnstream, fail, temporaryFolder } from "../support/cli.ts";
+import { dawnstream, fail, MAIN, temporaryFolder } from "../support/cli.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
@@ -47,41 +48,75 @@ test("a conversation is saved, loaded, remembered in part, and begun anew", asyn
   const { status, stderr } = await dawnstream([...short, "--load", path], { input });
   expect(status).toBe(0);
   expect(stderr[0]).toBe("memory turns:1");
+  // As the next question will find it: with one turn, which is its own, all others are gone.
   expect(stderr.filter((line) => / (kept|dropped)$/.test(line))).toEqual([
     expect.stringMatching(/^1 system: Be kind\. +\d+ +kept$/),
     expect.stringMatching(/^2 user: Once upon a time +\d+ +dropped$/),
     expect.stringMatching(/^3 assistant: .* +\d+ +dropped$/),
-    expect.stringMatching(/^4 user: The dog ran\. +\d+ +kept$/),
-    expect.stringMatching(/^5 assistant: .* +\d+ +kept$/),
+    expect.stringMatching(/^4 user: The dog ran\. +\d+ +dropped$/),
+    expect.stringMatching(/^5 assistant: .* +\d+ +dropped$/),
     // After /reset, what was loaded at the beginning.
     expect.stringMatching(/^1 system: .* +kept$/),
-    expect.stringMatching(/^2 user: .* +kept$/),
-    expect.stringMatching(/^3 assistant: .* +kept$/),
+    expect.stringMatching(/^2 user: .* +dropped$/),
+    expect.stringMatching(/^3 assistant: .* +dropped$/),
   ]);
   expect(stderr).toContain("A new conversation.");
   expect(stderr.slice(-2)).toEqual(["3 messages", "memory turns:1"]);
 });
 
-test("Ctrl-C stops the answer and not the program, which goes on from what was said", async () => {
-  const endless = [
-    "chat",
-    "--memory",
-    "sinks:4+60",
-    "--max-tokens",
-    "1000000",
-    "--template",
-    "plain",
-  ];
-  const input = `Once upon a time\n/save ${at("stopped.json")}\n/usage\n`;
-  const { status, stderr } = await dawnstream([...endless, "--logit-bias", "2=-inf"], {
-    input,
+const endless = [
+  ...["chat", "--memory", "sinks:4+60", "--max-tokens", "1000000", "--template", "plain"],
+  ...["--logit-bias", "2=-inf"],
+];
+
+test("Ctrl-C ends a conversation of lines: the answer, and what was still to be said", async () => {
+  const { status, text, stderr } = await dawnstream(endless, {
+    input: "Once upon a time\nAnd then?\n/usage\n",
     onOutput: (child) => void setTimeout(() => child.kill("SIGINT"), 300),
   });
-  expect(status).toBe(0);
-  expect(stderr[0]).toMatch(/\| aborted\]$/);
-  expect(stderr[1]).toBe(`2 messages in ${at("stopped.json")}`);
-  expect(stderr.at(-1)).toMatch(/^1 turns: /);
+  expect(status).toBe(130);
+  expect(stderr).toEqual([expect.stringMatching(/^\[prompt 7 tokens .*\| aborted\]$/)]);
+  expect(text.endsWith("\n")).toBe(true);
 });
+
+test("in a terminal Ctrl-C stops the answer and not the program", async () => {
+  const { output, status } = await typeInTerminal(endless, [
+    ["> ", "Once upon a time\r"],
+    ["\n.{20}", "\x03"], // an answer in work
+    ["aborted\\].*> ", "half a mess\x03"],
+    ["mess.*> ", "\x03"],
+    ["/exit or Ctrl-D leaves.*> ", "/usage\r"],
+    ["1 turns: .*> ", "/exit\r"],
+  ]);
+  expect(output).toMatch(/last turn: prompt 7 tokens, 0 of them in the cache, answer \d+/);
+  expect(status).toBe(0);
+});
+
+test("in a terminal Ctrl-D in an answer ends the program behind it", async () => {
+  const { status } = await typeInTerminal(short, [["> ", "Once upon a time\r\x04"]]);
+  expect(status).toBe(0);
+});
+
+/** Runs the command in a terminal and types when the screen shows what it waits for. */
+function typeInTerminal(args: readonly string[], dialogue: readonly (readonly [string, string])[]) {
+  const command = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(" ");
+  const child = spawn("script", ["-qefc", command, "/dev/null"]);
+  return new Promise<{ output: string; status: number | null }>((resolve, reject) => {
+    const left = [...dialogue];
+    let [output, seen] = ["", ""];
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+      seen += text;
+      const [shown, typed] = left[0] ?? [];
+      if (shown === undefined || !new RegExp(shown, "s").test(seen)) return;
+      left.shift();
+      seen = "";
+      child.stdin.write(typed!);
+    });
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ output, status }));
+  });
+}
 
 test("a template comes by name or as a file, and the file's lack of one is told", async () => {
   writeFileSync(

@@ -92,7 +92,7 @@ test("memory: a table of what became of each message", async () => {
   expect(rows[2]).toMatch(/^1 system: You are a kind friend who tel… +47 +kept +4 of 47$/);
   expect(rows[3]).toMatch(/^2 user: Please tell me a story about a … +22 +dropped +dropped$/);
   expect(rows[42]).toMatch(/^41 assistant: .* +28 +kept +kept$/);
-  expect(rows[43]).toMatch(/^of a budget of 120 tokens +1251 +\d+ +64$/);
+  expect(rows[43]).toMatch(/^together, of a budget of 120 +1251 +\d+ +64$/);
 });
 
 test("memory: summaries by the model, each turn summarised once however often it is asked", async () => {
@@ -147,7 +147,10 @@ describe("memory: mistakes", () => {
 
   test.each<[string[], RegExp]>([
     [["--strategy", "buffer", "--budget", "1"], /Message 1 \(system, 47 tokens\).*budget of 1 tok/],
-    [["--strategy", "summary", "--budget", "1"], /Message 1 \(system, 47 tokens\).*take 98; raise/],
+    [
+      ["--strategy", "summary", "--budget", "1"],
+      /Message 1 \(system, 47 tokens\).*take 98; shorten/,
+    ],
     [
       ["--strategy", "buffer", "--budget", "97"],
       /Message 41 \(assistant, 28 tokens\).*budget of 97/,

@@ -144,7 +144,7 @@ describe("mistakes", () => {
     ],
     [
       ["index", at("ball.txt"), ...out, "--size", "4000"],
-      /exceed the context of 512: make them smaller/,
+      /exceed the context of 512: expected at most 496/,
     ],
     [
       ["index", at("ball.txt"), ...out, "--layer", "9"],

@@ -5,9 +5,15 @@ import { Engine } from "../../src/engine/engine.ts";
 import { openModel } from "../../src/engine/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/session.ts";
-import { DeviceLostError, type GenerateOptions, SHIPPED_MODEL } from "../../src/index.ts";
+import {
+  DeviceLostError,
+  type GenerateOptions,
+  type GenerationResult,
+  SHIPPED_MODEL,
+} from "../../src/index.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { withMethods } from "../support/engine.ts";
+import { expectClose } from "../support/numbers.ts";
 
 const PROMPT = "Once upon a time there was a little girl";
 const opened: Engine[] = [];
@@ -16,7 +22,7 @@ const opened: Engine[] = [];
  * An engine whose devices can be lost: `lose()` destroys the last one, `loseAt(n, m, ...)` at its n-th submit from now on,
  * the one after it at its m-th, and so on.
  */
-async function fragile(options: EngineOptions = {}) {
+async function fragile(options: EngineOptions = {}, { steps = 1 } = {}) {
   const devices: GPUDevice[] = [];
   const warnings: string[] = [];
   let left = Number.POSITIVE_INFINITY;
@@ -26,6 +32,8 @@ async function fragile(options: EngineOptions = {}) {
     ...nodePlatform,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
+      // Steps go further ahead of the text where they are not computed on the cores that prepare them.
+      const info = withMethods(adapter.info, { isFallbackAdapter: steps === 1 });
       const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
         const device = await adapter.requestDevice(descriptor);
         devices.push(device);
@@ -38,7 +46,7 @@ async function fragile(options: EngineOptions = {}) {
         };
         return withMethods(device, { queue: withMethods(device.queue, { submit }) });
       };
-      return withMethods(adapter, { requestDevice });
+      return withMethods(adapter, { requestDevice, info });
     },
   };
   const model = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
@@ -118,6 +126,29 @@ test("what is forgotten is told once", async () => {
   expect(expected.length).toBeGreaterThan(8);
   for (const token of [9, 10, 11, 12, 30])
     expect(await run((i) => i === token && lose())).toEqual(expected);
+});
+
+test("a kept text that was left early outlives its device, also where steps were ahead of it", async () => {
+  for (const steps of [1, 2]) {
+    const { engine, lose } = await fragile({}, { steps });
+    using prefixCache = engine.prefixCache();
+    const options = { temperature: 0, maxTokens: 24, ignoreEos: true };
+    const expected = await engine.complete(PROMPT, options);
+    let pieces = 0;
+    for await (const _ of engine.generate(PROMPT, { ...options, prefixCache })) {
+      if (++pieces === 6) break;
+    }
+    lose();
+    const begun = [...engine.tokenize(PROMPT), ...expected.tokens.slice(0, 8)];
+    const again = await engine.complete(begun, { ...options, prefixCache });
+    const { usage } = again;
+    // Greedy tokens may survive a token that is missing; their likelihoods do not. Prompts and steps round otherwise.
+    const likelihoods = (result: GenerationResult, from: number) =>
+      result.logprobs.slice(from, from + 16).map(({ logprob }) => logprob);
+    expectClose(likelihoods(again, 0), likelihoods(expected, 8), { abs: 0.01 });
+    // What has been given out was known, but the last of it only where a step was ahead.
+    expect(usage.cachedTokens).toBe(begun.length - 2 - (steps === 1 ? 1 : 0));
+  }
 });
 
 test("a kept text outlives its device, also where the next takes some of it back", async () => {

@@ -46,7 +46,7 @@ test("a policy that needs more than the cache holds is refused before any work",
   });
   const attempt = engine.complete(PROMPT, { ...greedy, maxTokens: 8, attention: { kind: "full" } });
   await expect(attempt).rejects.toThrow(
-    /needs 128 pages; the cache was made with \d+, for window:16/,
+    /Attention full sees more than the cache has room for \(128 pages of \d+\)/,
   );
   expect(engine.usage.pages).toBe(0);
 });

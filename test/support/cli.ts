@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import { ensureBuilt, ROOT } from "./build.ts";
 
-const MAIN = join(ROOT, "dist/cli/main.js");
+export const MAIN: string = join(ROOT, "dist/cli/main.js");
 
 beforeAll(ensureBuilt);
 

@@ -28,7 +28,7 @@ export class PagePool {
     if (count > this.#free.length) {
       throw new CapacityError(
         `The cache is full: ${count} more pages are needed, ${this.#free.length} of ${this.size} are free. ` +
-          "Give a larger context, or an attention window that forgets.",
+          "Give a larger context, more sequences, or an attention window that forgets.",
       );
     }
   }

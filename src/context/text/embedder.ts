@@ -11,7 +11,7 @@ export interface Embedder {
   /** Texts of more tokens have no vector. */
   readonly setting: { readonly context: number };
   readonly tokenizer: TextTokenizer & StreamTokenizer;
-  /** Tells the model from all others. */
+  /** Tells the model, and the way in which it reads, from all others. */
   fingerprint(): Promise<string>;
   /** A vector [width] of length 1. */
   embed(

@@ -19,6 +19,7 @@ export interface ChatPrompt {
 export interface Spoken {
   /** As a template renders it, guards and all. */
   readonly rendered: string;
+  readonly guard: string;
   /** Tokens as they were read and generated: not always those that its text would be tokenized into. */
   readonly ids: readonly number[];
 }
@@ -42,7 +43,9 @@ export function chatPrompt(
   // Where tokens of the template's are typed as user-defined, as some converters do, a spelling of theirs that a model
   // wrote was such a token ("</think>"), but what anybody else spells is not. Blanks are user-defined tokens of many
   // vocabularies, and stand in every template.
-  const markup = userDefined.filter((text) => text.trim() !== "" && template.source.includes(text));
+  const words = userDefined.filter((text) => text.trim() !== "");
+  const written = words.length === 0 ? "" : template.source + frameOf(template, messages, options);
+  const markup = words.filter((text) => written.includes(text));
   const guardModel = guarding(control, guard);
   const guardOthers = guarding([...control, ...markup], guard);
   const guarded = messages.map(({ role, content }) => ({
@@ -53,7 +56,7 @@ export function chatPrompt(
   const rendered = template.render(guarded, options);
   const encoding = { addSpecial: false, parseSpecial: true, guard };
   let ids: number[];
-  if (spoken && rendered.startsWith(spoken.rendered)) {
+  if (spoken?.guard === guard && rendered.startsWith(spoken.rendered)) {
     const rest = rendered.slice(spoken.rendered.length);
     ids = [...spoken.ids, ...tokenizer.encode(rest, { ...encoding, continuation: true })];
   } else {
@@ -64,10 +67,28 @@ export function chatPrompt(
     text: rendered.replaceAll(guard, ""),
     ids,
     answered: (answer, tokens) => ({
+      guard,
       rendered: rendered + guardModel(answer),
       ids: [...ids, ...tokens],
     }),
   };
+}
+
+/** What a template writes around contents; nothing where it refuses to without them. */
+function frameOf(
+  template: ChatTemplate,
+  messages: readonly Message[],
+  options: RenderOptions,
+): string {
+  try {
+    return template.render(
+      messages.map(({ role }) => ({ role, content: "" })),
+      options,
+    );
+  } catch (error) {
+    if (error instanceof UserError) return "";
+    throw error;
+  }
 }
 
 interface Spellings {

@@ -378,7 +378,7 @@ describe("a message that is too long", () => {
   test("is told in one line, with the ways out", async () => {
     expect((await error(19)).message).toBe(
       "Message 4 (user, 10 tokens) must be kept and exceeds the budget of 19 tokens: system messages and the last " +
-        "turn take 23; raise the budget to that, shorten the message, or let the cache forget (sinks:S+W).",
+        "turn take 23; shorten the message, leave it that much room (a larger context, a shorter answer), or let the cache forget (sinks:S+W).",
     );
   });
 });

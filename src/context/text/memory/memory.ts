@@ -12,6 +12,8 @@ export interface MemoryBudget {
    * the last message, for the answer to follow, is left out: take it, and the answer, off `tokens`.
    */
   count(messages: readonly Message[]): number;
+  /** Ends a summary in work: `recall` throws its reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What became of a message. */
@@ -65,8 +67,8 @@ export class MessageTooLongError extends UserError {
   constructor(index: number, role: Role, tokens: number, needed: number, budget: number) {
     super(
       `Message ${index + 1} (${role}, ${tokens} tokens) must be kept and exceeds the budget of ${budget} tokens: ` +
-        `system messages and the last turn take ${needed}; raise the budget to that, shorten the message, ` +
-        "or let the cache forget (sinks:S+W).",
+        `system messages and the last turn take ${needed}; shorten the message, leave it that much room ` +
+        "(a larger context, a shorter answer), or let the cache forget (sinks:S+W).",
     );
     this.index = index;
     this.role = role;

@@ -52,7 +52,8 @@ export function summaryMemory(
       const turn = turns[steps.length]!;
       const soFar = steps.at(-1)?.summary ?? "";
       const text = soFar === "" ? turn : `${SUMMARY_OPENING}${soFar}\n${turn}`;
-      const told = await summarize(text, { maxTokens, level: soFar === "" ? 1 : 2 });
+      const { signal } = budget;
+      const told = await summarize(text, { maxTokens, level: soFar === "" ? 1 : 2, signal });
       const size = (summary: string) => budget.count([summaryMessage(summary)]);
       // Nothing told leaves the summary as it was.
       const summary = cut(told, tokenizer, share, size) || soFar;
@@ -75,12 +76,13 @@ export function summaryMemory(
       }
       const room = tokens - Math.floor(tokens * SUMMARY_SHARE);
       const kept = recentThatFit(turns, most, room, budget);
-      const whole = await summaryOf(textsBefore(turns, kept), budget);
       const withSummary = (summary: string) => {
         const messages = recent(turns, kept);
         return summary === "" ? messages : told(messages, turns.starts[0]!, summary);
       };
       const size = (summary: string) => budget.count(withSummary(summary));
+      // The last turn may leave no room for any.
+      const whole = size(".") > tokens ? "" : await summaryOf(textsBefore(turns, kept), budget);
       const summary = cut(whole, tokenizer, tokens, size); // the last turn may leave less than the share
       const messages = withSummary(summary);
       const gone = summary === "" ? "dropped" : "summarised";

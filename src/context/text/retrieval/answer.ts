@@ -1,6 +1,7 @@
 // A question, answered from what an index has on it: as many windows as the budget of tokens has room for.
 
 import { UserError } from "../../../kernels/errors.ts";
+import { answerReserve } from "../answer-reserve.ts";
 import type { RetrieveOptions, ScoredChunk, TextIndex } from "./text-index.ts";
 
 /** What a question and its sources become for the model: a text, or token ids where special tokens are among them. */
@@ -11,7 +12,11 @@ export type RetrievalPrompt = (
 
 /** As much of an engine as answering takes: O its options, P its pieces of text, R what it returns in the end. */
 export interface AnsweringEngine<O, P, R> {
-  readonly setting: { readonly context: number };
+  readonly setting: {
+    readonly context: number;
+    readonly policy: { readonly window: number };
+    readonly stopsWhenFull: boolean;
+  };
   tokenize(text: string, options?: { readonly addSpecial?: boolean }): readonly number[];
   /** A prompt that has the model do what a text asks for. */
   promptFor(request: string): string | readonly number[];
@@ -21,7 +26,10 @@ export interface AnsweringEngine<O, P, R> {
 export interface AnswerOptions extends RetrieveOptions {
   /** Tokens of prompt and answer together. Default: the engine's context. */
   readonly budget?: number | undefined;
-  /** The most tokens of the answer, all of which are kept free. Default: 256, or a quarter of the budget where that is less. */
+  /**
+   * The most tokens of the answer, all of which are kept free, unless the text stops or slides when the context is full.
+   * Default: 256, or a quarter of the budget where that is less.
+   */
   readonly maxTokens?: number | undefined;
   /** Default: the sources, numbered, then the question, as the model is asked for something. */
   readonly prompt?: RetrievalPrompt | undefined;
@@ -39,8 +47,6 @@ export interface Sources {
   /** Retrieved, but the budget had no room for them. */
   readonly leftOut: readonly ScoredChunk[];
 }
-
-const DEFAULT_MAX_TOKENS = 256;
 
 /** Sources that anybody can read, and a question. */
 export const plainPrompt = (question: string, sources: readonly ScoredChunk[]): string => {
@@ -65,14 +71,17 @@ export async function* generateWithRetrieval<
 ): AsyncGenerator<P, R & Sources, void> {
   const { k, mode, budget = engine.setting.context, prompt: given, ...rest } = options;
   const prompt: RetrievalPrompt = given ?? ((...asked) => engine.promptFor(plainPrompt(...asked)));
-  const { maxTokens = Math.min(DEFAULT_MAX_TOKENS, Math.ceil(budget / 4)) } = options;
-  if (!Number.isSafeInteger(budget) || budget - maxTokens < 1) {
+  const { policy, stopsWhenFull } = engine.setting;
+  const mustEnd = policy.window === Number.POSITIVE_INFINITY && !stopsWhenFull;
+  const reserve = answerReserve(budget, options.maxTokens, mustEnd);
+  const { maxTokens = reserve } = options;
+  if (!Number.isSafeInteger(budget) || budget - reserve < 1) {
     throw new UserError(
-      `A budget of ${budget} tokens with ${maxTokens} for the answer leaves no room for a question.`,
+      `A budget of ${budget} tokens with ${reserve} for the answer leaves no room for a question.`,
     );
   }
   const found = await index.retrieve(question, { k, mode });
-  const { sources, leftOut } = fitSources(engine, question, found, budget - maxTokens, prompt);
+  const { sources, leftOut } = fitSources(engine, question, found, budget - reserve, prompt);
   const own = { ...rest, maxTokens } as unknown as O;
   const result = yield* engine.generate(prompt(question, sources), own);
   return { ...result, sources, leftOut };

@@ -42,7 +42,10 @@ export interface ScoredChunk extends Chunk {
   readonly score: number;
 }
 
-const DEFAULT_SIZE = 256;
+/** Tokens of a window where the context has room for several. */
+export const DEFAULT_SIZE = 256;
+/** A window by itself begins with BOS, and words that it cuts may take a few tokens more. */
+export const WINDOW_MARGIN = 16;
 const DEFAULT_K = 5;
 
 export class TextIndex {
@@ -70,8 +73,8 @@ export class TextIndex {
     const { name, width } = embedder.config;
     if (model.fingerprint !== (await embedder.fingerprint()) || model.width !== width) {
       throw new IndexFileError(
-        `The index was made with another model (${model.name}, ${model.width} wide) than this (${name}, ${width} wide): ` +
-          "load that one, or make the index again.",
+        `The index was made with another model, other weights of it, or another --rope or --attention (${model.name}, ` +
+          `${model.width} wide) than this (${name}, ${width} wide): load what it was made with, or make it again.`,
       );
     }
     const index = new TextIndex(embedder, setting);
@@ -164,7 +167,7 @@ export class TextIndex {
 }
 
 /**
- * Options resolved for a model. Defaults: windows of 256 tokens, or half the context where that is less, of which an eighth
+ * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context where that is less, of which an eighth
  * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
  * token; whitened. Throws a `UserError` for what makes no sense.
  */
@@ -173,7 +176,7 @@ export function indexSetting(
   options: IndexOptions,
 ): IndexSetting {
   const {
-    size = Math.min(DEFAULT_SIZE, Math.ceil(context / 2)),
+    size = Math.min(DEFAULT_SIZE, Math.ceil(context / 8)),
     overlap = Math.floor(size / 8),
     pooling = "mean",
     layer = Math.ceil(L / 2),
@@ -183,9 +186,9 @@ export function indexSetting(
   if (!Number.isInteger(layer) || layer < 0 || layer > L) {
     throw new UserError(`Invalid layer ${layer}: expected a whole number from 0 to ${L}.`);
   }
-  if (size >= context) {
+  if (size + WINDOW_MARGIN > context) {
     throw new UserError(
-      `Windows of ${size} tokens, and one that begins them, exceed the context of ${context}: make them smaller.`,
+      `Windows of ${size} tokens, tokenized by themselves, may exceed the context of ${context}: expected at most ${context - WINDOW_MARGIN}.`,
     );
   }
   return { size, overlap, pooling, layer, whiten };

@@ -20,7 +20,7 @@ const tokenizer = createTokenizer(await fixtureMetadata(FIXTURES[0]!));
 
 /** Answers with what it was asked. */
 const echo = {
-  setting: { context: 512 },
+  setting: { context: 512, policy: { window: Number.POSITIVE_INFINITY }, stopsWhenFull: false },
   tokenize: tokenizer.encode,
   promptFor: (request: string) => request,
   async *generate(
