@@ -31,14 +31,15 @@ export { MessageTooLongError } from "./context/text/memory/memory.ts";
 export type { Summarizing } from "./context/text/memory/summary.ts";
 export type { Message, Role } from "./context/text/message.ts";
 export type {
+  AnsweringEngine,
   AnswerOptions,
   RetrievalPrompt,
   Source,
   Sources,
 } from "./context/text/retrieval/answer.ts";
 export { generateWithRetrieval, plainPrompt } from "./context/text/retrieval/answer.ts";
-export type { Chunk, IndexSetting } from "./context/text/retrieval/index-file.ts";
-export { IndexFileError } from "./context/text/retrieval/index-file.ts";
+export type { Chunk, IndexContents, IndexSetting } from "./context/text/retrieval/index-file.ts";
+export { decodeIndex, IndexFileError } from "./context/text/retrieval/index-file.ts";
 export type {
   AddOptions,
   IndexOptions,

@@ -92,3 +92,21 @@ console.log(JSON.stringify({ text, ids: tokenizer.encode("Once") }));
     ids: [1, 403],
   });
 });
+
+test("its types compile in a project that checks those of its libraries", () => {
+  writeFileSync(
+    join(folder, "typed.mts"),
+    'import { Engine, truncate, type Message } from "dawnstream";\n' +
+      "export const load: Promise<Engine> = Engine.load('x.gguf', { kv: 'q8_0' });\n" +
+      "export const talk: readonly Message[] = [{ role: 'user', content: 'Hi' }];\n" +
+      "export { truncate };\n",
+  );
+  const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
+  const flags = ["--noEmit", "--strict", "--module", "NodeNext", "--target", "ESNext"];
+  const run = () =>
+    execFileSync(process.execPath, [tsc, ...flags, "typed.mts"], {
+      cwd: folder,
+      encoding: "utf8",
+    });
+  expect(run()).toBe("");
+});

@@ -1,6 +1,14 @@
 // dawnstream index and ask, as they are built.
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { dawnstream, fail, json, succeed, temporaryFolder } from "../support/cli.ts";
@@ -127,6 +135,26 @@ test("Ctrl-C leaves no index, nor half of one; one that was there stays as it wa
   expect(readdirSync(folder).filter((name) => name.endsWith(".part"))).toEqual([]);
 });
 
+test("an index goes where a link points, into what is no file, and over an index, never by the way of another file", async () => {
+  const index = (out: string) => ["index", at("ball.txt"), ...small, "--out", out];
+  writeFileSync(at("target.index"), "old");
+  symlinkSync(at("target.index"), at("link.index"));
+  writeFileSync(at("target.index.part"), "mine");
+  await succeed(index(at("link.index")));
+  expect(lstatSync(at("link.index")).isSymbolicLink()).toBe(true);
+  expect(readFileSync(at("target.index")).subarray(0, 8).toString()).toBe("DAWNINDX");
+  expect(readFileSync(at("target.index.part"), "utf8")).toBe("mine");
+  execFileSync("mkfifo", [at("pipe")]);
+  const reader = execFile("cat", [at("pipe")], { encoding: "buffer" });
+  const read: Buffer[] = [];
+  reader.stdout!.on("data", (chunk: Buffer) => read.push(chunk));
+  const ended = new Promise((resolve) => reader.on("close", resolve));
+  await succeed(index(at("pipe")));
+  await ended;
+  expect(Buffer.concat(read)).toEqual(readFileSync(at("target.index")));
+  expect(lstatSync(at("pipe")).isFIFO()).toBe(true);
+});
+
 describe("mistakes", () => {
   const out = ["--out", at("new.index")];
   const mistakes: [string[], RegExp][] = [
@@ -177,6 +205,17 @@ describe("mistakes", () => {
   test.concurrent.each(mistakes)("%j", async (args, message) => {
     await fail([...args, ...small], message);
     expect(existsSync(at("new.index"))).toBe(false);
+  });
+
+  test("the index of the same model, read in another way", async () => {
+    const ask = ["ask", "Who?", "--index", at("s.index"), ...small, "--sources-only"];
+    for (const flag of [
+      ["--rope", "linear:2"],
+      ["--attention", "window:2"],
+    ]) {
+      await fail([...ask, ...flag], /another --rope or --attention/);
+    }
+    await succeed([...ask, "--kv", "f32", "--context", "256"]);
   });
 
   test("the index of another model", async () => {

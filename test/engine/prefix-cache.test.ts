@@ -186,19 +186,14 @@ describe("a kept text", () => {
     );
   });
 
-  test("tells of no eviction to whoever has gone", async () => {
+  test("is of no use to a text that sees otherwise", async () => {
     using prefixCache = engine.prefixCache();
-    const told: number[] = [];
-    const attention = { kind: "window", window: 8 } as const;
-    const onEvict = ({ positions }: { positions: readonly number[] }) =>
-      void told.push(...positions);
-    const prompt = Array(20).fill(5);
-    const first = await engine.complete(prompt, { ...GREEDY, attention, prefixCache, onEvict });
-    const count = told.length;
-    expect(count).toBeGreaterThan(0);
-    const next = [...prompt, ...first.tokens, 7, 7, 7, 7, 7, 7, 7, 7];
-    await engine.complete(next, { ...GREEDY, attention, prefixCache });
-    expect(told.length).toBe(count);
+    const prompt = engine.tokenize("Once upon a time there was a little girl.");
+    const options = { ...GREEDY, attention: { kind: "window", window: 6 } } as const;
+    await engine.complete(prompt, { ...options, prefixCache });
+    const { tokens, usage } = await engine.complete(prompt, { ...GREEDY, prefixCache });
+    expect(usage.cachedTokens).toBe(0);
+    expect(tokens).toEqual((await engine.complete(prompt, GREEDY)).tokens);
   });
 });
 

@@ -10,7 +10,11 @@ import { chatPrompt } from "../../../src/engine/chat/chat-prompt.ts";
 import { chatTemplateOf } from "../../../src/engine/chat/chosen-template.ts";
 import { requestPrompt } from "../../../src/engine/chat/request-prompt.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
-import { ContextOverflowError } from "../../../src/index.ts";
+import {
+  ContextOverflowError,
+  MessageTooLongError,
+  type SummaryRequest,
+} from "../../../src/index.ts";
 import { loadEngine } from "../../support/engine.ts";
 import { fixtureModel } from "../../support/models.ts";
 import { nmse } from "../../support/oracle.ts";
@@ -182,6 +186,66 @@ describe("a conversation that outgrows the context", () => {
     expect(engine.usage.pages).toBeLessThanOrEqual(9); // 104 tokens in pages of 16
   });
 
+  test("computes no more than what is new, however long it has become", async () => {
+    const memory = conversationMemory({ kind: "sinks", sinks: 4, window: 100 });
+    using prefixCache = engine.prefixCache();
+    const options = {
+      template: named("zephyr"),
+      memory,
+      prefixCache,
+      temperature: 1.5,
+      topK: 0,
+      minP: 0,
+    };
+    const talk: Message[] = [];
+    let known = 0;
+    for (let turn = 1; turn <= 8; turn++) {
+      talk.push(user(`The dog number ${turn} was big and red.`));
+      const { message, usage, tokens } = await answer(talk, { ...options, seed: turn });
+      expect(usage.cachedTokens).toBe(known);
+      if (message.content.endsWith("\ufffd")) break; // half a character is written otherwise
+      talk.push(message);
+      known = usage.promptTokens + tokens.length - 1;
+    }
+    expect(known).toBeGreaterThan(300);
+  });
+
+  test("gives a long question a short answer, unless a long one is asked for", async () => {
+    const options = { template: named("plain"), memory: conversationMemory({ kind: "buffer" }) };
+    const long = [user("dog ".repeat(105))]; // 214 tokens of 256
+    const { usage } = await answer(long, { ...options, maxTokens: undefined, ignoreEos: true });
+    expect(usage.promptTokens).toBeGreaterThan(256 - 64);
+    expect(usage.freeTokens).toBe(0);
+    await expect(answer(long, { ...options, maxTokens: 64 })).rejects.toThrow(MessageTooLongError);
+  });
+
+  test("stops or slides with its context, where that is asked for", async () => {
+    const path = fixtureModel("stories260K-F32.gguf");
+    for (const whenFull of ["stop", { keep: 4 }] as const) {
+      const own = await loadEngine(path, { context: 128, whenFull });
+      const memory = conversationMemory({ kind: "buffer" });
+      const options = { memory, template: named("plain"), maxTokens: 150, ignoreEos: true };
+      for await (const _ of own.chat(conversation, options)); // refused where the answer must end within it
+    }
+  });
+
+  test("is not read where its memory is aborted, and nothing is said", async () => {
+    const controller = new AbortController();
+    const summarize = async (_: string, { signal }: SummaryRequest) => {
+      controller.abort();
+      signal?.throwIfAborted();
+      return "never";
+    };
+    const memory = conversationMemory(
+      { kind: "summary", turns: 1 },
+      { summarize, tokenizer: tokenizer() },
+    );
+    const options = { template: named("zephyr"), memory, signal: controller.signal };
+    const { finishReason, text, usage } = await answer(conversation, options);
+    expect({ finishReason, text }).toEqual({ finishReason: "aborted", text: "" });
+    expect(usage.generatedTokens).toBe(0);
+  });
+
   test("leaves room for the answer that is asked for, or says that there is none", async () => {
     const memory = conversationMemory({ kind: "buffer" });
     const options = { template: named("plain"), memory };
@@ -222,6 +286,13 @@ describe("what is refused", () => {
       /The chat template refuses this conversation: .*alternate/,
     );
     expect((await answer(twice, { template: named("plain") })).tokens.length).toBe(12);
+  });
+
+  test("no more than what is given: no cache of one's own is the engine's", async () => {
+    const options = { template: named("plain"), prefixCache: undefined };
+    const first = await answer([user("Once upon")], options);
+    const next = [user("Once upon"), first.message, user("And?")];
+    expect((await answer(next, options)).usage.cachedTokens).toBeGreaterThan(5);
   });
 
   test("a chat without a cache keeps nothing", async () => {
