@@ -1,6 +1,6 @@
 // A conversation as the tokens that a model reads: the template's own special tokens, and none that a message spells.
 
-import type { Message } from "../../context/text/message.ts";
+import type { Message, Role } from "../../context/text/message.ts";
 import { UserError } from "../../kernels/errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSpecial, type Vocabulary } from "../tokenizer/vocabulary.ts";
@@ -44,7 +44,7 @@ export function chatPrompt(
   // wrote was such a token ("</think>"), but what anybody else spells is not. Blanks are user-defined tokens of many
   // vocabularies, and stand in every template.
   const words = userDefined.filter((text) => text.trim() !== "");
-  const written = words.length === 0 ? "" : template.source + frameOf(template, messages, options);
+  const written = words.length === 0 ? "" : template.source + frameOf(template);
   const markup = words.filter((text) => written.includes(text));
   const guardModel = guarding(control, guard);
   const guardOthers = guarding([...control, ...markup], guard);
@@ -74,21 +74,18 @@ export function chatPrompt(
   };
 }
 
-/** What a template writes around contents; nothing where it refuses to without them. */
-function frameOf(
-  template: ChatTemplate,
-  messages: readonly Message[],
-  options: RenderOptions,
-): string {
-  try {
-    return template.render(
-      messages.map(({ role }) => ({ role, content: "" })),
-      options,
-    );
-  } catch (error) {
-    if (error instanceof UserError) return "";
-    throw error;
-  }
+/** What a template writes around what everybody says; not all of them know a system. */
+function frameOf(template: ChatTemplate): string {
+  const said = (roles: readonly Role[]) => {
+    try {
+      const silent = roles.map((role) => ({ role, content: "" }));
+      return template.render(silent, { addGenerationPrompt: true });
+    } catch (error) {
+      if (error instanceof UserError) return "";
+      throw error;
+    }
+  };
+  return said(["system", "user", "assistant", "user"]) || said(["user", "assistant", "user"]);
 }
 
 interface Spellings {
