@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { Engine } from "../src/engine/engine.ts";
 import { openModel } from "../src/engine/inspect.ts";
 import type { Platform } from "../src/engine/session.ts";
+import { USAGE } from "../src/kernels/usage.ts";
 import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";
@@ -40,7 +41,6 @@ export async function main(args: string[]): Promise<void> {
     },
   });
   const tokens = Number(values.tokens);
-  const nullBackend = { ...nodePlatform, openGpu: () => openGpu({ flags: ["backend=null"] }) };
   const load = async (platform: Platform, shape: ShapeName) =>
     Engine.open(platform, await openModel(await benchModel(shape), openFile), { context: 512 });
   const backends: HostTimes[] = [];
@@ -67,6 +67,28 @@ export async function main(args: string[]): Promise<void> {
     ]),
   );
 }
+
+/** Computes nothing, and leaves memory as it found it: what lies there may be no numbers, so all buffers begin with zeros. */
+const nullBackend: Platform = {
+  ...nodePlatform,
+  openGpu: () => openGpu({ flags: ["backend=null"] }),
+  async requestAdapter(gpu) {
+    const adapter = await nodePlatform.requestAdapter(gpu);
+    const requestDevice = adapter.requestDevice.bind(adapter);
+    adapter.requestDevice = async (descriptor) => {
+      const device = await requestDevice(descriptor);
+      const createBuffer = device.createBuffer.bind(device);
+      device.createBuffer = (options) => {
+        const buffer = createBuffer(options);
+        const isWritable = (options.usage & USAGE.COPY_DST) !== 0;
+        if (isWritable) device.queue.writeBuffer(buffer, 0, new Uint8Array(options.size));
+        return buffer;
+      };
+      return device;
+    };
+    return adapter;
+  },
+};
 
 async function measure(backend: string, engine: Engine, tokens: number): Promise<HostTimes> {
   try {
