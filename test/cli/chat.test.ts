@@ -1,6 +1,6 @@
 // dawnstream chat: a conversation of lines, its commands, what a turn computes, Ctrl-C; a mistake is one line.
 
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -79,7 +79,11 @@ test("Ctrl-C ends a conversation of lines: the answer, and what was still to be 
   expect(text.endsWith("\n")).toBe(true);
 });
 
-test("in a terminal Ctrl-C stops the answer and not the program", async () => {
+/** util-linux's, which gives a command a terminal. */
+const hasScript = spawnSync("script", ["--version"]).stdout?.includes("util-linux") ?? false;
+if (!hasScript) console.error("SKIPPED: chat in a terminal, for want of util-linux's script");
+
+test.skipIf(!hasScript)("in a terminal Ctrl-C stops the answer and not the program", async () => {
   const { output, status } = await typeInTerminal(endless, [
     ["> ", "Once upon a time\r"],
     ["\n.{20}", "\x03"], // an answer in work
@@ -92,10 +96,13 @@ test("in a terminal Ctrl-C stops the answer and not the program", async () => {
   expect(status).toBe(0);
 });
 
-test("in a terminal Ctrl-D in an answer ends the program behind it", async () => {
-  const { status } = await typeInTerminal(short, [["> ", "Once upon a time\r\x04"]]);
-  expect(status).toBe(0);
-});
+test.skipIf(!hasScript)(
+  "in a terminal Ctrl-D in an answer ends the program behind it",
+  async () => {
+    const { status } = await typeInTerminal(short, [["> ", "Once upon a time\r\x04"]]);
+    expect(status).toBe(0);
+  },
+);
 
 /** Runs the command in a terminal and types when the screen shows what it waits for. */
 function typeInTerminal(args: readonly string[], dialogue: readonly (readonly [string, string])[]) {
