@@ -20,7 +20,7 @@ import { nodePlatform } from "../src/platform/node.ts";
 import { machine, median, percent, printTable, save, spread } from "./report.ts";
 
 const FORMAT = FORMATS.get("Q4_K")!;
-const CHUNK_READER = [FORMAT.fragment, "formats/unpack"];
+const CHUNK_READER = [...FORMAT.fragments, "formats/unpack"];
 /** Of the squared difference to the square sum of what it should be. */
 const TOLERANCE = 1e-9;
 /** More than the caches of most machines hold. */

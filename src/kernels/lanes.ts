@@ -1,9 +1,14 @@
 // How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
+import { chunksOf } from "./formats/format.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
 const SOFTWARE_GROUPS = 24;
+
+/** Lanes of the pages that are written for subgroups of eight, those of llvmpipe; and what goes with them. */
+const EIGHT = 8;
+const EIGHT_LANES = { head: "formats/head-shared", fragments: ["reduce-eight"] } as const;
 
 /** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
 export function lanesOf(device: Device): number {
@@ -15,13 +20,48 @@ export function attentionLanes(device: Device, headWidth: number): number {
   return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 32)));
 }
 
+/** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
+export type HeadReader = "formats/head" | "formats/head-shared";
+
+/** A page that multiplies, and what it is put together with beside a weight format. */
+interface Tiling {
+  readonly page: string;
+  readonly head: HeadReader;
+  readonly fragments: readonly string[];
+}
+
+export interface MatvecTiling extends Tiling {
+  readonly overrides: Readonly<Record<string, number>> & { readonly ROWS: number };
+}
+
+export interface MatmulTiling extends Tiling {
+  /** Workgroups along n, along T. */
+  readonly grid: (n: number, tokens: number) => readonly [number, number];
+}
+
 /**
- * Rows of a matrix [n, k] that a workgroup of `matvec` computes. A GPU has to be filled with workgroups; a software
- * adapter has a few threads, and pays for every load of the vector.
+ * The page that multiplies a matrix [n, k] with one vector on an adapter, and the rows of a workgroup, a multiple of `least`.
+ * A GPU has to be filled with workgroups; a software adapter has a few threads, and pays for every load of the vector.
  */
-export function matvecRows(device: Device, n: number): number {
-  if (!device.info.isFallbackAdapter) return 8;
-  return n >= 1024 ? 64 : 32;
+export function matvecTiling(device: Device, n: number, k: number, least: 8 | 16): MatvecTiling {
+  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
+    const overrides = { ROWS: n >= 1024 ? 64 : 32, SPAN: spanOf(chunksOf(k)) };
+    return { page: "matvec-lanes", ...EIGHT_LANES, overrides };
+  }
+  const LANES = lanesOf(device);
+  const ROWS = !device.info.isFallbackAdapter ? least : n >= 1024 ? 64 : 32;
+  const fragments = [reduction(device, LANES)];
+  return { page: "matvec", head: "formats/head", fragments, overrides: { LANES, ROWS } };
+}
+
+const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
+
+/** Chunks of a row that each of eight lanes takes at a time: as many as go into its chunks without a remainder. */
+function spanOf(chunks: number): number {
+  const each = Math.ceil(chunks / EIGHT);
+  let span = LONGEST_SPAN;
+  while (each % span !== 0) span--;
+  return span;
 }
 
 /**
@@ -37,16 +77,13 @@ export function rowGroups(device: Device, count: number, lanes: number, tokens: 
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const LANES_TOKENS = 16; // TOKENS in matmul-lanes.wgsl
 const LANES_ROWS = 384; // MOST there
-const LANES_LANES = 8; // LANES there
 
-/** The page that multiplies a matrix of n rows with several tokens on an adapter, and its workgroups: along n, along T. */
-export function matmulTiling(device: Device): {
-  readonly page: string;
-  readonly grid: (n: number, tokens: number) => readonly [number, number];
-} {
-  if (device.info.isFallbackAdapter && oneSubgroup(device, LANES_LANES)) {
+/** The page that multiplies a matrix of n rows with several tokens on an adapter. */
+export function matmulTiling(device: Device): MatmulTiling {
+  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
     return {
       page: "matmul-lanes",
+      ...EIGHT_LANES,
       grid(n, tokens) {
         const tiles = Math.ceil(tokens / LANES_TOKENS);
         const most = Math.ceil(n / 32);
@@ -57,6 +94,8 @@ export function matmulTiling(device: Device): {
   }
   return {
     page: "matmul",
+    head: "formats/head",
+    fragments: [],
     grid: (n, tokens) => [Math.ceil(n / TILE), Math.ceil(tokens / TILE)],
   };
 }
@@ -69,5 +108,6 @@ function oneSubgroup(device: Device, lanes: number): boolean {
 
 /** How sums meet over a workgroup of so many lanes. */
 export function reduction(device: Device, lanes: number): string {
-  return oneSubgroup(device, lanes) ? "reduce-subgroup" : "reduce";
+  if (!oneSubgroup(device, lanes)) return "reduce";
+  return lanes === EIGHT ? "reduce-eight" : "reduce-subgroup";
 }

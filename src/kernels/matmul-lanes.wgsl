@@ -4,8 +4,7 @@
 // Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in registers, and lets the
 // rows of W pass: each chunk of W is decoded once for 16 tokens, each number of X loaded once for all rows of the
 // workgroup. Eight sums of each of eight lanes, one a token, then become one a lane in three exchanges.
-// Appended: a weight format.
-enable subgroups;
+// Appended: a weight format, the reduction of eight lanes.
 
 const TOKENS = 16u;
 const LANES = 8u;
@@ -62,7 +61,7 @@ fn main(
         }
         let low = vec4f(products[0], products[1], products[2], products[3]);
         let high = vec4f(products[4], products[5], products[6], products[7]);
-        sums[2u * r + eight] += sum_of_token(low, high, lane);
+        sums[2u * r + eight] += sum_of_eight(low, high, lane);
       }
     }
   }
@@ -79,15 +78,4 @@ fn main(
       }
     }
   }
-}
-
-// Of eight numbers of every lane, low[0] to high[3], the sum over all lanes of number `lane`: in each exchange a lane
-// gives away the half that it will not need, and adds what it gets to the other.
-fn sum_of_token(low: vec4f, high: vec4f, lane: u32) -> f32 {
-  let upper = (lane & 4u) != 0u;
-  let four = select(low, high, upper) + subgroupShuffleXor(select(high, low, upper), 4u);
-  let second = (lane & 2u) != 0u;
-  let two = select(four.xy, four.zw, second) + subgroupShuffleXor(select(four.zw, four.xy, second), 2u);
-  let odd = (lane & 1u) != 0u;
-  return select(two.x, two.y, odd) + subgroupShuffleXor(select(two.y, two.x, odd), 1u);
 }

@@ -1,14 +1,13 @@
-// y = W x + beta y: a matrix of packed weights times one vector. Decoding spends its time on this page.
+// W x: a matrix of packed weights times one vector. Decoding spends its time on this page, and on `matvec-lanes`.
 //
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
-// number of x is loaded once for ROWS rows. Partial sums meet in `sum_lanes`, four rows at a time. Memory: registers.
-// Appended: a weight format; where x [K] lies, and whether it is normed on the way, of `inputs/`; a reduction.
-override ROWS: u32 = 8;  // a multiple of 4, at most MOST: the more, the fewer loads of x, and the fewer workgroups
-override LANES: u32 = 32;  // a power of two, at least 4
+// number of x is loaded once for ROWS rows. Memory: registers.
+// Appended: a weight format; of `inputs/`, where x [K] lies and whether it is normed on the way; of `outputs/`, which
+// rows of W these are and what becomes of their products; a reduction.
+override LANES: u32 = 32;  // a power of two, at least 8
+override ROWS: u32 = 8;  // a multiple of 8, at most MOST
 const MOST = 64u;
-
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -16,7 +15,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = (group.y * groups.x + group.x) * ROWS;
+  let place = group.y * groups.x + group.x;
   var sums: array<f32, MOST>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers: array<vec4f, 8>;
@@ -26,19 +25,15 @@ fn main(
       halves[i >> 2u] += dot(numbers[i], vec4f(1.0));
     }
     for (var r = 0u; r < ROWS; r++) {
-      sums[r] += chunk_dot(min(first + r, matrix.rows - 1u), chunk, &numbers, halves);
+      sums[r] += chunk_dot(row_of(place, r), chunk, &numbers, halves);
     }
   }
-  let scale = input_scale(lane);
-  for (var r = 0u; r < ROWS; r += 4u) {
-    let totals = scale * sum_lanes(vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]), lane);
-    if (lane < 4u && first + r + lane < matrix.rows) {
-      let row = matrix.first + first + r + lane;
-      var result = totals[lane];
-      if (matrix.beta != 0.0) {
-        result += matrix.beta * y[row];
-      }
-      y[row] = result;
-    }
+  var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  for (var e = 0u; e < ROWS / 8u; e++) {
+    let r = 8u * e;
+    let low = vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]);
+    let high = vec4f(sums[r + 4u], sums[r + 5u], sums[r + 6u], sums[r + 7u]);
+    totals[e] = sum_of_eight(low, high, lane);
   }
+  output(place, &totals, input_scale(lane), lane);
 }

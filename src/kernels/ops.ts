@@ -4,7 +4,14 @@ import { AttentionOps } from "./attention-ops.ts";
 import type { Device } from "./device.ts";
 import { Dispatcher, numbers, whole } from "./dispatcher.ts";
 import { KernelError, type KernelLibrary } from "./kernel.ts";
-import { lanesOf, matmulTiling, matvecRows, reduction, rowGroups } from "./lanes.ts";
+import {
+  type HeadReader,
+  lanesOf,
+  matmulTiling,
+  matvecTiling,
+  reduction,
+  rowGroups,
+} from "./lanes.ts";
 import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
@@ -104,9 +111,7 @@ export class Ops {
     const { norm, bias, add = false } = options;
     const products = weights.parts.map((part) => {
       if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, add);
-      const ROWS = matvecRows(this.#device, part.rows);
-      const groups = Math.ceil(part.rows / ROWS);
-      return this.#matvec("matvec", weights.label, x, norm, part, groups, { y }, { ROWS }, add);
+      return this.#matvec(weights.label, x, norm, part, "outputs/plain", { y: numbers(y) }, add);
     });
     return [...this.#normed(x, norm), ...products, ...(bias ? this.#addBias(bias, y) : [])];
   }
@@ -128,10 +133,7 @@ export class Ops {
       const both = this.project(x, weights, gateUp, { norm, bias });
       return [...both, ...this.swiglu(label, gateUp, hidden)];
     }
-    const PAIRS = matvecRows(this.#device, part.rows) / 2;
-    const groups = Math.ceil(hidden.width / PAIRS);
-    const outputs = { h: hidden };
-    return [this.#matvec("matvec-swiglu", label, x, norm, part, groups, outputs, { PAIRS }, false)];
+    return [this.#matvec(label, x, norm, part, "outputs/gated", { h: numbers(hidden) }, false)];
   }
 
   /** The norm of several tokens; that of one is taken on the way. */
@@ -139,44 +141,49 @@ export class Ops {
     return norm && !this.#single ? this.rmsNorm(x, norm.weight, norm.into, norm.eps) : [];
   }
 
-  /** A page that multiplies a packed matrix with one vector, normed or not. */
+  /** A packed matrix times one vector, normed or not, and what becomes of the products. */
   #matvec(
-    page: string,
     label: string,
     x: Activations,
     norm: InputNorm | undefined,
     part: WeightPart,
-    groups: number,
-    outputs: Readonly<Record<string, Activations>>,
-    overrides: Readonly<Record<string, number>>,
+    output: "outputs/plain" | "outputs/gated",
+    outputs: Readonly<Record<string, GPUBufferBinding>>,
     add: boolean,
   ): Dispatch {
-    const LANES = this.#lanes;
+    const least = output === "outputs/gated" ? 16 : 8;
+    const { page, head, fragments, overrides } = matvecTiling(
+      this.#device,
+      part.rows,
+      x.width,
+      least,
+    );
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
     const kernel = this.#library.kernel({
       page,
       fragments: [
-        ...decoder(part),
+        ...decoder(part, head),
         inUniform ? "inputs/uniform" : "inputs/storage",
         norm ? "inputs/normed" : "inputs/plain",
-        reduction(this.#device, LANES),
+        output,
+        ...fragments,
       ],
-      overrides: { ...overrides, LANES, ...(norm ? { EPS: norm.eps } : {}) },
+      overrides: { ...overrides, ...(norm ? { EPS: norm.eps } : {}) },
     });
     const bindings = {
       x: inUniform ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x),
       ...(norm ? { norm: vector(norm.weight) } : {}),
-      ...Object.fromEntries(Object.entries(outputs).map(([name, y]) => [name, numbers(y)])),
+      ...outputs,
       ...weightBindings(part, add),
     };
-    const grid = this.#line(groups);
+    const grid = this.#line(Math.ceil(part.rows / overrides.ROWS));
     return this.#dispatcher.dispatch(label, kernel, bindings, () => grid);
   }
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
-    const { page, grid } = matmulTiling(this.#device);
-    const fragments = decoder(part);
-    const kernel = this.#library.kernel({ page, fragments });
+    const { page, head, fragments, grid } = matmulTiling(this.#device);
+    const spec = { page, fragments: [...decoder(part, head), ...fragments] };
+    const kernel = this.#library.kernel(spec);
     const bindings = { x: numbers(x), y: numbers(y), ...weightBindings(part, add) };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
       ...grid(part.rows, step.tokens!),
@@ -234,8 +241,10 @@ export class Ops {
   }
 }
 
-function decoder({ format }: WeightPart): string[] {
-  return [format.fragment, "formats/unpack"];
+/** The pages that decode a part. */
+function decoder({ format }: WeightPart, head: HeadReader = "formats/head"): string[] {
+  const own = format.fragments.map((name) => (name === "formats/head" ? head : name));
+  return [...own, "formats/unpack"];
 }
 
 /** The planes of a matrix, and its sizes, which tell whether its product is added. */

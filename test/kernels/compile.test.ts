@@ -109,7 +109,14 @@ class Recording extends KernelLibrary {
   }
 }
 
-const OTHER_RUNGS = ["inputs/uniform", "matmul-lanes", "reduce-subgroup"];
+const OTHER_RUNGS = [
+  "formats/head-shared",
+  "inputs/uniform",
+  "matmul-lanes",
+  "matvec-lanes",
+  "reduce-eight",
+  "reduce-subgroup",
+];
 
 describe("every kernel that ops.ts asks for", () => {
   test("compiles on the lowest rung, and no page is left out", async () => {
@@ -129,13 +136,18 @@ describe("every kernel that ops.ts asks for", () => {
     await using device = await openDevice({ null: true });
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
-    for (const { fragment } of FORMATS.values()) {
+    for (const { fragments: own } of FORMATS.values()) {
+      const shared = own.map((name) => name.replace(/head$/, "head-shared"));
       for (const input of ["inputs/storage", "inputs/uniform"]) {
-        const fragments = [fragment, "formats/unpack", input, "inputs/plain", "reduce-subgroup"];
-        library.kernel({ page: "matvec", fragments, overrides: { LANES: 8 } });
-        library.kernel({ page: "matvec-swiglu", fragments, overrides: { LANES: 8, PAIRS: 16 } });
+        for (const output of ["outputs/plain", "outputs/gated"]) {
+          const rest = ["formats/unpack", input, "inputs/plain", output];
+          const fragments = [...own, ...rest, "reduce-subgroup"];
+          library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32 } });
+          const eight = [...shared, ...rest, "reduce-eight"];
+          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { SPAN: 3 } });
+        }
       }
-      const fragments = [fragment, "formats/unpack"];
+      const fragments = [...shared, "formats/unpack", "reduce-eight"];
       library.kernel({ page: "matmul-lanes", fragments });
     }
     library.kernel({

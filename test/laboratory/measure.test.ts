@@ -33,8 +33,8 @@ function corrupted(one: KernelCase, change: (expected: Float64Array) => void): K
   };
 }
 
-/** Pages that multiply several tokens, of which an adapter gets one; and the one that measures the adapter. */
-const OTHERS = ["matmul", "matmul-lanes", "multiply-rate"];
+/** Pages that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
+const OTHERS = ["matmul", "matmul-lanes", "matvec", "matvec-lanes", "multiply-rate"];
 
 test("every kernel of the engine is right, timed, and frees what it takes", async () => {
   const before = gpu.device.memory;

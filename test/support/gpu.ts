@@ -10,6 +10,7 @@ import type { Weights } from "../../src/kernels/tensor.ts";
 import { Workbench } from "../../src/laboratory/workbench.ts";
 import { openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { patiently } from "../../src/platform/patience.ts";
+import { withMethods } from "./engine.ts";
 
 const KERNELS = new URL("../../src/kernels/", import.meta.url);
 
@@ -29,12 +30,20 @@ export function shaderPages(): string[] {
 export interface TestGpuOptions extends DeviceOptions {
   /** Dawn's null backend: it checks and compiles everything, computes nothing, and needs no driver. */
   readonly null?: boolean;
+  /** Takes the adapter for a graphics card, which gets other pages and other workgroups than a software adapter. */
+  readonly card?: boolean;
 }
 
 /** Opens a device. Where there is no adapter this throws the error that names `npm run setup`: nothing is skipped. */
 export async function openDevice(options: TestGpuOptions = {}): Promise<Device> {
   const gpu = openGpu(options.null ? { flags: ["backend=null"] } : {});
-  return Device.open(gpu, await requestAdapter(gpu), options, options.null ? undefined : patiently);
+  const wait = options.null ? undefined : patiently;
+  const device = await Device.open(gpu, await requestAdapter(gpu), options, wait);
+  if (options.card) {
+    const info = withMethods(device.info, { isFallbackAdapter: false });
+    Object.defineProperty(device, "info", { value: info });
+  }
+  return device;
 }
 
 /**

@@ -19,8 +19,8 @@ export interface Plane {
 export interface WeightFormat {
   /** Its name in ggml, such as "Q4_K". */
   readonly name: string;
-  /** The WGSL fragment beside this file, such as "formats/q4-k". */
-  readonly fragment: string;
+  /** The WGSL fragments that decode it, beside this file: its own, such as "formats/q4-k", and what that one needs. */
+  readonly fragments: readonly string[];
   /** Weights a block. Row lengths are multiples of it. */
   readonly blockWeights: number;
   /** Bytes a block in the file. */
@@ -31,6 +31,12 @@ export interface WeightFormat {
   /** Moves `blocks` blocks of the file into the planes, which start at element 0 of each target. */
   regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
 }
+
+/**
+ * The plane of the formats whose super-blocks of eight chunks have scales of scales: five words, the first for all and one
+ * for every two chunks. Read by `formats/head`.
+ */
+export const HEADS: Plane = { name: "heads", blockBytes: 20 };
 
 /** Weights a chunk, the unit in which kernels read rows. */
 export const CHUNK = 32;

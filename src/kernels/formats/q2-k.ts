@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, words } from "./format.ts";
+import { gatherPairs, HEADS, words } from "./format.ts";
 
 /**
  * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit
@@ -8,14 +8,10 @@ import { gatherPairs, words } from "./format.ts";
  */
 export const Q2_K: WeightFormat = {
   name: "Q2_K",
-  fragment: "formats/q2-k",
+  fragments: ["formats/q2-k", "formats/head"],
   blockWeights: 256,
   blockBytes: 84,
-  planes: [
-    { name: "pairs", blockBytes: 64 },
-    { name: "scales", blockBytes: 16 },
-    { name: "supers", blockBytes: 4 },
-  ],
+  planes: [{ name: "pairs", blockBytes: 64 }, HEADS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 84, y += 256) {
       const d = halfToFloat(file[b + 80]! | (file[b + 81]! << 8));
@@ -28,14 +24,14 @@ export const Q2_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [pairs, scales, supers]) {
-    const [f, q, s, d] = [words(file), words(pairs!), words(scales!), words(supers!)];
+  regroup(file, blocks, [pairs, heads]) {
+    const [f, q, h] = [words(file), words(pairs!), words(heads!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 21) {
-      for (let j = 0; j < 4; j++) s[4 * i + j] = f[b + j]!;
+      h[5 * i] = f[b + 20]!;
+      for (let j = 0; j < 4; j++) h[5 * i + 1 + j] = f[b + j]!;
       for (let half = 0; half < 2; half++) {
         gatherPairs(f, b + 4 + 8 * half, q, 16 * i + 8 * half);
       }
-      d[i] = f[b + 20]!;
     }
   },
 };

@@ -1,12 +1,12 @@
 // Q2_K: super-blocks of 256; groups of 16 with a 4-bit scale and minimum. w = d scale q - dmin min.
+// Its head: f16 d, f16 dmin; bytes: scale low, min high, two of a chunk.
 @group(0) @binding(8) var<storage, read> pairs: array<vec2<u32>>;  // [N, K/32] 32 two-bit quants
-@group(0) @binding(9) var<storage, read> scales: array<u32>;       // [N, K/64] four bytes: scale low, min high
-@group(0) @binding(10) var<storage, read> supers: array<u32>;      // [N, K/256] f16 d, f16 dmin
 
 fn load_chunk(row: u32, chunk: u32) -> Chunk {
   let block = row * matrix.chunks + chunk;
-  let super_scale = unpack2x16float(supers[block / 8u]);
-  let two_scales = scales[block / 2u] >> (16u * (chunk & 1u));
+  let words = head(block / 8u, chunk);
+  let super_scale = unpack2x16float(words.x);
+  let two_scales = words.y >> (16u * (chunk & 1u));
   let quants = pairs[block];
   let packed = vec2<u32>(two_scales & 255u, byte_of(two_scales, 1u));
   var c: Chunk;

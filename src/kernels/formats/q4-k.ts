@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { splitNibbles, words } from "./format.ts";
+import { HEADS, splitNibbles, words } from "./format.ts";
 
 /**
  * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:
@@ -38,14 +38,10 @@ export function spreadScales(file: Uint32Array, from: number, out: Uint32Array, 
  */
 export const Q4_K: WeightFormat = {
   name: "Q4_K",
-  fragment: "formats/q4-k",
+  fragments: ["formats/q4-k", "formats/head"],
   blockWeights: 256,
   blockBytes: 144,
-  planes: [
-    { name: "quants", blockBytes: 128 },
-    { name: "scales", blockBytes: 16 },
-    { name: "supers", blockBytes: 4 },
-  ],
+  planes: [{ name: "quants", blockBytes: 128 }, HEADS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -59,11 +55,11 @@ export const Q4_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, scales, supers]) {
-    const [f, q, s, d] = [words(file), words(quants!), words(scales!), words(supers!)];
+  regroup(file, blocks, [quants, heads]) {
+    const [f, q, h] = [words(file), words(quants!), words(heads!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 36) {
-      d[i] = f[b]!;
-      spreadScales(f, b + 1, s, 4 * i);
+      h[5 * i] = f[b]!;
+      spreadScales(f, b + 1, h, 5 * i + 1);
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 4 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);
       }

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherBits, splitNibbles, words } from "./format.ts";
+import { gatherBits, HEADS, splitNibbles, words } from "./format.ts";
 import { scaleAndMin, spreadScales } from "./q4-k.ts";
 
 /**
@@ -9,15 +9,10 @@ import { scaleAndMin, spreadScales } from "./q4-k.ts";
  */
 export const Q5_K: WeightFormat = {
   name: "Q5_K",
-  fragment: "formats/q5-k",
+  fragments: ["formats/q5-k", "formats/head"],
   blockWeights: 256,
   blockBytes: 176,
-  planes: [
-    { name: "quants", blockBytes: 128 },
-    { name: "fifths", blockBytes: 32 },
-    { name: "scales", blockBytes: 16 },
-    { name: "supers", blockBytes: 4 },
-  ],
+  planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "fifths", blockBytes: 32 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -32,13 +27,12 @@ export const Q5_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, fifths, scales, supers]) {
-    const [f, q, h] = [words(file), words(quants!), words(fifths!)];
-    const [s, d] = [words(scales!), words(supers!)];
+  regroup(file, blocks, [quants, heads, fifths]) {
+    const [f, q, h, fifth] = [words(file), words(quants!), words(heads!), words(fifths!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 44) {
-      d[i] = f[b]!;
-      spreadScales(f, b + 1, s, 4 * i);
-      for (let chunk = 0; chunk < 8; chunk++) h[8 * i + chunk] = gatherBits(f, b + 4, chunk);
+      h[5 * i] = f[b]!;
+      spreadScales(f, b + 1, h, 5 * i + 1);
+      for (let chunk = 0; chunk < 8; chunk++) fifth[8 * i + chunk] = gatherBits(f, b + 4, chunk);
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 12 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);
       }

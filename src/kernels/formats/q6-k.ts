@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, gatherPairs, splitNibbles, words } from "./format.ts";
+import { alignedBlock, gatherPairs, HEADS, splitNibbles, words } from "./format.ts";
 
 const block = new Uint32Array(52);
 
@@ -11,15 +11,10 @@ const block = new Uint32Array(52);
  */
 export const Q6_K: WeightFormat = {
   name: "Q6_K",
-  fragment: "formats/q6-k",
+  fragments: ["formats/q6-k", "formats/head"],
   blockWeights: 256,
   blockBytes: 210,
-  planes: [
-    { name: "quants", blockBytes: 128 },
-    { name: "pairs", blockBytes: 64 },
-    { name: "scales", blockBytes: 16 },
-    { name: "supers", blockBytes: 2 },
-  ],
+  planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "pairs", blockBytes: 64 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
       const d = halfToFloat(file[b + 208]! | (file[b + 209]! << 8));
@@ -35,8 +30,8 @@ export const Q6_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, pairs, scales, supers]) {
-    const [f, q, p, s] = [words(file), words(quants!), words(pairs!), words(scales!)];
+  regroup(file, blocks, [quants, heads, pairs]) {
+    const [f, q, h, p] = [words(file), words(quants!), words(heads!), words(pairs!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 105) {
       const [w, at] = alignedBlock(f, b, block);
       for (let half = 0; half < 2; half++) {
@@ -45,8 +40,8 @@ export const Q6_K: WeightFormat = {
         splitNibbles(w, at + 16 * half + 8, q, to + 4, to + 12);
         gatherPairs(w, at + 32 + 8 * half, p, 16 * i + 8 * half);
       }
-      for (let j = 0; j < 4; j++) s[4 * i + j] = w[at + 48 + j]!;
-      supers![i] = file[b + 104]!;
+      h[5 * i] = file[b + 104]!;
+      for (let j = 0; j < 4; j++) h[5 * i + 1 + j] = w[at + 48 + j]!;
     }
   },
 };

@@ -1,0 +1,22 @@
+// What a product of a matrix with a vector becomes: y = W x + beta y.
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
+
+// Row `r` of workgroup `place`; beyond the matrix, its last one.
+fn row_of(place: u32, r: u32) -> u32 {
+  return min(place * ROWS + r, matrix.rows - 1u);
+}
+
+// Lane i of the first eight holds the totals of rows 8 e + i.
+fn output(place: u32, totals: ptr<function, array<f32, MOST / 8u>>, scale: f32, lane: u32) {
+  for (var e = 0u; e < ROWS / 8u; e++) {
+    let row = place * ROWS + 8u * e + lane;
+    if (lane < 8u && row < matrix.rows) {
+      let to = matrix.first + row;
+      var result = scale * totals[e];
+      if (matrix.beta != 0.0) {
+        result += matrix.beta * y[to];
+      }
+      y[to] = result;
+    }
+  }
+}
