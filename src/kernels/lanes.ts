@@ -20,6 +20,19 @@ export function attentionLanes(device: Device, headWidth: number): number {
   return Math.max(lanesOf(device), 2 ** Math.ceil(Math.log2(headWidth / 32)));
 }
 
+/** Slots of a page table that fill a workgroup of attention. */
+const SLOTS_PER_SPLIT = 256;
+
+/**
+ * Parts into which attention splits the slots that `groups` workgroups would take otherwise. A software adapter has enough
+ * with one for each of its threads, and the merge of the parts costs it as much as a hundred slots.
+ */
+export function attentionSplits(device: Device, slots: number, groups: number): number {
+  const splits = Math.ceil(slots / SLOTS_PER_SPLIT);
+  if (!device.info.isFallbackAdapter) return splits;
+  return Math.min(splits, Math.ceil(SOFTWARE_GROUPS / 2 / groups));
+}
+
 /** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
 export type HeadReader = "formats/head" | "formats/head-shared";
 

@@ -3,6 +3,7 @@
 import { bytesOfNumber } from "../../kernels/cells.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts";
 import type { HeadShape, LayerPages } from "../../kernels/head-shape.ts";
+import { attentionSplits } from "../../kernels/lanes.ts";
 import type { StepValues } from "../../kernels/params.ts";
 import { USAGE } from "../../kernels/usage.ts";
 import type { AttentionPolicy } from "../attention-policy.ts";
@@ -23,9 +24,6 @@ export interface KvCacheOptions {
   /** N: pages of the pool. */
   readonly pages: number;
 }
-
-/** Slots of the page table that one workgroup takes while decoding, before the work is split over more of them. */
-const SLOTS_PER_SPLIT = 256;
 
 /** Bytes of keys and values of one page in one layer. */
 export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): number {
@@ -171,7 +169,8 @@ export class KvCache {
 
     const slotCount = entries.length * this.shape.pageSize;
     const room = Math.floor(partialRowsOf(this.#chunk) / tokens);
-    const splits = Math.min(Math.ceil(slotCount / SLOTS_PER_SPLIT), Math.max(1, room));
+    const wanted = attentionSplits(this.#device, slotCount, this.shape.kvHeads * tokens);
+    const splits = Math.min(wanted, Math.max(1, room));
     return {
       tokens,
       start,
