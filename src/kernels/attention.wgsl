@@ -66,41 +66,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let first = select(max(begin, params.sinks), begin, side == 1u);
     let last = select(end, min(end, params.sinks), side == 1u);
-    var reached = false;
-    for (var slot = first; slot < last && !reached;) {
-      let page = page_table[slot / P];
-      let stop = min(last, slot / P * P + P);
-      for (; slot < stop; slot++) {
-        let position = page.y + slot % P;
-        reached = position > at[3];
-        if (reached) {
-          break;  // positions ascend: nothing of the rest is visible
+    var page = vec2<u32>();
+    for (var slot = first; slot < last; slot++) {
+      if (slot == first || slot % P == 0u) {
+        page = page_table[slot / P];
+      }
+      let position = page.y + slot % P;
+      if (position > at[3]) {
+        break;  // positions ascend: nothing of the rest is visible
+      }
+      let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(side == 1u);
+      let visible = (vec4<u32>(position) <= at) & near & used;
+      if (!any(visible)) {
+        continue;
+      }
+      let cells = ((page.x * G + group.y) * P + slot % P) * words;
+      var scores = vec4f();
+      for (var c = 0u; c < rounds; c++) {
+        let key = key_numbers(cells, min(c * LANES + lane, strip - 1u), slot);
+        for (var r = 0u; r < ROWS; r++) {
+          scores[r] += dot(key, q[c][r]);
         }
-        let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(side == 1u);
-        let visible = (vec4<u32>(position) <= at) & near & used;
-        if (!any(visible)) {
-          continue;
-        }
-        let cells = ((page.x * G + group.y) * P + slot % P) * words;
-        var scores = vec4f();
-        for (var c = 0u; c < rounds; c++) {
-          let key = key_numbers(cells, min(c * LANES + lane, strip - 1u), slot);
-          for (var r = 0u; r < ROWS; r++) {
-            scores[r] += dot(key, q[c][r]);
-          }
-        }
-        scores = select(vec4f(HIDDEN), sum_lanes(scores, lane), visible);
-        let largest = max(m, scores);
-        let fade = exp(m - largest);
-        let weights = select(vec4f(), exp(scores - largest), visible);
-        m = largest;
-        l = l * fade + weights;
-        for (var c = 0u; c < rounds; c++) {
-          let i = min(c * LANES + lane, strip - 1u);
-          let v = unpack_cell(v_pages[cells + word_of(i)], v_pages[cells + scale_of(i)], i);
-          for (var r = 0u; r < ROWS; r++) {
-            o[c][r] = o[c][r] * fade[r] + weights[r] * v;
-          }
+      }
+      scores = select(vec4f(HIDDEN), sum_lanes(scores, lane), visible);
+      let largest = max(m, scores);
+      let fade = exp(m - largest);
+      let weights = select(vec4f(), exp(scores - largest), visible);
+      m = largest;
+      l = l * fade + weights;
+      for (var c = 0u; c < rounds; c++) {
+        let i = min(c * LANES + lane, strip - 1u);
+        let v = unpack_cell(v_pages[cells + word_of(i)], v_pages[cells + scale_of(i)], i);
+        for (var r = 0u; r < ROWS; r++) {
+          o[c][r] = o[c][r] * fade[r] + weights[r] * v;
         }
       }
     }

@@ -57,16 +57,25 @@ export interface MatmulTiling extends Tiling {
  * A GPU has to be filled with workgroups; a software adapter has a few threads, and pays for every load of the vector.
  */
 export function matvecTiling(device: Device, n: number, k: number, least: 8 | 16): MatvecTiling {
-  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
-    const overrides = { ROWS: n >= 1024 ? 64 : 32, SPAN: spanOf(chunksOf(k)) };
-    return { page: "matvec-lanes", ...EIGHT_LANES, overrides };
-  }
   const LANES = lanesOf(device);
-  const ROWS = !device.info.isFallbackAdapter ? least : n >= 1024 ? 64 : 32;
-  const fragments = [reduction(device, LANES)];
-  return { page: "matvec", head: "formats/head", fragments, overrides: { LANES, ROWS } };
+  const matvec = {
+    page: "matvec",
+    head: "formats/head",
+    fragments: [reduction(device, LANES)],
+  } as const;
+  if (!device.info.isFallbackAdapter) return { ...matvec, overrides: { LANES, ROWS: least } };
+  // As many as leave enough workgroups: a power of two.
+  const rows = 2 ** Math.floor(Math.log2(Math.max(n / SOFTWARE_GROUPS, LEAST_ROWS)));
+  if (!oneSubgroup(device, EIGHT)) {
+    return { ...matvec, overrides: { LANES, ROWS: Math.min(rows, MATVEC_ROWS) } };
+  }
+  const ROWS = Math.min(rows, EIGHT_ROWS);
+  return { page: "matvec-lanes", ...EIGHT_LANES, overrides: { ROWS, SPAN: spanOf(chunksOf(k)) } };
 }
 
+const LEAST_ROWS = 32;
+const MATVEC_ROWS = 64; // MOST of matvec.wgsl
+const EIGHT_ROWS = 256; // MOST of matvec-lanes.wgsl
 const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
 
 /** Chunks of a row that each of eight lanes takes at a time: as many as go into its chunks without a remainder. */

@@ -3,10 +3,10 @@
 // before the next row: where a row is no longer than that, the matrix is read from end to end. A total is complete
 // when the lanes have exchanged their sums; lane i of eight keeps that of every eighth row from the i-th on.
 // Appended: as for `matvec`; the reduction is the one of eight lanes. Memory: registers.
-override ROWS: u32 = 64;  // a multiple of 8, at most MOST
+override ROWS: u32 = 64;  // a multiple of 8, at most MOST: the more, the fewer loads of x
 override SPAN: u32 = 1;   // at most 3: a longer page would not fit the processor's cache of decoded instructions
 const LANES = 8u;
-const MOST = 64u;
+const MOST = 256u;
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -159,20 +159,23 @@ export class Ops {
       least,
     );
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
+    const memory = inUniform ? "uniform" : "storage";
+    const input = (binding: GPUBufferBinding) =>
+      inUniform ? { ...binding, size: UNIFORM_BYTES } : binding;
     const kernel = this.#library.kernel({
       page,
       fragments: [
         ...decoder(part, head),
-        inUniform ? "inputs/uniform" : "inputs/storage",
-        norm ? "inputs/normed" : "inputs/plain",
+        `inputs/${memory}`,
+        ...(norm ? [`inputs/norm-${memory}`, "inputs/normed"] : ["inputs/plain"]),
         output,
         ...fragments,
       ],
       overrides: { ...overrides, ...(norm ? { EPS: norm.eps } : {}) },
     });
     const bindings = {
-      x: inUniform ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x),
-      ...(norm ? { norm: vector(norm.weight) } : {}),
+      x: input(numbers(x)),
+      ...(norm ? { norm: input(vector(norm.weight)) } : {}),
       ...outputs,
       ...weightBindings(part, add),
     };

@@ -94,10 +94,23 @@ function alignBinding(bytes: number): number {
   return Math.ceil(bytes / BINDING_ALIGNMENT) * BINDING_ALIGNMENT;
 }
 
+/**
+ * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, since a norm may be read
+ * through one.
+ */
+function partBytes(format: WeightFormat, rows: number, k: number, n: number): number {
+  const bytes = weightBytes(format, rows, k);
+  return n === 1 ? Math.max(bytes, FRONT_BYTES + UNIFORM_BYTES) : bytes;
+}
+
 /** One of the tensors of a stack, [n, k]. */
 export interface StackedTensor {
   readonly format: WeightFormat;
   readonly n: number;
+}
+
+function rowsOf(tensors: readonly StackedTensor[]): number {
+  return tensors.reduce((sum, tensor) => sum + tensor.n, 0);
 }
 
 /** A stretch of a stack of one format: rows [firstRow, firstRow + n). */
@@ -125,7 +138,7 @@ export function stackBytes(
   k: number,
 ): { readonly format: string; readonly bytes: number }[] {
   return stretches(tensors).map(({ format, n }) => {
-    return { format: format.name, bytes: weightBytes(format, n, k) };
+    return { format: format.name, bytes: partBytes(format, n, k, rowsOf(tensors)) };
   });
 }
 
@@ -159,7 +172,7 @@ export async function createStack(
   tensors: readonly StackedTensor[],
   k: number,
 ): Promise<Weights> {
-  const n = tensors.reduce((sum, tensor) => sum + tensor.n, 0);
+  const n = rowsOf(tensors);
   const parts: WeightPart[] = [];
   let bytes = 0;
   for (const stretch of stretches(tensors)) {
@@ -174,17 +187,17 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      const partBytes = weightBytes(format, rows, k);
-      const buffer = await device.createBuffer(name, partBytes, STORAGE | USAGE.UNIFORM);
-      bytes += partBytes;
+      const size = partBytes(format, rows, k, n);
+      const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
+      bytes += size;
       // struct Matrix of formats/unpack.wgsl
       const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
       device.queue.writeBuffer(buffer, 0, matrix);
       new Float32Array(matrix.buffer)[5] = 1; // beta
       device.queue.writeBuffer(buffer, BINDING_ALIGNMENT, matrix);
-      const size = matrix.byteLength;
-      const bindings: Record<string, GPUBufferBinding> = { matrix: { buffer, offset: 0, size } };
-      const adding = { buffer, offset: BINDING_ALIGNMENT, size };
+      const sizes = { buffer, size: matrix.byteLength };
+      const bindings: Record<string, GPUBufferBinding> = { matrix: { ...sizes, offset: 0 } };
+      const adding = { ...sizes, offset: BINDING_ALIGNMENT };
       let offset = FRONT_BYTES;
       for (const plane of format.planes) {
         const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;

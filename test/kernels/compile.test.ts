@@ -111,6 +111,7 @@ class Recording extends KernelLibrary {
 
 const OTHER_RUNGS = [
   "formats/head-shared",
+  "inputs/norm-uniform",
   "inputs/uniform",
   "matmul-lanes",
   "matvec-lanes",
@@ -136,15 +137,17 @@ describe("every kernel that ops.ts asks for", () => {
     await using device = await openDevice({ null: true });
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
+    const EPS = 1e-5;
     for (const { fragments: own } of FORMATS.values()) {
       const shared = own.map((name) => name.replace(/head$/, "head-shared"));
-      for (const input of ["inputs/storage", "inputs/uniform"]) {
+      for (const memory of ["storage", "uniform"]) {
         for (const output of ["outputs/plain", "outputs/gated"]) {
-          const rest = ["formats/unpack", input, "inputs/plain", output];
+          const inputs = [`inputs/${memory}`, `inputs/norm-${memory}`, "inputs/normed"];
+          const rest = ["formats/unpack", ...inputs, output];
           const fragments = [...own, ...rest, "reduce-subgroup"];
-          library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32 } });
+          library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32, EPS } });
           const eight = [...shared, ...rest, "reduce-eight"];
-          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { SPAN: 3 } });
+          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { SPAN: 3, EPS } });
         }
       }
       const fragments = [...shared, "formats/unpack", "reduce-eight"];

@@ -2,8 +2,6 @@
 // the root is only needed in the end, when every number has passed by.                Zhang & Sennrich 2019, arXiv:1910.07467
 override EPS: f32;
 
-@group(0) @binding(2) var<storage, read> norm: array<vec4f>;  // [K]
-
 var<private> squares: vec4f;
 
 // Four numbers of norm * x; each is asked for once in a workgroup.
