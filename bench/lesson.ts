@@ -1,6 +1,6 @@
-// What does each idea in matvec.wgsl bring? The same product, y = W x with W [N, K] in Q4_K, by five versions that lead
-// from the formula to the engine's kernel, and by the engine itself: docs/matvec.md tells the story. A version that
-// computes something else gets no time.
+// What does each idea in matvec.wgsl and matvec-lanes.wgsl bring? The same product, y = W x with W [N, K] in Q4_K, by
+// versions that lead from the formula to the engine's kernel on a software adapter: docs/matvec.md tells the story. A
+// version that computes something else gets no time.
 
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -9,10 +9,10 @@ import { numbers } from "../src/kernels/dispatcher.ts";
 import { rowBytes } from "../src/kernels/formats/format.ts";
 import { FORMATS } from "../src/kernels/formats/index.ts";
 import type { KernelSpec } from "../src/kernels/kernel.ts";
-import { lanesOf, reduction } from "../src/kernels/lanes.ts";
+import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
 import type { Dispatch } from "../src/kernels/recorder.ts";
 import { project } from "../src/kernels/reference.ts";
-import type { Activations, Weights } from "../src/kernels/tensor.ts";
+import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/tensor.ts";
 import { decode, randomFloats, randomTensor } from "../src/laboratory/random.ts";
 import { timeDispatches } from "../src/laboratory/time-kernel.ts";
 import { Workbench } from "../src/laboratory/workbench.ts";
@@ -30,6 +30,8 @@ const ROUNDS = 9;
 
 interface Version {
   readonly name: string;
+  /** Whether it is for adapters that are CPUs and have subgroups of eight. */
+  readonly eight?: boolean;
   /** The dispatches that multiply, given where x and y lie. */
   dispatches(bench: Workbench, w: Weights, x: Activations, y: Activations): Dispatch[];
 }
@@ -63,48 +65,66 @@ function version(
   };
 }
 
-/** The engine's page as a graphics card gets it, with so many rows a workgroup. */
-function engines(name: string, rows: number): Version {
+/** A page of the engine, one workgroup for every ROWS rows, with x where a software adapter reads it or where all do. */
+function engines(
+  name: string,
+  page: "matvec" | "matvec-lanes",
+  memory: "storage" | "uniform",
+  decoder: readonly string[],
+  overrides: Readonly<Record<string, number>> & { readonly ROWS: number },
+): Version {
   return {
     name,
+    eight: page === "matvec-lanes",
     dispatches(bench, w, x, y) {
       const LANES = lanesOf(bench.device);
-      const inputs = ["inputs/storage", "inputs/plain", reduction(bench.device, LANES)];
+      const rest = [`inputs/${memory}`, "inputs/plain", "outputs/plain"];
       const kernel = bench.library.kernel({
-        page: "matvec",
-        fragments: [...CHUNK_READER, ...inputs],
-        overrides: { LANES, ROWS: rows },
+        page,
+        fragments: [...decoder, "formats/unpack", ...rest, reduction(bench.device, LANES)],
+        overrides: page === "matvec" ? { LANES, ...overrides } : overrides,
       });
-      const planes = w.parts[0]!.bindings;
-      const bindings = kernel.bind(bench.device, { x: numbers(x), y: numbers(y), ...planes });
-      const groups = Math.ceil(w.n / rows);
+      const input = memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x);
+      const all = { x: input, y: numbers(y), ...w.parts[0]!.bindings };
+      const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
+      const bindings = kernel.bind(bench.device, Object.fromEntries(used));
+      const groups = Math.ceil(w.n / overrides.ROWS);
       return [{ kernel, bindings, label: name, grid: () => [groups, 1, 1] }];
     },
   };
 }
+
+const ROWS = 64;
+const SPAN = 3;
 
 const VERSIONS: readonly Version[] = [
   version("1-a-weight-at-a-time", []),
   version("2-a-chunk-at-a-time", CHUNK_READER),
   version("3-lanes-along-the-row", CHUNK_READER, 1),
   version("4-several-rows", CHUNK_READER, 8),
-  version("4-several-rows", CHUNK_READER, 64, "5 many rows"),
-  engines("6 scales applied to sums", 64),
+  version("4-several-rows", CHUNK_READER, ROWS, "5 many rows"),
+  engines("6 scales applied to sums", "matvec", "storage", FORMAT.fragments, { ROWS }),
+  engines("7 x in constant memory", "matvec", "uniform", FORMAT.fragments, { ROWS }),
+  engines("8 rows from end to end", "matvec-lanes", "uniform", FORMAT.fragments, { ROWS, SPAN }),
   {
-    name: "7 as the engine does it here",
+    name: "9 one head for eight lanes",
+    eight: true,
     dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
   },
 ];
 
-/** What the loads of version 5 take by themselves, and what its arithmetic does: no products, so nothing is checked. */
-const PROBES: readonly Version[] = [
-  version("loads-alone", CHUNK_READER, 64),
-  version("4-several-rows", ["arithmetic-alone", "formats/unpack"], 64, "arithmetic alone"),
-];
+/** What version 9 takes without a part of its work: no products, so nothing is checked. */
+const PROBES: readonly Version[] = (
+  [
+    ["loads alone", ["loads-alone", "formats/head-shared"]],
+    ["arithmetic alone", ["arithmetic-alone"]],
+    ["neither", ["neither"]],
+  ] as const
+).map(([name, decoder]) => engines(name, "matvec-lanes", "uniform", decoder, { ROWS: 128, SPAN }));
 
 /** Pages of the engine, and of the lesson beside them. */
 function shaders(name: string): string {
-  if (!/^\d-|-alone$/.test(name)) return nodePlatform.shaders(name);
+  if (!/^\d-|-alone$|^neither$/.test(name)) return nodePlatform.shaders(name);
   return readFileSync(new URL(`lesson/${name}.wgsl`, import.meta.url), "utf8");
 }
 
@@ -112,7 +132,7 @@ export async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
-      shape: { type: "string", default: "2048,2048" },
+      shape: { type: "string", default: "4096,768" },
       time: { type: "string", default: "1000" },
       json: { type: "boolean", default: false },
       save: { type: "boolean", default: false },
@@ -136,11 +156,14 @@ export async function main(args: string[]): Promise<void> {
   while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const prepared = [...VERSIONS, ...PROBES].map(({ name, dispatches }) => {
+  const eight = matvecTiling(device, n, k, 8).page === "matvec-lanes";
+  const suited = ({ eight: needed = false }: Version) => eight || !needed;
+  const checked = VERSIONS.filter(suited);
+  const prepared = [...checked, ...PROBES.filter(suited)].map(({ name, dispatches }) => {
     const variants = copies.map((w) => dispatches(bench, w, x, y));
     return { name, variants, times: [] as number[] };
   });
-  for (const { name, variants } of prepared.slice(0, VERSIONS.length)) {
+  for (const { name, variants } of prepared.slice(0, checked.length)) {
     await bench.run(variants[0]!);
     check(name, await bench.readActivations(y), expected);
   }
@@ -173,7 +196,7 @@ export async function main(args: string[]): Promise<void> {
       us.toFixed(0),
       percent(spread),
       gigabytesPerSecond.toFixed(2),
-      i === 0 || i >= VERSIONS.length ? "" : `${(versions[i - 1]!.us / us).toFixed(2)} ×`,
+      i === 0 || i >= checked.length ? "" : `${(versions[i - 1]!.us / us).toFixed(2)} ×`,
     ]),
   );
 }

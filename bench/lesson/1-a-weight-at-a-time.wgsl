@@ -1,10 +1,9 @@
 // y = W x, as one would write it down: lane i computes row i, one weight after the other.
-// Of memory it reads, for every weight: a word of quants, one of scales, one of super-scales, a number of x.
+// Of memory it reads, for every weight: a word of quants, two of the super-block's head, a number of x.
 @group(0) @binding(0) var<storage, read> x: array<f32>;        // [K]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 @group(0) @binding(8) var<storage, read> quants: array<u32>;   // [N, K/8] nibbles: byte j of a chunk holds q[j], q[j + 16]
-@group(0) @binding(9) var<storage, read> scales: array<u32>;   // [N, K/64] bytes: scale, min of two chunks
-@group(0) @binding(10) var<storage, read> supers: array<u32>;  // [N, K/256] f16 d, f16 dmin
+@group(0) @binding(9) var<storage, read> heads: array<u32>;    // [N, K/256, 5] f16 d, f16 dmin; bytes: scale, min of a chunk
 
 struct Matrix {
   rows: u32,
@@ -20,8 +19,9 @@ fn weight(row: u32, column: u32) -> f32 {
   let byte = column % 16u;
   let shift = 8u * (byte % 4u) + 4u * (column % 32u / 16u);
   let q = (quants[block * 4u + byte / 4u] >> shift) & 15u;
-  let packed = scales[block / 2u] >> (16u * (block % 2u));
-  let d = unpack2x16float(supers[block / 8u]);
+  let head = 5u * (block / 8u);
+  let packed = heads[head + 1u + block % 8u / 2u] >> (16u * (block % 2u));
+  let d = unpack2x16float(heads[head]);
   return d.x * f32(packed & 255u) * f32(q) - d.y * f32((packed >> 8u) & 255u);
 }
 
