@@ -156,7 +156,7 @@ export async function main(args: string[]): Promise<void> {
   while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const eight = matvecTiling(device, n, k, 8).page === "matvec-lanes";
+  const eight = matvecTiling(device, FORMAT, n, k, 8).page === "matvec-lanes";
   const suited = ({ eight: needed = false }: Version) => eight || !needed;
   const checked = VERSIONS.filter(suited);
   const prepared = [...checked, ...PROBES.filter(suited)].map(({ name, dispatches }) => {

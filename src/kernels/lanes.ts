@@ -1,7 +1,7 @@
 // How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
-import { chunksOf } from "./formats/format.ts";
+import { chunkBytes, chunksOf, type WeightFormat } from "./formats/format.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
 const SOFTWARE_GROUPS = 24;
@@ -56,7 +56,13 @@ export interface MatmulTiling extends Tiling {
  * The page that multiplies a matrix [n, k] with one vector on an adapter, and the rows of a workgroup, a multiple of `least`.
  * A GPU has to be filled with workgroups; a software adapter has a few threads, and pays for every load of the vector.
  */
-export function matvecTiling(device: Device, n: number, k: number, least: 8 | 16): MatvecTiling {
+export function matvecTiling(
+  device: Device,
+  format: WeightFormat,
+  n: number,
+  k: number,
+  least: 8 | 16,
+): MatvecTiling {
   const LANES = lanesOf(device);
   const matvec = {
     page: "matvec",
@@ -70,20 +76,22 @@ export function matvecTiling(device: Device, n: number, k: number, least: 8 | 16
     return { ...matvec, overrides: { LANES, ROWS: Math.min(rows, MATVEC_ROWS) } };
   }
   const ROWS = Math.min(rows, EIGHT_ROWS);
-  return { page: "matvec-lanes", ...EIGHT_LANES, overrides: { ROWS, SPAN: spanOf(chunksOf(k)) } };
+  return { page: "matvec-lanes", ...EIGHT_LANES, overrides: { ROWS, SPAN: spanOf(format, k) } };
 }
 
 const LEAST_ROWS = 32;
 const MATVEC_ROWS = 64; // MOST of matvec.wgsl
 const EIGHT_ROWS = 256; // MOST of matvec-lanes.wgsl
 const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
+/** Bytes that a lane may load for a row at a time: the instructions for more fall out of the processor's nearest cache. */
+const SPAN_BYTES = 80;
 
 /** Chunks of a row that each of eight lanes takes at a time: as many as go into its chunks without a remainder. */
-function spanOf(chunks: number): number {
-  const each = Math.ceil(chunks / EIGHT);
-  let span = LONGEST_SPAN;
-  while (each % span !== 0) span--;
-  return span;
+function spanOf(format: WeightFormat, k: number): number {
+  const each = Math.ceil(chunksOf(k) / EIGHT);
+  let span = Math.min(LONGEST_SPAN, Math.floor(SPAN_BYTES / chunkBytes(format)));
+  while (span > 1 && each % span !== 0) span--;
+  return Math.max(1, span);
 }
 
 /**

@@ -154,6 +154,7 @@ export class Ops {
     const least = output === "outputs/gated" ? 16 : 8;
     const { page, head, fragments, overrides } = matvecTiling(
       this.#device,
+      part.format,
       part.rows,
       x.width,
       least,

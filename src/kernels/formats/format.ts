@@ -46,6 +46,11 @@ export function chunksOf(k: number): number {
   return Math.ceil(k / CHUNK);
 }
 
+/** The bytes of a chunk in the file, on average. */
+export function chunkBytes({ blockBytes, blockWeights }: WeightFormat): number {
+  return (CHUNK / blockWeights) * blockBytes;
+}
+
 /** The bytes of a row of `k` weights in the file. */
 export function rowBytes(format: WeightFormat, k: number): number {
   return (k / format.blockWeights) * format.blockBytes;
