@@ -211,9 +211,12 @@ test("help and version are no mistakes", async () => {
 });
 
 /** llvmpipe has subgroups as wide as its vectors, which a variable sets; other drivers do not know it. */
-test("subgroups of 4, 8 and 16 give the same likelihoods", async () => {
+test.each([
+  ["many tokens at a time", []],
+  ["one", ["--chunk", "1"]],
+])("subgroups of 4, 8 and 16 give the same likelihoods, %s", async (_, options) => {
   const ids = fileURLToPath(new URL("../fixtures/golden/tinystories-Q4_K_M.json", import.meta.url));
-  const args = ["perplexity", "--tokens", ids, "--kv", "f32", "--json"];
+  const args = ["perplexity", "--tokens", ids, "--kv", "f32", "--json", ...options];
   const run = (width: string) =>
     json<{ nll: number[]; adapter: string }>(args, { env: { LP_NATIVE_VECTOR_WIDTH: width } });
   const [four, eight, sixteen] = [await run("128"), await run("256"), await run("512")];

@@ -40,7 +40,9 @@ export async function openDevice(options: TestGpuOptions = {}): Promise<Device> 
   const wait = options.null ? undefined : patiently;
   const device = await Device.open(gpu, await requestAdapter(gpu), options, wait);
   if (options.card) {
-    const info = withMethods(device.info, { isFallbackAdapter: false });
+    // Subgroups of several widths, as Intel's and AMD's: workgroups of 32 lanes that are no subgroup.
+    const widths = { subgroupMinSize: 16, subgroupMaxSize: 32 };
+    const info = withMethods(device.info, { isFallbackAdapter: false, ...widths });
     Object.defineProperty(device, "info", { value: info });
   }
   return device;
