@@ -113,14 +113,12 @@ const VERSIONS: readonly Version[] = [
   },
 ];
 
-/** What version 9 takes without a part of its work: no products, so nothing is checked. */
-const PROBES: readonly Version[] = (
-  [
-    ["loads alone", ["loads-alone", "formats/head-shared"]],
-    ["arithmetic alone", ["arithmetic-alone"]],
-    ["neither", ["neither"]],
-  ] as const
-).map(([name, decoder]) => engines(name, "matvec-lanes", "uniform", decoder, { ROWS: 128, SPAN }));
+/** What version 9 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
+const PROBES = {
+  "loads alone": ["loads-alone", "formats/head-shared"],
+  "arithmetic alone": ["arithmetic-alone"],
+  neither: ["neither"],
+} as const;
 
 /** Pages of the engine, and of the lesson beside them. */
 function shaders(name: string): string {
@@ -139,8 +137,10 @@ export async function main(args: string[]): Promise<void> {
     },
   });
   const [n = 0, k = 0] = values.shape.split(",").map(Number);
-  if (!(n > 0 && k > 0 && k % FORMAT.blockWeights === 0 && n <= 65535)) {
-    throw new Error(`--shape ${values.shape}: expected N,K with K a multiple of 256`);
+  if (!(n > 0 && k > 0 && k % FORMAT.blockWeights === 0 && n <= 65535 && 4 * k <= UNIFORM_BYTES)) {
+    throw new Error(
+      `--shape ${values.shape}: expected N,K with K a multiple of 256, at most 16384`,
+    );
   }
   const gpu = nodePlatform.openGpu();
   const adapter = await nodePlatform.requestAdapter(gpu);
@@ -156,10 +156,13 @@ export async function main(args: string[]): Promise<void> {
   while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const eight = matvecTiling(device, FORMAT, n, k, 8).page === "matvec-lanes";
-  const suited = ({ eight: needed = false }: Version) => eight || !needed;
-  const checked = VERSIONS.filter(suited);
-  const prepared = [...checked, ...PROBES.filter(suited)].map(({ name, dispatches }) => {
+  const { page, overrides } = matvecTiling(device, FORMAT, n, k, 8);
+  const eight = page === "matvec-lanes";
+  const checked = VERSIONS.filter((version) => eight || !version.eight);
+  const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
+    engines(name, "matvec-lanes", "uniform", decoder, overrides),
+  );
+  const prepared = [...checked, ...probes].map(({ name, dispatches }) => {
     const variants = copies.map((w) => dispatches(bench, w, x, y));
     return { name, variants, times: [] as number[] };
   });

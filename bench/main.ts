@@ -19,7 +19,8 @@ const BENCHES = {
     load: () => import("./golden.ts"),
   },
   lesson: {
-    about: "what each idea in matvec.wgsl brings: docs/matvec.md  [--shape N,K] [--save]",
+    about:
+      "what each idea in matvec*.wgsl brings: docs/matvec.md  [--shape N,K] [--time MS] [--save]",
     load: () => import("./lesson.ts"),
   },
   retrieval: {

@@ -1,4 +1,4 @@
-// No weights, but a probe: in place of Q4_K, all that it loads, and next to nothing done with it.
+// No weights, but a probe: in place of Q4_K, all that it loads, and next to nothing done with it. Appended with its head.
 @group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32]
 
 fn load_chunk(row: u32, chunk: u32) -> Chunk {

@@ -24,8 +24,8 @@ export function attentionLanes(device: Device, headWidth: number): number {
 const SLOTS_PER_SPLIT = 256;
 
 /**
- * Parts into which attention splits the slots that `groups` workgroups would take otherwise. A software adapter has enough
- * with one for each of its threads, and the merge of the parts costs it as much as a hundred slots.
+ * Parts into which attention splits the slots that about `groups` workgroups would take otherwise. A software adapter has
+ * enough with a few for each of its threads, and to merge parts is one more dispatch.
  */
 export function attentionSplits(device: Device, slots: number, groups: number): number {
   const splits = Math.ceil(slots / SLOTS_PER_SPLIT);

@@ -33,7 +33,8 @@ fn main(
     let r = 8u * e;
     let low = vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]);
     let high = vec4f(sums[r + 4u], sums[r + 5u], sums[r + 6u], sums[r + 7u]);
-    totals[e] = sum_of_eight(low, high, lane);
+    let four = select(sum_lanes(low, lane), sum_lanes(high, lane), (lane & 4u) != 0u);
+    totals[e] = four[lane & 3u];
   }
   output(place, &totals, input_scale(lane), lane);
 }

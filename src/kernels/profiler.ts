@@ -10,7 +10,7 @@ const SET_SIZE = 4096;
 
 /** All dispatches of a kernel over some steps. */
 export interface KernelTime {
-  /** The page and its fragments, such as "matvec.q4-k.unpack.uniform.plain.reduce-subgroup". */
+  /** The page and its fragments, such as "matvec.q4-k.head.unpack.storage.plain.plain.reduce". */
   readonly kernel: string;
   readonly dispatches: number;
   readonly ms: number;

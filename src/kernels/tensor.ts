@@ -95,8 +95,8 @@ function alignBinding(bytes: number): number {
 }
 
 /**
- * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, since a norm may be read
- * through one.
+ * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, on every adapter, since it may
+ * be a norm that is read through one.
  */
 function partBytes(format: WeightFormat, rows: number, k: number, n: number): number {
   const bytes = weightBytes(format, rows, k);

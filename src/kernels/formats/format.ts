@@ -33,8 +33,8 @@ export interface WeightFormat {
 }
 
 /**
- * The plane of the formats whose super-blocks of eight chunks have scales of scales: five words, the first for all and one
- * for every two chunks. Read by `formats/head`.
+ * The plane of formats whose super-blocks of eight chunks have scales of scales (Q2_K, Q4_K, Q5_K, Q6_K): five words, the
+ * first for all and one for every two chunks. Read by `formats/head`.
  */
 export const HEADS: Plane = { name: "heads", blockBytes: 20 };
 
