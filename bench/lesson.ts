@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Device } from "../src/kernels/device.ts";
 import { numbers } from "../src/kernels/dispatcher.ts";
-import { rowBytes } from "../src/kernels/formats/format.ts";
+import { decoderOf, rowBytes } from "../src/kernels/formats/format.ts";
 import { FORMATS } from "../src/kernels/formats/index.ts";
 import type { KernelSpec } from "../src/kernels/kernel.ts";
 import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
@@ -20,7 +20,7 @@ import { nodePlatform } from "../src/platform/node.ts";
 import { machine, median, percent, printTable, save, spread } from "./report.ts";
 
 const FORMAT = FORMATS.get("Q4_K")!;
-const CHUNK_READER = [...FORMAT.fragments, "formats/unpack"];
+const CHUNK_READER = decoderOf(FORMAT);
 /** Of the squared difference to the square sum of what it should be. */
 const TOLERANCE = 1e-9;
 /** More than the caches of most machines hold. */
@@ -81,7 +81,7 @@ function engines(
       const rest = [`inputs/${memory}`, "inputs/plain", "outputs/plain"];
       const kernel = bench.library.kernel({
         page,
-        fragments: [...decoder, "formats/unpack", ...rest, reduction(bench.device, LANES)],
+        fragments: [...decoder, ...rest, reduction(bench.device, LANES)],
         overrides: page === "matvec" ? { LANES, ...overrides } : overrides,
       });
       const input = memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x);
@@ -103,9 +103,9 @@ const VERSIONS: readonly Version[] = [
   version("3-lanes-along-the-row", CHUNK_READER, 1),
   version("4-several-rows", CHUNK_READER, 8),
   version("4-several-rows", CHUNK_READER, ROWS, "5 many rows"),
-  engines("6 scales applied to sums", "matvec", "storage", FORMAT.fragments, { ROWS }),
-  engines("7 x in constant memory", "matvec", "uniform", FORMAT.fragments, { ROWS }),
-  engines("8 rows from end to end", "matvec-lanes", "uniform", FORMAT.fragments, { ROWS, SPAN }),
+  engines("6 scales applied to sums", "matvec", "storage", CHUNK_READER, { ROWS }),
+  engines("7 x in constant memory", "matvec", "uniform", CHUNK_READER, { ROWS }),
+  engines("8 rows from end to end", "matvec-lanes", "uniform", CHUNK_READER, { ROWS, SPAN }),
   {
     name: "9 one head for eight lanes",
     eight: true,
@@ -115,9 +115,9 @@ const VERSIONS: readonly Version[] = [
 
 /** What version 9 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
 const PROBES = {
-  "loads alone": ["loads-alone", "formats/head-shared"],
-  "arithmetic alone": ["arithmetic-alone"],
-  neither: ["neither"],
+  "loads alone": ["loads-alone", "formats/head-shared", "formats/unpack"],
+  "arithmetic alone": ["arithmetic-alone", "formats/unpack"],
+  neither: ["neither", "formats/unpack"],
 } as const;
 
 /** Pages of the engine, and of the lesson beside them. */

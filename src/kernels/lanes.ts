@@ -1,7 +1,7 @@
 // How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
-import { chunkBytes, chunksOf, type WeightFormat } from "./formats/format.ts";
+import { chunkBytes, chunksOf, type HeadReader, type WeightFormat } from "./formats/format.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
 const SOFTWARE_GROUPS = 24;
@@ -32,9 +32,6 @@ export function attentionSplits(device: Device, slots: number, groups: number): 
   if (!device.info.isFallbackAdapter) return splits;
   return Math.min(splits, Math.ceil(SOFTWARE_GROUPS / 2 / groups));
 }
-
-/** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
-export type HeadReader = "formats/head" | "formats/head-shared";
 
 /** A page that multiplies, and what it is put together with beside a weight format. */
 interface Tiling {

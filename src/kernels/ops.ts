@@ -3,15 +3,9 @@
 import { AttentionOps } from "./attention-ops.ts";
 import type { Device } from "./device.ts";
 import { Dispatcher, numbers, whole } from "./dispatcher.ts";
+import { decoderOf } from "./formats/format.ts";
 import { KernelError, type KernelLibrary } from "./kernel.ts";
-import {
-  type HeadReader,
-  lanesOf,
-  matmulTiling,
-  matvecTiling,
-  reduction,
-  rowGroups,
-} from "./lanes.ts";
+import { lanesOf, matmulTiling, matvecTiling, reduction, rowGroups } from "./lanes.ts";
 import type { ParamBlock } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
 import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
@@ -59,7 +53,11 @@ export class Ops {
     const lanes = this.#lanes;
     return table.parts.map((part) => {
       const overrides = { LANES: lanes };
-      const kernel = this.#library.kernel({ page: "embed", fragments: decoder(part), overrides });
+      const kernel = this.#library.kernel({
+        page: "embed",
+        fragments: decoderOf(part.format),
+        overrides,
+      });
       const columns = Math.ceil(x.stride / 32 / lanes);
       return this.#dispatcher.dispatch(
         table.label,
@@ -166,7 +164,7 @@ export class Ops {
     const kernel = this.#library.kernel({
       page,
       fragments: [
-        ...decoder(part, head),
+        ...decoderOf(part.format, head),
         `inputs/${memory}`,
         ...(norm ? [`inputs/norm-${memory}`, "inputs/normed"] : ["inputs/plain"]),
         output,
@@ -186,7 +184,7 @@ export class Ops {
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
     const { page, head, fragments, grid } = matmulTiling(this.#device);
-    const spec = { page, fragments: [...decoder(part, head), ...fragments] };
+    const spec = { page, fragments: [...decoderOf(part.format, head), ...fragments] };
     const kernel = this.#library.kernel(spec);
     const bindings = { x: numbers(x), y: numbers(y), ...weightBindings(part, add) };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
@@ -243,12 +241,6 @@ export class Ops {
     const rows = Math.ceil(count / most);
     return [Math.ceil(count / rows), rows, 1];
   }
-}
-
-/** The pages that decode a part. */
-function decoder({ format }: WeightPart, head: HeadReader = "formats/head"): string[] {
-  const own = format.fragments.map((name) => (name === "formats/head" ? head : name));
-  return [...own, "formats/unpack"];
 }
 
 /** The planes of a matrix, and its sizes, which tell whether its product is added. */

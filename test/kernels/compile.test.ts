@@ -6,6 +6,7 @@ import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/cells.ts";
 import type { Device } from "../../src/kernels/device.ts";
 import { F32 } from "../../src/kernels/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/formats/format.ts";
+import { decoderOf } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
 import type { HeadShape } from "../../src/kernels/head-shape.ts";
 import { Kernel, KernelError, KernelLibrary, type KernelSpec } from "../../src/kernels/kernel.ts";
@@ -138,19 +139,19 @@ describe("every kernel that ops.ts asks for", () => {
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
-    for (const { fragments: own } of FORMATS.values()) {
-      const shared = own.map((name) => name.replace(/head$/, "head-shared"));
+    for (const format of FORMATS.values()) {
+      const [own, shared] = [decoderOf(format), decoderOf(format, "formats/head-shared")];
       for (const memory of ["storage", "uniform"]) {
         for (const output of ["outputs/plain", "outputs/gated"]) {
           const inputs = [`inputs/${memory}`, `inputs/norm-${memory}`, "inputs/normed"];
-          const rest = ["formats/unpack", ...inputs, output];
+          const rest = [...inputs, output];
           const fragments = [...own, ...rest, "reduce-subgroup"];
           library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32, EPS } });
           const eight = [...shared, ...rest, "reduce-eight"];
           library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { SPAN: 3, EPS } });
         }
       }
-      const fragments = [...shared, "formats/unpack", "reduce-eight"];
+      const fragments = [...shared, "reduce-eight"];
       library.kernel({ page: "matmul-lanes", fragments });
     }
     library.kernel({

@@ -4,7 +4,7 @@ import type { WeightFormat } from "./format.ts";
 /** BF16: the upper half of an f32, two a word. */
 export const BF16: WeightFormat = {
   name: "BF16",
-  fragments: ["formats/bf16"],
+  fragment: "formats/bf16",
   blockWeights: 1,
   blockBytes: 2,
   planes: [{ name: "values", blockBytes: 2, rowAlign: 16 }],

@@ -4,7 +4,7 @@ import type { WeightFormat } from "./format.ts";
 /** F16: IEEE binary16, two a word. */
 export const F16: WeightFormat = {
   name: "F16",
-  fragments: ["formats/f16"],
+  fragment: "formats/f16",
   blockWeights: 1,
   blockBytes: 2,
   planes: [{ name: "values", blockBytes: 2, rowAlign: 16 }],

@@ -3,7 +3,7 @@ import type { WeightFormat } from "./format.ts";
 /** F32: 4 bytes a weight, as they are. */
 export const F32: WeightFormat = {
   name: "F32",
-  fragments: ["formats/f32"],
+  fragment: "formats/f32",
   blockWeights: 1,
   blockBytes: 4,
   planes: [{ name: "values", blockBytes: 4, rowAlign: 16 }],

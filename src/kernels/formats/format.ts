@@ -4,7 +4,7 @@
 // `fn load_chunk(row, chunk) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
 // of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34, 110, 210
 // bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
-// aligned wide loads: all quants of a tensor, then all its scales, and so on.
+// aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on.
 
 /** One plane of a tensor on the GPU: a storage binding of its own. */
 export interface Plane {
@@ -19,8 +19,8 @@ export interface Plane {
 export interface WeightFormat {
   /** Its name in ggml, such as "Q4_K". */
   readonly name: string;
-  /** The WGSL fragments that decode it, beside this file: its own, such as "formats/q4-k", and what that one needs. */
-  readonly fragments: readonly string[];
+  /** The WGSL fragment beside this file, such as "formats/q4-k". */
+  readonly fragment: string;
   /** Weights a block. Row lengths are multiples of it. */
   readonly blockWeights: number;
   /** Bytes a block in the file. */
@@ -37,6 +37,15 @@ export interface WeightFormat {
  * first for all and one for every two chunks. Read by `formats/head`.
  */
 export const HEADS: Plane = { name: "heads", blockBytes: 20 };
+
+/** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
+export type HeadReader = "formats/head" | "formats/head-shared";
+
+/** The pages that decode a format: appended to one that reads weights. */
+export function decoderOf(format: WeightFormat, head: HeadReader = "formats/head"): string[] {
+  const heads = format.planes.includes(HEADS) ? [head] : [];
+  return [format.fragment, ...heads, "formats/unpack"];
+}
 
 /** Weights a chunk, the unit in which kernels read rows. */
 export const CHUNK = 32;

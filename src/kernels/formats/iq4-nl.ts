@@ -11,7 +11,7 @@ export const IQ4_VALUES: readonly number[] = [
 export const IQ4_NL: WeightFormat = {
   ...Q4_0,
   name: "IQ4_NL",
-  fragments: ["formats/iq4-nl"],
+  fragment: "formats/iq4-nl",
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 18, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

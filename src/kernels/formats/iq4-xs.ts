@@ -9,7 +9,7 @@ import { IQ4_VALUES } from "./iq4-nl.ts";
  */
 export const IQ4_XS: WeightFormat = {
   name: "IQ4_XS",
-  fragments: ["formats/iq4-xs"],
+  fragment: "formats/iq4-xs",
   blockWeights: 256,
   blockBytes: 136,
   planes: [

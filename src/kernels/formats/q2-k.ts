@@ -8,7 +8,7 @@ import { gatherPairs, HEADS, words } from "./format.ts";
  */
 export const Q2_K: WeightFormat = {
   name: "Q2_K",
-  fragments: ["formats/q2-k", "formats/head"],
+  fragment: "formats/q2-k",
   blockWeights: 256,
   blockBytes: 84,
   planes: [{ name: "pairs", blockBytes: 64 }, HEADS],

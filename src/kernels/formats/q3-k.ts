@@ -10,7 +10,7 @@ const block = new Uint32Array(27);
  */
 export const Q3_K: WeightFormat = {
   name: "Q3_K",
-  fragments: ["formats/q3-k"],
+  fragment: "formats/q3-k",
   blockWeights: 256,
   blockBytes: 110,
   planes: [

@@ -5,7 +5,7 @@ import { words } from "./format.ts";
 /** Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w = d (q - 8). */
 export const Q4_0: WeightFormat = {
   name: "Q4_0",
-  fragments: ["formats/q4-0"],
+  fragment: "formats/q4-0",
   blockWeights: 32,
   blockBytes: 18,
   planes: [

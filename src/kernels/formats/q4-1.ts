@@ -5,7 +5,7 @@ import { words } from "./format.ts";
 /** Q4_1, 20 bytes for 32 weights: f16 d, f16 m, nibbles as Q4_0. w = d q + m. */
 export const Q4_1: WeightFormat = {
   name: "Q4_1",
-  fragments: ["formats/q4-1"],
+  fragment: "formats/q4-1",
   blockWeights: 32,
   blockBytes: 20,
   planes: [

@@ -38,7 +38,7 @@ export function spreadScales(file: Uint32Array, from: number, out: Uint32Array, 
  */
 export const Q4_K: WeightFormat = {
   name: "Q4_K",
-  fragments: ["formats/q4-k", "formats/head"],
+  fragment: "formats/q4-k",
   blockWeights: 256,
   blockBytes: 144,
   planes: [{ name: "quants", blockBytes: 128 }, HEADS],

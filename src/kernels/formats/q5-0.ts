@@ -5,7 +5,7 @@ import { words } from "./format.ts";
 /** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
 export const Q5_0: WeightFormat = {
   name: "Q5_0",
-  fragments: ["formats/q5-0"],
+  fragment: "formats/q5-0",
   blockWeights: 32,
   blockBytes: 22,
   planes: [

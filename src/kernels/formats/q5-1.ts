@@ -5,7 +5,7 @@ import { words } from "./format.ts";
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {
   name: "Q5_1",
-  fragments: ["formats/q5-1"],
+  fragment: "formats/q5-1",
   blockWeights: 32,
   blockBytes: 24,
   planes: [

@@ -9,7 +9,7 @@ import { scaleAndMin, spreadScales } from "./q4-k.ts";
  */
 export const Q5_K: WeightFormat = {
   name: "Q5_K",
-  fragments: ["formats/q5-k", "formats/head"],
+  fragment: "formats/q5-k",
   blockWeights: 256,
   blockBytes: 176,
   planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "fifths", blockBytes: 32 }],

@@ -11,7 +11,7 @@ const block = new Uint32Array(52);
  */
 export const Q6_K: WeightFormat = {
   name: "Q6_K",
-  fragments: ["formats/q6-k", "formats/head"],
+  fragment: "formats/q6-k",
   blockWeights: 256,
   blockBytes: 210,
   planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "pairs", blockBytes: 64 }],

@@ -5,7 +5,7 @@ import { words } from "./format.ts";
 /** Q8_0, 34 bytes for 32 weights: f16 d, 32 signed bytes. w = d q. */
 export const Q8_0: WeightFormat = {
   name: "Q8_0",
-  fragments: ["formats/q8-0"],
+  fragment: "formats/q8-0",
   blockWeights: 32,
   blockBytes: 34,
   planes: [
