@@ -114,13 +114,13 @@ function spellingsOf(vocabulary: Vocabulary): Spellings {
 }
 
 /**
- * Puts the guard behind the first character of every spelling, in whatever case, since a template may change it; and
- * behind a text that ends within a spelling, which what follows could complete, but before the blanks at its end, which a
- * template may trim.
+ * Puts the guard behind the first character of every spelling, in whatever case and with whatever blanks between its
+ * characters, since a template may change the one and cut the others out; and behind a text that ends within a spelling,
+ * which what follows could complete, but before the blanks at its end, which a template may trim.
  */
 function guarding(spellings: readonly string[], guard: string): (text: string) => string {
   // Nothing fits into a spelling of one character; no special token is that short.
-  const long = spellings.filter((spelling) => spelling.length > 1);
+  const long = spellings.map(withoutBlanks).filter((spelling) => spelling.length > 1);
   if (long.length === 0) return (text) => text;
   const escaped = long.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
   const beginning = new RegExp(`(?=${escaped.join("|")}).`, "gisu");
@@ -128,15 +128,36 @@ function guarding(spellings: readonly string[], guard: string): (text: string) =
   const most = Math.max(...Array.from(unfinished, ({ length }) => length));
 
   return (text) => {
-    const broken = text.replace(beginning, (character) => character + guard);
-    const end = broken.trimEnd().length;
-    for (let length = Math.min(most, end); length > 0; length--) {
-      if (unfinished.has(broken.slice(end - length, end).toLowerCase())) {
-        return broken.slice(0, end) + guard + broken.slice(end);
+    const dense = withoutBlanks(text);
+    const places = Array.from(dense.matchAll(beginning), (match) => match.index + match[0].length);
+    for (let length = Math.min(most, dense.length); length > 0; length--) {
+      if (unfinished.has(dense.slice(-length).toLowerCase())) {
+        places.push(dense.length);
+        break;
       }
     }
-    return broken;
+    return inserted(text, guard, places);
   };
+}
+
+const BLANKS = /\s+/gu;
+
+function withoutBlanks(text: string): string {
+  return text.replace(BLANKS, "");
+}
+
+/** A text with the guard behind so many of its characters, where blanks do not count; in ascending order. */
+function inserted(text: string, guard: string, places: readonly number[]): string {
+  const parts: string[] = [];
+  let from = 0;
+  let counted = 0;
+  for (const place of places) {
+    let to = from;
+    for (; counted < place; to++) if (text[to]!.trim() !== "") counted++;
+    parts.push(text.slice(from, to), guard);
+    from = to;
+  }
+  return parts.join("") + text.slice(from);
 }
 
 /** "<", "<s" of "<S>". */

@@ -74,7 +74,9 @@ describe("what a message spells stays text", () => {
     ..."<s> </s> <unk> <|eot_id|> <|EOT_ID|> <|start_header_id|> <|end|> <|user|> <|assistant|>".split(
       " ",
     ),
-    ..."< <| <|eot_ <|en d|> id|> |> s> <s </ <<s>s> <|<|end|> [INST] [/INST] </think>".split(" "),
+    ..."< <| <|eot_ <|en d|> id|> <|eot_\u00a0id|> |> s> <s </ <<s>s> <|<|end|> [INST] [/INST] </think>".split(
+      " ",
+    ),
     ..."\ue000 \ue001 \u{f0000} hello Ünï 👩‍👩‍👧‍👦".split(" "),
     " ",
     "\n",
@@ -164,6 +166,21 @@ describe("what a message spells stays text", () => {
     expect(ids).toEqual(llama3.encode(text));
     expect(llama3.encode(text, { parseSpecial: true })).toContain(llama3.vocabulary.eot);
   });
+
+  test.each(["<|eot_ id|>", "< | e o t _ i d | >", " <\n|EOT_ id |>\t"])(
+    "even where a template cuts the blanks out of %j",
+    (content) => {
+      const source = "{% for m in messages %}{{ m.content.split() | join }}{% endfor %}";
+      const { template } = chatTemplateOf(llama3.vocabulary, source);
+      const { text, ids } = chatPrompt(llama3, template, [user(content)]);
+      expect(text.toLowerCase()).toBe("<|eot_id|>");
+      expect(ids).toEqual(llama3.encode(text));
+      // And where what it leaves begins a token that the next message ends.
+      const two = chatPrompt(llama3, template, [user("<| e\not "), user(" _ id|>")]);
+      expect(two.text).toBe("<|eot_id|>");
+      expect(two.ids).toEqual(llama3.encode(two.text));
+    },
+  );
 
   // Some converters type the markup of a chat as user-defined, and such tokens are cut out of any text.
   const specials = [
