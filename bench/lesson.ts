@@ -156,7 +156,7 @@ export async function main(args: string[]): Promise<void> {
   while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const { page, overrides } = matvecTiling(device, FORMAT, n, k, 8);
+  const { page, overrides } = matvecTiling(bench.library, FORMAT, n, k, 8);
   const eight = page === "matvec-lanes";
   const checked = VERSIONS.filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>

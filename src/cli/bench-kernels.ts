@@ -4,6 +4,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { Device } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
+import { workgroupsOf } from "../kernels/workgroups.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernel-cases.ts";
 import { measureAll, type Timing } from "../laboratory/measure.ts";
 import { measureRates, type Rates } from "../laboratory/rates.ts";
@@ -27,6 +28,8 @@ interface Report extends Rates {
   readonly machine: string;
   /** Whose clock the times are by. */
   readonly clock: "gpu" | "host";
+  /** By how many workgroups a product of one vector is shared, as was measured when this adapter was met first. */
+  readonly workgroups: number;
   readonly timings: readonly Timing[];
 }
 
@@ -76,8 +79,12 @@ export function benchKernelsCommand(): Command {
 async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
   const gpu = nodePlatform.openGpu();
   const adapter = await nodePlatform.requestAdapter(gpu);
-  await using device = await Device.open(gpu, adapter, {}, nodePlatform.waitFor(adapter));
-  const bench = await Workbench.create(device, nodePlatform.shaders);
+  const { memory, shaders } = nodePlatform;
+  const open = (on: GPUAdapter) => Device.open(gpu, on, {}, nodePlatform.waitFor(on));
+  const again = async () => open(await nodePlatform.requestAdapter(gpu));
+  const workgroups = await workgroupsOf(adapter.info, memory, again, shaders);
+  await using device = await open(adapter);
+  const bench = await Workbench.create(device, shaders, workgroups);
   const usual = device.info.isFallbackAdapter ? SOFTWARE_MATRIX : GPU_MATRIX;
   const cases = kernelCases(flags, usual);
   const bar = progress("timing", cases.length, "kernels");
@@ -89,6 +96,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
       adapter: nodePlatform.describeAdapter(adapter),
       machine: machine(),
       clock: hasClock(device) ? "gpu" : "host",
+      workgroups,
       ...rates,
       timings,
     };
@@ -115,7 +123,7 @@ function tableOf(report: Report): string {
   return [
     report.adapter,
     `copies ${digits(copy)} GB/s (read and written), multiplies ${digits(multiply)} GMAC/s; ` +
-      `timed by the clock of the ${report.clock === "gpu" ? "GPU" : "host"}`,
+      `timed by the clock of the ${report.clock === "gpu" ? "GPU" : "host"}; matvec by ${report.workgroups} workgroups`,
     "",
     table([...head, "GMAC/s", "of multiply"], rows),
   ].join("\n");

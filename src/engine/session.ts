@@ -6,6 +6,7 @@ import { createRope } from "../context/rope-scaling.ts";
 import { Device, type Wait } from "../kernels/device.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import { Profiler } from "../kernels/profiler.ts";
+import { type Memory, workgroupsOf } from "../kernels/workgroups.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { EngineOptions, Setting } from "./options.ts";
@@ -22,6 +23,8 @@ export interface Platform {
   /** How the work of an adapter is waited for. */
   waitFor(adapter: GPUAdapter): Wait;
   readonly shaders: ShaderSource;
+  /** What was measured on this machine. */
+  readonly memory: Memory;
 }
 
 /** A device with the weights, the cache and the prepared plans of a model on it. */
@@ -68,9 +71,14 @@ export class Session {
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
-    const device = await Device.open(gpu, adapter, options.device, platform.waitFor(adapter));
+    const wait = platform.waitFor(adapter);
+    const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, wait);
+    const { memory, shaders } = platform;
+    const again = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
+    const workgroups = await workgroupsOf(adapter.info, memory, again, shaders);
+    const device = await open(adapter);
     try {
-      const library = new KernelLibrary(device, platform.shaders);
+      const library = new KernelLibrary(device, shaders, workgroups);
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
       const { chunk } = setting;

@@ -4,6 +4,7 @@
 // House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
 
 import type { Device } from "./device.ts";
+import { usualWorkgroups } from "./lanes.ts";
 import { COMPUTE_STAGE } from "./usage.ts";
 
 /** The text of a page by its name without extension, such as "matvec" or "formats/q4-k". */
@@ -127,11 +128,14 @@ export class Kernel {
 /** Kernels by what distinguishes them, so that equal layers share a pipeline. */
 export class KernelLibrary {
   readonly device: Device;
+  /** By how many workgroups the product of a matrix with one vector is shared. */
+  readonly workgroups: number;
   readonly #source: ShaderSource;
   readonly #kernels = new Map<string, Kernel>();
 
-  constructor(device: Device, source: ShaderSource) {
+  constructor(device: Device, source: ShaderSource, workgroups = usualWorkgroups(device)) {
     this.device = device;
+    this.workgroups = workgroups;
     this.#source = source;
   }
 

@@ -2,6 +2,7 @@
 
 import type { Device } from "./device.ts";
 import { chunkBytes, chunksOf, type HeadReader, type WeightFormat } from "./formats/format.ts";
+import type { KernelLibrary } from "./kernel.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
 const SOFTWARE_GROUPS = 24;
@@ -50,33 +51,39 @@ export interface MatmulTiling extends Tiling {
 }
 
 /**
- * The page that multiplies a matrix [n, k] with one vector on an adapter, and the rows of a workgroup, a multiple of `least`.
- * A GPU has to be filled with workgroups; a software adapter has a few threads, and pays for every load of the vector.
+ * Workgroups that a product of one vector is shared by where nobody has measured how many suit an adapter: a GPU has to be
+ * filled with them; a software adapter has a few threads, and pays for every load of the vector.
+ */
+export function usualWorkgroups(device: Device): number {
+  return device.info.isFallbackAdapter ? 16 : 512;
+}
+
+/**
+ * The page that multiplies a matrix [n, k] with one vector on an adapter, and the rows of a workgroup: a power of two, at
+ * least `least`, and as many as leave `workgroups` of them.
  */
 export function matvecTiling(
-  device: Device,
+  { device, workgroups }: Pick<KernelLibrary, "device" | "workgroups">,
   format: WeightFormat,
   n: number,
   k: number,
   least: 8 | 16,
 ): MatvecTiling {
+  const rows = (most: number) =>
+    Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
+  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
+    const overrides = { ROWS: rows(EIGHT_ROWS), SPAN: spanOf(format, k) };
+    return { page: "matvec-lanes", ...EIGHT_LANES, overrides };
+  }
   const LANES = lanesOf(device);
-  const matvec = {
+  return {
     page: "matvec",
     head: "formats/head",
     fragments: [reduction(device, LANES)],
-  } as const;
-  if (!device.info.isFallbackAdapter) return { ...matvec, overrides: { LANES, ROWS: least } };
-  // As many as leave enough workgroups: a power of two.
-  const rows = 2 ** Math.floor(Math.log2(Math.max(n / SOFTWARE_GROUPS, LEAST_ROWS)));
-  if (!oneSubgroup(device, EIGHT)) {
-    return { ...matvec, overrides: { LANES, ROWS: Math.min(rows, MATVEC_ROWS) } };
-  }
-  const ROWS = Math.min(rows, EIGHT_ROWS);
-  return { page: "matvec-lanes", ...EIGHT_LANES, overrides: { ROWS, SPAN: spanOf(format, k) } };
+    overrides: { LANES, ROWS: rows(MATVEC_ROWS) },
+  };
 }
 
-const LEAST_ROWS = 32;
 const MATVEC_ROWS = 64; // MOST of matvec.wgsl
 const EIGHT_ROWS = 256; // MOST of matvec-lanes.wgsl
 const LONGEST_SPAN = 3; // of matvec-lanes.wgsl

@@ -151,7 +151,7 @@ export class Ops {
   ): Dispatch {
     const least = output === "outputs/gated" ? 16 : 8;
     const { page, head, fragments, overrides } = matvecTiling(
-      this.#device,
+      this.#library,
       part.format,
       part.rows,
       x.width,

@@ -42,16 +42,22 @@ export class Workbench {
   /** As a plan for several tokens multiplies. */
   readonly several: Ops;
 
-  constructor(device: Device, params: ParamBlock, shaders: ShaderSource) {
+  constructor(device: Device, params: ParamBlock, library: KernelLibrary) {
     this.device = device;
     this.params = params;
-    this.library = new KernelLibrary(device, shaders);
+    this.library = library;
     this.single = new Ops(this.library, params, true);
     this.several = new Ops(this.library, params, false);
   }
 
-  static async create(device: Device, shaders: ShaderSource): Promise<Workbench> {
-    return new Workbench(device, await ParamBlock.create(device, "params"), shaders);
+  /** `workgroups` as a library takes them. */
+  static async create(
+    device: Device,
+    shaders: ShaderSource,
+    workgroups?: number,
+  ): Promise<Workbench> {
+    const params = await ParamBlock.create(device, "params");
+    return new Workbench(device, params, new KernelLibrary(device, shaders, workgroups));
   }
 
   /** Compiles what is new and writes the parameters. Returns all values of the step. */

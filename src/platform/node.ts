@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Wait } from "../kernels/device.ts";
 import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
 import { openFile } from "./file.ts";
+import { fileMemory, memoryFile } from "./memory.ts";
 import { patiently } from "./patience.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
@@ -35,4 +36,5 @@ export const nodePlatform = {
     adapter.info.isFallbackAdapter ? patiently : (start) => start(),
   openFile,
   shaders,
+  memory: fileMemory(memoryFile()),
 };

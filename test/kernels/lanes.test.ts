@@ -9,6 +9,11 @@ import { useGpu } from "../support/gpu.ts";
 const gpu = await useGpu();
 const Q4_K = FORMATS.get("Q4_K")!;
 
+/** A matrix [n, k] of a format, and the rows of a workgroup. */
+function tiling(device: Device, n: number, k: number, format = Q4_K, workgroups = 16) {
+  return matvecTiling({ device, workgroups }, format, n, k, 8);
+}
+
 function adapter(isFallbackAdapter: boolean, least: number, most = least): Device {
   const info = { isFallbackAdapter, subgroupMinSize: least, subgroupMaxSize: most };
   return { info, features: new Set(["subgroups"]) } as unknown as Device;
@@ -18,11 +23,11 @@ const nvidia = adapter(false, 32);
 const intel = adapter(false, 8, 32);
 
 test("adapters that are CPUs and have subgroups of eight get pages of their own", () => {
-  expect(matvecTiling(llvmpipe, Q4_K, 4096, 768, 8).page).toBe("matvec-lanes");
+  expect(tiling(llvmpipe, 4096, 768).page).toBe("matvec-lanes");
   expect(matmulTiling(llvmpipe).page).toBe("matmul-lanes");
   expect(reduction(llvmpipe, 8)).toBe("reduce-eight");
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16)]) {
-    expect(matvecTiling(other, Q4_K, 4096, 768, 8).page).toBe("matvec");
+    expect(tiling(other, 4096, 768).page).toBe("matvec");
     expect(matmulTiling(other).page).toBe("matmul");
   }
   expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual(["reduce-subgroup", "reduce"]);
@@ -30,7 +35,7 @@ test("adapters that are CPUs and have subgroups of eight get pages of their own"
 
 test("llvmpipe is such an adapter", async () => {
   const { description } = gpu.device.info;
-  const { page } = matvecTiling(gpu.device, Q4_K, 4096, 768, 8);
+  const { page } = tiling(gpu.device, 4096, 768);
   expect(page === "matvec-lanes", description).toBe(description.includes("llvmpipe"));
 });
 
@@ -43,18 +48,21 @@ test.each([
   ["F16", 768, 1], // 64 bytes a chunk
   ["F32", 2048, 1],
 ])("%s, rows of %d: a lane takes %d chunks at a time", (name, k, span) => {
-  const { overrides } = matvecTiling(llvmpipe, FORMATS.get(name)!, 4096, k, 8);
+  const { overrides } = tiling(llvmpipe, 4096, k, FORMATS.get(name)!);
   expect(overrides.SPAN).toBe(span);
 });
 
 test.each([
-  [llvmpipe, 768, 32],
-  [llvmpipe, 4096, 128],
-  [llvmpipe, 128256, 256],
-  [adapter(true, 4), 4096, 64],
-  [nvidia, 4096, 16],
-])("%j, %d rows: a workgroup takes %d", (device, n, rows) => {
-  expect(matvecTiling(device, Q4_K, n, 768, 16).overrides.ROWS).toBe(rows);
+  [llvmpipe, 16, 768, 32],
+  [llvmpipe, 16, 4096, 256],
+  [llvmpipe, 4, 768, 128],
+  [llvmpipe, 16, 128256, 256], // at most
+  [adapter(true, 4), 16, 4096, 64],
+  [nvidia, 512, 4096, 8],
+  [nvidia, 512, 1024, 8], // at least
+  [nvidia, 512, 128256, 64],
+])("%j, %d workgroups, %d rows: a workgroup takes %d", (device, workgroups, n, rows) => {
+  expect(tiling(device, n, 768, Q4_K, workgroups).overrides.ROWS).toBe(rows);
 });
 
 test("attention is split for a card, and on a CPU only where workgroups are few", () => {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect } from "vitest";
 import { Device, type DeviceOptions } from "../../src/kernels/device.ts";
 import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
-import type { ShaderSource } from "../../src/kernels/kernel.ts";
+import { KernelLibrary, type ShaderSource } from "../../src/kernels/kernel.ts";
 import { ParamBlock } from "../../src/kernels/params.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
 import { Workbench } from "../../src/laboratory/workbench.ts";
@@ -68,7 +68,7 @@ export async function useGpu(options: TestGpuOptions = {}): Promise<TestGpu> {
 /** A workbench with the pages as they lie in src/kernels. */
 export class TestGpu extends Workbench {
   constructor(device: Device, params: ParamBlock) {
-    super(device, params, shaderSource);
+    super(device, params, new KernelLibrary(device, shaderSource));
   }
 
   override async weights(
