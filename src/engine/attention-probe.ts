@@ -1,5 +1,6 @@
-// Reads the attention weights of one layer out of a step, by a kernel of its own that runs right after the layer's keys
-// are stored. The forward pass knows nothing of it.
+// Reads the attention weights of one layer out of a step, by a kernel of its own that runs right before the layer's
+// attention, when its queries have been turned and its keys stored: by the step already, or for this. The forward pass
+// knows nothing of it.
 
 import type { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
@@ -8,6 +9,7 @@ import type { HeadShape } from "../kernels/head-shape.ts";
 import type { Ops } from "../kernels/ops.ts";
 import type { Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
+import type { Scratch } from "./model.ts";
 
 /** What one query attended to. */
 export interface AttentionRow {
@@ -48,30 +50,26 @@ export class AttentionProbe {
     this.#before = before;
   }
 
-  /** `queries` are the rotated queries of a step, [T, 2, H, E], at the time of the layer's attention. */
   static async create(
     device: Device,
     ops: Ops,
     cache: KvCache,
-    queries: GPUBuffer,
+    { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
     layer: number,
   ): Promise<AttentionProbe> {
-    const { shape, pool, pageTable, keyTurns } = cache;
-    const { keys } = cache.layers[layer]!;
+    const { shape, pool, pageTable, turns, slots, keyTurns } = cache;
+    const pages = cache.layers[layer]!;
     const rowBytes = shape.heads * pool.size * shape.pageSize * 4;
     const tokens = Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes));
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
     const before = `blk.${layer}.attention`;
-    const dispatches = ops.attention.weights(
-      `${before} weights`,
-      shape,
-      queries,
-      keys,
-      pageTable,
-      weights,
-      keyTurns,
-    );
+    const label = `${before} weights`;
+    const arriving = { qk, qkv, turns, slots, rotated };
+    const dispatches = [
+      ...ops.attention.ropeStore(label, shape, arriving, pages),
+      ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
+    ];
     await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
   }

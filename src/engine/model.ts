@@ -60,9 +60,18 @@ export function layers(
     if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
     if (layer.attnKNorm)
       steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
+    const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
     steps.push(
-      ops.attention.ropeStore(`blk.${i}.rope`, shape, qkNormed, qkv, turns, slots, rotated, pages),
-      ops.attention.attend(label, shape, rotated, pages, pageTable, partial, attended, keyTurns),
+      ops.attention.storeAndAttend(
+        label,
+        shape,
+        tokens,
+        pages,
+        pageTable,
+        partial,
+        attended,
+        keyTurns,
+      ),
     );
   }
   return steps.flat();

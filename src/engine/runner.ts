@@ -60,8 +60,7 @@ export class Runner {
   /** Prepares to read the attention weights of a layer. */
   probe(layer: number): Promise<AttentionProbe> {
     const { several, scratch } = this.#plans;
-    const { rotated } = scratch;
-    return AttentionProbe.create(this.#device, several.ops, this.#cache, rotated, layer);
+    return AttentionProbe.create(this.#device, several.ops, this.#cache, scratch, layer);
   }
 
   /** Commands of a step of so many tokens. */

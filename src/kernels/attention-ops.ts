@@ -10,7 +10,23 @@ import type { Dispatch, Grid } from "./recorder.ts";
 import type { Activations } from "./tensor.ts";
 
 const MOST_ROWS = 4; // of a workgroup of attention.wgsl
+const CELL_NUMBERS = 4;
 const NOTHING: Grid = [0, 0, 0];
+
+/** The tokens of a step, as they come from their projections. */
+export interface NewTokens {
+  readonly qk: Activations; // [T, H + G, E] in rows of qkv, or qkv itself
+  readonly qkv: Activations; // [T, H + 2 G, E]
+  readonly turns: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
+  readonly slots: GPUBuffer; // [T]
+  readonly rotated: GPUBuffer; // [T, 2, H, E] queries, where they are turned before the pages are met
+}
+
+/** What ranges of slots leave to be joined. */
+interface Partial {
+  readonly outputs: GPUBuffer;
+  readonly states: GPUBuffer;
+}
 
 export class AttentionOps {
   readonly #library: KernelLibrary;
@@ -29,25 +45,48 @@ export class AttentionOps {
   }
 
   /**
+   * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. At once for a single token
+   * where it can be: see `queries/fresh`.
+   */
+  storeAndAttend(
+    label: string,
+    shape: HeadShape,
+    tokens: NewTokens,
+    pages: LayerPages,
+    pageTable: GPUBuffer,
+    partial: Partial,
+    x: Activations,
+    keyTurns?: GPUBuffer,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, cells } = shape;
+    const { qk, qkv, turns, rotated } = tokens;
+    const alone = CELL_FORMATS[cells].blockNumbers === CELL_NUMBERS && H / G <= MOST_ROWS;
+    if (this.#single && qk === qkv && alone && !keyTurns) {
+      const fresh = { qk: numbers(qkv), turns: whole(turns) };
+      return this.#attend(label, shape, fresh, pages, pageTable, partial, x);
+    }
+    return [
+      ...this.ropeStore(`${label} rope`, shape, tokens, pages),
+      ...this.attend(label, shape, rotated, pages, pageTable, partial, x, keyTurns),
+    ];
+  }
+
+  /**
    * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the window and before
    * the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to `slots` [T] of a layer's pages.
    */
   ropeStore(
     label: string,
     shape: HeadShape,
-    qk: Activations,
-    qkv: Activations,
-    turns: GPUBuffer,
-    slots: GPUBuffer,
-    rotated: GPUBuffer,
+    { qk, qkv, turns, slots, rotated }: NewTokens,
     pages: LayerPages,
   ): Dispatch[] {
     const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
     const overrides = { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: this.#lanes };
     const { fragment, blockNumbers } = CELL_FORMATS[shape.cells];
-    const fragments = ["rotate", fragment];
+    const fragments = ["turned", "rotate", fragment];
     const kernel = this.#library.kernel({ page: "rope-store", fragments, overrides });
-    const items = (H * E) / 4 + (G * E) / blockNumbers;
+    const items = (H * E) / CELL_NUMBERS + (G * E) / blockNumbers;
     const bindings = {
       qk: numbers(qk),
       qkv: numbers(qkv),
@@ -76,17 +115,40 @@ export class AttentionOps {
     queries: GPUBuffer,
     pages: LayerPages,
     pageTable: GPUBuffer,
-    partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer },
+    partial: Partial,
     x: Activations,
     keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const stored = { queries: whole(queries), ...(keyTurns ? { key_turns: whole(keyTurns) } : {}) };
+    return this.#attend(label, shape, stored, pages, pageTable, partial, x);
+  }
+
+  #attend(
+    label: string,
+    shape: HeadShape,
+    asking: Readonly<Record<string, GPUBufferBinding>>,
+    pages: LayerPages,
+    pageTable: GPUBuffer,
+    partial: Partial,
+    x: Activations,
+  ): Dispatch[] {
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
     const LANES = attentionLanes(this.#device, E);
     const ROWS = this.#single ? Math.min(MOST_ROWS, H / G) : MOST_ROWS;
+    const isFresh = "qk" in asking;
+    const isRaw = "key_turns" in asking;
     const attention = this.#library.kernel({
       page: "attention",
-      fragments: [...keyReader(shape, keyTurns), reduction(this.#device, LANES)],
-      overrides: { H, G, E, P, STRIDE: x.stride, LANES, ROWS, ...turning(shape, keyTurns) },
+      fragments: [
+        ...keyReader(shape, isRaw),
+        ...(isFresh ? ["queries/fresh", "turned", "rotate"] : ["queries/stored"]),
+        reduction(this.#device, LANES),
+      ],
+      overrides: {
+        ...{ H, G, E, P, STRIDE: x.stride, LANES, ROWS },
+        ...(isFresh ? { GAP, SCALE } : {}),
+        ...(isRaw ? { GAP } : {}),
+      },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -100,14 +162,13 @@ export class AttentionOps {
         label,
         attention,
         {
-          queries: whole(queries),
+          ...asking,
           k_pages: whole(pages.keys),
           v_pages: whole(pages.values),
           page_table: whole(pageTable),
           outputs,
           states,
           x: numbers(x),
-          ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
         },
         (step) => [Math.ceil((step.tokens! * H) / G / ROWS), G, step.splits!],
       ),
@@ -127,9 +188,10 @@ export class AttentionOps {
     weights: GPUBuffer,
     keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
-    const overrides = { H, G, E, P, LANES: this.#lanes, ...turning(shape, keyTurns) };
-    const fragments = [...keyReader(shape, keyTurns), reduction(this.#device, this.#lanes)];
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
+    const overrides = { H, G, E, P, LANES: this.#lanes, ...(keyTurns ? { GAP } : {}) };
+    const isRaw = keyTurns !== undefined;
+    const fragments = [...keyReader(shape, isRaw), reduction(this.#device, this.#lanes)];
     const kernel = this.#library.kernel({ page: "attention-weights", fragments, overrides });
     const bindings = {
       queries: whole(queries),
@@ -143,11 +205,6 @@ export class AttentionOps {
 }
 
 /** How cached keys are read: as they were rotated when stored, or turned on the way. */
-function keyReader({ cells }: HeadShape, keyTurns: GPUBuffer | undefined): string[] {
-  return [CELL_FORMATS[cells].fragment, ...(keyTurns ? ["keys/raw", "rotate"] : ["keys/rotated"])];
-}
-
-/** The override that turning keys needs. */
-function turning({ pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
-  return keyTurns ? { GAP } : {};
+function keyReader({ cells }: HeadShape, isRaw: boolean): string[] {
+  return [CELL_FORMATS[cells].fragment, ...(isRaw ? ["keys/raw", "rotate"] : ["keys/rotated"])];
 }

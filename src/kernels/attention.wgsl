@@ -7,7 +7,7 @@
 // of the outputs in registers, loads its cells of a key, and the dot products meet in `sum_lanes`. So every key and
 // every value is loaded once for all rows, by neighbouring lanes from neighbouring cells.
 // Where the slots are split, the partial state (m, l, o) of each range goes out for `attention-merge` to join.
-// Appended: cells, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
+// Appended: cells, queries, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
 override H: u32;      // query heads
 override G: u32;      // key/value heads
 override E: u32;      // head width
@@ -27,9 +27,6 @@ struct Params {
   window: u32,  // counts the query itself
 }
 
-@group(0) @binding(0) var<storage, read> queries: array<vec4f>;           // [T, 2, H, E/4] scaled: for the window, for the sinks
-@group(0) @binding(1) var<storage, read> k_pages: array<Word>;            // [N, G, P, words of a head]
-@group(0) @binding(2) var<storage, read> v_pages: array<Word>;            // [N, G, P, words of a head]
 @group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4f>;     // [T, H, splits, E/4] not yet divided by l
 @group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
@@ -50,6 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let at = vec4<u32>(params.start) + token;
   let begin = group.z * params.slots_per_split;
   let end = min(begin + params.slots_per_split, params.slots);
+  store_token(group.y, begin, end, lane);
 
   var m = vec4f(HIDDEN);
   var l = vec4f();
@@ -60,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var c = 0u; c < rounds; c++) {
       let i = c * LANES + lane;
       for (var r = 0u; r < ROWS; r++) {
-        let query = queries[((token[r] * 2u + side) * H + head[r]) * strip + min(i, strip - 1u)];
+        let query = query_cell(token[r], side, head[r], min(i, strip - 1u));
         q[c][r] = select(vec4f(), query, i < strip);
       }
     }

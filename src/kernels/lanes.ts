@@ -85,7 +85,7 @@ export function matvecTiling(
 }
 
 const MATVEC_ROWS = 64; // MOST of matvec.wgsl
-const EIGHT_ROWS = 256; // MOST of matvec-lanes.wgsl
+const EIGHT_ROWS = 1024; // MOST of matvec-lanes.wgsl
 const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
 /** Bytes that a lane may load for a row at a time: the instructions for more fall out of the processor's nearest cache. */
 const SPAN_BYTES = 80;

@@ -6,7 +6,7 @@
 override ROWS: u32 = 64;  // a multiple of 8, at most MOST: the more, the fewer loads of x
 override SPAN: u32 = 1;   // at most 3: a longer page would not fit the processor's cache of decoded instructions
 const LANES = 8u;
-const MOST = 256u;
+const MOST = 1024u;
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -4,14 +4,14 @@
 // moving every key.                                                                Xiao et al. 2024, arXiv:2309.17453
 //
 // One row of workgroups a token; its lanes stride over the query heads, four numbers each, then over the key/value heads,
-// a block each: what the cells of the cache pack together. `pack_block` comes with them, `rotate` with its page. Where
-// keys are kept raw, their turns are all (1, 0).
+// a block each: what the cells of the cache pack together. `pack_block` comes with them. Where keys are kept raw, their
+// turns are all (1, 0).
+// Appended: cells, `turned` and `rotate`.
 // Memory: registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
 override E: u32;       // head width
 override P: u32;       // tokens a page
-override GAP: u32;     // distance of the two numbers of a pair
 override SCALE: f32;   // of queries: 1 / sqrt(E)
 override STRIDE: u32;  // numbers from a token to the next in qk and qkv
 override LANES: u32 = 32;
@@ -29,17 +29,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> v_pages: array<Word>;    // [N, G, P, words of a head]
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Four numbers of the head that begins at `origin`, turned by row `t` of table `side`.
-fn turned(origin: u32, cell: u32, side: u32, t: u32) -> vec4f {
-  var result = vec4f();
-  for (var c = 0u; c < 4u; c++) {
-    let e = 4u * cell + c;
-    let turn = turns[(side * params.tokens + t) * (E / 2u) + pair_of(e)];
-    result[c] = rotate(e, qk[origin + e], qk[origin + partner(e)], turn);
-  }
-  return result;
-}
-
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -56,7 +45,7 @@ fn main(
     if (i < queries) {
       let origin = t * STRIDE + i / strip * E;
       for (var side = 0u; side < 2u; side++) {
-        rotated[(t * 2u + side) * queries + i] = SCALE * turned(origin, i % strip, side, t);
+        rotated[(t * 2u + side) * queries + i] = SCALE * turned(origin, i % strip, side * params.tokens + t);
       }
     } else {
       let head = (i - queries) / blocks;
@@ -66,7 +55,7 @@ fn main(
       var value: array<vec4f, BLOCK_CELLS>;
       for (var c = 0u; c < cells; c++) {
         let cell = block * BLOCK_CELLS + c;
-        key[c] = turned(origin, cell, 2u, t);
+        key[c] = turned(origin, cell, 2u * params.tokens + t);
         value[c] = qkv[(origin + G * E) / 4u + cell];
       }
       let slot = slots[t];

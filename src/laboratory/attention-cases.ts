@@ -206,6 +206,7 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
       const { turns, slots, layers } = cache;
       const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
       const ops = bench.several.attention;
+      const arriving = { qk: qkv, qkv, turns, slots, rotated };
       const part = (t: number, row: number, count: number) =>
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
       /** [T, G, E] out of the pages that the step has filled. */
@@ -219,7 +220,7 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
         });
       };
       return {
-        variants: [ops.ropeStore("rope-store", shape, qkv, qkv, turns, slots, rotated, layers[0]!)],
+        variants: [ops.ropeStore("rope-store", shape, arriving, layers[0]!)],
         step,
         async result() {
           const { keys, values } = layers[0]!;

@@ -92,7 +92,9 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       if (heads.headWidth % CELL_FORMATS[cells].blockNumbers !== 0) continue;
       const base = { heads: 4, kvHeads: 2, pageSize: 16, pairGap: 1, scale: 0.125 };
       const shape: HeadShape = { ...base, ...heads, cells };
-      single.attention.ropeStore("rope", shape, x, x, buffer, buffer, buffer, pages);
+      const tokens = { qk: x, qkv: x, turns: buffer, slots: buffer, rotated: buffer };
+      single.attention.ropeStore("rope", shape, tokens, pages);
+      single.attention.storeAndAttend("both", shape, tokens, pages, buffer, partial, x);
       single.attention.attend("attend", shape, buffer, pages, buffer, partial, x);
       single.attention.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
       single.attention.weights("weights", shape, buffer, buffer, buffer, buffer);

@@ -136,14 +136,18 @@ test("neighbours on permuted numbers equal halves (P11), to a rounding", async (
   expectClose(results[1]!, permute(results[0]!), { abs: 2 * HALF_ULP });
 });
 
-/** What a text's queries see, taken through a cache chunk by chunk: [T, H, E] of all its tokens. */
+/**
+ * What a text's queries see, taken through a cache chunk by chunk: [T, H, E] of all its tokens; and what the cache holds in
+ * the end. `as` takes single tokens as a plan for them does, or as one for several, and splits the slots of a step.
+ */
 async function stream(
   shape: HeadShape,
   policy: AttentionPolicy,
   frequencies: RopeFrequencies,
   text: { q: Float32Array; k: Float32Array; v: Float32Array },
   chunks: readonly number[],
-): Promise<{ outputs: Float32Array; pages: number }> {
+  { single = gpu.single, splits = 0 } = {},
+): Promise<{ outputs: Float32Array; pages: number; cells: Uint32Array[] }> {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
   const length = chunks.reduce((a, b) => a + b, 0);
   const chunk = Math.max(...chunks);
@@ -173,17 +177,20 @@ async function stream(
     const qkv = await gpu.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
     const x = await gpu.activations(count, H * E);
     const step = cache.prepare(sequence, count);
-    const { attention } = gpu.single;
+    const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
+    const { attention } = count === 1 ? single : gpu.several;
     const { turns, slots, pageTable } = cache;
+    const tokens = { qk: qkv, qkv, turns, slots, rotated };
     await gpu.run(
-      [
-        ...attention.ropeStore("rope", shape, qkv, qkv, turns, slots, rotated, layer),
-        ...attention.attend("attend", shape, rotated, layer, pageTable, partial, x),
-      ],
-      step,
+      attention.storeAndAttend("attention", shape, tokens, layer, pageTable, partial, x),
+      splits > 0 ? { ...step, ...several } : step,
     );
     outputs.set(await gpu.readActivations(x), start * H * E);
     gpu.release(qkv, x);
+  }
+  const cells: Uint32Array[] = [];
+  for (const buffer of [layer.keys, layer.values]) {
+    cells.push(new Uint32Array(await gpu.device.read(buffer)));
   }
   const pages = cache.pool.size;
   sequence.clear();
@@ -191,7 +198,7 @@ async function stream(
   gpu.release(partial.outputs, partial.states, rotated, cache.turns, cache.slots, cache.pageTable);
   gpu.release(layer.keys, layer.values);
   expect(gpu.device.memory.buffers).toBe(before);
-  return { outputs, pages };
+  return { outputs, pages, cells };
 }
 
 const textOf = (seed: number, shape: HeadShape, length: number) => ({
@@ -260,6 +267,63 @@ test("many slots a token: decoding splits its work and agrees", async () => {
     const one = streamingAttention(NEIGHBOURS, FULL_ATTENTION, frequencies, text, t);
     expectClose(outputs.subarray(t * 64, (t + 1) * 64), one, toleranceOf(NEIGHBOURS), `token ${t}`);
   }
+});
+
+describe("a single token is turned and stored where it attends, with the bits of two dispatches", () => {
+  test.each<[number, number, number, number, number, CellType]>([
+    [4, 1, 64, 16, 1, "f16"],
+    [3, 3, 128, 1, 64, "f32"],
+    [8, 4, 80, 4, 40, "f16"],
+    [2, 2, 256, 5, 1, "f16"],
+    [6, 2, 8, 4, 4, "f32"],
+  ])("%d heads that share %d of %d numbers, pages of %d, pairs %d apart, %s", async (...given) => {
+    const [heads, kvHeads, headWidth, pageSize, pairGap, cells] = given;
+    const shape = shapeOf({ heads, kvHeads, headWidth, pageSize, pairGap, cells });
+    const chunks = [5, ...Array<number>(20).fill(1), 3, 1, 1];
+    const text = textOf(31, shape, 30);
+    const policies = [
+      FULL_ATTENTION,
+      attentionPolicy({ kind: "window", window: 5 }),
+      attentionPolicy({ kind: "sinks", sinks: 7, window: 6 }),
+    ];
+    for (const policy of policies) {
+      for (const splits of [1, 3, 7]) {
+        const how = [shape, policy, plain(headWidth), text, chunks] as const;
+        const one = await stream(...how, { splits });
+        const two = await stream(...how, { splits, single: gpu.several });
+        expect(one.outputs, `${policy.name}, ${splits} splits`).toEqual(two.outputs);
+        expect(one.cells).toEqual(two.cells);
+      }
+    }
+  });
+
+  test("unless it cannot be", async () => {
+    const buffer = await gpu.buffer(new Uint32Array(4096));
+    const pages = { keys: buffer, values: buffer };
+    const partial = { outputs: buffer, states: buffer };
+    const pagesOf = async (shape: HeadShape, { raw = false, normed = false, several = false }) => {
+      const { heads: H, kvHeads: G, headWidth: E } = shape;
+      const qkv = await gpu.activations(1, (H + 2 * G) * E);
+      const qk = normed ? await gpu.activations(1, (H + 2 * G) * E) : qkv;
+      const x = await gpu.activations(1, H * E);
+      const tokens = { qk, qkv, turns: buffer, slots: buffer, rotated: buffer };
+      const turns = raw ? buffer : undefined;
+      const { attention } = several ? gpu.several : gpu.single;
+      return attention
+        .storeAndAttend("both", shape, tokens, pages, buffer, partial, x, turns)
+        .map(({ kernel }) => kernel.name.split(".")[0]);
+    };
+    const wide = { headWidth: 32 };
+    const together = ["attention", "attention-merge"];
+    expect(await pagesOf(shapeOf(wide), {})).toEqual(together);
+    expect(await pagesOf(shapeOf({ ...wide, cells: "f16", heads: 8 }), {})).toEqual(together);
+    const apart = ["rope-store", ...together];
+    expect(await pagesOf(shapeOf({ ...wide, cells: "q8_0" }), {})).toEqual(apart);
+    expect(await pagesOf(shapeOf({ ...wide, heads: 10 }), {})).toEqual(apart);
+    expect(await pagesOf(shapeOf(wide), { raw: true })).toEqual(apart);
+    expect(await pagesOf(shapeOf(wide), { normed: true })).toEqual(apart);
+    expect(await pagesOf(shapeOf(wide), { several: true })).toEqual(apart);
+  });
 });
 
 test("a window without end of a policy with sinks is full attention, bit by bit (P5)", async () => {

@@ -52,9 +52,8 @@ export async function rotateAndStore(
   const [keys, values] = [await gpu.buffer(sevens), await gpu.buffer(sevens)];
   const layer = { keys, values };
   const { attention } = gpu.single;
-  await gpu.run(attention.ropeStore("rope", shape, qkv, qkv, table, to, rotated, layer), {
-    tokens: T,
-  });
+  const tokens = { qk: qkv, qkv, turns: table, slots: to, rotated };
+  await gpu.run(attention.ropeStore("rope", shape, tokens, layer), { tokens: T });
   const result = {
     rotated: await gpu.readFloats(rotated),
     keys: new Uint32Array(await gpu.device.read(keys)),
