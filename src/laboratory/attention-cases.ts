@@ -5,6 +5,7 @@ import { KvCache, pageBytes, partialRowsOf } from "../context/cache/kv-cache.ts"
 import { fixedRope, ropeFrequencies } from "../context/rope-scaling.ts";
 import {
   bytesOfNumber,
+  CELL_FORMATS,
   type CellType,
   packCells,
   throughCells,
@@ -71,16 +72,40 @@ async function asking(bench: Workbench, cells: CellType, slots: number, tokens: 
     queue.writeBuffer(cache.layers[0]!.values, to, values.words, from, size);
   });
   const queries = randomFloats(3, rotatedSize(shape, tokens), 1 / 2);
+  const rotated = await bench.buffer(queries);
   const at = (slot: number, group: number) =>
     ((Math.floor(slot / P) * G + group) * P + (slot % P)) * E;
   return {
     shape,
     cache,
     step,
-    keys,
     values,
-    queries: await bench.buffer(queries),
+    queries: rotated,
     at,
+    /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
+    async forgotten() {
+      const { turns, slots: to, layers } = cache;
+      const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
+      const rows = ({ numbers }: { numbers: Float32Array }) =>
+        last.flatMap((from) => [...numbers.subarray(from, from + E)]);
+      const unscaled = queries.subarray(0, H * E).map((x) => x / shape.scale); // by a power of two
+      const row = [...unscaled, ...rows(keys), ...rows(values)];
+      const bytes = E * bytesOfNumber(cells);
+      const { page } = sequence.entries.at(-1)!;
+      for (const buffer of [layers[0]!.keys, layers[0]!.values]) {
+        for (let group = 0; group < G; group++) {
+          const place = (page * G + group) * P + ((slots - 1) % P);
+          queue.writeBuffer(buffer, place * bytes, new Uint8Array(bytes));
+        }
+      }
+      queue.writeBuffer(
+        turns,
+        0,
+        Float32Array.from({ length: 3 * E }, (_, i) => 1 - (i % 2)),
+      );
+      const qkv = await bench.activations(1, row.length, row);
+      return { qk: qkv, qkv, turns, slots: to, rotated };
+    },
     /** Of a key before one head of a query: minus infinity where the key is yet to come. */
     score(t: number, head: number, slot: number): number {
       if (slot > slots - tokens + t) return Number.NEGATIVE_INFINITY;
@@ -97,6 +122,11 @@ function visiblePairs(slots: number, tokens: number): number {
   return tokens * slots - (tokens * (tokens - 1)) / 2;
 }
 
+/** Whether attention is measured with the way of a token's key to its page, as a single token takes it at once. */
+function isFresh(cells: CellType, tokens: number): boolean {
+  return tokens === 1 && CELL_FORMATS[cells].blockNumbers === 4;
+}
+
 /** x [T, H, E] = softmax(queries keys^T) values, and the merge of its splits where there are several. */
 export function attention(cells: CellType, slots: number, tokens: number): KernelCase {
   return {
@@ -106,12 +136,8 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
     bytes: 2 * slots * G * E * bytesOfNumber(cells) + 2 * tokens * H * E * 4,
     multiplies: 2 * visiblePairs(slots, tokens) * H * E,
     async prepare(bench) {
-      const { shape, cache, step, values, queries, at, score } = await asking(
-        bench,
-        cells,
-        slots,
-        tokens,
-      );
+      const asked = await asking(bench, cells, slots, tokens);
+      const { shape, cache, step, values, queries, at, score, forgotten } = asked;
       const sizes = partialSizes(shape, partialRowsOf(tokens));
       const outputs = await bench.buffer(new Float32Array(sizes.outputs));
       const states = await bench.buffer(new Float32Array(sizes.states * 2));
@@ -119,8 +145,13 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
       const partial = { outputs, states };
       const ops = (tokens === 1 ? bench.single : bench.several).attention;
       const [layer, table] = [cache.layers[0]!, cache.pageTable];
+      const fresh = isFresh(cells, tokens) ? await forgotten() : undefined;
       return {
-        variants: [ops.attend("attention", shape, queries, layer, table, partial, x)],
+        variants: [
+          fresh
+            ? ops.storeAndAttend("attention", shape, fresh, layer, table, partial, x)
+            : ops.attend("attention", shape, queries, layer, table, partial, x),
+        ],
         step,
         result: () => bench.readActivations(x),
         expected() {
@@ -140,7 +171,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
           return all;
         },
         release() {
-          bench.release(outputs, states, queries, x);
+          bench.release(outputs, states, queries, x, ...(fresh ? [fresh.qkv] : []));
           releaseCache(bench, cache);
         },
       };
