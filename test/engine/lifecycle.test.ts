@@ -207,8 +207,8 @@ test("a decoding step is one pass and one submit, with three dispatches outside 
   for (let i = 0; i < 8; i++) await generation.next();
   expect(seen.submits - before.submits).toBe(8);
   expect(seen.passes - before.passes).toBe(8);
-  // A layer of this model: q k v, rope and store, attention, its merge, output, gate and up, down.
-  expect(engine.usage.dispatches).toBe(3 + 7 * engine.config.layers);
+  // A layer of this model: q k v, attention with rope and store, its merge, output, gate and up, down.
+  expect(engine.usage.dispatches).toBe(3 + 6 * engine.config.layers);
 });
 
 test("an error that Dawn reports to no one ends the next step", async () => {
