@@ -38,6 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let strip = E / 4u;
   let words = strip / BLOCK_CELLS * BLOCK_WORDS;  // of a key
   let rounds = (strip + LANES - 1u) / LANES;  // cells of a lane
+  let even = strip % LANES == 0u;  // all lanes have as many
   let share = H / G;
   let own = vec4<u32>(0u, 1u, 2u, 3u);
   let row = vec4<u32>(group.x * ROWS) + own;
@@ -57,9 +58,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var q: array<mat4x4f, CELLS>;
     for (var c = 0u; c < rounds; c++) {
       let i = c * LANES + lane;
+      if (!even && i >= strip) { continue; }
       for (var r = 0u; r < ROWS; r++) {
-        let query = query_cell(token[r], side, head[r], min(i, strip - 1u));
-        q[c][r] = select(vec4f(), query, i < strip);
+        q[c][r] = query_cell(token[r], side, head[r], i);
       }
     }
     let first = select(max(begin, params.sinks), begin, side == 1u);
@@ -81,7 +82,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let cells = ((page.x * G + group.y) * P + slot % P) * words;
       var scores = vec4f();
       for (var c = 0u; c < rounds; c++) {
-        let key = key_numbers(cells, min(c * LANES + lane, strip - 1u), slot);
+        let i = c * LANES + lane;
+        if (!even && i >= strip) { continue; }
+        let key = key_numbers(cells, i, slot);
         for (var r = 0u; r < ROWS; r++) {
           scores[r] += dot(key, q[c][r]);
         }
@@ -93,7 +96,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       m = largest;
       l = l * fade + weights;
       for (var c = 0u; c < rounds; c++) {
-        let i = min(c * LANES + lane, strip - 1u);
+        let i = c * LANES + lane;
+        if (!even && i >= strip) { continue; }
         let v = unpack_cell(v_pages[cells + word_of(i)], v_pages[cells + scale_of(i)], i);
         for (var r = 0u; r < ROWS; r++) {
           o[c][r] = o[c][r] * fade[r] + weights[r] * v;
@@ -109,9 +113,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = select(vec4f(), o[i / LANES][r] / l[r], l[r] > 0.0);
       } else {
         outputs[to * strip + i] = o[i / LANES][r];
-        if (i == 0u) {
-          states[to] = vec2f(m[r], l[r]);
-        }
+        if (i == 0u) { states[to] = vec2f(m[r], l[r]); }
       }
     }
   }

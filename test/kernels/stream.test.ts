@@ -160,6 +160,10 @@ async function stream(
     chunk,
     pages: pagesNeeded(policy, length, chunk, shape.pageSize),
   });
+  for (const buffer of [cache.layers[0]!.keys, cache.layers[0]!.values]) {
+    // NaN, whatever the cells: what is read before it is written, shows.
+    gpu.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0xffffffff));
+  }
   const sequence = cache.sequence();
   const sizes = partialSizes(shape, partialRowsOf(chunk));
   const partial = {
