@@ -81,9 +81,9 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
   const adapter = await nodePlatform.requestAdapter(gpu);
   const { memory, shaders } = nodePlatform;
   const open = (on: GPUAdapter) => Device.open(gpu, on, {}, nodePlatform.waitFor(on));
-  const again = async () => open(await nodePlatform.requestAdapter(gpu));
-  const workgroups = await workgroupsOf(adapter.info, memory, again, shaders);
+  const another = async () => open(await nodePlatform.requestAdapter(gpu));
   await using device = await open(adapter);
+  const workgroups = await workgroupsOf(device, memory, another, shaders);
   const bench = await Workbench.create(device, shaders, workgroups);
   const usual = device.info.isFallbackAdapter ? SOFTWARE_MATRIX : GPU_MATRIX;
   const cases = kernelCases(flags, usual);

@@ -71,13 +71,12 @@ export class Session {
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
-    const wait = platform.waitFor(adapter);
-    const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, wait);
     const { memory, shaders } = platform;
-    const again = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
-    const workgroups = await workgroupsOf(adapter.info, memory, again, shaders);
+    const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
+    const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
     const device = await open(adapter);
     try {
+      const workgroups = await workgroupsOf(device, memory, another, shaders);
       const library = new KernelLibrary(device, shaders, workgroups);
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);

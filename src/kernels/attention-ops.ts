@@ -28,6 +28,11 @@ interface Partial {
   readonly states: GPUBuffer;
 }
 
+/** Whether the workgroup that attends may store a single token, too: see `queries/fresh`. */
+export function isStoredAtOnce({ cells, heads, kvHeads }: HeadShape): boolean {
+  return CELL_FORMATS[cells].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
+}
+
 export class AttentionOps {
   readonly #library: KernelLibrary;
   readonly #device: Device;
@@ -58,10 +63,8 @@ export class AttentionOps {
     x: Activations,
     keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, cells } = shape;
     const { qk, qkv, turns, rotated } = tokens;
-    const alone = CELL_FORMATS[cells].blockNumbers === CELL_NUMBERS && H / G <= MOST_ROWS;
-    if (this.#single && qk === qkv && alone && !keyTurns) {
+    if (this.#single && qk === qkv && isStoredAtOnce(shape) && !keyTurns) {
       const fresh = { qk: numbers(qkv), turns: whole(turns) };
       return this.#attend(label, shape, fresh, pages, pageTable, partial, x);
     }

@@ -3,9 +3,9 @@
 import { FULL_ATTENTION } from "../context/attention-policy.ts";
 import { KvCache, pageBytes, partialRowsOf } from "../context/cache/kv-cache.ts";
 import { fixedRope, ropeFrequencies } from "../context/rope-scaling.ts";
+import { isStoredAtOnce } from "../kernels/attention-ops.ts";
 import {
   bytesOfNumber,
-  CELL_FORMATS,
   type CellType,
   packCells,
   throughCells,
@@ -122,13 +122,12 @@ function visiblePairs(slots: number, tokens: number): number {
   return tokens * slots - (tokens * (tokens - 1)) / 2;
 }
 
-/** Whether attention is measured with the way of a token's key to its page, as a single token takes it at once. */
-function isFresh(cells: CellType, tokens: number): boolean {
-  return tokens === 1 && CELL_FORMATS[cells].blockNumbers === 4;
-}
-
-/** x [T, H, E] = softmax(queries keys^T) values, and the merge of its splits where there are several. */
+/**
+ * x [T, H, E] = softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
+ * its projection leaves it, where it is stored on the way.
+ */
 export function attention(cells: CellType, slots: number, tokens: number): KernelCase {
+  const atOnce = tokens === 1 && isStoredAtOnce(headShape(cells));
   return {
     kernel: "attention",
     format: cells,
@@ -145,7 +144,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
       const partial = { outputs, states };
       const ops = (tokens === 1 ? bench.single : bench.several).attention;
       const [layer, table] = [cache.layers[0]!, cache.pageTable];
-      const fresh = isFresh(cells, tokens) ? await forgotten() : undefined;
+      const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
           fresh

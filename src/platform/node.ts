@@ -36,5 +36,5 @@ export const nodePlatform = {
     adapter.info.isFallbackAdapter ? patiently : (start) => start(),
   openFile,
   shaders,
-  memory: fileMemory(memoryFile()),
+  memory: fileMemory(memoryFile),
 };

@@ -12,7 +12,7 @@ import {
   SHIPPED_MODEL,
 } from "../../src/index.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
-import { withMethods } from "../support/engine.ts";
+import { MEASURED, withMethods } from "../support/engine.ts";
 import { expectClose } from "../support/numbers.ts";
 
 const PROMPT = "Once upon a time there was a little girl";
@@ -30,6 +30,7 @@ async function fragile(options: EngineOptions = {}, { steps = 1 } = {}) {
   let doomed = false;
   const platform: Platform = {
     ...nodePlatform,
+    memory: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       // Steps go further ahead of the text where they are not computed on the cores that prepare them.

@@ -11,7 +11,13 @@ import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/session.ts";
 import { CapacityError, GpuError, SHIPPED_MODEL, UserError } from "../../src/index.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
-import { loadEngine, sharingPlatform, takeUncaptured, withMethods } from "../support/engine.ts";
+import {
+  loadEngine,
+  MEASURED,
+  sharingPlatform,
+  takeUncaptured,
+  withMethods,
+} from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { type TinyModel, tinyModel } from "../support/tiny-model.ts";
 
@@ -56,6 +62,7 @@ function watched(bytes: Uint8Array, changes: Partial<ByteSource> = {}) {
   };
   const platform: Platform = {
     ...nodePlatform,
+    memory: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       const requestDevice = async (descriptor: GPUDeviceDescriptor) => {

@@ -18,15 +18,18 @@ import {
 } from "../../src/context/rope-scaling.ts";
 import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/cells.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
+import type { Ops } from "../../src/kernels/ops.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/random.ts";
 import { shapeOf } from "../support/attention.ts";
-import { useGpu } from "../support/gpu.ts";
+import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 import { besideOneAnother, rotateAndStore } from "../support/rope-store.ts";
 import { streamingAttention, turn } from "../support/rotation.ts";
 
 const gpu = await useGpu();
+/** Of 32 lanes, of which heads of 64 numbers leave half without a cell. */
+const card = await useGpu({ card: true });
 
 const plain = (width: number): RopeFrequencies =>
   ropeFrequencies({ width, base: 1e4, originalContext: 2048 }, { kind: "none" });
@@ -138,7 +141,7 @@ test("neighbours on permuted numbers equal halves (P11), to a rounding", async (
 
 /**
  * What a text's queries see, taken through a cache chunk by chunk: [T, H, E] of all its tokens; and what the cache holds in
- * the end. `as` takes single tokens as a plan for them does, or as one for several, and splits the slots of a step.
+ * the end. `single` takes single tokens as a plan for them does, or as one for several; `splits` those of a step.
  */
 async function stream(
   shape: HeadShape,
@@ -146,13 +149,17 @@ async function stream(
   frequencies: RopeFrequencies,
   text: { q: Float32Array; k: Float32Array; v: Float32Array },
   chunks: readonly number[],
-  { single = gpu.single, splits = 0 } = {},
+  {
+    on = gpu,
+    single = on.single,
+    splits = 0,
+  }: { on?: TestGpu; single?: Ops; splits?: number } = {},
 ): Promise<{ outputs: Float32Array; pages: number; cells: Uint32Array[] }> {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
   const length = chunks.reduce((a, b) => a + b, 0);
   const chunk = Math.max(...chunks);
-  const before = gpu.device.memory.buffers;
-  const cache = await KvCache.create(gpu.device, {
+  const before = on.device.memory.buffers;
+  const cache = await KvCache.create(on.device, {
     layers: 1,
     shape,
     policy,
@@ -162,15 +169,15 @@ async function stream(
   });
   for (const buffer of [cache.layers[0]!.keys, cache.layers[0]!.values]) {
     // NaN, whatever the cells: what is read before it is written, shows.
-    gpu.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0xffffffff));
+    on.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0xffffffff));
   }
   const sequence = cache.sequence();
   const sizes = partialSizes(shape, partialRowsOf(chunk));
   const partial = {
-    outputs: await gpu.buffer(new Float32Array(sizes.outputs)),
-    states: await gpu.buffer(new Float32Array(sizes.states * 2)),
+    outputs: await on.buffer(new Float32Array(sizes.outputs)),
+    states: await on.buffer(new Float32Array(sizes.states * 2)),
   };
-  const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, chunk)));
+  const rotated = await on.buffer(new Float32Array(rotatedSize(shape, chunk)));
   const outputs = new Float32Array(length * H * E);
   const layer = cache.layers[0]!;
   for (const count of chunks) {
@@ -178,30 +185,30 @@ async function stream(
     const rows = (x: Float32Array, heads: number) =>
       x.subarray(start * heads * E, (start + count) * heads * E);
     const of = { q: rows(text.q, H), k: rows(text.k, G), v: rows(text.v, G) };
-    const qkv = await gpu.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
-    const x = await gpu.activations(count, H * E);
+    const qkv = await on.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
+    const x = await on.activations(count, H * E);
     const step = cache.prepare(sequence, count);
     const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
-    const { attention } = count === 1 ? single : gpu.several;
+    const { attention } = count === 1 ? single : on.several;
     const { turns, slots, pageTable } = cache;
     const tokens = { qk: qkv, qkv, turns, slots, rotated };
-    await gpu.run(
+    await on.run(
       attention.storeAndAttend("attention", shape, tokens, layer, pageTable, partial, x),
       splits > 0 ? { ...step, ...several } : step,
     );
-    outputs.set(await gpu.readActivations(x), start * H * E);
-    gpu.release(qkv, x);
+    outputs.set(await on.readActivations(x), start * H * E);
+    on.release(qkv, x);
   }
   const cells: Uint32Array[] = [];
   for (const buffer of [layer.keys, layer.values]) {
-    cells.push(new Uint32Array(await gpu.device.read(buffer)));
+    cells.push(new Uint32Array(await on.device.read(buffer)));
   }
   const pages = cache.pool.size;
   sequence.clear();
   expect(cache.pool.free).toBe(pages);
-  gpu.release(partial.outputs, partial.states, rotated, cache.turns, cache.slots, cache.pageTable);
-  gpu.release(layer.keys, layer.values);
-  expect(gpu.device.memory.buffers).toBe(before);
+  on.release(partial.outputs, partial.states, rotated, cache.turns, cache.slots, cache.pageTable);
+  on.release(layer.keys, layer.values);
+  expect(on.device.memory.buffers).toBe(before);
   return { outputs, pages, cells };
 }
 
@@ -291,11 +298,18 @@ describe("a single token is turned and stored where it attends, with the bits of
       attentionPolicy({ kind: "sinks", sinks: 7, window: 6 }),
     ];
     for (const policy of policies) {
-      for (const splits of [1, 3, 7]) {
+      for (const [on, splits] of [
+        [gpu, 1],
+        [gpu, 3],
+        [gpu, 7],
+        [card, 1],
+        [card, 3],
+      ] as const) {
         const how = [shape, policy, plain(headWidth), text, chunks] as const;
-        const one = await stream(...how, { splits });
-        const two = await stream(...how, { splits, single: gpu.several });
+        const one = await stream(...how, { on, splits });
+        const two = await stream(...how, { on, splits, single: on.several });
         expect(one.outputs, `${policy.name}, ${splits} splits`).toEqual(two.outputs);
+        expect(one.outputs.every((x) => x !== 0 && !Number.isNaN(x))).toBe(true);
         expect(one.cells).toEqual(two.cells);
       }
     }

@@ -1,12 +1,14 @@
 // The chooser: it finds the number of workgroups that is fastest, asks what was measured before, and changes no bit.
 
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { openModel } from "../../src/engine/inspect.ts";
+import type { DeviceOptions } from "../../src/kernels/device.ts";
+import { usualWorkgroups } from "../../src/kernels/lanes.ts";
 import type { Memory } from "../../src/kernels/workgroups.ts";
 import { measureWorkgroups, workgroupsOf } from "../../src/kernels/workgroups.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
-import { sharingPlatform } from "../support/engine.ts";
+import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { openDevice, shaderSource } from "../support/gpu.ts";
 
 /** The pages, but that a product takes long where a workgroup has any other number of rows. */
@@ -56,35 +58,81 @@ test.each([
   expect(await measureWorkgroups(device, fastWith(rows))).toBe(workgroups);
 });
 
-test("an adapter is measured once, and again where what is remembered cannot be", async () => {
-  const empty = memory();
-  await using device = await openDevice();
-  const { info } = device;
-  let opened = 0;
-  const open = async () => {
-    opened++;
-    return openDevice();
-  };
-  const ask = (of: Memory, adapter = info) => workgroupsOf(adapter, of, open, fastWith(64));
-  expect([await ask(empty), await ask(empty), opened]).toEqual([16, 16, 1]);
-  expect([...empty.numbers.values()]).toEqual([16]);
-  const [name] = empty.numbers.keys();
-  expect(name).toContain(info.description);
+test("without subgroups of eight, 4 to 16 workgroups take as many rows, and are one candidate", async () => {
+  for (const [rows, workgroups] of [
+    [64, 16],
+    [32, 32],
+  ] as const) {
+    await using device = await openDevice({ refuse: ["subgroups"] });
+    expect(await measureWorkgroups(device, fastWith(rows))).toBe(workgroups);
+  }
+});
 
-  expect([await ask(memory([name!, 32])), opened]).toEqual([32, 1]);
-  for (const wrong of [0, -8, 17, 4.5, 1e9]) await ask(memory([name!, wrong]));
-  expect(opened).toBe(6);
-  await ask(empty, {
-    ...info,
-    vendor: info.vendor,
-    description: "another driver",
-  } as GPUAdapterInfo);
-  expect(opened).toBe(7);
+describe("what was measured", () => {
+  /** Asks for an adapter of which `info` is changed so; counts what is opened for it. */
+  async function asked(of: Memory, info: Record<string, unknown> = {}, options?: DeviceOptions) {
+    await using device = await openDevice(options);
+    const value = withMethods(device.info, info);
+    Object.defineProperty(device, "info", { value });
+    let opened = 0;
+    const open = async () => {
+      opened++;
+      return openDevice(options);
+    };
+    return { count: await workgroupsOf(device, of, open, fastWith(64)), opened };
+  }
+
+  test("is remembered, by all that tells adapters apart and by the page that multiplies", async () => {
+    const known = memory();
+    expect(await asked(known)).toEqual({ count: 16, opened: 1 });
+    expect(await asked(known)).toEqual({ count: 16, opened: 0 });
+    for (const field of ["vendor", "architecture", "device", "description"]) {
+      expect((await asked(known, { [field]: "another" })).opened, field).toBe(1);
+    }
+    expect((await asked(known, {}, { refuse: ["subgroups"] })).opened).toBe(1);
+    expect(known.numbers.size).toBe(6);
+    expect(await asked(known)).toEqual({ count: 16, opened: 0 });
+  });
+
+  test("is measured again where it is no candidate of this adapter", async () => {
+    const known = memory();
+    await asked(known);
+    const [name] = known.numbers.keys();
+    expect(await asked(memory([name!, 32]))).toEqual({ count: 32, opened: 0 });
+    for (const wrong of [0, 17, 512]) {
+      expect(await asked(memory([name!, wrong])), `${wrong}`).toEqual({ count: 16, opened: 1 });
+    }
+  });
+
+  test("is the usual number, and not kept, where it cannot be measured", async () => {
+    const known = memory();
+    await using device = await openDevice();
+    const open = () => Promise.reject(new Error("no second adapter"));
+    expect(await workgroupsOf(device, known, open, fastWith(4))).toBe(usualWorkgroups(device));
+    const lost = async () => {
+      const second = await openDevice();
+      second.handle.destroy();
+      return second;
+    };
+    expect(await workgroupsOf(device, known, lost, fastWith(4))).toBe(usualWorkgroups(device));
+    expect(known.numbers.size).toBe(0);
+  });
+});
+
+test("an engine that nobody has measured for is measured for, on a device that is closed", async () => {
+  const empty = memory();
+  const model = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
+  const platform = { ...sharingPlatform, memory: empty };
+  await using engine = await Engine.open(platform, model, { context: 64 });
+  expect([...empty.numbers.values()]).toHaveLength(1);
+  const again = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
+  await using other = await Engine.open(sharingPlatform, again, { context: 64 });
+  expect(engine.usage.bytes).toBe(other.usage.bytes);
 });
 
 test("an engine takes what is remembered, and its logits are the same bits", async () => {
   const results: Float32Array[] = [];
-  for (const workgroups of [4, 32, 512]) {
+  for (const workgroups of [4, 8, 32]) {
     const remembered = memory();
     const recall = async (name: string) => {
       await remembered.recall(name);

@@ -1,8 +1,10 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { fileMemory, memoryFile } from "../../src/platform/memory.ts";
+import { memoryFile, fileMemory as remember, threads } from "../../src/platform/memory.ts";
+
+const fileMemory = (path: string, machine = "2 threads") => remember(() => path, machine);
 
 const folder = await mkdtemp(join(tmpdir(), "dawnstream-memory-"));
 afterAll(() => rm(folder, { recursive: true }));
@@ -20,18 +22,47 @@ test("numbers outlive the process, each under its name, and a later one replaces
   ]);
   await second.keep("c", 4);
   expect(JSON.parse(await readFile(path, "utf8"))).toEqual({
-    a: 16,
-    "b/llvmpipe, 256 bits": 512,
-    c: 4,
+    "2 threads/a": 16,
+    "2 threads/b/llvmpipe, 256 bits": 512,
+    "2 threads/c": 4,
   });
   expect(await readdir(join(folder, "new"))).toEqual(["measured.json"]);
+});
+
+test("machines that share a home have numbers of their own", async () => {
+  const path = join(folder, "shared.json");
+  await fileMemory(path, "2 threads").keep("a", 4);
+  expect(await fileMemory(path, "64 threads").recall("a")).toBeUndefined();
+  await fileMemory(path, "64 threads").keep("a", 32);
+  expect(await fileMemory(path, "2 threads").recall("a")).toBe(4);
+  expect(threads({ LP_NUM_THREADS: "0" })).toBe("0 threads");
+  expect(threads({})).toBe(`${availableParallelism()} threads`);
+});
+
+test("several writers at once leave a whole file", async () => {
+  const path = join(folder, "contended.json");
+  const names = Array.from({ length: 8 }, (_, i) => `${i}`.repeat(3000));
+  await Promise.all(names.map((name) => fileMemory(path).keep(name, 7)));
+  const found = Object.entries(JSON.parse(await readFile(path, "utf8")) as object);
+  expect(found.length).toBeGreaterThan(0);
+  for (const [name, value] of found)
+    expect([names.includes(name.slice(10)), value]).toEqual([true, 7]);
+});
+
+test("where a user has no home, numbers are remembered as long as the process lives", async () => {
+  const memory = remember(() => {
+    throw new Error("uv_os_homedir returned ENOENT");
+  }, "2 threads");
+  expect(await memory.recall("a")).toBeUndefined();
+  await memory.keep("a", 8);
+  expect(await memory.recall("a")).toBe(8);
 });
 
 test.each(["", "{", "[]", "null", "7", '{"a": "8"}', '{"a": null}'])(
   "a file that holds %j is taken for empty, and replaced",
   async (text) => {
     const path = join(folder, "broken.json");
-    await writeFile(path, text);
+    await writeFile(path, text.replace('"a"', '"2 threads/a"'));
     expect(await fileMemory(path).recall("a")).toBeUndefined();
     await fileMemory(path).keep("a", 8);
     expect(await fileMemory(path).recall("a")).toBe(8);
@@ -47,7 +78,13 @@ test("where nothing can be written, numbers are remembered as long as the proces
     expect(await memory.recall("a")).toBe(8);
     expect(await fileMemory(place).recall("a")).toBeUndefined();
   }
-  expect((await readdir(folder)).sort()).toEqual(["broken.json", "new", "taken"]);
+  expect((await readdir(folder)).sort()).toEqual([
+    "broken.json",
+    "contended.json",
+    "new",
+    "shared.json",
+    "taken",
+  ]);
 });
 
 test("it lies in the user's cache directory", () => {
@@ -55,5 +92,7 @@ test("it lies in the user's cache directory", () => {
   expect(memoryFile({})).toBe(usual);
   expect(memoryFile({ XDG_CACHE_HOME: "" })).toBe(usual);
   expect(memoryFile({ XDG_CACHE_HOME: "not/absolute" })).toBe(usual);
-  expect(memoryFile({ XDG_CACHE_HOME: "/var/cache" })).toBe("/var/cache/dawnstream/measured.json");
+  expect(memoryFile({ XDG_CACHE_HOME: "/var/cache" })).toBe(
+    join("/var/cache", "dawnstream", "measured.json"),
+  );
 });

@@ -114,30 +114,42 @@ function spellingsOf(vocabulary: Vocabulary): Spellings {
 }
 
 /**
- * Puts the guard behind the first character of every spelling, in whatever case and with whatever blanks between its
+ * Puts the guard behind the first character of every spelling, in upper or lower case and with whatever blanks between its
  * characters, since a template may change the one and cut the others out; and behind a text that ends within a spelling,
- * which what follows could complete, but before the blanks at its end, which a template may trim.
+ * which what follows could complete, but before the blanks at its end, which a template may trim. What else a template may
+ * make of a message (cut words out of its middle, say) is its own affair.
  */
 function guarding(spellings: readonly string[], guard: string): (text: string) => string {
   // Nothing fits into a spelling of one character; no special token is that short.
-  const long = spellings.map(withoutBlanks).filter((spelling) => spelling.length > 1);
+  const long = spellings.filter((spelling) => spelling.length > 1);
   if (long.length === 0) return (text) => text;
-  const escaped = long.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-  const beginning = new RegExp(`(?=${escaped.join("|")}).`, "gisu");
-  const unfinished = new Set(long.flatMap(beginningsOf));
-  const most = Math.max(...Array.from(unfinished, ({ length }) => length));
+  const dense = long.map(withoutBlanks);
+  const beginning = beginningOf(dense.filter((spelling) => spelling.length > 1));
+  // Blanks, with a character among them at most: these stand as they are.
+  const blank = beginningOf(long.filter((_, i) => dense[i]!.length < 2));
+  const unfinished = new Set(long.flatMap(beginningsOf).map(withoutBlanks).filter(Boolean));
+  const most = Math.max(0, ...Array.from(unfinished, ({ length }) => length));
 
-  return (text) => {
-    const dense = withoutBlanks(text);
-    const places = Array.from(dense.matchAll(beginning), (match) => match.index + match[0].length);
-    for (let length = Math.min(most, dense.length); length > 0; length--) {
-      if (unfinished.has(dense.slice(-length).toLowerCase())) {
-        places.push(dense.length);
+  return (message) => {
+    const text = blank ? message.replace(blank, (character) => character + guard) : message;
+    const solid = withoutBlanks(text);
+    const found = beginning ? [...solid.matchAll(beginning)] : [];
+    const places = found.map((match) => match.index + match[0].length);
+    for (let length = Math.min(most, solid.length); length > 0; length--) {
+      if (unfinished.has(solid.slice(-length).toLowerCase())) {
+        places.push(solid.length);
         break;
       }
     }
     return inserted(text, guard, places);
   };
+}
+
+/** What finds the first character of each of these spellings; nothing where there are none. */
+function beginningOf(spellings: readonly string[]): RegExp | undefined {
+  if (spellings.length === 0) return undefined;
+  const escaped = spellings.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+  return new RegExp(`(?=${escaped.join("|")}).`, "gisu");
 }
 
 const BLANKS = /\s+/gu;

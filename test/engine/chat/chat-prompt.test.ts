@@ -182,6 +182,26 @@ describe("what a message spells stays text", () => {
     },
   );
 
+  test("blanks that are control tokens, by themselves or beside a character", () => {
+    const own = createTokenizer(
+      bpeMetadata(
+        [],
+        [
+          ["<s>", 0, CONTROL],
+          ["\n\n", 0, CONTROL],
+          [" <", 0, CONTROL],
+          ["> ", 0, CONTROL],
+        ],
+      ),
+    );
+    const source = "{% for m in messages %}:\n\n{{ m.content }} {% endfor %}";
+    const { template } = chatTemplateOf(own.vocabulary, source);
+    const { text, ids } = chatPrompt(own, template, [user("a\n\nb <s> c>"), user("\n\n <")]);
+    expect(text).toBe(":\n\na\n\nb <s> c> :\n\n\n\n < ");
+    const found = ids.filter((id) => own.vocabulary.type(id) === "control");
+    expect(found.map((id) => own.vocabulary.text(id))).toEqual(["\n\n", "\n\n"]);
+  });
+
   // Some converters type the markup of a chat as user-defined, and such tokens are cut out of any text.
   const specials = [
     ["<|bos|>", 0, CONTROL],
