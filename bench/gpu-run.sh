@@ -15,6 +15,7 @@ parts=${PARTS:-kernels golden models peers}
 mkdir -p "$results"
 results=$(cd "$results" && pwd)
 cd "$pack/app" || exit 2
+export XDG_CACHE_HOME="$results/cache" # what is measured of the adapter comes back with the rest
 export LD_LIBRARY_PATH="$pack/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && ! ls /etc/vulkan/icd.d/*.json /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1; then
   for file in /usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json; do
