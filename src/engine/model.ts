@@ -61,18 +61,8 @@ export function layers(
     if (layer.attnKNorm)
       steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
     const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
-    steps.push(
-      ops.attention.storeAndAttend(
-        label,
-        shape,
-        tokens,
-        pages,
-        pageTable,
-        partial,
-        attended,
-        keyTurns,
-      ),
-    );
+    const buffers = { pages, pageTable, keyTurns, partial, x: attended };
+    steps.push(ops.attention.storeAndAttend(label, shape, tokens, buffers));
   }
   return steps.flat();
 }

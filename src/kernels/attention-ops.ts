@@ -22,10 +22,22 @@ export interface NewTokens {
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries, where they are turned before the pages are met
 }
 
-/** What ranges of slots leave to be joined. */
-interface Partial {
-  readonly outputs: GPUBuffer;
-  readonly states: GPUBuffer;
+/** What queries meet, and where what comes of it goes. */
+export interface AttentionBuffers {
+  readonly pages: LayerPages;
+  readonly pageTable: GPUBuffer;
+  /** Of keys that were stored without rotation: [N P, E/2, 2]. */
+  readonly keyTurns?: GPUBuffer | undefined;
+  /** What ranges of slots leave to be joined. */
+  readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
+  readonly x: Activations; // [T, H, E]
+}
+
+/** Where the queries of `attention.wgsl` come from: its fragment, and what that one needs. */
+interface Queries {
+  readonly fragments: readonly string[];
+  readonly overrides: Readonly<Record<string, number>>;
+  readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
 }
 
 /** Whether the workgroup that attends may store a single token, too: see `queries/fresh`. */
@@ -57,20 +69,20 @@ export class AttentionOps {
     label: string,
     shape: HeadShape,
     tokens: NewTokens,
-    pages: LayerPages,
-    pageTable: GPUBuffer,
-    partial: Partial,
-    x: Activations,
-    keyTurns?: GPUBuffer,
+    buffers: AttentionBuffers,
   ): Dispatch[] {
     const { qk, qkv, turns, rotated } = tokens;
-    if (this.#single && qk === qkv && isStoredAtOnce(shape) && !keyTurns) {
-      const fresh = { qk: numbers(qkv), turns: whole(turns) };
-      return this.#attend(label, shape, fresh, pages, pageTable, partial, x);
+    if (this.#single && qk === qkv && isStoredAtOnce(shape) && !buffers.keyTurns) {
+      const fresh: Queries = {
+        fragments: ["queries/fresh", "turned", "rotate"],
+        overrides: { GAP: shape.pairGap, SCALE: shape.scale },
+        bindings: { qk: numbers(qkv), turns: whole(turns) },
+      };
+      return this.#attend(label, shape, fresh, buffers);
     }
     return [
-      ...this.ropeStore(`${label} rope`, shape, tokens, pages),
-      ...this.attend(label, shape, rotated, pages, pageTable, partial, x, keyTurns),
+      ...this.ropeStore(`${label} rope`, shape, tokens, buffers.pages),
+      ...this.attend(label, shape, rotated, buffers),
     ];
   }
 
@@ -108,50 +120,36 @@ export class AttentionOps {
     ];
   }
 
-  /**
-   * x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of `pageTable`. Keys that were stored
-   * without rotation turn by `keyTurns` [N P, E/2, 2].
-   */
+  /** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of a table. */
   attend(
     label: string,
     shape: HeadShape,
     queries: GPUBuffer,
-    pages: LayerPages,
-    pageTable: GPUBuffer,
-    partial: Partial,
-    x: Activations,
-    keyTurns?: GPUBuffer,
+    buffers: AttentionBuffers,
   ): Dispatch[] {
-    const stored = { queries: whole(queries), ...(keyTurns ? { key_turns: whole(keyTurns) } : {}) };
-    return this.#attend(label, shape, stored, pages, pageTable, partial, x);
+    const stored: Queries = {
+      fragments: ["queries/stored"],
+      overrides: {},
+      bindings: { queries: whole(queries) },
+    };
+    return this.#attend(label, shape, stored, buffers);
   }
 
   #attend(
     label: string,
     shape: HeadShape,
-    asking: Readonly<Record<string, GPUBufferBinding>>,
-    pages: LayerPages,
-    pageTable: GPUBuffer,
-    partial: Partial,
-    x: Activations,
+    queries: Queries,
+    { pages, pageTable, keyTurns, partial, x }: AttentionBuffers,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
     const LANES = attentionLanes(this.#device, E);
     const ROWS = this.#single ? Math.min(MOST_ROWS, H / G) : MOST_ROWS;
-    const isFresh = "qk" in asking;
-    const isRaw = "key_turns" in asking;
+    const keys = keyReader(shape, keyTurns);
+    const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
     const attention = this.#library.kernel({
       page: "attention",
-      fragments: [
-        ...keyReader(shape, isRaw),
-        ...(isFresh ? ["queries/fresh", "turned", "rotate"] : ["queries/stored"]),
-        reduction(this.#device, LANES),
-      ],
-      overrides: {
-        ...{ H, G, E, P, STRIDE: x.stride, LANES, ROWS },
-        ...(isFresh ? { GAP, SCALE } : {}),
-        ...(isRaw ? { GAP } : {}),
-      },
+      fragments: [...keys.fragments, ...queries.fragments, reduction(this.#device, LANES)],
+      overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
     });
     const merge = this.#library.kernel({
       page: "attention-merge",
@@ -165,7 +163,8 @@ export class AttentionOps {
         label,
         attention,
         {
-          ...asking,
+          ...queries.bindings,
+          ...keys.bindings,
           k_pages: whole(pages.keys),
           v_pages: whole(pages.values),
           page_table: whole(pageTable),
@@ -191,23 +190,31 @@ export class AttentionOps {
     weights: GPUBuffer,
     keyTurns?: GPUBuffer,
   ): Dispatch[] {
-    const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP } = shape;
-    const overrides = { H, G, E, P, LANES: this.#lanes, ...(keyTurns ? { GAP } : {}) };
-    const isRaw = keyTurns !== undefined;
-    const fragments = [...keyReader(shape, isRaw), reduction(this.#device, this.#lanes)];
-    const kernel = this.#library.kernel({ page: "attention-weights", fragments, overrides });
+    const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+    const reader = keyReader(shape, keyTurns);
+    const kernel = this.#library.kernel({
+      page: "attention-weights",
+      fragments: [...reader.fragments, reduction(this.#device, this.#lanes)],
+      overrides: { H, G, E, P, LANES: this.#lanes, ...reader.overrides },
+    });
     const bindings = {
       queries: whole(queries),
       k_pages: whole(keys),
       page_table: whole(pageTable),
       weights: whole(weights),
-      ...(keyTurns ? { key_turns: whole(keyTurns) } : {}),
+      ...reader.bindings,
     };
     return [this.#dispatcher.dispatch(label, kernel, bindings, (step) => [H, step.tokens!, 1])];
   }
 }
 
 /** How cached keys are read: as they were rotated when stored, or turned on the way. */
-function keyReader({ cells }: HeadShape, isRaw: boolean): string[] {
-  return [CELL_FORMATS[cells].fragment, ...(isRaw ? ["keys/raw", "rotate"] : ["keys/rotated"])];
+function keyReader({ cells, pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+  const { fragment } = CELL_FORMATS[cells];
+  if (!keyTurns) return { fragments: [fragment, "keys/rotated"], overrides: {}, bindings: {} };
+  return {
+    fragments: [fragment, "keys/raw", "rotate"],
+    overrides: { GAP },
+    bindings: { key_turns: whole(keyTurns) },
+  };
 }

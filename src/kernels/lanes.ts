@@ -80,11 +80,13 @@ export function matvecTiling(
     page: "matvec",
     head: "formats/head",
     fragments: [reduction(device, LANES)],
-    overrides: { LANES, ROWS: rows(MATVEC_ROWS) },
+    overrides: { LANES, ROWS: rows(device.info.isFallbackAdapter ? MATVEC_ROWS : CARD_ROWS) },
   };
 }
 
 const MATVEC_ROWS = 64; // MOST of matvec.wgsl
+/** Of a card, whose compilers unroll them all: a long matrix has workgroups enough for any. */
+const CARD_ROWS = 32;
 const EIGHT_ROWS = 1024; // MOST of matvec-lanes.wgsl
 const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
 /** Bytes that a lane may load for a row at a time: the instructions for more fall out of the processor's nearest cache. */

@@ -19,8 +19,8 @@ export interface Memory {
   keep(name: string, value: number): Promise<void>;
 }
 
-/** Numbers of workgroups, and a matrix [n, k] that they share by 64 to 8 rows, or by 256 to 32. */
-const CARD = { kind: "card", n: 4096, k: 2048, candidates: [64, 128, 256, 512] };
+/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 256 to 32. */
+const CARD = { kind: "card", n: 4096, k: 2048, candidates: [128, 256, 512] };
 const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [4, 8, 16, 32] };
 
 /** Of which the first pays for what is new. */

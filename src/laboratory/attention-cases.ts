@@ -143,13 +143,13 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
       const x = await bench.activations(tokens, H * E);
       const partial = { outputs, states };
       const ops = (tokens === 1 ? bench.single : bench.several).attention;
-      const [layer, table] = [cache.layers[0]!, cache.pageTable];
+      const buffers = { pages: cache.layers[0]!, pageTable: cache.pageTable, partial, x };
       const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
           fresh
-            ? ops.storeAndAttend("attention", shape, fresh, layer, table, partial, x)
-            : ops.attend("attention", shape, queries, layer, table, partial, x),
+            ? ops.storeAndAttend("attention", shape, fresh, buffers)
+            : ops.attend("attention", shape, queries, buffers),
         ],
         step,
         result: () => bench.readActivations(x),

@@ -94,9 +94,10 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       const shape: HeadShape = { ...base, ...heads, cells };
       const tokens = { qk: x, qkv: x, turns: buffer, slots: buffer, rotated: buffer };
       single.attention.ropeStore("rope", shape, tokens, pages);
-      single.attention.storeAndAttend("both", shape, tokens, pages, buffer, partial, x);
-      single.attention.attend("attend", shape, buffer, pages, buffer, partial, x);
-      single.attention.attend("attend", shape, buffer, pages, buffer, partial, x, buffer);
+      const buffers = { pages, pageTable: buffer, partial, x };
+      single.attention.storeAndAttend("both", shape, tokens, buffers);
+      single.attention.attend("attend", shape, buffer, buffers);
+      single.attention.attend("attend", shape, buffer, { ...buffers, keyTurns: buffer });
       single.attention.weights("weights", shape, buffer, buffer, buffer, buffer);
       single.attention.weights("weights", shape, buffer, buffer, buffer, buffer, buffer);
     }

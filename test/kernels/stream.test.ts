@@ -193,7 +193,7 @@ async function stream(
     const { turns, slots, pageTable } = cache;
     const tokens = { qk: qkv, qkv, turns, slots, rotated };
     await on.run(
-      attention.storeAndAttend("attention", shape, tokens, layer, pageTable, partial, x),
+      attention.storeAndAttend("attention", shape, tokens, { pages: layer, pageTable, partial, x }),
       splits > 0 ? { ...step, ...several } : step,
     );
     outputs.set(await on.readActivations(x), start * H * E);
@@ -325,10 +325,11 @@ describe("a single token is turned and stored where it attends, with the bits of
       const qk = normed ? await gpu.activations(1, (H + 2 * G) * E) : qkv;
       const x = await gpu.activations(1, H * E);
       const tokens = { qk, qkv, turns: buffer, slots: buffer, rotated: buffer };
-      const turns = raw ? buffer : undefined;
+      const keyTurns = raw ? buffer : undefined;
+      const buffers = { pages, pageTable: buffer, keyTurns, partial, x };
       const { attention } = several ? gpu.several : gpu.single;
       return attention
-        .storeAndAttend("both", shape, tokens, pages, buffer, partial, x, turns)
+        .storeAndAttend("both", shape, tokens, buffers)
         .map(({ kernel }) => kernel.name.split(".")[0]);
     };
     const wide = { headWidth: 32 };

@@ -215,15 +215,12 @@ export async function attendOnGpu(
   const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
   const states = await gpu.buffer(new Float32Array(sizes.states * 2).fill(Number.NaN));
   const x = await gpu.activations(c.tokens, H * E);
-  const dispatches = gpu.several.attention.attend(
-    "attention",
-    c.shape,
-    queries,
-    { keys, values },
-    table,
-    { outputs, states },
+  const dispatches = gpu.several.attention.attend("attention", c.shape, queries, {
+    pages: { keys, values },
+    pageTable: table,
+    partial: { outputs, states },
     x,
-  );
+  });
   await gpu.run(dispatches, {
     ...stepOf(c),
     slots,
