@@ -20,9 +20,9 @@ struct Params {
   tokens: u32,  // T
 }
 
-@group(0) @binding(0) var<storage, read> qk: array<f32>;                // [T, H + G, E] in rows of STRIDE
+@group(0) @binding(0) var<storage, read> qk: array<vec4f>;              // [T, H + G, E/4] in rows of STRIDE
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;             // [T, H + 2 G, E/4] in rows of STRIDE
-@group(0) @binding(2) var<storage, read> turns: array<vec2f>;           // [3, T, E/2] (cos, sin): window, sinks, keys
+@group(0) @binding(2) var<storage, read> turns: array<vec4f>;           // [3, T, E/4] (cos, sin) of two pairs: window, sinks, keys
 @group(0) @binding(3) var<storage, read> slots: array<u32>;             // [T] page * P + place in the page
 @group(0) @binding(4) var<storage, read_write> rotated: array<vec4f>;   // [T, 2, H, E/4]: for the window, for the sinks
 @group(0) @binding(5) var<storage, read_write> k_pages: array<Word>;    // [N, G, P, words of a head]
@@ -43,20 +43,20 @@ fn main(
   let cells = select(0u, BLOCK_CELLS, BLOCK_CELLS == 1u || params.tokens > 0u);
   for (var i = group.x * LANES + lane; i < queries + G * blocks; i += groups.x * LANES) {
     if (i < queries) {
-      let origin = t * STRIDE + i / strip * E;
+      let origin = t * (STRIDE / 4u) + i / strip * strip;
       for (var side = 0u; side < 2u; side++) {
         rotated[(t * 2u + side) * queries + i] = SCALE * turned(origin, i % strip, side * params.tokens + t);
       }
     } else {
       let head = (i - queries) / blocks;
       let block = (i - queries) % blocks;
-      let origin = t * STRIDE + (H + head) * E;
+      let origin = t * (STRIDE / 4u) + (H + head) * strip;
       var key: array<vec4f, BLOCK_CELLS>;
       var value: array<vec4f, BLOCK_CELLS>;
       for (var c = 0u; c < cells; c++) {
         let cell = block * BLOCK_CELLS + c;
         key[c] = turned(origin, cell, 2u * params.tokens + t);
-        value[c] = qkv[(origin + G * E) / 4u + cell];
+        value[c] = qkv[origin + G * strip + cell];
       }
       let slot = slots[t];
       let to = (((slot / P * G + head) * P + slot % P) * blocks + block) * BLOCK_WORDS;

@@ -4,10 +4,10 @@
 // key/value head. Needs `turned` and `rotate`.
 override SCALE: f32;  // of queries: 1 / sqrt(E)
 
-@group(0) @binding(0) var<storage, read> qk: array<f32>;              // [H + 2 G, E]
+@group(0) @binding(0) var<storage, read> qk: array<vec4f>;            // [H + 2 G, E/4]
 @group(0) @binding(1) var<storage, read_write> k_pages: array<Word>;  // [N, G, P, words of a head]
 @group(0) @binding(2) var<storage, read_write> v_pages: array<Word>;  // [N, G, P, words of a head]
-@group(0) @binding(8) var<storage, read> turns: array<vec2f>;         // [3, E/2] (cos, sin): window, sinks, key
+@group(0) @binding(8) var<storage, read> turns: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
 
 // The last token of the last page, where its slot is one of those from `begin` to `end`.
 fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
@@ -17,13 +17,12 @@ fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
   let mine = last + place >= begin && last + place < end;
   let to = ((page.x * G + group) * P + place) * (E / 4u);
   for (var i = lane; mine && i < E / 4u; i += LANES) {
-    let value = (H + G + group) * E + 4u * i;
-    k_pages[to + i] = pack_block(array(turned((H + group) * E, i, 2u)))[0];
-    v_pages[to + i] = pack_block(array(vec4f(qk[value], qk[value + 1u], qk[value + 2u], qk[value + 3u])))[0];
+    k_pages[to + i] = pack_block(array(turned((H + group) * (E / 4u), i, 2u)))[0];
+    v_pages[to + i] = pack_block(array(qk[(H + G + group) * (E / 4u) + i]))[0];
   }
 }
 
 // Four numbers of a query, for the window (side 0) or for the sinks.
 fn query_cell(_token: u32, side: u32, head: u32, i: u32) -> vec4f {
-  return SCALE * turned(head * E, i, side);
+  return SCALE * turned(head * (E / 4u), i, side);
 }
