@@ -50,7 +50,8 @@ async function readNumbers(file: () => string): Promise<Map<string, number>> {
 async function replace(file: () => string, text: string): Promise<void> {
   const path = file();
   const draft = `${path}.${randomUUID()}`;
-  await mkdir(dirname(path), { recursive: true });
+  // One after the other: `recursive` never returns where a parent takes nothing, as in /proc.
+  for (const folder of [dirname(dirname(path)), dirname(path)]) await mkdir(folder).catch(() => {});
   try {
     await writeFile(draft, text);
     await rename(draft, path);

@@ -72,7 +72,7 @@ test.each(["", "{", "[]", "null", "7", '{"a": "8"}', '{"a": null}'])(
 test("where nothing can be written, numbers are remembered as long as the process lives", async () => {
   const path = join(folder, "taken");
   await mkdir(path);
-  for (const place of [path, join(folder, "broken.json", "below-a-file")]) {
+  for (const place of [path, join(folder, "broken.json", "below-a-file"), "/proc/none/a/file"]) {
     const memory = fileMemory(place);
     await memory.keep("a", 8);
     expect(await memory.recall("a")).toBe(8);
