@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Device } from "../src/kernels/device.ts";
 import { numbers } from "../src/kernels/dispatcher.ts";
-import { decoderOf, rowBytes } from "../src/kernels/formats/format.ts";
+import { decoderOf, type Placement, rowBytes } from "../src/kernels/formats/format.ts";
 import { FORMATS } from "../src/kernels/formats/index.ts";
 import type { KernelSpec } from "../src/kernels/kernel.ts";
 import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
@@ -32,6 +32,8 @@ interface Version {
   readonly name: string;
   /** Whether it is for adapters that are CPUs and have subgroups of eight. */
   readonly eight?: boolean;
+  /** How its weights lie in memory, by default row after row in a buffer. */
+  readonly placement?: Placement;
   /** The dispatches that multiply, given where x and y lie. */
   dispatches(bench: Workbench, w: Weights, x: Activations, y: Activations): Dispatch[];
 }
@@ -72,10 +74,12 @@ function engines(
   memory: "storage" | "uniform",
   decoder: readonly string[],
   overrides: Readonly<Record<string, number>> & { readonly ROWS: number },
+  placement: Placement = "rows",
 ): Version {
   return {
     name,
     eight: page === "matvec-lanes",
+    placement,
     dispatches(bench, w, x, y) {
       const LANES = lanesOf(bench.device);
       const rest = [`inputs/${memory}`, "inputs/plain", "outputs/plain"];
@@ -111,13 +115,22 @@ const VERSIONS: readonly Version[] = [
     eight: true,
     dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
   },
+  {
+    name: "10 strips, in a texture",
+    eight: true,
+    placement: "strips",
+    dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
+  },
 ];
 
-/** What version 9 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
+/** What version 10 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
 const PROBES = {
-  "loads alone": ["loads-alone", "formats/head-shared", "formats/unpack"],
-  "arithmetic alone": ["arithmetic-alone", "formats/unpack"],
-  neither: ["neither", "formats/unpack"],
+  "loads alone": [
+    ...["loads-alone", "formats/head-shared", "formats/quants-texture"],
+    ...["formats/strips", "formats/unpack"],
+  ],
+  "arithmetic alone": ["arithmetic-alone", "formats/strips", "formats/unpack"],
+  neither: ["neither", "formats/strips", "formats/unpack"],
 } as const;
 
 /** Pages of the engine, and of the lesson beside them. */
@@ -152,18 +165,23 @@ export async function main(args: string[]): Promise<void> {
   const input = randomFloats(2, k);
   const x = await bench.activations(1, k, input);
   const y = await bench.activations(1, n);
-  const copies = [await bench.weights(FORMAT, n, k, file)];
-  while (copies.length * bytes < BYTES) copies.push(await bench.copyOf(copies[0]!));
+  const copies = { rows: [] as Weights[], strips: [] as Weights[] };
+  for (const placement of ["rows", "strips"] as const) {
+    copies[placement].push(await bench.weights(FORMAT, n, k, file, placement));
+    while (copies[placement].length * bytes < BYTES) {
+      copies[placement].push(await bench.copyOf(copies[placement][0]!));
+    }
+  }
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
   const { page, overrides } = matvecTiling(bench.library, FORMAT, n, k, 8);
   const eight = page === "matvec-lanes";
   const checked = VERSIONS.filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
-    engines(name, "matvec-lanes", "uniform", decoder, overrides),
+    engines(name, "matvec-lanes", "uniform", decoder, overrides, "strips"),
   );
-  const prepared = [...checked, ...probes].map(({ name, dispatches }) => {
-    const variants = copies.map((w) => dispatches(bench, w, x, y));
+  const prepared = [...checked, ...probes].map(({ name, placement = "rows", dispatches }) => {
+    const variants = copies[placement].map((w) => dispatches(bench, w, x, y));
     return { name, variants, times: [] as number[] };
   });
   for (const { name, variants } of prepared.slice(0, checked.length)) {

@@ -11,7 +11,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.x;
   var sum = vec4f();
   for (var chunk = 0u; row < matrix.rows && chunk < matrix.chunks; chunk++) {
-    let w = weights(row, chunk);
+    let w = weights(block_of(row, chunk));
     for (var i = 0u; i < 8u; i++) {
       sum += w[i] * x[chunk * 8u + i];
     }

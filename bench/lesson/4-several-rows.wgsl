@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       numbers[i] = x[chunk * 8u + i];
     }
     for (var r = 0u; r < ROWS; r++) {
-      let w = weights(min(first + r, matrix.rows - 1u), chunk);
+      let w = weights(block_of(min(first + r, matrix.rows - 1u), chunk));
       var sum = vec4f();
       for (var i = 0u; i < 8u; i++) {
         sum += w[i] * numbers[i];

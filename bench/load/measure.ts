@@ -6,7 +6,10 @@ import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
 import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/weights.ts";
 import { Device } from "../../src/kernels/device.ts";
 import { rowBytes } from "../../src/kernels/formats/format.ts";
+import { project } from "../../src/kernels/reference.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
+import { decode, randomFloats } from "../../src/laboratory/random.ts";
+import { Workbench } from "../../src/laboratory/workbench.ts";
 import { describeAdapter, openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
@@ -68,30 +71,38 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   };
 });
 
-/** Throws unless the first tensor of a matrix is on the GPU bit by bit as its blocks, regrouped all at once, say. */
+/** Rows that are decoded and multiplied at a time. */
+const ROWS = 4096;
+/** Of the squared difference to the square sum of what it should be: f32 sums against f64. */
+const TOLERANCE = 1e-9;
+
+/** Throws unless the first tensor of a matrix multiplies as its blocks in the file do, row by row. */
 async function checkArrival(
   device: Device,
   file: GgufFile,
-  { k, parts }: Weights,
+  weights: Weights,
   name: string,
 ): Promise<void> {
+  const { n, k, parts } = weights;
   const { source, offset, shape } = file.tensors.get(name)!;
-  for (const { format, firstRow, rows, bindings } of parts) {
-    const own = Math.min(rows, shape[1]! - firstRow);
-    if (own <= 0) break;
-    const blocks = (own * k) / format.blockWeights;
-    const bytes = new Uint8Array(own * rowBytes(format, k));
-    await source.read(offset + firstRow * rowBytes(format, k), bytes);
-    const planes = format.planes.map(
-      ({ blockBytes }) => new Uint16Array((blocks * blockBytes) / 2),
-    );
-    format.regroup(new Uint16Array(bytes.buffer), blocks, planes);
-    for (const [i, { name: plane }] of format.planes.entries()) {
-      const { buffer, offset } = bindings[plane]!;
-      const arrived = await device.read(buffer, offset, planes[i]!.byteLength);
-      if (Buffer.compare(Buffer.from(arrived), Buffer.from(planes[i]!.buffer)) !== 0) {
-        throw new Error(`${name}: the ${plane} on the GPU are not those of the file`);
-      }
+  const bench = await Workbench.create(device, nodePlatform.shaders);
+  const numbers = randomFloats(1, k);
+  const [x, y] = [await bench.activations(1, k, numbers), await bench.activations(1, n)];
+  await bench.run(bench.single.project(x, weights, y));
+  const found = await bench.readActivations(y);
+  const { format } = parts[0]!;
+  for (let row = 0; row < shape[1]!; row += ROWS) {
+    const rows = Math.min(ROWS, shape[1]! - row);
+    const bytes = new Uint8Array(rows * rowBytes(format, k));
+    await source.read(offset + row * rowBytes(format, k), bytes);
+    const expected = project(numbers, decode(format, bytes), 1, rows, k);
+    let [difference, square] = [0, 0];
+    for (const [i, value] of expected.entries()) {
+      difference += (found[row + i]! - value) ** 2;
+      square += value ** 2;
+    }
+    if (!(difference <= TOLERANCE * square)) {
+      throw new Error(`${name}: rows from ${row} on the GPU are not those of the file`);
     }
   }
 }

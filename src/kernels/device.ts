@@ -1,7 +1,7 @@
 // The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are exceptions.
 
 import { UserError } from "./errors.ts";
-import { MAP_READ_MODE, USAGE } from "./usage.ts";
+import { MAP_READ_MODE, TEXTURE_USAGE, USAGE } from "./usage.ts";
 
 /** The GPU, or one of its limits, has no room for a buffer. */
 export class CapacityError extends UserError {
@@ -65,7 +65,8 @@ export class Device implements AsyncDisposable {
   readonly features: ReadonlySet<Feature>;
   readonly limits: Limits;
   readonly #wait: Wait;
-  readonly #buffers = new Set<GPUBuffer>();
+  /** What is alive, with its bytes. */
+  readonly #memory = new Map<GPUBuffer | GPUTexture, number>();
   #bytes = 0;
   #failure: GpuError | undefined;
   #lost: DeviceLostError | undefined;
@@ -125,9 +126,14 @@ export class Device implements AsyncDisposable {
     return this.handle.queue;
   }
 
-  /** Bytes and number of the buffers alive. */
+  /** What its shading language can do beyond what all can. */
+  get languageFeatures(): ReadonlySet<string> {
+    return this.gpu.wgslLanguageFeatures;
+  }
+
+  /** Bytes and number of the buffers and textures alive. */
   get memory(): { readonly bytes: number; readonly buffers: number } {
-    return { bytes: this.#bytes, buffers: this.#buffers.size };
+    return { bytes: this.#bytes, buffers: this.#memory.size };
   }
 
   /** Waits for the work submitted so far. */
@@ -180,29 +186,49 @@ export class Device implements AsyncDisposable {
         `Cannot allocate ${label}: ${size} bytes, where this adapter allows ${this.limits.maxBufferSize} a buffer.`,
       );
     }
+    return this.#create(label, size, () => this.handle.createBuffer({ label, size, usage }));
+  }
+
+  /** A texture of [width, height] texels, `bytes` in all, zeroed, which pages read as storage. Errors as of a buffer. */
+  createTexture(
+    label: string,
+    size: readonly [number, number],
+    format: GPUTextureFormat,
+    bytes: number,
+  ): Promise<GPUTexture> {
+    const usage = TEXTURE_USAGE;
+    return this.#create(label, bytes, () =>
+      this.handle.createTexture({ label, size, format, usage }),
+    );
+  }
+
+  async #create<T extends GPUBuffer | GPUTexture>(
+    label: string,
+    bytes: number,
+    create: () => T,
+  ): Promise<T> {
     this.handle.pushErrorScope("out-of-memory");
     this.handle.pushErrorScope("validation");
-    const buffer = this.handle.createBuffer({ label, size, usage });
+    const created = create();
     const invalid = this.handle.popErrorScope();
     const full = this.handle.popErrorScope();
     const error = (await full) ?? (await invalid);
     if (error) {
-      buffer.destroy();
-      const held = `${this.#bytes} bytes are in use by ${this.#buffers.size} buffers`;
+      created.destroy();
+      const held = `${this.#bytes} bytes are in use by ${this.#memory.size} buffers`;
       throw new CapacityError(
-        `Out of GPU memory: cannot allocate ${label}, ${size} bytes; ${held}.`,
+        `Out of GPU memory: cannot allocate ${label}, ${bytes} bytes; ${held}.`,
       );
     }
-    this.#buffers.add(buffer);
-    this.#bytes += size;
-    return buffer;
+    this.#memory.set(created, bytes);
+    this.#bytes += bytes;
+    return created;
   }
 
-  /** Frees one buffer early. */
-  release(buffer: GPUBuffer): void {
-    if (!this.#buffers.delete(buffer)) return;
-    this.#bytes -= buffer.size;
-    buffer.destroy();
+  /** Frees a buffer or a texture early. */
+  release(memory: GPUBuffer | GPUTexture): void {
+    this.#bytes -= this.#memory.get(memory) ?? 0;
+    if (this.#memory.delete(memory)) memory.destroy();
   }
 
   /** The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. */
@@ -229,8 +255,8 @@ export class Device implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const buffer of this.#buffers) buffer.destroy();
-    this.#buffers.clear();
+    for (const memory of this.#memory.keys()) memory.destroy();
+    this.#memory.clear();
     this.#bytes = 0;
     this.handle.destroy();
     await this.handle.lost;

@@ -4,7 +4,7 @@ import type { Device } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 import type { Dispatch, Grid } from "./recorder.ts";
-import type { Activations } from "./tensor.ts";
+import type { Activations, Bound } from "./tensor.ts";
 
 /** Prepares dispatches whose `Params` come from one block. */
 export class Dispatcher {
@@ -20,7 +20,7 @@ export class Dispatcher {
   dispatch(
     label: string,
     kernel: Kernel,
-    resources: Readonly<Record<string, GPUBufferBinding>>,
+    resources: Readonly<Record<string, Bound>>,
     grid: (step: StepValues) => Grid,
   ): Dispatch {
     const params = kernel.params.length > 0 ? { params: this.#params.slot(kernel) } : {};

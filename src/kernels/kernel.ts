@@ -5,6 +5,7 @@
 
 import type { Device } from "./device.ts";
 import { usualWorkgroups } from "./lanes.ts";
+import type { Bound } from "./tensor.ts";
 import { COMPUTE_STAGE } from "./usage.ts";
 
 /** The text of a page by its name without extension, such as "matvec" or "formats/q4-k". */
@@ -26,8 +27,11 @@ export interface KernelSpec {
 
 export interface Binding {
   readonly index: number;
-  readonly type: "uniform" | "storage" | "read-only-storage";
+  readonly type: "uniform" | "storage" | "read-only-storage" | TextureType;
 }
+
+/** Of a texture that is read as storage: the format of its texels. */
+export type TextureType = "rgba32uint" | "rg32uint";
 
 export interface ParamField {
   readonly name: string;
@@ -36,6 +40,8 @@ export interface ParamField {
 
 const BINDING =
   /^@group\(0\) @binding\((\d+)\) var<(uniform|storage, read|storage, read_write)> (\w+):/gm;
+const TEXTURE =
+  /^@group\(0\) @binding\((\d+)\) var (\w+): texture_storage_2d<(rgba32uint|rg32uint), read>;/gm;
 const PARAMS = /^struct Params \{([^}]*)\}/m;
 const FIELD = /^\s*(\w+): (u32|i32|f32),/gm;
 const OVERRIDE = /^override (\w+)\s*:/gm;
@@ -68,7 +74,9 @@ export class Kernel {
       entries: [...this.bindings.values()].map(({ index, type }) => ({
         binding: index,
         visibility: COMPUTE_STAGE,
-        buffer: { type },
+        ...(isTexture(type)
+          ? { storageTexture: { format: type, access: "read-only" } }
+          : { buffer: { type } }),
       })),
     });
     this.ready = this.#compile(device, text, spec.overrides ?? {});
@@ -81,7 +89,7 @@ export class Kernel {
   }
 
   /** Binds every variable of the page by name; a missing or unknown name throws. */
-  bind(device: Device, resources: Readonly<Record<string, GPUBufferBinding>>): GPUBindGroup {
+  bind(device: Device, resources: Readonly<Record<string, Bound>>): GPUBindGroup {
     for (const name of Object.keys(resources)) {
       if (!this.bindings.has(name)) throw new KernelError(`${this.name}: no binding named ${name}`);
     }
@@ -165,16 +173,26 @@ function assemble(pages: readonly string[]): string {
   return [...enables].join(" ") + pages.map((page) => page.replace(ENABLE, "")).join("\n");
 }
 
+function isTexture(type: Binding["type"]): type is TextureType {
+  return type === "rgba32uint" || type === "rg32uint";
+}
+
 function readBindings(kernel: string, text: string): Map<string, Binding> {
   const bindings = new Map<string, Binding>();
   const taken = new Map<number, string>();
-  for (const [, index, space, name] of text.matchAll(BINDING)) {
-    const other = taken.get(Number(index));
+  const add = (name: string, index: number, type: Binding["type"]) => {
+    const other = taken.get(index);
     if (other) throw new KernelError(`${kernel}: ${other} and ${name} share binding ${index}`);
-    taken.set(Number(index), name!);
+    taken.set(index, name);
+    bindings.set(name, { index, type });
+  };
+  for (const [, index, space, name] of text.matchAll(BINDING)) {
     const type =
       space === "uniform" ? "uniform" : space === "storage, read" ? "read-only-storage" : "storage";
-    bindings.set(name!, { index: Number(index), type });
+    add(name!, Number(index), type);
+  }
+  for (const [, index, name, format] of text.matchAll(TEXTURE)) {
+    add(name!, Number(index), format as TextureType);
   }
   const declared = text.match(/@binding\(/g)?.length ?? 0;
   if (declared !== bindings.size) {

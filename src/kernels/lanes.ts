@@ -8,8 +8,13 @@ import type { KernelLibrary } from "./kernel.ts";
 const SOFTWARE_GROUPS = 24;
 
 /** Lanes of the pages that are written for subgroups of eight, those of llvmpipe; and what goes with them. */
-const EIGHT = 8;
+export const EIGHT = 8;
 const EIGHT_LANES = { head: "formats/head-shared", fragments: ["reduce-eight"] } as const;
+
+/** Whether an adapter gets the pages that are written for software adapters with subgroups of eight. */
+export function readsInEights(device: Device): boolean {
+  return device.info.isFallbackAdapter && oneSubgroup(device, EIGHT);
+}
 
 /** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
 export function lanesOf(device: Device): number {
@@ -71,7 +76,7 @@ export function matvecTiling(
 ): MatvecTiling {
   const rows = (most: number) =>
     Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
-  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
+  if (readsInEights(device)) {
     const overrides = { ROWS: rows(EIGHT_ROWS), SPAN: spanOf(format, k) };
     return { page: "matvec-lanes", ...EIGHT_LANES, overrides };
   }
@@ -93,7 +98,7 @@ const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
 const SPAN_BYTES = 80;
 
 /** Chunks of a row that each of eight lanes takes at a time: as many as go into its chunks without a remainder. */
-function spanOf(format: WeightFormat, k: number): number {
+export function spanOf(format: WeightFormat, k: number): number {
   const each = Math.ceil(chunksOf(k) / EIGHT);
   let span = Math.min(LONGEST_SPAN, Math.floor(SPAN_BYTES / chunkBytes(format)));
   while (span > 1 && each % span !== 0) span--;
@@ -116,7 +121,7 @@ const LANES_ROWS = 384; // MOST there
 
 /** The page that multiplies a matrix of n rows with several tokens on an adapter. */
 export function matmulTiling(device: Device): MatmulTiling {
-  if (device.info.isFallbackAdapter && oneSubgroup(device, EIGHT)) {
+  if (readsInEights(device)) {
     return {
       page: "matmul-lanes",
       ...EIGHT_LANES,

@@ -35,6 +35,8 @@ fn main(
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;
+    let top = block_of(first, chunk);
+    let down = blocks_down(chunk);
     for (var t = 0u; t < tokens; t++) {
       var both = vec2f();
       for (var i = 0u; i < 8u; i++) {
@@ -45,7 +47,7 @@ fn main(
       halves[t] = both;
     }
     for (var r = 0u; r < rows; r++) {
-      let c = load_chunk(first + r, chunk);
+      let c = load_chunk(top + r * down);
       for (var eight = 0u; eight < 2u; eight++) {
         var products: array<f32, 8>;
         for (var i = 0u; i < 8u; i++) {

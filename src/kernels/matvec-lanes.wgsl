@@ -17,15 +17,16 @@ fn main(
   let place = group.y * groups.x + group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
   for (var start = 0u; start < matrix.chunks; start += SPAN * LANES) {
-    var chunks: array<u32, 3>;
+    let down = blocks_down(start);
+    var blocks: array<u32, 3>;  // of row 0
     var numbers = array<array<vec4f, 8>, 3>();
     var halves = array<vec2f, 3>();
     for (var s = 0u; s < SPAN; s++) {
-      chunks[s] = min(lane, matrix.chunks - 1u);  // beyond the row: any that exists, times zeros
-      if (start + s * LANES + lane < matrix.chunks) {
-        chunks[s] = start + s * LANES + lane;
+      let chunk = start + s * LANES + lane;
+      blocks[s] = block_of(0u, min(chunk, matrix.chunks - 1u));  // beyond the row: one that exists, times zeros
+      if (chunk < matrix.chunks) {
         for (var i = 0u; i < 8u; i++) {
-          numbers[s][i] = input(chunks[s] * 8u + i);
+          numbers[s][i] = input(chunk * 8u + i);
           halves[s][i >> 2u] += dot(numbers[s][i], vec4f(1.0));
         }
       }
@@ -36,7 +37,7 @@ fn main(
         let row = row_of(place, 8u * e + r);
         var sum = 0.0;
         for (var s = 0u; s < SPAN; s++) {
-          sum += chunk_dot(row, chunks[s], &numbers[s], halves[s]);
+          sum += chunk_dot(blocks[s] + row * down, &numbers[s], halves[s]);
         }
         total += select(0.0, sum_lanes(vec4f(sum), lane).x, lane == r);
       }

@@ -55,7 +55,7 @@ export class Ops {
       const overrides = { LANES: lanes };
       const kernel = this.#library.kernel({
         page: "embed",
-        fragments: decoderOf(part.format),
+        fragments: decoderOf(part.format, part.placement),
         overrides,
       });
       const columns = Math.ceil(x.stride / 32 / lanes);
@@ -164,7 +164,7 @@ export class Ops {
     const kernel = this.#library.kernel({
       page,
       fragments: [
-        ...decoderOf(part.format, head),
+        ...decoderOf(part.format, part.placement, head),
         `inputs/${memory}`,
         ...(norm ? [`inputs/norm-${memory}`, "inputs/normed"] : ["inputs/plain"]),
         output,
@@ -184,7 +184,8 @@ export class Ops {
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
     const { page, head, fragments, grid } = matmulTiling(this.#device);
-    const spec = { page, fragments: [...decoderOf(part.format, head), ...fragments] };
+    const decoder = decoderOf(part.format, part.placement, head);
+    const spec = { page, fragments: [...decoder, ...fragments] };
     const kernel = this.#library.kernel(spec);
     const bindings = { x: numbers(x), y: numbers(y), ...weightBindings(part, add) };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [
@@ -252,7 +253,7 @@ function weightBindings({ bindings, adding }: WeightPart, add: boolean) {
 function vector(weights: Weights): GPUBufferBinding {
   const [part, ...more] = weights.parts;
   const values = part?.bindings.values;
-  if (!values || part.format.name !== "F32" || more.length > 0) {
+  if (!values || !("buffer" in values) || part.format.name !== "F32" || more.length > 0) {
     throw new KernelError(`${weights.label}: not an F32 vector in one part`);
   }
   return values;

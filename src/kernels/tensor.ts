@@ -1,7 +1,17 @@
 // Tensors on the GPU: activations, and weights in the format of their file.
 
 import { BINDING_ALIGNMENT, CapacityError, type Device } from "./device.ts";
-import { CHUNK, chunksOf, type Plane, type WeightFormat } from "./formats/format.ts";
+import { CHUNK, chunksOf, type Placement, type WeightFormat } from "./formats/format.ts";
+import {
+  createPlaneTexture,
+  mostBytes,
+  type PlaneMemory,
+  placementOf,
+  planeBytes,
+  planeRowBytes,
+  stripOf,
+  texelBits,
+} from "./planes.ts";
 import { USAGE } from "./usage.ts";
 
 const STORAGE = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
@@ -51,13 +61,23 @@ export async function createActivations(
   return { label, buffer, rows, width, stride };
 }
 
-/** Rows [firstRow, firstRow + rows) of a weight tensor, in buffers small enough to be bound. */
+/** What a variable of a page is bound to. */
+export type Bound = GPUBufferBinding | GPUTextureView;
+
+/** Rows [firstRow, firstRow + rows) of a weight tensor, in memory of a size that can be bound. */
 export interface WeightPart {
   readonly format: WeightFormat;
+  readonly placement: Placement;
+  /** Chunks of a row that lie together: see `formats/strips`. */
+  readonly strip: number;
   readonly firstRow: number;
   readonly rows: number;
   /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
-  readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
+  readonly bindings: Readonly<Record<string, Bound>>;
+  /** What it takes, the buffer with its sizes first. */
+  readonly memory: readonly (GPUBuffer | GPUTexture)[];
+  /** Where the planes lie, by name. */
+  readonly planes: Readonly<Record<string, PlaneMemory>>;
   /** The `matrix` of products that are added to what is there. */
   readonly adding: GPUBufferBinding;
 }
@@ -74,19 +94,12 @@ export interface Weights {
   readonly bytes: number;
 }
 
-/** Bytes of a row in a plane. */
-export function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
-  const bytes = (k / format.blockWeights) * plane.blockBytes;
-  const align = plane.rowAlign ?? 1;
-  return Math.ceil(bytes / align) * align;
-}
-
 /** In front of the planes: the sizes, once for products that replace and once for those that are added. */
 const FRONT_BYTES = 2 * BINDING_ALIGNMENT;
 
 /** Bytes on the GPU of a tensor [n, k] in one part: its sizes, then its planes. */
 export function weightBytes(format: WeightFormat, n: number, k: number): number {
-  const planes = format.planes.map((plane) => n * planeRowBytes(format, plane, k));
+  const planes = format.planes.map((plane) => planeBytes(format, plane, n, k));
   return planes.reduce((sum, bytes) => sum + alignBinding(Math.max(bytes, 1)), FRONT_BYTES);
 }
 
@@ -146,11 +159,14 @@ export function stackBytes(
 export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: number): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
   const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
-  const largest = Math.max(...rows);
-  if (n * largest <= binding && weightBytes(format, n, k) <= maxBufferSize) return n;
-  // The sizes in front and the space between planes come to less than an alignment each.
-  const room = maxBufferSize - FRONT_BYTES - BINDING_ALIGNMENT * rows.length;
-  const fit = Math.min(binding / largest, room / rows.reduce((sum, bytes) => sum + bytes, 0));
+  const fits = format.planes.map((plane, i) => Math.min(binding, mostBytes(plane)) / rows[i]!);
+  const bound = Math.min(...fits);
+  if (n <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
+  // The sizes in front and what is behind a plane come to less than an alignment each, or a row of a texture.
+  const unit = format.planes.map(({ texel }) => (texel?.bytes ?? 0) << texelBits(format, n, k));
+  const behind = unit.map((bytes) => Math.max(bytes, BINDING_ALIGNMENT));
+  const room = maxBufferSize - FRONT_BYTES - behind.reduce((sum, bytes) => sum + bytes, 0);
+  const fit = Math.min(bound, room / rows.reduce((sum, bytes) => sum + bytes, 0));
   return Math.max(0, Math.floor(fit / 8) * 8);
 }
 
@@ -161,8 +177,9 @@ export function createWeights(
   format: WeightFormat,
   n: number,
   k: number,
+  placement?: Placement,
 ): Promise<Weights> {
-  return createStack(device, label, [{ format, n }], k);
+  return createStack(device, label, [{ format, n }], k, placement);
 }
 
 /** Allocates a stack of tensors [n, k]. The data of each comes with `Uploader.upload`. */
@@ -171,10 +188,10 @@ export async function createStack(
   label: string,
   tensors: readonly StackedTensor[],
   k: number,
+  placement?: Placement,
 ): Promise<Weights> {
   const n = rowsOf(tensors);
   const parts: WeightPart[] = [];
-  let bytes = 0;
   for (const stretch of stretches(tensors)) {
     const { format } = stretch;
     const perPart = rowsPerPart(device, format, stretch.n, k);
@@ -187,25 +204,56 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      const size = partBytes(format, rows, k, n);
-      const buffer = await device.createBuffer(name, size, STORAGE | USAGE.UNIFORM);
-      bytes += size;
-      // struct Matrix of formats/unpack.wgsl
-      const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, 0, 0]);
-      device.queue.writeBuffer(buffer, 0, matrix);
-      new Float32Array(matrix.buffer)[5] = 1; // beta
-      device.queue.writeBuffer(buffer, BINDING_ALIGNMENT, matrix);
-      const sizes = { buffer, size: matrix.byteLength };
-      const bindings: Record<string, GPUBufferBinding> = { matrix: { ...sizes, offset: 0 } };
-      const adding = { ...sizes, offset: BINDING_ALIGNMENT };
-      let offset = FRONT_BYTES;
-      for (const plane of format.planes) {
-        const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
-        bindings[plane.name] = { buffer, offset, size };
-        offset += alignBinding(size);
-      }
-      parts.push({ format, firstRow, rows, bindings, adding });
+      const where = placement ?? placementOf(device, n);
+      parts.push(await createPart(device, name, format, firstRow, rows, n, k, where));
     }
   }
+  const bytes = parts.reduce((sum, { format, rows }) => sum + partBytes(format, rows, k, n), 0);
   return { label, n, k, parts, bytes };
+}
+
+/** Rows [firstRow, firstRow + rows) of a stack of n in all: one buffer for the sizes and planes, and a texture for each other plane. */
+async function createPart(
+  device: Device,
+  label: string,
+  format: WeightFormat,
+  firstRow: number,
+  rows: number,
+  n: number,
+  k: number,
+  placement: Placement,
+): Promise<WeightPart> {
+  const strip = stripOf(placement, format, k);
+  const bits = texelBits(format, rows, k);
+  const textured = placement === "strips" ? format.planes.filter(({ texel }) => texel) : [];
+  const inTextures = textured.reduce((sum, plane) => sum + planeBytes(format, plane, rows, k), 0);
+  const size = partBytes(format, rows, k, n) - inTextures;
+  const buffer = await device.createBuffer(label, size, STORAGE | USAGE.UNIFORM);
+  // struct Matrix of formats/unpack.wgsl
+  const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, strip, bits]);
+  device.queue.writeBuffer(buffer, 0, matrix);
+  new Float32Array(matrix.buffer)[5] = 1; // beta
+  device.queue.writeBuffer(buffer, BINDING_ALIGNMENT, matrix);
+  const sizes = { buffer, size: matrix.byteLength };
+  const bindings: Record<string, Bound> = { matrix: { ...sizes, offset: 0 } };
+  const planes: Record<string, PlaneMemory> = {};
+  const memory: (GPUBuffer | GPUTexture)[] = [buffer];
+  let offset = FRONT_BYTES;
+  for (const plane of format.planes) {
+    const { name, texel } = plane;
+    const bytes = planeBytes(format, plane, rows, k);
+    if (texel && textured.includes(plane)) {
+      const texture = await createPlaneTexture(device, label, texel, bytes, bits);
+      memory.push(texture.texture);
+      planes[name] = texture;
+      bindings[name] = texture.view;
+    } else {
+      const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
+      planes[name] = { buffer, offset };
+      bindings[name] = { buffer, offset, size };
+      offset += alignBinding(bytes);
+    }
+  }
+  const adding = { ...sizes, offset: BINDING_ALIGNMENT };
+  return { format, placement, strip, firstRow, rows, bindings, memory, planes, adding };
 }

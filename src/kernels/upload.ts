@@ -1,8 +1,9 @@
 // The way of weights from a file to the GPU: read, regrouped into planes, written, slice by slice.
 
 import type { Device } from "./device.ts";
-import { rowBytes, type WeightFormat } from "./formats/format.ts";
-import { planeRowBytes, type WeightPart, type Weights } from "./tensor.ts";
+import { chunksOf, rowBytes, type WeightFormat } from "./formats/format.ts";
+import { type PlaneMemory, planeRowBytes, writePlane } from "./planes.ts";
+import type { WeightPart, Weights } from "./tensor.ts";
 
 /** Reads `into.length` bytes from byte `offset` of a tensor's data in the file. */
 export type TensorReader = (offset: number, into: Uint8Array) => Promise<void>;
@@ -36,6 +37,8 @@ export class Uploader {
   readonly #files = [new Slice(), new Slice()] as const;
   /** The planes of a slice. */
   readonly #planes = new Slice();
+  /** What a slice has of a strip of a plane. */
+  readonly #run = new Slice();
   /** Bytes written since the queue was last waited for. */
   #pending = 0;
 
@@ -72,13 +75,13 @@ export class Uploader {
   /** Rows [first, first + rows) of a part, first a multiple of eight. */
   async #uploadRows(
     k: number,
-    { format, bindings }: WeightPart,
+    part: WeightPart,
     first: number,
     rows: number,
     read: TensorReader,
     onBytes: (bytes: number) => void,
   ): Promise<void> {
-    const fileRow = rowBytes(format, k);
+    const fileRow = rowBytes(part.format, k);
     // A multiple of eight rows keeps the slice of every plane, two bytes a block or more, aligned to the four bytes
     // that a queue write wants.
     const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
@@ -98,16 +101,37 @@ export class Uploader {
       const count = Math.min(sliceRows, rows - at);
       const file = await next;
       if (at + sliceRows < rows) next = readSlice(at + sliceRows);
-      for (const { name, row, halves } of this.#regroup(format, k, file, count)) {
-        const { buffer, offset } = bindings[name]!;
-        const size = Math.ceil((count * row) / 4) * 4;
-        const to = offset! + (first + at) * row;
-        this.#device.queue.writeBuffer(buffer, to, halves.buffer, halves.byteOffset, size);
-        this.#pending += size;
+      for (const { name, row, bytes } of this.#regroup(part.format, k, file, count)) {
+        this.#write(part, chunksOf(k), part.planes[name]!, row, first + at, count, bytes);
       }
       onBytes(count * fileRow);
       // Dawn may keep a copy of what was written until it is done: waiting bounds that memory.
       if (this.#pending > PENDING_BYTES) await this.finish();
+    }
+  }
+
+  /** Writes rows [first, first + count) of a plane, `row` bytes each, strip by strip. */
+  #write(
+    { rows, strip }: WeightPart,
+    chunks: number,
+    plane: PlaneMemory,
+    row: number,
+    first: number,
+    count: number,
+    bytes: Uint8Array<ArrayBuffer>,
+  ): void {
+    for (let start = 0; start < chunks; start += strip) {
+      const wide = Math.min(strip, chunks - start);
+      const [from, width] = [(start * row) / chunks, (wide * row) / chunks];
+      let run = bytes.subarray(0, Math.ceil((count * row) / 4) * 4);
+      if (wide < chunks) {
+        run = this.#run.take(count * width);
+        for (let r = 0; r < count; r++) {
+          run.set(bytes.subarray(r * row + from, r * row + from + width), r * width);
+        }
+      }
+      writePlane(this.#device, plane, from * rows + first * width, run);
+      this.#pending += run.length;
     }
   }
 
@@ -121,7 +145,8 @@ export class Uploader {
     const planes = format.planes.map(({ name }, i) => {
       const halves = new Uint16Array(memory.buffer, end, sizes[i]! >> 1);
       end += sizes[i]!;
-      return { name, row: rows[i]!, halves };
+      const bytes = new Uint8Array(memory.buffer, halves.byteOffset, sizes[i]!);
+      return { name, row: rows[i]!, halves, bytes };
     });
     const padded = format.planes.some((plane, i) => rows[i] !== blocks * plane.blockBytes);
     if (!padded) {

@@ -2,7 +2,7 @@
 
 import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
-import type { WeightFormat } from "../kernels/formats/format.ts";
+import type { Placement, WeightFormat } from "../kernels/formats/format.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import { Ops } from "../kernels/ops.ts";
 import { ParamBlock, type StepValues } from "../kernels/params.ts";
@@ -114,9 +114,15 @@ export class Workbench {
     return values;
   }
 
-  /** A tensor [n, k] uploaded from the bytes of a file. */
-  async weights(format: WeightFormat, n: number, k: number, file: Uint8Array): Promise<Weights> {
-    const weights = await createWeights(this.device, format.name, format, n, k);
+  /** A tensor [n, k] uploaded from the bytes of a file; by default placed as the engine would place it. */
+  async weights(
+    format: WeightFormat,
+    n: number,
+    k: number,
+    file: Uint8Array,
+    placement?: Placement,
+  ): Promise<Weights> {
+    const weights = await createWeights(this.device, format.name, format, n, k, placement);
     await uploadWeights(this.device, weights, async (at, into) => {
       into.set(file.subarray(at, at + into.length));
     });
@@ -125,11 +131,18 @@ export class Workbench {
 
   /** The same weights in buffers of their own. */
   async copyOf({ label, n, k, parts }: Weights): Promise<Weights> {
-    const copy = await createWeights(this.device, label, parts[0]!.format, n, k);
+    const { format, placement } = parts[0]!;
+    const copy = await createWeights(this.device, label, format, n, k, placement);
     const encoder = this.device.handle.createCommandEncoder();
-    parts.forEach((part, i) => {
-      const [from, to] = [bufferOf(part), bufferOf(copy.parts[i]!)];
-      encoder.copyBufferToBuffer(from, 0, to, 0, from.size);
+    parts.forEach(({ memory }, i) => {
+      for (const [j, from] of memory.entries()) {
+        const to = copy.parts[i]!.memory[j]!;
+        if ("size" in from) encoder.copyBufferToBuffer(from, 0, to as GPUBuffer, 0, from.size);
+        else {
+          const size = [from.width, from.height];
+          encoder.copyTextureToTexture({ texture: from }, { texture: to as GPUTexture }, size);
+        }
+      }
     });
     this.device.queue.submit([encoder.finish()]);
     return copy;
@@ -143,12 +156,11 @@ export class Workbench {
   /** Frees what was made. */
   release(...made: (GPUBuffer | Activations | Weights)[]): void {
     for (const thing of made) {
-      if ("parts" in thing) for (const part of thing.parts) this.device.release(bufferOf(part));
-      else this.device.release("buffer" in thing ? thing.buffer : thing);
+      const held =
+        "parts" in thing
+          ? thing.parts.flatMap(({ memory }) => memory)
+          : ["buffer" in thing ? thing.buffer : thing];
+      for (const memory of held) this.device.release(memory);
     }
   }
-}
-
-function bufferOf({ bindings }: Weights["parts"][number]): GPUBuffer {
-  return bindings.matrix!.buffer;
 }

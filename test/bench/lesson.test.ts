@@ -10,9 +10,12 @@ test("all versions agree with the plain decoder", async () => {
   const { versions } = JSON.parse(String(log.mock.calls[0]![0])) as {
     readonly versions: readonly { readonly name: string; readonly us: number }[];
   };
-  // The last two, and the probes, are for software adapters.
-  const numbers = versions.map(({ name }) => /^\d?/.exec(name)![0]).join("");
-  expect(numbers).toMatch(/^1234567(89)?$/);
-  expect(versions.length).toBe(numbers.length === 9 ? 9 + 3 : 7);
+  // The last three, and the probes, are for software adapters.
+  const numbers = versions.flatMap(({ name }) =>
+    /^\d/.test(name) ? Number.parseInt(name, 10) : [],
+  );
+  const all = Array.from({ length: 10 }, (_, i) => i + 1);
+  expect([all, all.slice(0, 7)]).toContainEqual(numbers);
+  expect(versions.length).toBe(numbers.length === 10 ? 10 + 3 : 7);
   for (const { name, us } of versions) expect(us, name).toBeGreaterThan(0);
 });

@@ -115,6 +115,9 @@ class Recording extends KernelLibrary {
 
 const OTHER_RUNGS = [
   "formats/head-shared",
+  "formats/pairs-texture",
+  "formats/quants-texture",
+  "formats/strips",
   "inputs/norm-uniform",
   "inputs/uniform",
   "matmul-lanes",
@@ -143,7 +146,7 @@ describe("every kernel that ops.ts asks for", () => {
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
     for (const format of FORMATS.values()) {
-      const [own, shared] = [decoderOf(format), decoderOf(format, "formats/head-shared")];
+      const [own, shared] = [decoderOf(format), decoderOf(format, "strips", "formats/head-shared")];
       for (const memory of ["storage", "uniform"]) {
         for (const output of ["outputs/plain", "outputs/gated"]) {
           const inputs = [`inputs/${memory}`, `inputs/norm-${memory}`, "inputs/normed"];

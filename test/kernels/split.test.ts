@@ -20,12 +20,18 @@ const gpu = await useGpu({
   limits: { maxStorageBufferBindingSize: BINDING, maxBufferSize: 1 << 20 },
 });
 
+const TEXEL: Readonly<Record<string, number>> = { rgba32uint: 16, rg32uint: 8 };
+
 /** The same device, for allocations that keep to larger limits. */
 function roomy(device: Device): Device {
   return {
     limits: { ...device.limits, maxStorageBufferBindingSize: 1 << 27, maxBufferSize: 1 << 28 },
     createBuffer: device.createBuffer.bind(device),
+    createTexture: device.createTexture.bind(device),
     queue: device.queue,
+    info: device.info,
+    features: device.features,
+    languageFeatures: device.languageFeatures,
   } as unknown as Device;
 }
 
@@ -50,11 +56,15 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
 
     // Parts follow each other without a gap, begin at multiples of 8 and keep to the limit.
     let next = 0;
-    for (const { firstRow, rows, bindings } of split.parts) {
+    for (const { firstRow, rows, bindings, memory } of split.parts) {
       expect(firstRow).toBe(next);
       expect(firstRow % 8).toBe(0);
       next += rows;
-      for (const { size } of Object.values(bindings)) expect(size).toBeLessThanOrEqual(BINDING);
+      const bound = Object.values(bindings).flatMap((one) => ("buffer" in one ? one.size! : []));
+      const textures = memory.flatMap((one) =>
+        "width" in one ? TEXEL[one.format]! * one.width * one.height : [],
+      );
+      for (const bytes of [...bound, ...textures]) expect(bytes).toBeLessThanOrEqual(BINDING);
     }
     expect(next).toBe(n);
 

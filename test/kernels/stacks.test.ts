@@ -54,9 +54,7 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
     return most * K * HALF_ULP;
   }
 
-  const release = ({ parts }: Weights) => {
-    for (const { bindings } of parts) gpu.device.release(bindings.matrix!.buffer);
-  };
+  const release = (weights: Weights) => gpu.release(weights);
 
   // One part where formats agree and rows are whole eights; a part of its own for whatever follows else.
   test.each([

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect } from "vitest";
 import { Device, type DeviceOptions } from "../../src/kernels/device.ts";
-import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
+import { type Placement, rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
 import { KernelLibrary, type ShaderSource } from "../../src/kernels/kernel.ts";
 import { ParamBlock } from "../../src/kernels/params.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
@@ -76,8 +76,9 @@ export class TestGpu extends Workbench {
     n: number,
     k: number,
     file: Uint8Array,
+    placement?: Placement,
   ): Promise<Weights> {
     expect(file.length).toBe(n * rowBytes(format, k));
-    return super.weights(format, n, k, file);
+    return super.weights(format, n, k, file, placement);
   }
 }

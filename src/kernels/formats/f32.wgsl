@@ -1,11 +1,10 @@
 // F32: 4 bytes a weight.
-@group(0) @binding(8) var<storage, read> values: array<vec4f>;  // [N, K/4], rows padded to 16 bytes
+@group(0) @binding(8) var<storage, read> values: array<vec4f>;  // [N, K/32, 8]
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let first = row * ((matrix.columns + 3u) / 4u) + chunk * 8u;
+fn load_chunk(block: u32) -> Chunk {
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = values[first + i];
+    c.q[i] = values[8u * block + i];
   }
   c.scale = vec2f(1.0);
   return c;

@@ -1,7 +1,7 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row. Each format has a WGSL fragment with
-// `fn load_chunk(row, chunk) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
+// `fn load_chunk(block) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
 // of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34, 110, 210
 // bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
 // aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on.
@@ -12,8 +12,20 @@ export interface Plane {
   readonly name: string;
   /** Bytes of a block that go to this plane. */
   readonly blockBytes: number;
-  /** Where given, rows are padded to a multiple of so many bytes (the formats without blocks need it). */
+  /** Where given, rows are padded to a multiple of so many bytes: a chunk of the formats without blocks. */
   readonly rowAlign?: number;
+  /** Of a plane that may lie in a texture: how it is stored there, one of so many bytes a texel. */
+  readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
+}
+
+/** The plane of 16 bytes a chunk that most formats have; read by `formats/quants` or `formats/quants-texture`. */
+export function quantsPlane(blockBytes: number): Plane {
+  return { name: "quants", blockBytes, texel: { format: "rgba32uint", bytes: 16 } };
+}
+
+/** The plane of two bits a weight that some formats have; read by `formats/pairs` or `formats/pairs-texture`. */
+export function pairsPlane(blockBytes: number): Plane {
+  return { name: "pairs", blockBytes, texel: { format: "rg32uint", bytes: 8 } };
 }
 
 export interface WeightFormat {
@@ -41,10 +53,23 @@ export const HEADS: Plane = { name: "heads", blockBytes: 20 };
 /** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
 export type HeadReader = "formats/head" | "formats/head-shared";
 
+/**
+ * How the planes of a matrix lie in memory: row after row in buffers, or in strips of columns, what is widest of them in
+ * textures, for adapters that are CPUs. The names of the pages that read them so.
+ */
+export type Placement = "rows" | "strips";
+
 /** The pages that decode a format: appended to one that reads weights. */
-export function decoderOf(format: WeightFormat, head: HeadReader = "formats/head"): string[] {
+export function decoderOf(
+  format: WeightFormat,
+  placement: Placement = "rows",
+  head: HeadReader = "formats/head",
+): string[] {
   const heads = format.planes.includes(HEADS) ? [head] : [];
-  return [format.fragment, ...heads, "formats/unpack"];
+  const wide = format.planes.filter(({ texel }) => texel);
+  const where = placement === "strips" ? "-texture" : "";
+  const planes = wide.map(({ name }) => `formats/${name}${where}`);
+  return [format.fragment, ...heads, ...planes, `formats/${placement}`, "formats/unpack"];
 }
 
 /** Weights a chunk, the unit in which kernels read rows. */

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { words } from "./format.ts";
+import { quantsPlane, words } from "./format.ts";
 import { IQ4_VALUES } from "./iq4-nl.ts";
 
 /**
@@ -12,10 +12,7 @@ export const IQ4_XS: WeightFormat = {
   fragment: "formats/iq4-xs",
   blockWeights: 256,
   blockBytes: 136,
-  planes: [
-    { name: "quants", blockBytes: 128 },
-    { name: "headers", blockBytes: 8 },
-  ],
+  planes: [quantsPlane(128), { name: "headers", blockBytes: 8 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 136, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, HEADS, words } from "./format.ts";
+import { gatherPairs, HEADS, pairsPlane, words } from "./format.ts";
 
 /**
  * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit
@@ -11,7 +11,7 @@ export const Q2_K: WeightFormat = {
   fragment: "formats/q2-k",
   blockWeights: 256,
   blockBytes: 84,
-  planes: [{ name: "pairs", blockBytes: 64 }, HEADS],
+  planes: [pairsPlane(64), HEADS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 84, y += 256) {
       const d = halfToFloat(file[b + 80]! | (file[b + 81]! << 8));

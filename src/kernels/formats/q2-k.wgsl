@@ -1,13 +1,12 @@
 // Q2_K: super-blocks of 256; groups of 16 with a 4-bit scale and minimum. w = d scale q - dmin min.
 // Its head: f16 d, f16 dmin; bytes: scale low, min high, two of a chunk.
-@group(0) @binding(8) var<storage, read> pairs: array<vec2<u32>>;  // [N, K/32] 32 two-bit quants
+// Pairs: 32 two-bit quants a chunk.
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let block = row * matrix.chunks + chunk;
-  let words = head(block / 8u, chunk);
+fn load_chunk(block: u32) -> Chunk {
+  let words = head(block);
   let super_scale = unpack2x16float(words.x);
-  let two_scales = words.y >> (16u * (chunk & 1u));
-  let quants = pairs[block];
+  let two_scales = words.y >> (16u * (block & 1u));
+  let quants = pairs_of(block);
   let packed = vec2<u32>(two_scales & 255u, byte_of(two_scales, 1u));
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {

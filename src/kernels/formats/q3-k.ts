@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, gatherBits, gatherPairs, words } from "./format.ts";
+import { alignedBlock, gatherBits, gatherPairs, pairsPlane, words } from "./format.ts";
 
 const block = new Uint32Array(27);
 
@@ -14,7 +14,7 @@ export const Q3_K: WeightFormat = {
   blockWeights: 256,
   blockBytes: 110,
   planes: [
-    { name: "pairs", blockBytes: 64 },
+    pairsPlane(64),
     { name: "thirds", blockBytes: 32 },
     { name: "scales", blockBytes: 12 },
     { name: "supers", blockBytes: 2 },

@@ -1,8 +1,8 @@
 // Q3_K: super-blocks of 256; groups of 16 with a 6-bit scale. w = d (scale - 32) (q - 4), q of three bits.
-@group(0) @binding(8) var<storage, read> pairs: array<vec2<u32>>;  // [N, K/32] 32 two-bit quants
-@group(0) @binding(9) var<storage, read> thirds: array<u32>;       // [N, K/32] bit l: third bit of weight l
-@group(0) @binding(10) var<storage, read> scales: array<u32>;      // [N, K/256, 3] sixteen 6-bit scales
-@group(0) @binding(11) var<storage, read> supers: array<u32>;      // [N, K/256] f16 d, two a word
+// Pairs: 32 two-bit quants a chunk.
+@group(0) @binding(9) var<storage, read> thirds: array<u32>;   // [N, K/32] bit l: third bit of weight l
+@group(0) @binding(8) var<storage, read> scales: array<u32>;   // [N, K/256, 3] sixteen 6-bit scales
+@group(0) @binding(11) var<storage, read> supers: array<u32>;  // [N, K/256] f16 d, two a word
 
 // Scale `group` (0..15): nibbles in bytes 0..7 (low for 0..7, high for 8..15), upper pairs in bytes 8..11.
 fn scale_of(first: u32, group: u32) -> f32 {
@@ -11,13 +11,12 @@ fn scale_of(first: u32, group: u32) -> f32 {
   return f32(lower | (upper << 4u)) - 32.0;
 }
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let block = row * matrix.chunks + chunk;
+fn load_chunk(block: u32) -> Chunk {
   let super_block = block / 8u;
-  let group = 2u * (chunk % 8u);
+  let group = 2u * (block % 8u);
   let d = half_of(supers[super_block >> 1u], super_block);
   let scale = d * vec2f(scale_of(3u * super_block, group), scale_of(3u * super_block, group + 1u));
-  let quants = pairs[block];
+  let quants = pairs_of(block);
   let third = thirds[block];
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {

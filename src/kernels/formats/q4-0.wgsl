@@ -1,11 +1,10 @@
 // Q4_0: blocks of 32 with one scale. w = d (q - 8).
-@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
+// Quants: 32 nibbles a chunk.
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let block = row * matrix.chunks + chunk;
+fn load_chunk(block: u32) -> Chunk {
   let d = half_of(scales[block >> 1u], block);
-  let q = nibbles(quants[block]);
+  let q = nibbles(quants_of(block));
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
     c.q[i] = vec4f(q[i]) - 8.0;

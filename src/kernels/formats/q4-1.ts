@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { words } from "./format.ts";
+import { quantsPlane, words } from "./format.ts";
 
 /** Q4_1, 20 bytes for 32 weights: f16 d, f16 m, nibbles as Q4_0. w = d q + m. */
 export const Q4_1: WeightFormat = {
@@ -8,10 +8,7 @@ export const Q4_1: WeightFormat = {
   fragment: "formats/q4-1",
   blockWeights: 32,
   blockBytes: 20,
-  planes: [
-    { name: "quants", blockBytes: 16 },
-    { name: "scales", blockBytes: 4 },
-  ],
+  planes: [quantsPlane(16), { name: "scales", blockBytes: 4 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 20, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { HEADS, splitNibbles, words } from "./format.ts";
+import { HEADS, quantsPlane, splitNibbles, words } from "./format.ts";
 
 /**
  * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:
@@ -41,7 +41,7 @@ export const Q4_K: WeightFormat = {
   fragment: "formats/q4-k",
   blockWeights: 256,
   blockBytes: 144,
-  planes: [{ name: "quants", blockBytes: 128 }, HEADS],
+  planes: [quantsPlane(128), HEADS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

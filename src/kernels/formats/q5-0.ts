@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { words } from "./format.ts";
+import { quantsPlane, words } from "./format.ts";
 
 /** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
 export const Q5_0: WeightFormat = {
@@ -8,11 +8,7 @@ export const Q5_0: WeightFormat = {
   fragment: "formats/q5-0",
   blockWeights: 32,
   blockBytes: 22,
-  planes: [
-    { name: "quants", blockBytes: 16 },
-    { name: "fifths", blockBytes: 4 },
-    { name: "scales", blockBytes: 2 },
-  ],
+  planes: [quantsPlane(16), { name: "fifths", blockBytes: 4 }, { name: "scales", blockBytes: 2 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 22, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { words } from "./format.ts";
+import { quantsPlane, words } from "./format.ts";
 
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {
@@ -8,11 +8,7 @@ export const Q5_1: WeightFormat = {
   fragment: "formats/q5-1",
   blockWeights: 32,
   blockBytes: 24,
-  planes: [
-    { name: "quants", blockBytes: 16 },
-    { name: "fifths", blockBytes: 4 },
-    { name: "scales", blockBytes: 4 },
-  ],
+  planes: [quantsPlane(16), { name: "fifths", blockBytes: 4 }, { name: "scales", blockBytes: 4 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 24, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,12 +1,11 @@
 // Q5_1: blocks of 32 with a scale, a minimum and a word of fifth bits. w = d q + m.
-@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32] 32 nibbles
+// Quants: 32 nibbles a chunk.
 @group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
 @group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, f16 m
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let block = row * matrix.chunks + chunk;
+fn load_chunk(block: u32) -> Chunk {
   let scale = unpack2x16float(scales[block]);
-  let q = nibbles(quants[block]);
+  let q = nibbles(quants_of(block));
   let fifth = fifths[block];
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherBits, HEADS, splitNibbles, words } from "./format.ts";
+import { gatherBits, HEADS, quantsPlane, splitNibbles, words } from "./format.ts";
 import { scaleAndMin, spreadScales } from "./q4-k.ts";
 
 /**
@@ -12,7 +12,7 @@ export const Q5_K: WeightFormat = {
   fragment: "formats/q5-k",
   blockWeights: 256,
   blockBytes: 176,
-  planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "fifths", blockBytes: 32 }],
+  planes: [quantsPlane(128), HEADS, { name: "fifths", blockBytes: 32 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,6 +1,14 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, gatherPairs, HEADS, splitNibbles, words } from "./format.ts";
+import {
+  alignedBlock,
+  gatherPairs,
+  HEADS,
+  pairsPlane,
+  quantsPlane,
+  splitNibbles,
+  words,
+} from "./format.ts";
 
 const block = new Uint32Array(52);
 
@@ -14,7 +22,7 @@ export const Q6_K: WeightFormat = {
   fragment: "formats/q6-k",
   blockWeights: 256,
   blockBytes: 210,
-  planes: [{ name: "quants", blockBytes: 128 }, HEADS, { name: "pairs", blockBytes: 64 }],
+  planes: [quantsPlane(128), HEADS, pairsPlane(64)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
       const d = halfToFloat(file[b + 208]! | (file[b + 209]! << 8));

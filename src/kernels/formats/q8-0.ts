@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { words } from "./format.ts";
+import { quantsPlane, words } from "./format.ts";
 
 /** Q8_0, 34 bytes for 32 weights: f16 d, 32 signed bytes. w = d q. */
 export const Q8_0: WeightFormat = {
@@ -8,10 +8,7 @@ export const Q8_0: WeightFormat = {
   fragment: "formats/q8-0",
   blockWeights: 32,
   blockBytes: 34,
-  planes: [
-    { name: "quants", blockBytes: 32 },
-    { name: "scales", blockBytes: 2 },
-  ],
+  planes: [quantsPlane(32), { name: "scales", blockBytes: 2 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 34, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,13 +1,12 @@
 // Q8_0: blocks of 32 signed bytes with one scale. w = d q.
-@group(0) @binding(8) var<storage, read> quants: array<vec4<u32>>;  // [N, K/32, 2] 16 signed bytes
+// Quants: two times 16 signed bytes a chunk.
 @group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
 
-fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let block = row * matrix.chunks + chunk;
+fn load_chunk(block: u32) -> Chunk {
   let d = half_of(scales[block >> 1u], block);
   var c: Chunk;
   for (var part = 0u; part < 2u; part++) {
-    let q = quants[2u * block + part];
+    let q = quants_of(2u * block + part);
     for (var i = 0u; i < 4u; i++) {
       let bytes = vec4<i32>(bitcast<i32>(q[i])) << vec4<u32>(24u, 16u, 8u, 0u);
       c.q[4u * part + i] = vec4f(bytes >> vec4<u32>(24u));

@@ -9,6 +9,8 @@ struct Matrix {
   first: u32,    // first row of this part in the whole matrix
   stride: u32,   // numbers from a token to the next in what the whole matrix computes
   beta: f32,     // 1 adds the product to what is there, 0 replaces it
+  strip: u32,    // chunks of a row that lie together: see `strips`
+  texel_bits: u32,  // 2 ^ texel_bits texels are a row of a texture: see `quants-texture`
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
@@ -19,9 +21,9 @@ struct Chunk {
   offset: vec2f,
 }
 
-// The weights themselves.
-fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
-  let c = load_chunk(row, chunk);
+// The weights themselves. `block` is the place of a chunk in the planes of a format: see `rows` and `strips`.
+fn weights(block: u32) -> array<vec4f, 8> {
+  let c = load_chunk(block);
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 8u; i++) {
     w[i] = c.scale[i >> 2u] * c.q[i] + c.offset[i >> 2u];
@@ -31,8 +33,8 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
 
 // Their dot product with 32 numbers, given the sums of either half of those: so scales are applied to sums, and not to
 // every weight.
-fn chunk_dot(row: u32, chunk: u32, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
-  let c = load_chunk(row, chunk);
+fn chunk_dot(block: u32, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
+  let c = load_chunk(block);
   var low = vec4f();
   var high = vec4f();
   for (var i = 0u; i < 4u; i++) {

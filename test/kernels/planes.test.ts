@@ -1,0 +1,141 @@
+// Where planes lie changes no bit: row after row in buffers, or in strips and textures.
+
+import { describe, expect, test } from "vitest";
+import type { Placement, WeightFormat } from "../../src/kernels/formats/format.ts";
+import { FORMATS } from "../../src/kernels/formats/index.ts";
+import { mostBytes, planeBytes, stripOf, texelBits } from "../../src/kernels/planes.ts";
+import { createWeights, weightBytes } from "../../src/kernels/tensor.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+import { useGpu } from "../support/gpu.ts";
+import { expectClose } from "../support/numbers.ts";
+
+const gpu = await useGpu();
+const formats = [...FORMATS.values()];
+
+/** Rows of strips of 16 or 24 chunks, of eight, and of what eight lanes do not share evenly. */
+const SHAPES = [
+  [45, 2304],
+  [9, 11 * 256],
+  [17, 35 * 32],
+] as const;
+
+/** What kernels compute with a matrix: rows of it, its product with one vector, gated, and with several. */
+async function uses(
+  placement: Placement,
+  format: WeightFormat,
+  n: number,
+  k: number,
+  file: Uint8Array,
+) {
+  const weights = await gpu.weights(format, n, k, file, placement);
+  const [one, three] = [1, 3].map((tokens) => randomFloats(tokens, tokens * k));
+  const x = await gpu.activations(1, k, one);
+  const xs = await gpu.activations(3, k, three);
+  const [y, ys] = [await gpu.activations(1, n), await gpu.activations(3, n)];
+  const all = await gpu.activations(n, k);
+  const ids = await gpu.buffer(Uint32Array.from({ length: n }, (_, i) => i));
+  await gpu.run(gpu.several.embed(ids, weights, all), { tokens: n });
+  await gpu.run(gpu.single.project(x, weights, y));
+  await gpu.run(gpu.several.project(xs, weights, ys), { tokens: 3 });
+  const found = [];
+  for (const numbers of [all, y, ys]) found.push(await gpu.readActivations(numbers));
+  gpu.release(x, xs, y, ys, all, ids, weights);
+  return found;
+}
+
+describe.each(formats)("$name", (format) => {
+  const shapes = SHAPES.filter(([, k]) => k % format.blockWeights === 0);
+
+  test.each(shapes)(
+    "[%i, %i]: strips in textures and rows in buffers give the same bits",
+    async (n, k) => {
+      const file = randomTensor(format, n, k, n + k);
+      const [rows, strips] = [
+        await uses("rows", format, n, k, file),
+        await uses("strips", format, n, k, file),
+      ];
+      expect(strips).toEqual(rows);
+      const weights = decode(format, file);
+      expectClose(strips[0]!, [...weights], {});
+    },
+  );
+});
+
+test("what comes in several slices lies where it would in one", async () => {
+  // 2.2 MB, and 1 MiB a slice; a texture's rows are 64 texels, of which a slice of a strip begins in the middle.
+  const format = FORMATS.get("Q4_K")!;
+  const [n, k] = [1501, 2560];
+  const file = randomTensor(format, n, k, 3);
+  const [rows, strips] = [
+    await uses("rows", format, n, k, file),
+    await uses("strips", format, n, k, file),
+  ];
+  // Bytes: to look at millions of numbers one by one takes long.
+  const bits = (found: readonly Float32Array[]) => found.map(({ buffer }) => Buffer.from(buffer));
+  expect(Buffer.concat(bits(strips)).equals(Buffer.concat(bits(rows)))).toBe(true);
+});
+
+test("planes take the same memory wherever they lie", async () => {
+  const [n, k] = [300, 2048];
+  for (const format of formats) {
+    for (const placement of ["rows", "strips"] as const) {
+      const before = gpu.device.memory.bytes;
+      const weights = await createWeights(gpu.device, "w", format, n, k, placement);
+      expect(weights.bytes).toBe(weightBytes(format, n, k));
+      expect(gpu.device.memory.bytes - before).toBe(weights.bytes);
+      const textures = weights.parts[0]!.memory.filter((memory) => "width" in memory);
+      const wide = format.planes.filter(({ texel }) => texel);
+      expect(textures.length).toBe(placement === "strips" ? wide.length : 0);
+      gpu.release(weights);
+    }
+  }
+});
+
+test("software adapters with subgroups of eight get strips; other rungs, cards and vectors rows", async () => {
+  const [tiled, card] = [await useGpu({ refuse: ["subgroups"] }), await useGpu({ card: true })];
+  const format = FORMATS.get("Q4_0")!;
+  for (const [on, n, placement] of [
+    [gpu, 8, "strips"],
+    [gpu, 1, "rows"],
+    [tiled, 8, "rows"],
+    [card, 8, "rows"],
+  ] as const) {
+    const weights = await createWeights(on.device, "w", format, n, 64);
+    expect(weights.parts[0]!.placement).toBe(placement);
+    on.release(weights);
+  }
+});
+
+test("a strip is what eight lanes take at a time, or a whole row where planes would be cut in words", () => {
+  const strip = (name: string, k: number, placement: Placement = "strips") =>
+    stripOf(placement, FORMATS.get(name)!, k);
+  expect(strip("Q4_K", 768)).toBe(24); // three chunks a lane: the whole row
+  expect(strip("Q4_K", 2048)).toBe(16); // two a lane, since 64 is no multiple of 24
+  expect(strip("Q4_K", 2048, "rows")).toBe(64);
+  expect(strip("Q8_0", 2048)).toBe(16);
+  expect(strip("Q4_0", 35 * 32)).toBe(35); // no whole eights
+  expect(strip("Q3_K", 2048)).toBe(64); // two bytes a super-block
+});
+
+test("every texture is of a size that all adapters allow", () => {
+  for (const format of formats) {
+    for (const plane of format.planes) {
+      if (!plane.texel) continue;
+      for (const [n, k] of [
+        [8, 256],
+        [301, 2304],
+        [128256, 4096],
+        [65536, 16384],
+      ] as const) {
+        const most = Math.min(
+          n,
+          Math.floor(mostBytes(plane) / ((k / format.blockWeights) * plane.blockBytes)),
+        );
+        const width = 2 ** texelBits(format, most, k);
+        const height = planeBytes(format, plane, most, k) / plane.texel.bytes / width;
+        expect(Number.isInteger(height)).toBe(true);
+        expect(Math.max(width, height)).toBeLessThanOrEqual(8192);
+      }
+    }
+  }
+});
