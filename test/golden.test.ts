@@ -2,12 +2,13 @@
 // (test/fixtures/README.md says how they were computed).
 
 import { describe, expect, test } from "vitest";
+import { Engine } from "../src/engine/engine.ts";
 import { openModel } from "../src/engine/inspect.ts";
 import type { EngineOptions } from "../src/index.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../src/kernels/cells.ts";
 import type { DeviceOptions } from "../src/kernels/device.ts";
 import { nodePlatform } from "../src/platform/node.ts";
-import { loadEngine } from "./support/engine.ts";
+import { loadEngine, sharingPlatform } from "./support/engine.ts";
 import {
   cases,
   type GoldenCase,
@@ -16,11 +17,13 @@ import {
   scoreCase as scoreOn,
   TOLERANCES,
 } from "./support/golden.ts";
+import { ownShape, withMatrices } from "./support/matrices.ts";
 import { findModel, warnNotRun } from "./support/models.ts";
 
 const scoreCase = (golden: GoldenCase, options: EngineOptions) =>
   scoreOn(loadEngine, golden, options);
 
+const ownMatrices = (await ownShape()) !== undefined;
 const here = (file: { readonly model: string }) => findModel(file.model) !== undefined;
 const missing = cases.filter(({ golden }) => !here(golden));
 const runs = (
@@ -133,3 +136,33 @@ describe.each(Object.entries(RUNGS))("with %s", (_, device) => {
     },
   );
 });
+
+describe.each([
+  ["imitated", false],
+  ["the adapter's own", true],
+] as const)("with subgroup matrices, %s", (_, own) => {
+  test.skipIf(own && !ownMatrices).each(cases.filter(({ name }) => climbers.includes(name)))(
+    "the logits of $name are the same, of many tokens at a time",
+    async ({ golden }) => {
+      const pages: string[] = [];
+      const platform = withMatrices(sharingPlatform, own);
+      const shaders = (name: string) => {
+        pages.push(name);
+        return platform.shaders(name);
+      };
+      const load = async (path: string, options: EngineOptions) =>
+        Engine.open(
+          { ...platform, shaders },
+          await openModel(path, nodePlatform.openFile),
+          options,
+        );
+      const { nmse } = await scoreOn(load, golden, { kv: "f32", chunk: 16 });
+      expect(nmse).toBeLessThanOrEqual(TOLERANCES.f32.nmse);
+      expect(pages).toContain("matmul-matrices");
+      expect(pages).not.toContain("matmul");
+    },
+  );
+});
+if (!ownMatrices) {
+  console.warn("SKIPPED: golden logits by subgroup matrices of this adapter, which has none.");
+}

@@ -4,7 +4,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { Device } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
-import { workgroupsOf } from "../kernels/workgroups.ts";
+import { tuningOf } from "../kernels/tuning.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernel-cases.ts";
 import { measureAll, type Timing } from "../laboratory/measure.ts";
 import { measureRates, type Rates } from "../laboratory/rates.ts";
@@ -83,8 +83,8 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
   const open = (on: GPUAdapter) => Device.open(gpu, on, {}, nodePlatform.waitFor(on));
   const another = async () => open(await nodePlatform.requestAdapter(gpu));
   await using device = await open(adapter);
-  const workgroups = await workgroupsOf(device, memory, another, shaders);
-  const bench = await Workbench.create(device, shaders, workgroups);
+  const tuning = await tuningOf(device, memory, another, shaders);
+  const bench = await Workbench.create(device, shaders, tuning);
   const usual = device.info.isFallbackAdapter ? SOFTWARE_MATRIX : GPU_MATRIX;
   const cases = kernelCases(flags, usual);
   const bar = progress("timing", cases.length, "kernels");
@@ -96,7 +96,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
       adapter: nodePlatform.describeAdapter(adapter),
       machine: machine(),
       clock: hasClock(device) ? "gpu" : "host",
-      workgroups,
+      workgroups: tuning.workgroups,
       ...rates,
       timings,
     };

@@ -6,7 +6,7 @@ import { createRope } from "../context/rope-scaling.ts";
 import { Device, type Wait } from "../kernels/device.ts";
 import { KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
 import { Profiler } from "../kernels/profiler.ts";
-import { type Memory, workgroupsOf } from "../kernels/workgroups.ts";
+import { type Memory, tuningOf } from "../kernels/tuning.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { EngineOptions, Setting } from "./options.ts";
@@ -76,8 +76,8 @@ export class Session {
     const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
     const device = await open(adapter);
     try {
-      const workgroups = await workgroupsOf(device, memory, another, shaders);
-      const library = new KernelLibrary(device, shaders, workgroups);
+      const tuning = await tuningOf(device, memory, another, shaders);
+      const library = new KernelLibrary(device, shaders, tuning);
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
       const { chunk } = setting;

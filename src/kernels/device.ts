@@ -18,7 +18,19 @@ export class DeviceLostError extends GpuError {
   override readonly name = "DeviceLostError";
 }
 
-export type Feature = "shader-f16" | "subgroups" | "timestamp-query";
+export type Feature = "shader-f16" | "subgroups" | "timestamp-query" | typeof SUBGROUP_MATRIX;
+
+/** Dawn's name of the units that multiply small matrices: no standard has one yet. */
+export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
+
+/** A multiplication of subgroup matrices, [M, K] by [K, N], as Dawn lists those of an adapter. */
+export interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
 
 export interface DeviceOptions {
   /** Features to do without although the adapter has them: the lower rungs of the ladder. */
@@ -44,7 +56,12 @@ const LIMITS = [
 export type LimitName = (typeof LIMITS)[number];
 export type Limits = Readonly<Record<LimitName, number>>;
 
-const FEATURES: readonly Feature[] = ["shader-f16", "subgroups", "timestamp-query"];
+const FEATURES: readonly Feature[] = [
+  "shader-f16",
+  "subgroups",
+  "timestamp-query",
+  SUBGROUP_MATRIX,
+];
 
 /** WebGPU's own minimum, good for every adapter. */
 export const BINDING_ALIGNMENT = 256;
@@ -83,7 +100,8 @@ export class Device implements AsyncDisposable {
     this.#wait = wait;
     this.handle = handle;
     this.info = info;
-    this.features = new Set(FEATURES.filter((feature) => handle.features.has(feature)));
+    const granted: ReadonlySet<string> = handle.features;
+    this.features = new Set(FEATURES.filter((feature) => granted.has(feature)));
     this.limits = limits;
     handle.addEventListener("uncapturederror", (event) => {
       // Dawn would only print it, and the process would end with status 0.
@@ -110,8 +128,11 @@ export class Device implements AsyncDisposable {
         Math.min(adapter.limits[name], options.limits?.[name] ?? Number.POSITIVE_INFINITY),
       ]),
     ) as Record<LimitName, number>;
-    const requiredFeatures = FEATURES.filter(
-      (feature) => adapter.features.has(feature) && !options.refuse?.includes(feature),
+    const refused = new Set<string>(options.refuse);
+    // Dawn grants what a feature rests on with it.
+    if (refused.has("subgroups") || refused.has("shader-f16")) refused.add(SUBGROUP_MATRIX);
+    const requiredFeatures = (FEATURES as readonly GPUFeatureName[]).filter(
+      (feature) => adapter.features.has(feature) && !refused.has(feature),
     );
     const handle = await adapter.requestDevice({
       label: "dawnstream",
@@ -129,6 +150,12 @@ export class Device implements AsyncDisposable {
   /** What its shading language can do beyond what all can. */
   get languageFeatures(): ReadonlySet<string> {
     return this.gpu.wgslLanguageFeatures;
+  }
+
+  /** The subgroup matrices of the adapter. */
+  get matrixConfigs(): readonly MatrixConfig[] {
+    const info: GPUAdapterInfo & { subgroupMatrixConfigs?: Iterable<MatrixConfig> } = this.info;
+    return this.features.has(SUBGROUP_MATRIX) ? [...(info.subgroupMatrixConfigs ?? [])] : [];
   }
 
   /** Bytes and number of the buffers and textures alive. */

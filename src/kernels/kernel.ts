@@ -4,7 +4,7 @@
 // House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
 
 import type { Device } from "./device.ts";
-import { usualWorkgroups } from "./lanes.ts";
+import { type Tuning, usualWorkgroups } from "./lanes.ts";
 import type { Bound } from "./tensor.ts";
 import { COMPUTE_STAGE } from "./usage.ts";
 
@@ -136,14 +136,16 @@ export class Kernel {
 /** Kernels by what distinguishes them, so that equal layers share a pipeline. */
 export class KernelLibrary {
   readonly device: Device;
-  /** By how many workgroups the product of a matrix with one vector is shared. */
+  /** As in `Tuning`. */
   readonly workgroups: number;
+  readonly matrices: boolean;
   readonly #source: ShaderSource;
   readonly #kernels = new Map<string, Kernel>();
 
-  constructor(device: Device, source: ShaderSource, workgroups = usualWorkgroups(device)) {
+  constructor(device: Device, source: ShaderSource, tuning: Partial<Tuning> = {}) {
     this.device = device;
-    this.workgroups = workgroups;
+    this.workgroups = tuning.workgroups ?? usualWorkgroups(device);
+    this.matrices = tuning.matrices ?? false;
     this.#source = source;
   }
 
@@ -167,7 +169,7 @@ export class KernelLibrary {
 }
 
 /** One module of several pages: WGSL does not care for order, but `enable` must come first. */
-function assemble(pages: readonly string[]): string {
+export function assemble(pages: readonly string[]): string {
   const enables = new Set(pages.flatMap((page) => page.match(ENABLE) ?? []));
   // On one line before the first page, and blanked where they stood, so that line numbers stay true.
   return [...enables].join(" ") + pages.map((page) => page.replace(ENABLE, "")).join("\n");

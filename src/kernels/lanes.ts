@@ -51,8 +51,17 @@ export interface MatvecTiling extends Tiling {
 }
 
 export interface MatmulTiling extends Tiling {
+  readonly overrides?: Readonly<Record<string, number>>;
   /** Workgroups along n, along T. */
   readonly grid: (n: number, tokens: number) => readonly [number, number];
+}
+
+/** What is found out about an adapter where it is first met. */
+export interface Tuning {
+  /** By how many workgroups the product of a matrix with one vector is shared. */
+  readonly workgroups: number;
+  /** Whether its subgroup matrices, if it has any, multiply right. */
+  readonly matrices: boolean;
 }
 
 /**
@@ -119,8 +128,35 @@ const TILE = 32; // of matmul.wgsl, rows and tokens
 const LANES_TOKENS = 16; // TOKENS in matmul-lanes.wgsl
 const LANES_ROWS = 384; // MOST there
 
+/** The shapes of subgroup matrices that there are pages for, the largest first: M x N x K. */
+const MATRICES = ["16x16x16", "16x8x16", "8x16x16", "16x8x8", "8x8x8"];
+
+/**
+ * The shape of the subgroup matrices with which an adapter multiplies several tokens: of halves, summed in f32. A software
+ * adapter may offer some, but only imitates them; where subgroups differ in size, nobody knows how many share a workgroup.
+ */
+export function matrixShape(device: Device): string | undefined {
+  const { isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = device.info;
+  if (isFallbackAdapter || subgroupMinSize !== subgroupMaxSize) return undefined;
+  if (!device.features.has("shader-f16") || !device.languageFeatures.has("subgroup_id"))
+    return undefined;
+  const offered = device.matrixConfigs
+    .filter((config) => config.componentType === "f16" && config.resultComponentType === "f32")
+    .filter(
+      ({ M, N }) => MATRICES_BYTES + 16 * M * N <= device.limits.maxComputeWorkgroupStorageSize,
+    )
+    .map(({ M, N, K }) => `${M}x${N}x${K}`);
+  return MATRICES.find((shape) => offered.includes(shape));
+}
+
+const MATRICES_TILE = 64; // TILE of matmul-matrices.wgsl, rows and tokens
+const MATRICES_BYTES = 20480; // of its w_tile and x_tile
+
 /** The page that multiplies a matrix of n rows with several tokens on an adapter. */
-export function matmulTiling(device: Device): MatmulTiling {
+export function matmulTiling({
+  device,
+  matrices,
+}: Pick<KernelLibrary, "device" | "matrices">): MatmulTiling {
   if (readsInEights(device)) {
     return {
       page: "matmul-lanes",
@@ -133,11 +169,14 @@ export function matmulTiling(device: Device): MatmulTiling {
       },
     };
   }
+  const shape = matrices ? matrixShape(device) : undefined;
+  const tile = shape ? MATRICES_TILE : TILE;
   return {
-    page: "matmul",
+    page: shape ? "matmul-matrices" : "matmul",
     head: "formats/head",
-    fragments: [],
-    grid: (n, tokens) => [Math.ceil(n / TILE), Math.ceil(tokens / TILE)],
+    fragments: shape ? ["matrices/matrices", `matrices/${shape}`] : [],
+    ...(shape ? { overrides: { LANES: device.info.subgroupMaxSize! } } : {}),
+    grid: (n, tokens) => [Math.ceil(n / tile), Math.ceil(tokens / tile)],
   };
 }
 

@@ -183,9 +183,10 @@ export class Ops {
   }
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
-    const { page, head, fragments, grid } = matmulTiling(this.#device);
+    const { page, head, fragments, overrides, grid } = matmulTiling(this.#library);
     const decoder = decoderOf(part.format, part.placement, head);
-    const spec = { page, fragments: [...decoder, ...fragments] };
+    const all = [...decoder, ...fragments];
+    const spec = { page, fragments: all, ...(overrides ? { overrides } : {}) };
     const kernel = this.#library.kernel(spec);
     const bindings = { x: numbers(x), y: numbers(y), ...weightBindings(part, add) };
     return this.#dispatcher.dispatch(label, kernel, bindings, (step) => [

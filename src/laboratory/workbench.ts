@@ -4,6 +4,7 @@ import type { Device } from "../kernels/device.ts";
 import { F32 } from "../kernels/formats/f32.ts";
 import type { Placement, WeightFormat } from "../kernels/formats/format.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../kernels/kernel.ts";
+import type { Tuning } from "../kernels/lanes.ts";
 import { Ops } from "../kernels/ops.ts";
 import { ParamBlock, type StepValues } from "../kernels/params.ts";
 import { type Dispatch, run } from "../kernels/recorder.ts";
@@ -50,14 +51,13 @@ export class Workbench {
     this.several = new Ops(this.library, params, false);
   }
 
-  /** `workgroups` as a library takes them. */
   static async create(
     device: Device,
     shaders: ShaderSource,
-    workgroups?: number,
+    tuning?: Partial<Tuning>,
   ): Promise<Workbench> {
     const params = await ParamBlock.create(device, "params");
-    return new Workbench(device, params, new KernelLibrary(device, shaders, workgroups));
+    return new Workbench(device, params, new KernelLibrary(device, shaders, tuning));
   }
 
   /** Compiles what is new and writes the parameters. Returns all values of the step. */

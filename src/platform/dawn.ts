@@ -27,8 +27,11 @@ export class NoAdapterError extends UserError {
  * when done, too: while it is reachable from a global, Node does not exit.
  */
 export function openGpu(options: GpuOptions = {}): GPU {
-  return create([EXACT_TIMESTAMPS, ...(options.flags ?? [])]);
+  return create([EXACT_TIMESTAMPS, SUBGROUP_MATRICES, ...(options.flags ?? [])]);
 }
+
+/** Without it Dawn keeps to itself what no standard has yet, such as subgroup matrices: see `matmul-matrices`. */
+const SUBGROUP_MATRICES = "enable-dawn-features=allow_unsafe_apis";
 
 /** A browser rounds timestamps to 0.1 ms, lest pages spy on each other; a profile needs all of them. */
 const EXACT_TIMESTAMPS = "disable-dawn-features=timestamp_quantization";

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
-import type { Memory } from "../kernels/workgroups.ts";
+import type { Memory } from "../kernels/tuning.ts";
 
 /** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
 export function memoryFile(env: NodeJS.ProcessEnv = process.env): string {

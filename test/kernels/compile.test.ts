@@ -121,9 +121,11 @@ const OTHER_RUNGS = [
   "inputs/norm-uniform",
   "inputs/uniform",
   "matmul-lanes",
+  "matmul-matrices",
   "matvec-lanes",
   "reduce-eight",
   "reduce-subgroup",
+  ...shaderPages().filter((page) => page.startsWith("matrices/")), // test/kernels/matrices.test.ts
 ];
 
 describe("every kernel that ops.ts asks for", () => {

@@ -24,11 +24,11 @@ const intel = adapter(false, 8, 32);
 
 test("adapters that are CPUs and have subgroups of eight get pages of their own", () => {
   expect(tiling(llvmpipe, 4096, 768).page).toBe("matvec-lanes");
-  expect(matmulTiling(llvmpipe).page).toBe("matmul-lanes");
+  expect(matmulTiling({ device: llvmpipe, matrices: true }).page).toBe("matmul-lanes");
   expect(reduction(llvmpipe, 8)).toBe("reduce-eight");
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16)]) {
     expect(tiling(other, 4096, 768).page).toBe("matvec");
-    expect(matmulTiling(other).page).toBe("matmul");
+    expect(matmulTiling({ device: other, matrices: false }).page).toBe("matmul");
   }
   expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual(["reduce-subgroup", "reduce"]);
 });

@@ -1,12 +1,12 @@
 // The laboratory leaves no kernel out, finds all of them right, and would say if one were wrong.
 
 import { expect, test } from "vitest";
-import { ParamBlock } from "../../src/kernels/params.ts";
 import type { KernelCase } from "../../src/laboratory/kernel-case.ts";
 import { KERNELS, kernelCases } from "../../src/laboratory/kernel-cases.ts";
 import { measure, measureAll, type Timing } from "../../src/laboratory/measure.ts";
 import { measureRates } from "../../src/laboratory/rates.ts";
-import { openDevice, shaderPages, shaderSource, TestGpu, useGpu } from "../support/gpu.ts";
+import { Workbench } from "../../src/laboratory/workbench.ts";
+import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 const matrix = { n: 64, k: 256 };
@@ -34,7 +34,14 @@ function corrupted(one: KernelCase, change: (expected: Float64Array) => void): K
 }
 
 /** Pages that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
-const OTHERS = ["matmul", "matmul-lanes", "matvec", "matvec-lanes", "multiply-rate"];
+const OTHERS = [
+  "matmul",
+  "matmul-lanes",
+  "matmul-matrices",
+  "matvec",
+  "matvec-lanes",
+  "multiply-rate",
+];
 
 test("every kernel of the engine is right, timed, and frees what it takes", async () => {
   const before = gpu.device.memory;
@@ -106,7 +113,7 @@ test("an adapter copies and multiplies", async () => {
 
 test("without timestamps the host's clock serves", async () => {
   await using device = await openDevice({ refuse: ["timestamp-query"] });
-  const bench = new TestGpu(device, await ParamBlock.create(device, "params"));
+  const bench = await Workbench.create(device, shaderSource);
   const [timing] = await measureAll(bench, casesOf("matvec", "Q4_0"), 1, never);
   expect(timing).toMatchObject({ wrong: null });
   expect(timing!.us).toBeGreaterThan(0);

@@ -32,6 +32,8 @@ export interface TestGpuOptions extends DeviceOptions {
   readonly null?: boolean;
   /** Takes the adapter for a graphics card, which gets other pages and other workgroups than a software adapter. */
   readonly card?: boolean;
+  /** Takes the adapter for a graphics card with subgroups of eight and subgroup matrices of such a shape. */
+  readonly matrices?: { readonly M: number; readonly N: number; readonly K: number };
 }
 
 /** Opens a device. Where there is no adapter this throws the error that names `npm run setup`: nothing is skipped. */
@@ -45,6 +47,12 @@ export async function openDevice(options: TestGpuOptions = {}): Promise<Device> 
     const info = withMethods(device.info, { isFallbackAdapter: false, ...widths });
     Object.defineProperty(device, "info", { value: info });
   }
+  if (options.matrices) {
+    const info = withMethods(device.info, { isFallbackAdapter: false });
+    Object.defineProperty(device, "info", { value: info });
+    const types = { componentType: "f16", resultComponentType: "f32" };
+    Object.defineProperty(device, "matrixConfigs", { value: [{ ...types, ...options.matrices }] });
+  }
   return device;
 }
 
@@ -52,7 +60,10 @@ export async function openDevice(options: TestGpuOptions = {}): Promise<Device> 
  * The device of a test file, opened once: `const gpu = await useGpu()` at its top. At the end of the file it fails the
  * file if Dawn reported anything, and it is closed.
  */
-export async function useGpu(options: TestGpuOptions = {}): Promise<TestGpu> {
+export async function useGpu(
+  options: TestGpuOptions = {},
+  shaders = shaderSource,
+): Promise<TestGpu> {
   const device = await openDevice(options);
   afterAll(async () => {
     try {
@@ -62,15 +73,13 @@ export async function useGpu(options: TestGpuOptions = {}): Promise<TestGpu> {
     }
     expect(device.memory).toEqual({ bytes: 0, buffers: 0 });
   });
-  return new TestGpu(device, await ParamBlock.create(device, "params"));
+  const tuning = { matrices: options.matrices !== undefined };
+  const params = await ParamBlock.create(device, "params");
+  return new TestGpu(device, params, new KernelLibrary(device, shaders, tuning));
 }
 
 /** A workbench with the pages as they lie in src/kernels. */
 export class TestGpu extends Workbench {
-  constructor(device: Device, params: ParamBlock) {
-    super(device, params, new KernelLibrary(device, shaderSource));
-  }
-
   override async weights(
     format: WeightFormat,
     n: number,

@@ -7,8 +7,8 @@ import type { Device, DeviceOptions } from "../../src/kernels/device.ts";
 import { Q4_K } from "../../src/kernels/formats/q4-k.ts";
 import { matvecTiling, usualWorkgroups } from "../../src/kernels/lanes.ts";
 import { project } from "../../src/kernels/reference.ts";
-import type { Memory } from "../../src/kernels/workgroups.ts";
-import { measureWorkgroups, workgroupsOf } from "../../src/kernels/workgroups.ts";
+import type { Memory } from "../../src/kernels/tuning.ts";
+import { measureWorkgroups, tuningOf } from "../../src/kernels/tuning.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { Workbench } from "../../src/laboratory/workbench.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
@@ -78,7 +78,7 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     ["of a card", { card: true }, 32],
   ])("%s: all of them are right", async (_, options, rows) => {
     await using device = await openDevice(options);
-    const bench = await Workbench.create(device, shaderSource, 1e-3);
+    const bench = await Workbench.create(device, shaderSource, { workgroups: 1e-3 });
     const [n, k] = [2 * rows + 32, 256]; // the last workgroup has fewer
     const { overrides } = matvecTiling(bench.library, Q4_K, n, k, 8);
     expect(overrides.ROWS).toBe(rows);
@@ -117,7 +117,7 @@ describe("what was measured", () => {
       opened.push(second);
       return second;
     };
-    const count = await workgroupsOf(device, of, open, fastWith(64));
+    const { workgroups: count } = await tuningOf(device, of, open, fastWith(64));
     for (const second of opened) {
       expect(second.memory).toEqual({ bytes: 0, buffers: 0 });
       expect((await second.handle.lost).reason).toBe("destroyed");
@@ -151,13 +151,14 @@ describe("what was measured", () => {
     const known = memory();
     await using device = await openDevice();
     const open = () => Promise.reject(new Error("no second adapter"));
-    expect(await workgroupsOf(device, known, open, fastWith(4))).toBe(usualWorkgroups(device));
+    const usual = { workgroups: usualWorkgroups(device), matrices: false };
+    expect(await tuningOf(device, known, open, fastWith(4))).toEqual(usual);
     const lost = async () => {
       const second = await openDevice();
       second.handle.destroy();
       return second;
     };
-    expect(await workgroupsOf(device, known, lost, fastWith(4))).toBe(usualWorkgroups(device));
+    expect(await tuningOf(device, known, lost, fastWith(4))).toEqual(usual);
     expect(known.numbers.size).toBe(0);
   });
 });

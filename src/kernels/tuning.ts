@@ -1,0 +1,140 @@
+// What is found out about an adapter where a model is first loaded on it, and remembered.
+//
+// By how many workgroups should it share the product of a matrix with a vector? Few load the vector less often, many keep more
+// of it busy: between a software adapter with two threads and a large card lies a factor of a hundred, so it is measured. How
+// many rows a workgroup takes changes no sum, and so no bit of a text; which page multiplies would: that is a rule (lanes.ts),
+// not a measurement. But a page that relies on what no standard has yet has to multiply right here before it is trusted.
+
+import type { Device } from "./device.ts";
+import { F32 } from "./formats/f32.ts";
+import { Q4_K } from "./formats/q4-k.ts";
+import { KernelLibrary, type ShaderSource } from "./kernel.ts";
+import { matrixShape, matvecTiling, type Tuning, usualWorkgroups } from "./lanes.ts";
+import { Ops } from "./ops.ts";
+import { ParamBlock } from "./params.ts";
+import { run } from "./recorder.ts";
+import { createActivations, createWeights } from "./tensor.ts";
+import { uploadWeights } from "./upload.ts";
+
+/** Numbers that were measured on this machine, by what they tell. */
+export interface Memory {
+  recall(name: string): Promise<number | undefined>;
+  /** Keeps a number for later processes, where it can. */
+  keep(name: string, value: number): Promise<void>;
+}
+
+/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 256 to 32. */
+const CARD = { kind: "card", n: 4096, k: 2048, candidates: [128, 256, 512] };
+const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [4, 8, 16, 32] };
+
+/** Of which the first pays for what is new. */
+const ROUNDS = 12;
+/** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
+const ROUND_MS = 4;
+const MOST_REPEATS = 256;
+
+/**
+ * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is closed again. Where that
+ * fails it is what is usual, and the adapter will be asked again.
+ */
+export async function tuningOf(
+  device: Device,
+  memory: Memory,
+  open: () => Promise<Device>,
+  shaders: ShaderSource,
+): Promise<Tuning> {
+  const remembered = async (
+    what: string,
+    possible: readonly number[],
+    measure: (second: Device, shaders: ShaderSource) => Promise<number>,
+  ): Promise<number | undefined> => {
+    const { vendor, architecture, device: model, description } = device.info;
+    const name = [what, vendor, architecture, model, description].join("/");
+    const known = await memory.recall(name);
+    if (known !== undefined && possible.includes(known)) return known;
+    let measured: number;
+    try {
+      await using second = await open();
+      measured = await measure(second, shaders);
+    } catch {
+      return undefined; // what is wrong with the adapter will show without this
+    }
+    await memory.keep(name, measured);
+    return measured;
+  };
+  const { kind, n, k, candidates } = trial(device);
+  const { page } = matvecTiling({ device, workgroups: 1 }, Q4_K, n, k, 8);
+  const workgroups = await remembered(`workgroups/${kind}/${page}`, candidates, measureWorkgroups);
+  const shape = matrixShape(device);
+  const right = shape && (await remembered(`matrices/${shape}`, [0, 1], tryMatrices));
+  return { workgroups: workgroups ?? usualWorkgroups(device), matrices: right === 1 };
+}
+
+function trial(device: Device) {
+  return device.info.isFallbackAdapter ? SOFTWARE : CARD;
+}
+
+/** The candidate whose shortest time is the least. They are timed in turns: what else the machine does, it does to all. */
+export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
+  const { n, k, candidates } = trial(device);
+  // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
+  const byRows = new Map(
+    candidates.map((workgroups) => {
+      const { overrides } = matvecTiling({ device, workgroups }, Q4_K, n, k, 8);
+      return [overrides.ROWS, workgroups];
+    }),
+  );
+  const params = await ParamBlock.create(device, "params");
+  const weights = await createWeights(device, "measured", Q4_K, n, k); // zeros, which take as long as others
+  const x = await createActivations(device, "x", 1, k);
+  const y = await createActivations(device, "y", 1, n);
+  const contestants = [...byRows.values()].map((workgroups) => {
+    const library = new KernelLibrary(device, shaders, { workgroups });
+    const product = new Ops(library, params, true).project(x, weights, y);
+    return { workgroups, library, product, least: Number.POSITIVE_INFINITY };
+  });
+  await Promise.all(contestants.map(({ library }) => library.ready()));
+  let repeats = 1;
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const contestant of contestants) {
+      const dispatches = Array.from({ length: repeats }, () => contestant.product).flat();
+      const began = performance.now();
+      run(device, dispatches, {});
+      await device.done();
+      const ms = (performance.now() - began) / repeats;
+      contestant.least = Math.min(contestant.least, ms);
+    }
+    const shortest = Math.min(...contestants.map(({ least }) => least));
+    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / shortest)));
+  }
+  device.check();
+  return contestants.reduce((best, one) => (one.least < best.least ? one : best)).workgroups;
+}
+
+/** 1 where subgroup matrices multiply as numbers do, to the last bit: whole eighths and quarters, of which all sums are exact. */
+export async function tryMatrices(device: Device, shaders: ShaderSource): Promise<number> {
+  const [n, k, tokens] = [72, 96, 70];
+  const numbers = (count: number, unit: number) =>
+    Float32Array.from({ length: count }, (_, i) => unit * (((i * 37) % 61) - 30));
+  const params = await ParamBlock.create(device, "params");
+  const weights = await createWeights(device, "tried", F32, n, k);
+  const bytes = new Uint8Array(numbers(n * k, 1 / 8).buffer);
+  await uploadWeights(device, weights, async (at, into) => {
+    into.set(bytes.subarray(at, at + into.length));
+  });
+  const x = await createActivations(device, "x", tokens, k);
+  device.queue.writeBuffer(x.buffer, 0, numbers(tokens * k, 1 / 4));
+  const results: Uint32Array[] = [];
+  for (const matrices of [false, true]) {
+    const library = new KernelLibrary(device, shaders, { matrices });
+    const y = await createActivations(device, "y", tokens, n);
+    const product = new Ops(library, params, false).project(x, weights, y);
+    await library.ready();
+    params.write({ tokens });
+    run(device, product, { tokens });
+    results.push(new Uint32Array(await device.read(y.buffer)));
+  }
+  device.check();
+  const [byNumbers, byMatrices] = results;
+  return byNumbers!.every((bits, i) => bits === byMatrices![i]) ? 1 : 0;
+}
