@@ -4,10 +4,10 @@
 
 fn load_chunk(block: u32) -> Chunk {
   let d = half_of(scales[block >> 1u], block);
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = iq4_values(q[i]);
+    c.q[i] = iq4_values(numbers_of(nibble_bytes(quants, i)));
   }
   c.scale = vec2f(d);
   return c;

@@ -8,10 +8,10 @@ fn load_chunk(block: u32) -> Chunk {
   let lower = (header.y >> (4u * j)) & 15u;
   let upper = (header.x >> (16u + 2u * j)) & 3u;
   let scale = unpack2x16float(header.x).x * (f32(lower | (upper << 4u)) - 32.0);
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = iq4_values(q[i]);
+    c.q[i] = iq4_values(numbers_of(nibble_bytes(quants, i)));
   }
   c.scale = vec2f(scale);
   return c;

@@ -10,7 +10,7 @@ fn load_chunk(block: u32) -> Chunk {
   let packed = vec2<u32>(two_scales & 255u, byte_of(two_scales, 1u));
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(pair(quants, i));
+    c.q[i] = vec4f(numbers_of(pair_bytes(quants, i)));
   }
   c.scale = super_scale.x * vec2f(packed & vec2<u32>(15u));
   c.offset = -super_scale.y * vec2f(packed >> vec2<u32>(4u));

@@ -20,7 +20,7 @@ fn load_chunk(block: u32) -> Chunk {
   let third = thirds[block];
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(pair(quants, i) | (bits(third, i) << vec4<u32>(2u))) - 4.0;
+    c.q[i] = vec4f(numbers_of(pair_bytes(quants, i) | (bit_bytes(third, i) << 2u))) - 4.0;
   }
   c.scale = scale;
   return c;

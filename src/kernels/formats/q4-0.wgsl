@@ -4,10 +4,10 @@
 
 fn load_chunk(block: u32) -> Chunk {
   let d = half_of(scales[block >> 1u], block);
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(q[i]) - 8.0;
+    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i))) - 8.0;
   }
   c.scale = vec2f(d);
   return c;

@@ -4,10 +4,10 @@
 
 fn load_chunk(block: u32) -> Chunk {
   let scale = unpack2x16float(scales[block]);
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(q[i]);
+    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i)));
   }
   c.scale = scale.xx;
   c.offset = scale.yy;

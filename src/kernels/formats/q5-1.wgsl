@@ -5,11 +5,11 @@
 
 fn load_chunk(block: u32) -> Chunk {
   let scale = unpack2x16float(scales[block]);
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   let fifth = fifths[block];
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u)));
+    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (bit_bytes(fifth, i) << 4u)));
   }
   c.scale = scale.xx;
   c.offset = scale.yy;

@@ -7,11 +7,11 @@ fn load_chunk(block: u32) -> Chunk {
   let words = head(block);
   let packed = words.y >> (16u * (block & 1u));
   let scale = unpack2x16float(words.x) * vec2f(vec2<u32>(packed & 255u, byte_of(packed, 1u)));
-  let q = nibbles(quants_of(block));
+  let quants = quants_of(block);
   let fifth = fifths[block];
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(q[i] | (bits(fifth, i) << vec4<u32>(4u)));
+    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (bit_bytes(fifth, i) << 4u)));
   }
   c.scale = scale.xx;
   c.offset = -scale.yy;

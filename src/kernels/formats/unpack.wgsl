@@ -53,26 +53,25 @@ fn byte_of(word: u32, index: u32) -> u32 {
   return (word >> (8u * index)) & 255u;
 }
 
-// 32 four-bit integers: byte j of the 16 holds q[j] low and q[j + 16] high.
-fn nibbles(quants: vec4<u32>) -> array<vec4<u32>, 8> {
-  var q: array<vec4<u32>, 8>;
-  for (var i = 0u; i < 4u; i++) {
-    let bytes = vec4<u32>(quants[i]) >> vec4<u32>(0u, 8u, 16u, 24u);
-    q[i] = bytes & vec4<u32>(15u);
-    q[i + 4u] = (bytes >> vec4<u32>(4u)) & vec4<u32>(15u);
-  }
-  return q;
+// The four bytes of a word. What formats take apart are words of four small integers, a byte each: to put their bits together
+// there takes a quarter of the instructions that it takes number by number.
+fn numbers_of(word: u32) -> vec4<u32> {
+  return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
 }
 
-// Bits 4i .. 4i + 3 of a word of 32 single bits.
-fn bits(word: u32, i: u32) -> vec4<u32> {
-  return (vec4<u32>(word >> (4u * i)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+// Four-bit integers 4i .. 4i + 3 of a chunk: byte j of the 16 holds integer j low and integer j + 16 high.
+fn nibble_bytes(quants: vec4<u32>, i: u32) -> u32 {
+  return (quants[i & 3u] >> (4u * (i >> 2u))) & 0x0f0f0f0fu;
 }
 
 // Two-bit integers 4i .. 4i + 3 of a chunk: byte k of word i >> 2 holds them at bit 2 (i & 3).
-fn pair(words: vec2<u32>, i: u32) -> vec4<u32> {
-  let word = words[i >> 2u] >> (2u * (i & 3u));
-  return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(3u);
+fn pair_bytes(words: vec2<u32>, i: u32) -> u32 {
+  return (words[i >> 2u] >> (2u * (i & 3u))) & 0x03030303u;
+}
+
+// Bits 4i .. 4i + 3 of a word of 32: the product moves them to the lowest bits of four bytes without a carry.
+fn bit_bytes(word: u32, i: u32) -> u32 {
+  return (((word >> (4u * i)) & 15u) * 0x00204081u) & 0x01010101u;
 }
 
 // The sixteen values of the non-linear four-bit formats, -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113, plus
