@@ -253,7 +253,7 @@ function weightBindings({ bindings, adding }: WeightPart, add: boolean) {
 /** The binding of an F32 vector, such as the weight of a norm. */
 function vector(weights: Weights): GPUBufferBinding {
   const [part, ...more] = weights.parts;
-  const values = part?.bindings.values;
+  const values = part?.bindings.quants;
   if (!values || !("buffer" in values) || part.format.name !== "F32" || more.length > 0) {
     throw new KernelError(`${weights.label}: not an F32 vector in one part`);
   }

@@ -44,10 +44,14 @@ export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: num
   return Math.ceil((n * planeRowBytes(format, plane, k)) / unit) * unit;
 }
 
-/** How a matrix of n rows is placed on an adapter. A vector, which may be read otherwise than as weights, is a row. */
-export function placementOf(device: Device, n: number): Placement {
+/**
+ * How a matrix [n, k] is placed on an adapter. A vector, which may be read otherwise than as weights, is a row; so are long
+ * rows that cannot be cut into strips, since of a texture what does not lie as it is read is read slowly.
+ */
+export function placementOf(device: Device, format: WeightFormat, n: number, k: number): Placement {
   const texturesRead = device.languageFeatures.has("readonly_and_readwrite_storage_textures");
-  return n > 1 && readsInEights(device) && texturesRead ? "strips" : "rows";
+  const inOrder = stripOf("strips", format, k) <= EIGHT * spanOf(format, k);
+  return n > 1 && inOrder && readsInEights(device) && texturesRead ? "strips" : "rows";
 }
 
 /**
@@ -56,10 +60,13 @@ export function placementOf(device: Device, n: number): Placement {
  */
 export function stripOf(placement: Placement, format: WeightFormat, k: number): number {
   const chunks = chunksOf(k);
-  const eight = format.planes.map((plane) => (EIGHT * planeRowBytes(format, plane, k)) / chunks);
-  const whole =
-    placement === "rows" || chunks % EIGHT !== 0 || eight.some((bytes) => bytes % 4 !== 0);
-  return whole ? chunks : Math.min(chunks, EIGHT * spanOf(format, k));
+  const strip = EIGHT * spanOf(format, k);
+  if (placement === "rows" || chunks <= strip) return chunks;
+  const bytes = (plane: Plane, width: number) => (width * planeRowBytes(format, plane, k)) / chunks;
+  const cuts = format.planes.some((plane) =>
+    [strip, chunks % strip].some((width) => bytes(plane, width) % 4 !== 0),
+  );
+  return cuts ? chunks : strip;
 }
 
 /** A texture for a plane of so many bytes. */

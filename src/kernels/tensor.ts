@@ -204,7 +204,7 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      const where = placement ?? placementOf(device, n);
+      const where = placement ?? placementOf(device, format, n, k);
       parts.push(await createPart(device, name, format, firstRow, rows, n, k, where));
     }
   }

@@ -17,6 +17,7 @@ const SHAPES = [
   [45, 2304],
   [9, 11 * 256],
   [17, 35 * 32],
+  [19, 896],
 ] as const;
 
 /** What kernels compute with a matrix: rows of it, its product with one vector, gated, and with several. */
@@ -93,14 +94,15 @@ test("planes take the same memory wherever they lie", async () => {
 
 test("software adapters with subgroups of eight get strips; other rungs, cards and vectors rows", async () => {
   const [tiled, card] = [await useGpu({ refuse: ["subgroups"] }), await useGpu({ card: true })];
-  const format = FORMATS.get("Q4_0")!;
-  for (const [on, n, placement] of [
-    [gpu, 8, "strips"],
-    [gpu, 1, "rows"],
-    [tiled, 8, "rows"],
-    [card, 8, "rows"],
+  for (const [on, name, n, k, placement] of [
+    [gpu, "Q4_0", 8, 64, "strips"],
+    [gpu, "Q4_0", 8, 2048, "strips"],
+    [gpu, "Q4_0", 8, 35 * 32, "rows"], // cannot be cut
+    [gpu, "Q4_0", 1, 64, "rows"],
+    [tiled, "Q4_0", 8, 64, "rows"],
+    [card, "Q4_0", 8, 64, "rows"],
   ] as const) {
-    const weights = await createWeights(on.device, "w", format, n, 64);
+    const weights = await createWeights(on.device, "w", FORMATS.get(name)!, n, k);
     expect(weights.parts[0]!.placement).toBe(placement);
     on.release(weights);
   }
@@ -113,8 +115,10 @@ test("a strip is what eight lanes take at a time, or a whole row where planes wo
   expect(strip("Q4_K", 2048)).toBe(16); // two a lane, since 64 is no multiple of 24
   expect(strip("Q4_K", 2048, "rows")).toBe(64);
   expect(strip("Q8_0", 2048)).toBe(16);
-  expect(strip("Q4_0", 35 * 32)).toBe(35); // no whole eights
-  expect(strip("Q3_K", 2048)).toBe(64); // two bytes a super-block
+  expect(strip("Q3_K", 2048)).toBe(16); // two bytes a super-block: a word
+  expect(strip("Q3_K", 1280)).toBe(40); // eight chunks would be half a word
+  expect(strip("Q5_0", 896)).toBe(16); // and twelve more
+  expect(strip("Q5_0", 35 * 32)).toBe(35); // eight and three times two bytes more
 });
 
 test("every texture is of a size that all adapters allow", () => {

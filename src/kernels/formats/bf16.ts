@@ -1,5 +1,5 @@
 import { bfloatToFloat } from "../half.ts";
-import type { WeightFormat } from "./format.ts";
+import { quantsPlane, type WeightFormat } from "./format.ts";
 
 /** BF16: the upper half of an f32, two a word. */
 export const BF16: WeightFormat = {
@@ -7,7 +7,7 @@ export const BF16: WeightFormat = {
   fragment: "formats/bf16",
   blockWeights: 1,
   blockBytes: 2,
-  planes: [{ name: "values", blockBytes: 2, rowAlign: 64 }],
+  planes: [{ ...quantsPlane(2), rowAlign: 64 }],
   decode(file, out) {
     for (let i = 0; i < out.length; i++) {
       out[i] = bfloatToFloat(file[2 * i]! | (file[2 * i + 1]! << 8));

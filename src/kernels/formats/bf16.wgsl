@@ -1,10 +1,9 @@
 // BF16: the upper half of an f32, two a word.
-@group(0) @binding(8) var<storage, read> values: array<vec4<u32>>;  // [N, K/32, 4] eight a word of 16 bytes
 
 fn load_chunk(block: u32) -> Chunk {
   var c: Chunk;
   for (var i = 0u; i < 4u; i++) {
-    let v = values[4u * block + i];
+    let v = quants_of(4u * block + i);
     let even = bitcast<vec4f>(v << vec4<u32>(16u));
     let odd = bitcast<vec4f>(v & vec4<u32>(0xffff0000u));
     c.q[2u * i] = vec4f(even.x, odd.x, even.y, odd.y);
