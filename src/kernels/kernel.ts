@@ -59,7 +59,7 @@ export class Kernel {
 
   constructor(device: Device, spec: KernelSpec, source: ShaderSource) {
     const pages = [spec.page, ...(spec.fragments ?? [])];
-    this.name = pages.map((page) => page.replace(/^.*\//, "")).join(".");
+    this.name = nameOf(pages);
     const text = assemble(pages.map(source));
     this.bindings = readBindings(this.name, text);
     this.params = [...(PARAMS.exec(text)?.[1] ?? "").matchAll(FIELD)].map(
@@ -166,6 +166,13 @@ export class KernelLibrary {
   async ready(): Promise<void> {
     await Promise.all([...this.#kernels.values()].map((kernel) => kernel.ready));
   }
+}
+
+/** The pages of a kernel, but of those that read weights only the format: the others follow from it and the adapter. */
+function nameOf(pages: readonly string[]): string {
+  const format = pages.find((page) => page.startsWith("formats/"));
+  const telling = pages.filter((page) => page === format || !page.startsWith("formats/"));
+  return telling.map((page) => page.replace(/^.*\//, "")).join(".");
 }
 
 /** One module of several pages: WGSL does not care for order, but `enable` must come first. */
