@@ -4,6 +4,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { Device } from "../kernels/device.ts";
 import { UserError } from "../kernels/errors.ts";
+import { matrixShape } from "../kernels/lanes.ts";
 import { tuningOf } from "../kernels/tuning.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernel-cases.ts";
 import { measureAll, type Timing } from "../laboratory/measure.ts";
@@ -30,6 +31,8 @@ interface Report extends Rates {
   readonly clock: "gpu" | "host";
   /** By how many workgroups a product of one vector is shared, as was measured when this adapter was met first. */
   readonly workgroups: number;
+  /** The shape of the subgroup matrices that multiply several tokens, M x N x K, where they do. */
+  readonly matrices: string | null;
   readonly timings: readonly Timing[];
 }
 
@@ -97,6 +100,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
       machine: machine(),
       clock: hasClock(device) ? "gpu" : "host",
       workgroups: tuning.workgroups,
+      matrices: (tuning.matrices && matrixShape(device)) || null,
       ...rates,
       timings,
     };
@@ -123,7 +127,8 @@ function tableOf(report: Report): string {
   return [
     report.adapter,
     `copies ${digits(copy)} GB/s (read and written), multiplies ${digits(multiply)} GMAC/s; ` +
-      `timed by the clock of the ${report.clock === "gpu" ? "GPU" : "host"}; matvec by ${report.workgroups} workgroups`,
+      `timed by the clock of the ${report.clock === "gpu" ? "GPU" : "host"}; matvec by ${report.workgroups} workgroups` +
+      (report.matrices ? `, matmul by subgroup matrices of ${report.matrices}` : ""),
     "",
     table([...head, "GMAC/s", "of multiply"], rows),
   ].join("\n");

@@ -242,7 +242,7 @@ export class Device implements AsyncDisposable {
     const error = (await full) ?? (await invalid);
     if (error) {
       created.destroy();
-      const held = `${this.#bytes} bytes are in use by ${this.#memory.size} buffers`;
+      const held = `${this.#bytes} bytes are in use by ${this.#memory.size} buffers and textures`;
       throw new CapacityError(
         `Out of GPU memory: cannot allocate ${label}, ${bytes} bytes; ${held}.`,
       );

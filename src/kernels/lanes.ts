@@ -140,10 +140,11 @@ export function matrixShape(device: Device): string | undefined {
   if (isFallbackAdapter || subgroupMinSize !== subgroupMaxSize) return undefined;
   if (!device.features.has("shader-f16") || !device.languageFeatures.has("subgroup_id"))
     return undefined;
+  if (4 * subgroupMaxSize! > device.limits.maxComputeInvocationsPerWorkgroup) return undefined;
   const offered = device.matrixConfigs
     .filter((config) => config.componentType === "f16" && config.resultComponentType === "f32")
     .filter(
-      ({ M, N }) => MATRICES_BYTES + 16 * M * N <= device.limits.maxComputeWorkgroupStorageSize,
+      ({ M, N }) => MATRICES_BYTES + 32 * M * N <= device.limits.maxComputeWorkgroupStorageSize,
     )
     .map(({ M, N, K }) => `${M}x${N}x${K}`);
   return MATRICES.find((shape) => offered.includes(shape));

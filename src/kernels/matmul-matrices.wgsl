@@ -6,8 +6,9 @@
 // by 32 rows of them, matrix by matrix. The sums leave through workgroup memory, one matrix of every subgroup at a time,
 // since only there their numbers have a place.
 //
-// A number is held as two halves, high + low, which have 22 bits together, nearly those of an f32; of the four products
-// that makes, the one of both low halves is too small to matter.                       Ootomo & Yokota 2022, arXiv:2203.03341
+// A number is held as two halves, high + low / 2048, which have 22 bits together, nearly those of an f32; of the four
+// products that makes, the one of both low halves is too small to matter, and those with one are summed by themselves. Scaled
+// so, the low half of a small number is none that a half rounds to zero.             Ootomo & Yokota 2022, arXiv:2203.03341
 // Appended: a weight format, `matrices`, and a shape of them: M tokens, N rows and K weights, which divide 32.
 enable f16;
 enable subgroups;
@@ -20,8 +21,11 @@ const LOW = TILE * PITCH;     // where the low halves begin
 const DOWN = 32u / M;         // matrices of a subgroup along the tokens
 const ALONG = 32u / N;        // and along the rows
 
-// Activations of some models exceed the largest half, 65504: this keeps them below it, and is taken back in the end.
+// Activations of some models exceed the largest half: those beyond four times that, and weights beyond it, become that and
+// not infinite. All bits are kept of activations from 2^-12 and of weights from 2^-14 on, half of them below.
 const SHRINK = 0.25;
+const LARGEST = 65504.0;
+const FINE = 2048.0;
 
 struct Params {
   tokens: u32,  // T
@@ -33,7 +37,7 @@ struct Params {
 
 var<workgroup> w_tile: array<f16, 2u * LOW>;
 var<workgroup> x_tile: array<f16, 2u * LOW>;
-var<workgroup> leaving: array<f32, SIDE * SIDE * M * N>;
+var<workgroup> leaving: array<f32, 2u * SIDE * SIDE * M * N>;
 
 @compute @workgroup_size(SIDE * SIDE * LANES)
 fn main(
@@ -47,25 +51,32 @@ fn main(
   let rows = subgroup % SIDE * 32u;
   let tokens = subgroup / SIDE * 32u;
   let half = SIDE * LANES;
+  let exit = subgroup * 2u * M * N;
   var sums: array<Products, DOWN * ALONG>;
+  var rests: array<Products, DOWN * ALONG>;
   for (var chunk = 0u; chunk < matrix.chunks; chunk++) {
     if (lane < half) {
       for (var r = lane; r < TILE; r += half) {
         let w = weights(block_of(min(first_row + r, matrix.rows - 1u), chunk));
-        for (var i = 0u; i < 32u; i++) {
-          let high = quantizeToF16(w[i / 4u][i % 4u]);
-          w_tile[r * PITCH + i] = f16(high);
-          w_tile[r * PITCH + i + LOW] = f16(w[i / 4u][i % 4u] - high);
+        for (var i = 0u; i < 8u; i++) {
+          let four = clamp(w[i], vec4f(-LARGEST), vec4f(LARGEST));
+          let high = quantizeToF16(four);
+          let low = FINE * (four - high);
+          for (var j = 0u; j < 4u; j++) {
+            w_tile[r * PITCH + 4u * i + j] = f16(high[j]);
+            w_tile[r * PITCH + 4u * i + j + LOW] = f16(low[j]);
+          }
         }
       }
     } else {
       for (var i = lane - half; i < TILE * 8u; i += half) {
         let token = min(first_token + i / 8u, params.tokens - 1u);
-        let four = SHRINK * x[(token * matrix.chunks + chunk) * 8u + i % 8u];
+        let four = clamp(SHRINK * x[(token * matrix.chunks + chunk) * 8u + i % 8u], vec4f(-LARGEST), vec4f(LARGEST));
         let high = quantizeToF16(four);
+        let low = FINE * (four - high);
         for (var j = 0u; j < 4u; j++) {
           x_tile[i / 8u * PITCH + i % 8u * 4u + j] = f16(high[j]);
-          x_tile[i / 8u * PITCH + i % 8u * 4u + j + LOW] = f16(four[j] - high[j]);
+          x_tile[i / 8u * PITCH + i % 8u * 4u + j + LOW] = f16(low[j]);
         }
       }
     }
@@ -75,24 +86,26 @@ fn main(
         let high = tokens_at((tokens + d * M) * PITCH + k);
         let low = tokens_at((tokens + d * M) * PITCH + k + LOW);
         for (var a = 0u; a < ALONG; a++) {
+          let s = d * ALONG + a;
           let right = rows_at((rows + a * N) * PITCH + k);
-          var sum = multiply(low, right, sums[d * ALONG + a]);
-          sum = multiply(high, rows_at((rows + a * N) * PITCH + k + LOW), sum);
-          sums[d * ALONG + a] = multiply(high, right, sum);
+          sums[s] = multiply(high, right, sums[s]);
+          rests[s] = multiply(low, right, rests[s]);
+          rests[s] = multiply(high, rows_at((rows + a * N) * PITCH + k + LOW), rests[s]);
         }
       }
     }
     workgroupBarrier();
   }
   for (var s = 0u; s < DOWN * ALONG; s++) {
-    leave(subgroup * M * N, sums[s]);
+    leave(exit, sums[s]);
+    leave(exit + M * N, rests[s]);
     workgroupBarrier();
     for (var i = place; i < M * N; i += LANES) {
       let token = first_token + tokens + s / ALONG * M + i / N;
       let row = first_row + rows + s % ALONG * N + i % N;
       if (token < params.tokens && row < matrix.rows) {
         let to = token * matrix.stride + matrix.first + row;
-        var result = leaving[subgroup * M * N + i] / SHRINK;
+        var result = (leaving[exit + i] + leaving[exit + M * N + i] * (1.0 / FINE)) * (1.0 / SHRINK);
         if (matrix.beta != 0.0) {
           result += matrix.beta * y[to];
         }

@@ -1,7 +1,13 @@
 // Tensors on the GPU: activations, and weights in the format of their file.
 
 import { BINDING_ALIGNMENT, CapacityError, type Device } from "./device.ts";
-import { CHUNK, chunksOf, type Placement, type WeightFormat } from "./formats/format.ts";
+import {
+  CHUNK,
+  chunksOf,
+  type Placement,
+  type Plane,
+  type WeightFormat,
+} from "./formats/format.ts";
 import {
   createPlaneTexture,
   mostBytes,
@@ -156,10 +162,18 @@ export function stackBytes(
 }
 
 /** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
-export function rowsPerPart(device: Device, format: WeightFormat, n: number, k: number): number {
+export function rowsPerPart(
+  device: Device,
+  format: WeightFormat,
+  n: number,
+  k: number,
+  placement: Placement = "rows",
+): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
   const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
-  const fits = format.planes.map((plane, i) => Math.min(binding, mostBytes(plane)) / rows[i]!);
+  const most = (plane: Plane) =>
+    placement === "strips" ? Math.min(binding, mostBytes(plane)) : binding;
+  const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
   if (n <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
   // The sizes in front and what is behind a plane come to less than an alignment each, or a row of a texture.
@@ -194,7 +208,8 @@ export async function createStack(
   const parts: WeightPart[] = [];
   for (const stretch of stretches(tensors)) {
     const { format } = stretch;
-    const perPart = rowsPerPart(device, format, stretch.n, k);
+    const where = placement ?? placementOf(device, format, n, k);
+    const perPart = rowsPerPart(device, format, stretch.n, k, where);
     if (perPart < 1) {
       throw new CapacityError(
         `${label}: eight rows of ${k} weights exceed what this adapter can bind.`,
@@ -204,7 +219,6 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      const where = placement ?? placementOf(device, format, n, k);
       parts.push(await createPart(device, name, format, firstRow, rows, n, k, where));
     }
   }

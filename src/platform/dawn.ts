@@ -27,7 +27,14 @@ export class NoAdapterError extends UserError {
  * when done, too: while it is reachable from a global, Node does not exit.
  */
 export function openGpu(options: GpuOptions = {}): GPU {
-  return create([EXACT_TIMESTAMPS, SUBGROUP_MATRICES, ...(options.flags ?? [])]);
+  // Of flags with one name Dawn takes the last only.
+  const values = new Map<string, string[]>();
+  for (const flag of [EXACT_TIMESTAMPS, SUBGROUP_MATRICES, ...(options.flags ?? [])]) {
+    const at = flag.indexOf("=");
+    const [name, value] = [flag.slice(0, at), flag.slice(at + 1)];
+    values.set(name, [...(values.get(name) ?? []), value]);
+  }
+  return create([...values].map(([name, all]) => `${name}=${all.join()}`));
 }
 
 /** Without it Dawn keeps to itself what no standard has yet, such as subgroup matrices: see `matmul-matrices`. */

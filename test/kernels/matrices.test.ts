@@ -11,7 +11,7 @@ import { project } from "../../src/kernels/reference.ts";
 import { tryMatrices, tuningOf } from "../../src/kernels/tuning.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { openDevice, shaderSource, type TestGpu, useGpu } from "../support/gpu.ts";
-import { IMITATED, imitated, ownShape, SHAPES } from "../support/matrices.ts";
+import { imitated, ownShape, SHAPES } from "../support/matrices.ts";
 import { expectClose } from "../support/numbers.ts";
 
 /** The absolute error that halves allow in x W^T, element by element. */
@@ -22,11 +22,12 @@ function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number
     project(x.map(Math.abs), ones, tokens, 1, k),
     project(ones, weights.map(Math.abs), 1, n, k),
   ];
-  // Either factor is off by half an ulp of 22 bits, or by half the smallest half (x four times that: SHRINK); the product of
-  // the low halves, 2^-22, is left out; and 3 k terms are summed in f32.
+  // Either factor is off by half an ulp of 22 bits; or, where its high half would be subnormal and may be taken for zero, by
+  // half an ulp of eleven bits below 2^-14, times four for x (SHRINK). The product of the low
+  // halves, 2^-22, is left out; and 3 k terms are summed in f32.
   const relative = 3 * 2 ** -22 + 3 * k * 2 ** -24;
   return most.map(
-    (sum, i) => sum * relative + 2 ** -25 * (4 * sumW[i % n]! + sumX[Math.floor(i / n)]!),
+    (sum, i) => sum * relative + 2 ** -26 * (4 * sumW[i % n]! + sumX[Math.floor(i / n)]!),
   );
 }
 
@@ -75,22 +76,60 @@ describe.each(SHAPES)("imitated, $M x $N x $K", (shape) => {
   });
 });
 
-test("activations beyond the largest half arrive", async () => {
-  const gpu = await useGpu({ matrices: { M: 8, N: 8, K: 8 } }, imitated);
-  const weights = await gpu.weights(
-    FORMATS.get("F32")!,
-    1,
-    32,
-    new Uint8Array(Float32Array.from({ length: 32 }, (_, i) => i - 8).buffer),
-  );
-  const x = await gpu.activations(
-    2,
-    32,
-    Float32Array.from({ length: 64 }, (_, i) => (i % 32 === 9 ? 250001 : 0)),
-  );
-  const y = await gpu.activations(2, 1);
-  await gpu.run(gpu.several.project(x, weights, y), { tokens: 2 });
-  expect([...(await gpu.readActivations(y))]).toEqual([250001, 250001]);
+describe("numbers of any size", () => {
+  /** x w, of single numbers, by matrices: each in a row of zeros. */
+  async function products(pairs: readonly (readonly [x: number, w: number])[]) {
+    const gpu = await useGpu({ matrices: { M: 8, N: 8, K: 8 } }, imitated);
+    const k = 32;
+    const spread = (numbers: readonly number[]) =>
+      Float32Array.from({ length: k }, (_, i) => numbers[i] ?? 0);
+    const found = [];
+    for (const [x, w] of pairs) {
+      const weights = await gpu.weights(
+        FORMATS.get("F32")!,
+        2,
+        k,
+        new Uint8Array(new Float32Array([...spread([w]), ...spread([0, 1])]).buffer),
+      );
+      const input = await gpu.activations(2, k, [...spread([x]), ...spread([0, 5])]);
+      const y = await gpu.activations(2, 2);
+      await gpu.run(gpu.several.project(input, weights, y), { tokens: 2 });
+      const [product, beside, below, other] = await gpu.readActivations(y);
+      expect([beside, below, other]).toEqual([0, 0, 5]);
+      found.push(product!);
+    }
+    return found;
+  }
+
+  test("activations beyond the largest half arrive", async () => {
+    expect(
+      await products([
+        [250001, 1],
+        [-250001, 1],
+      ]),
+    ).toEqual([250001, -250001]);
+  });
+
+  test("what is beyond all bounds stays a number", async () => {
+    const [x, w] = await products([
+      [1e9, 1],
+      [1, -1e9],
+    ]);
+    expect([x, w]).toEqual([4 * 65504, -65504]);
+  });
+
+  test("small numbers keep their 22 bits, and the smallest half of them", async () => {
+    const pairs = [
+      [0.0123456, 0.00456789],
+      [3.21e-4, 6.54e-5],
+      [1.23e-4, 0.00456789],
+    ] as const;
+    const found = await products(pairs);
+    const off = pairs.map(([x, w], i) => found[i]! / (Math.fround(x) * Math.fround(w)) - 1);
+    // Two factors of 22 bits, one product left out, one rounding; then one of 11 bits, which an adapter may cut off.
+    const bounds = [3 * 2 ** -22 + 2 ** -23, 3 * 2 ** -22 + 2 ** -23, 2 ** -10];
+    for (const [i, bound] of bounds.entries()) expect(Math.abs(off[i]!)).toBeLessThan(bound);
+  });
 });
 
 test("matrices are for cards whose subgroups have one size, which offer halves summed in f32", async () => {
@@ -108,18 +147,49 @@ test("matrices are for cards whose subgroups have one size, which offer halves s
   const offers = (...configs: object[]) => matrixShape(as("matrixConfigs", configs));
   expect(offers({ ...types, M: 4, N: 4, K: 4 })).toBeUndefined();
   expect(offers({ ...types, ...shape, resultComponentType: "f16" })).toBeUndefined();
+  expect(offers({ ...types, ...shape, componentType: "f32" })).toBeUndefined();
+  expect(matrixShape(as("languageFeatures", new Set()))).toBeUndefined();
+  const limits = (changes: object) => as("limits", { ...card.limits, ...changes });
+  // Two tiles of 64 rows of 40 halves, twice, and two matrices of f32 for each of four subgroups.
+  const bytes = 2 * 2 * 64 * 40 * 2 + 4 * 2 * 256 * 4;
+  expect(matrixShape(limits({ maxComputeWorkgroupStorageSize: bytes }))).toBe("16x16x16");
+  expect(matrixShape(limits({ maxComputeWorkgroupStorageSize: bytes - 1 }))).toBeUndefined();
+  expect(matrixShape(limits({ maxComputeInvocationsPerWorkgroup: 31 }))).toBeUndefined();
   expect(offers({ ...types, M: 16, N: 8, K: 8 }, { ...types, M: 16, N: 8, K: 16 })).toBe("16x8x16");
 });
 
 describe("matrices that an adapter is not known for", () => {
-  const wrong = (name: string) =>
-    name === "matrices/matrices"
-      ? IMITATED.replace("result[i] +=", "result[i] += 0.03125 + ")
-      : shaderSource(name);
+  const changed = (page: string, from: string, to: string) => (name: string) => {
+    const text = imitated(name);
+    if (name !== page) return text;
+    expect(text).toContain(from);
+    return text.replace(from, to);
+  };
+  const [PAGE, UNITS] = ["matmul-matrices", "matrices/matrices"];
 
   test.each([
     ["right", imitated, 1],
-    ["off by a 32nd", wrong, 0],
+    ["off by a 32nd", changed(UNITS, "result[i] +=", "result[i] += 0.03125 +"), 0],
+    [
+      "deaf to low halves of tokens",
+      changed(PAGE, "rests[s] = multiply(low, right, rests[s]);", ""),
+      0,
+    ],
+    [
+      "deaf to low halves of weights",
+      changed(PAGE, "PITCH + k + LOW), rests[s]);", "PITCH + k), rests[s]);"),
+      0,
+    ],
+    [
+      "summing in halves",
+      changed(
+        UNITS,
+        "return result;",
+        "for (var i = 0u; i < M * N / 8u; i++) { result[i] = quantizeToF16(result[i]); } return result;",
+      ),
+      0,
+    ],
+    ["refused", changed(UNITS, "fn multiply", "fn divide"), 0],
   ])("are tried: %s", async (_, shaders, verdict) => {
     await using device = await openDevice({ matrices: { M: 16, N: 8, K: 16 } });
     expect(await tryMatrices(device, shaders)).toBe(verdict);

@@ -62,6 +62,28 @@ describe.each(formats)("$name", (format) => {
   );
 });
 
+test("planes whose textures have rows of 128 texels", async () => {
+  const format = FORMATS.get("F32")!;
+  const [n, k] = [2500, 1024];
+  expect(texelBits(format, n, k)).toBe(7);
+  const file = randomTensor(format, n, k, 4);
+  const [numbers, ids] = [randomFloats(1, k), [0, 1, 1023, 1024, 1999, 2498, 2499]];
+  const found = [];
+  for (const placement of ["rows", "strips"] as const) {
+    const weights = await gpu.weights(format, n, k, file, placement);
+    const [x, y] = [await gpu.activations(1, k, numbers), await gpu.activations(1, n)];
+    const [tokens, rows] = [
+      await gpu.buffer(Uint32Array.from(ids)),
+      await gpu.activations(ids.length, k),
+    ];
+    await gpu.run(gpu.single.project(x, weights, y));
+    await gpu.run(gpu.several.embed(tokens, weights, rows), { tokens: ids.length });
+    found.push([await gpu.readActivations(y), await gpu.readActivations(rows)]);
+    gpu.release(x, y, tokens, rows, weights);
+  }
+  expect(found[1]).toEqual(found[0]);
+});
+
 test("what comes in several slices lies where it would in one", async () => {
   // 2.2 MB, and 1 MiB a slice; a texture's rows are 64 texels, of which a slice of a strip begins in the middle.
   const format = FORMATS.get("Q4_K")!;

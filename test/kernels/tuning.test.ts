@@ -107,7 +107,12 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
 
 describe("what was measured", () => {
   /** Asks for an adapter of which `info` is changed so; counts what is opened for it. */
-  async function asked(of: Memory, info: Record<string, unknown> = {}, options?: DeviceOptions) {
+  async function asked(
+    of: Memory,
+    info: Record<string, unknown> = {},
+    options: DeviceOptions = {},
+    shaders = fastWith(64),
+  ) {
     await using device = await openDevice(options);
     const value = withMethods(device.info, info);
     Object.defineProperty(device, "info", { value });
@@ -117,7 +122,7 @@ describe("what was measured", () => {
       opened.push(second);
       return second;
     };
-    const { workgroups: count } = await tuningOf(device, of, open, fastWith(64));
+    const { workgroups: count } = await tuningOf(device, of, open, shaders);
     for (const second of opened) {
       expect(second.memory).toEqual({ bytes: 0, buffers: 0 });
       expect((await second.handle.lost).reason).toBe("destroyed");
@@ -133,7 +138,9 @@ describe("what was measured", () => {
       expect((await asked(known, { [field]: "another" })).opened, field).toBe(1);
     }
     expect((await asked(known, {}, { refuse: ["subgroups"] })).opened).toBe(1);
-    expect(known.numbers.size).toBe(6);
+    const another = fastWith(128);
+    expect((await asked(known, {}, {}, another)).opened, "another text of the page").toBe(1);
+    expect(known.numbers.size).toBe(7);
     expect(await asked(known)).toEqual({ count: 16, opened: 0 });
   });
 

@@ -26,3 +26,9 @@ test("without an adapter the error is the user's and names the way out", async (
   await expect(failure).rejects.toThrow(UserError);
   await expect(failure).rejects.toThrow(/^[^\n]*npm run setup[^\n]*$/);
 });
+
+test("switches of one name add up: Dawn by itself takes the last only", async () => {
+  const features = "enable-dawn-features=use_vulkan_memory_model";
+  const adapter = await requestAdapter(openGpu({ flags: ["backend=null", features] }));
+  expect([...adapter.features]).toContain("chromium-experimental-subgroup-matrix");
+});

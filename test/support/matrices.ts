@@ -55,7 +55,11 @@ export async function ownShape() {
   return SHAPES.find(({ M, N, K }) =>
     device.matrixConfigs.some(
       (config) =>
-        config.resultComponentType === "f32" && config.M === M && config.N === N && config.K === K,
+        config.componentType === "f16" &&
+        config.resultComponentType === "f32" &&
+        config.M === M &&
+        config.N === N &&
+        config.K === K,
     ),
   );
 }

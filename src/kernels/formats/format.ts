@@ -6,7 +6,7 @@
 // bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
 // aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on.
 
-/** One plane of a tensor on the GPU: a storage binding of its own. */
+/** One plane of a tensor on the GPU: a binding of its own, a buffer or a texture. */
 export interface Plane {
   /** Name of the WGSL variable that reads it. */
   readonly name: string;
@@ -18,7 +18,7 @@ export interface Plane {
   readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
 }
 
-/** The plane of 16 bytes a chunk that most formats have; read by `formats/quants` or `formats/quants-texture`. */
+/** The plane of which most formats read 16 bytes at a time; read by `formats/quants` or `formats/quants-texture`. */
 export function quantsPlane(blockBytes: number): Plane {
   return { name: "quants", blockBytes, texel: { format: "rgba32uint", bytes: 16 } };
 }
