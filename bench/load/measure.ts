@@ -32,6 +32,11 @@ export interface LoadReply {
   readonly residentPeak: number;
 }
 
+/** Rows that are decoded and multiplied at a time. */
+const ROWS = 4096;
+/** Of the squared difference to the square sum of what it should be: f32 sums against f64. */
+const TOLERANCE = 1e-9;
+
 await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   const gpu = openGpu();
   const adapter = await requestAdapter(gpu);
@@ -70,11 +75,6 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
     residentPeak,
   };
 });
-
-/** Rows that are decoded and multiplied at a time. */
-const ROWS = 4096;
-/** Of the squared difference to the square sum of what it should be: f32 sums against f64. */
-const TOLERANCE = 1e-9;
 
 /** Throws unless the first tensor of a matrix multiplies as its blocks in the file do, row by row. */
 async function checkArrival(

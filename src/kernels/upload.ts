@@ -12,7 +12,7 @@ export type TensorReader = (offset: number, into: Uint8Array) => Promise<void>;
 const SLICE_BYTES = 1 << 20;
 
 /** Bytes on their way to the GPU at a time. */
-const PENDING_BYTES = 16 << 20;
+const PENDING_BYTES = 4 << 20;
 
 /** Uploads one tensor by itself. */
 export async function uploadWeights(
