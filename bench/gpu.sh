@@ -37,7 +37,7 @@ if [ "${PEERS:-yes}" = yes ] && [ -d bench/.peers/node_modules ]; then cp -r ben
 
 cp "$(node -p process.execPath)" "$pack/bin/node"
 for library in libvulkan.so.1 libstdc++.so.6 libgcc_s.so.1; do
-  path=$(/sbin/ldconfig -p | awk -v name="$library" '$1 == name && /x86-64/ { print $NF; exit }')
+  path=$(/sbin/ldconfig -p | awk -v name="$library" '$1 == name && /x86-64/ && !found++ { print $NF }')
   if [ -n "$path" ]; then cp -L "$path" "$pack/lib/"; else echo "warning: no $library to pack" >&2; fi
 done
 # NVIDIA's driver wants the neutral GL libraries, which a bare machine may lack.
