@@ -4,7 +4,8 @@
 // `fn load_chunk(block) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
 // of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34, 110, 210
 // bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
-// aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on.
+// aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on. A *block* is the place of a
+// chunk in them; the shapes beside the planes of a fragment, such as [N, K/32], are those of rows one after the other.
 
 /** One plane of a tensor on the GPU: a binding of its own, a buffer or a texture. */
 export interface Plane {
