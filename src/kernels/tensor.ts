@@ -80,12 +80,18 @@ export interface WeightPart {
   readonly rows: number;
   /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
   readonly bindings: Readonly<Record<string, Bound>>;
-  /** What it takes, the buffer with its sizes first. */
-  readonly memory: readonly (GPUBuffer | GPUTexture)[];
   /** Where the planes lie, by name. */
   readonly planes: Readonly<Record<string, PlaneMemory>>;
   /** The `matrix` of products that are added to what is there. */
   readonly adding: GPUBufferBinding;
+}
+
+/** What a part takes: the buffer with its sizes, then the textures. */
+export function memoryOf({ adding, planes }: WeightPart): (GPUBuffer | GPUTexture)[] {
+  const textures = Object.values(planes).flatMap((plane) =>
+    "texture" in plane ? plane.texture : [],
+  );
+  return [adding.buffer, ...textures];
 }
 
 /**
@@ -251,14 +257,12 @@ async function createPart(
   const sizes = { buffer, size: matrix.byteLength };
   const bindings: Record<string, Bound> = { matrix: { ...sizes, offset: 0 } };
   const planes: Record<string, PlaneMemory> = {};
-  const memory: (GPUBuffer | GPUTexture)[] = [buffer];
   let offset = FRONT_BYTES;
   for (const plane of format.planes) {
     const { name, texel } = plane;
     const bytes = planeBytes(format, plane, rows, k);
     if (texel && textured.includes(plane)) {
       const texture = await createPlaneTexture(device, label, texel, bytes, bits);
-      memory.push(texture.texture);
       planes[name] = texture;
       bindings[name] = texture.view;
     } else {
@@ -269,5 +273,5 @@ async function createPart(
     }
   }
   const adding = { ...sizes, offset: BINDING_ALIGNMENT };
-  return { format, placement, strip, firstRow, rows, bindings, memory, planes, adding };
+  return { format, placement, strip, firstRow, rows, bindings, planes, adding };
 }

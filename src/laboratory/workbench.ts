@@ -12,6 +12,7 @@ import {
   type Activations,
   createActivations,
   createWeights,
+  memoryOf,
   type Weights,
 } from "../kernels/tensor.ts";
 import { uploadWeights } from "../kernels/upload.ts";
@@ -134,9 +135,10 @@ export class Workbench {
     const { format, placement } = parts[0]!;
     const copy = await createWeights(this.device, label, format, n, k, placement);
     const encoder = this.device.handle.createCommandEncoder();
-    parts.forEach(({ memory }, i) => {
-      for (const [j, from] of memory.entries()) {
-        const to = copy.parts[i]!.memory[j]!;
+    parts.forEach((part, i) => {
+      const copied = memoryOf(copy.parts[i]!);
+      for (const [j, from] of memoryOf(part).entries()) {
+        const to = copied[j]!;
         if ("size" in from) encoder.copyBufferToBuffer(from, 0, to as GPUBuffer, 0, from.size);
         else {
           const size = [from.width, from.height];
@@ -158,7 +160,7 @@ export class Workbench {
     for (const thing of made) {
       const held =
         "parts" in thing
-          ? thing.parts.flatMap(({ memory }) => memory)
+          ? thing.parts.flatMap(memoryOf)
           : ["buffer" in thing ? thing.buffer : thing];
       for (const memory of held) this.device.release(memory);
     }

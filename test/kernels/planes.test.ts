@@ -3,8 +3,14 @@
 import { describe, expect, test } from "vitest";
 import type { Placement, WeightFormat } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { mostBytes, planeBytes, stripOf, texelBits } from "../../src/kernels/planes.ts";
-import { createWeights, weightBytes } from "../../src/kernels/tensor.ts";
+import {
+  mostBytes,
+  placementOf,
+  planeBytes,
+  stripOf,
+  texelBits,
+} from "../../src/kernels/planes.ts";
+import { createWeights, memoryOf, weightBytes } from "../../src/kernels/tensor.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose } from "../support/numbers.ts";
@@ -106,7 +112,7 @@ test("planes take the same memory wherever they lie", async () => {
       const weights = await createWeights(gpu.device, "w", format, n, k, placement);
       expect(weights.bytes).toBe(weightBytes(format, n, k));
       expect(gpu.device.memory.bytes - before).toBe(weights.bytes);
-      const textures = weights.parts[0]!.memory.filter((memory) => "width" in memory);
+      const textures = memoryOf(weights.parts[0]!).filter((memory) => "width" in memory);
       const wide = format.planes.filter(({ texel }) => texel);
       expect(textures.length).toBe(placement === "strips" ? wide.length : 0);
       gpu.release(weights);
@@ -128,6 +134,13 @@ test("software adapters with subgroups of eight get strips; other rungs, cards a
     expect(weights.parts[0]!.placement).toBe(placement);
     on.release(weights);
   }
+});
+
+test("an adapter whose pages cannot read textures gets rows", () => {
+  const mute = Object.create(gpu.device, { languageFeatures: { value: new Set() } });
+  const format = FORMATS.get("Q4_0")!;
+  expect(placementOf(gpu.device, format, 8, 64)).toBe("strips");
+  expect(placementOf(mute, format, 8, 64)).toBe("rows");
 });
 
 test("a strip is what eight lanes take at a time, or a whole row where planes would be cut in words", () => {

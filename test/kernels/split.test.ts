@@ -7,6 +7,7 @@ import { FORMATS } from "../../src/kernels/formats/index.ts";
 import {
   createActivations,
   createWeights,
+  memoryOf,
   rowsPerPart,
   weightBytes,
 } from "../../src/kernels/tensor.ts";
@@ -56,12 +57,13 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
 
     // Parts follow each other without a gap, begin at multiples of 8 and keep to the limit.
     let next = 0;
-    for (const { firstRow, rows, bindings, memory } of split.parts) {
+    for (const part of split.parts) {
+      const { firstRow, rows, bindings } = part;
       expect(firstRow).toBe(next);
       expect(firstRow % 8).toBe(0);
       next += rows;
       const bound = Object.values(bindings).flatMap((one) => ("buffer" in one ? one.size! : []));
-      const textures = memory.flatMap((one) =>
+      const textures = memoryOf(part).flatMap((one) =>
         "width" in one ? TEXEL[one.format]! * one.width * one.height : [],
       );
       for (const bytes of [...bound, ...textures]) expect(bytes).toBeLessThanOrEqual(BINDING);
@@ -130,6 +132,15 @@ describe("rowsPerPart", () => {
     expect(rowsPerPart(limited(1 << 20, bytes), format, 100, 256)).toBe(100);
     expect(rowsPerPart(limited(1 << 20, bytes - 1), format, 100, 256)).toBeLessThan(100);
   });
+});
+
+test("only strips keep to the largest texture of every adapter", () => {
+  const card = {
+    limits: { maxStorageBufferBindingSize: 2 ** 32, maxBufferSize: 2 ** 32 },
+  } as Device;
+  const [format, n, k] = [FORMATS.get("F32")!, 128256, 4096]; // 2.1 GB
+  expect(rowsPerPart(card, format, n, k)).toBe(n);
+  expect(rowsPerPart(card, format, n, k, "strips") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
 });
 
 describe("what does not fit", () => {

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect } from "vitest";
 import { Device, type DeviceOptions } from "../../src/kernels/device.ts";
-import { type Placement, rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
+import { rowBytes } from "../../src/kernels/formats/format.ts";
 import { KernelLibrary, type ShaderSource } from "../../src/kernels/kernel.ts";
 import { ParamBlock } from "../../src/kernels/params.ts";
 import type { Weights } from "../../src/kernels/tensor.ts";
@@ -80,14 +80,9 @@ export async function useGpu(
 
 /** A workbench with the pages as they lie in src/kernels. */
 export class TestGpu extends Workbench {
-  override async weights(
-    format: WeightFormat,
-    n: number,
-    k: number,
-    file: Uint8Array,
-    placement?: Placement,
-  ): Promise<Weights> {
+  override async weights(...tensor: Parameters<Workbench["weights"]>): Promise<Weights> {
+    const [format, n, k, file] = tensor;
     expect(file.length).toBe(n * rowBytes(format, k));
-    return super.weights(format, n, k, file, placement);
+    return super.weights(...tensor);
   }
 }
