@@ -67,26 +67,26 @@ function version(
   };
 }
 
-/** A page of the engine, one workgroup for every ROWS rows, with x where a software adapter reads it or where all do. */
+/** A page with parts of the engine, one workgroup for every ROWS rows, with x where a software adapter reads it or where all do. */
 function engines(
-  name: string,
-  page: "matvec" | "matvec-lanes",
+  page: string,
   memory: "storage" | "uniform",
   decoder: readonly string[],
   overrides: Readonly<Record<string, number>> & { readonly ROWS: number },
-  placement: Placement = "rows",
+  name = page.replaceAll("-", " "),
 ): Version {
+  const eight = page !== "matvec";
   return {
     name,
-    eight: page === "matvec-lanes",
-    placement,
+    eight,
+    placement: decoder.includes("formats/eights") ? "eights" : "rows",
     dispatches(bench, w, x, y) {
       const LANES = lanesOf(bench.device);
       const rest = [`inputs/${memory}`, "inputs/plain", "outputs/plain"];
       const kernel = bench.library.kernel({
         page,
         fragments: [...decoder, ...rest, reduction(bench.device, LANES)],
-        overrides: page === "matvec" ? { LANES, ...overrides } : overrides,
+        overrides: eight ? overrides : { LANES, ...overrides },
       });
       const input = memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x);
       const all = { x: input, y: numbers(y), ...w.parts[0]!.bindings };
@@ -99,7 +99,7 @@ function engines(
 }
 
 const ROWS = 64;
-const SPAN = 3;
+const EIGHTS_READER = decoderOf(FORMAT, "eights");
 
 const VERSIONS: readonly Version[] = [
   version("1-a-weight-at-a-time", []),
@@ -107,30 +107,23 @@ const VERSIONS: readonly Version[] = [
   version("3-lanes-along-the-row", CHUNK_READER, 1),
   version("4-several-rows", CHUNK_READER, 8),
   version("4-several-rows", CHUNK_READER, ROWS, "5 many rows"),
-  engines("6 scales applied to sums", "matvec", "storage", CHUNK_READER, { ROWS }),
-  engines("7 x in constant memory", "matvec", "uniform", CHUNK_READER, { ROWS }),
-  engines("8 rows from end to end", "matvec-lanes", "uniform", CHUNK_READER, { ROWS, SPAN }),
+  engines("matvec", "storage", CHUNK_READER, { ROWS }, "6 scales applied to sums"),
+  engines("matvec", "uniform", CHUNK_READER, { ROWS }, "7 x in constant memory"),
+  engines("8-rows-from-end-to-end", "uniform", CHUNK_READER, { ROWS }),
+  engines("9-a-lane-a-row", "uniform", EIGHTS_READER, { ROWS }),
   {
-    name: "9 one head for eight lanes",
+    name: "10 a chunk ahead",
     eight: true,
-    dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
-  },
-  {
-    name: "10 strips, in a texture",
-    eight: true,
-    placement: "strips",
+    placement: "eights",
     dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
   },
 ];
 
 /** What version 10 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
 const PROBES = {
-  "loads alone": [
-    ...["loads-alone", "formats/head-shared", "formats/quants-texture"],
-    ...["formats/strips", "formats/unpack"],
-  ],
-  "arithmetic alone": ["arithmetic-alone", "formats/strips", "formats/unpack"],
-  neither: ["neither", "formats/strips", "formats/unpack"],
+  "loads alone": ["loads-alone", ...EIGHTS_READER.slice(1)],
+  "arithmetic alone": ["arithmetic-alone", "formats/eights", "formats/unpack"],
+  neither: ["neither", "formats/eights", "formats/unpack"],
 } as const;
 
 /** Pages of the engine, and of the lesson beside them. */
@@ -165,8 +158,8 @@ export async function main(args: string[]): Promise<void> {
   const input = randomFloats(2, k);
   const x = await bench.activations(1, k, input);
   const y = await bench.activations(1, n);
-  const copies = { rows: [] as Weights[], strips: [] as Weights[] };
-  for (const placement of ["rows", "strips"] as const) {
+  const copies = { rows: [] as Weights[], eights: [] as Weights[] };
+  for (const placement of ["rows", "eights"] as const) {
     copies[placement].push(await bench.weights(FORMAT, n, k, file, placement));
     while (copies[placement].length * bytes < BYTES) {
       copies[placement].push(await bench.copyOf(copies[placement][0]!));
@@ -174,11 +167,11 @@ export async function main(args: string[]): Promise<void> {
   }
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const { page, overrides } = matvecTiling(bench.library, FORMAT, n, k, 8);
+  const { page, overrides } = matvecTiling(bench.library, n, 8);
   const eight = page === "matvec-lanes";
   const checked = VERSIONS.filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
-    engines(name, "matvec-lanes", "uniform", decoder, overrides, "strips"),
+    engines("matvec-lanes", "uniform", decoder, overrides, name),
   );
   const prepared = [...checked, ...probes].map(({ name, placement = "rows", dispatches }) => {
     const variants = copies[placement].map((w) => dispatches(bench, w, x, y));

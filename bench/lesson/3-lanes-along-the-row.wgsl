@@ -11,7 +11,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let row = group.x;
   var sum = vec4f();
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
-    let w = weights(block_of(row, chunk));
+    let w = weights(row, chunk);
     for (var i = 0u; i < 8u; i++) {
       sum += w[i] * x[chunk * 8u + i];
     }

@@ -1,5 +1,5 @@
 // Version 3, but a workgroup computes ROWS rows: 32 numbers of x are loaded once and multiplied with that chunk of each.
-// Of memory it reads, for 32 weights: six words as before, and 32 / ROWS numbers of x.
+// Of memory it reads, for 32 weights: eight words as before, and 32 / ROWS numbers of x.
 // Appended: the format, a reduction.
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [K/4]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       numbers[i] = x[chunk * 8u + i];
     }
     for (var r = 0u; r < ROWS; r++) {
-      let w = weights(block_of(min(first + r, matrix.rows - 1u), chunk));
+      let w = weights(min(first + r, matrix.rows - 1u), chunk);
       var sum = vec4f();
       for (var i = 0u; i < 8u; i++) {
         sum += w[i] * numbers[i];

@@ -1,8 +1,19 @@
 // No weights, but a probe: in place of Q4_K, neither its loads nor its arithmetic, only what surrounds them.
+alias Head = vec4<u32>;
+alias Packed = vec4<u32>;
 
-fn load_chunk(block: u32) -> Chunk {
-  var c: Chunk;
-  c.q[0] = vec4f(vec4<u32>(block));
-  c.scale = vec2f(1.0);
-  return c;
+fn head_of(index: u32) -> Head {
+  return vec4<u32>(index);
+}
+
+fn packed_of(block: u32) -> Packed {
+  return vec4<u32>(block);
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  return select(vec4f(), vec4f(packed ^ head), i == 0u);
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(1.0), vec2f());
 }

@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let token = tokens[group.y];
   let row = token - matrix.first;  // wraps far beyond any row where the token comes before this part
   if (chunk < matrix.chunks && row < matrix.rows) {
-    let w = weights(block_of(row, chunk));
+    let w = weights(row, chunk);
     for (var i = 0u; i < 8u; i++) {
       if (chunk * 32u + 4u * i < matrix.columns) {
         x[(group.y * matrix.chunks + chunk) * 8u + i] = w[i];

@@ -1,19 +1,18 @@
 // How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
-import { chunkBytes, chunksOf, type HeadReader, type WeightFormat } from "./formats/format.ts";
 import type { KernelLibrary } from "./kernel.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
 const SOFTWARE_GROUPS = 24;
 
-/** Lanes of the pages that are written for subgroups of eight, those of llvmpipe; and what goes with them. */
+/** Lanes of the pages that are written for subgroups of eight, those of llvmpipe. */
 export const EIGHT = 8;
-const EIGHT_LANES = { head: "formats/head-shared", fragments: ["reduce-eight"] } as const;
 
-/** Whether an adapter gets the pages that are written for software adapters with subgroups of eight. */
+/** Whether an adapter gets the pages that are written for software adapters with subgroups of eight, which read textures. */
 export function readsInEights(device: Device): boolean {
-  return device.info.isFallbackAdapter && oneSubgroup(device, EIGHT);
+  const texturesRead = device.languageFeatures.has("readonly_and_readwrite_storage_textures");
+  return device.info.isFallbackAdapter && oneSubgroup(device, EIGHT) && texturesRead;
 }
 
 /** Lanes of a workgroup that sums over a row: one subgroup of the adapter, between 8 and 32. */
@@ -42,7 +41,6 @@ export function attentionSplits(device: Device, slots: number, groups: number): 
 /** A page that multiplies, and what it is put together with beside a weight format. */
 interface Tiling {
   readonly page: string;
-  readonly head: HeadReader;
   readonly fragments: readonly string[];
 }
 
@@ -73,26 +71,23 @@ export function usualWorkgroups(device: Device): number {
 }
 
 /**
- * The page that multiplies a matrix [n, k] with one vector on an adapter, and the rows of a workgroup: a power of two, at
+ * The page that multiplies a matrix of n rows with one vector on an adapter, and the rows of a workgroup: a power of two, at
  * least `least`, and as many as leave `workgroups` of them.
  */
 export function matvecTiling(
   { device, workgroups }: Pick<KernelLibrary, "device" | "workgroups">,
-  format: WeightFormat,
   n: number,
-  k: number,
   least: 8 | 16,
 ): MatvecTiling {
   const rows = (most: number) =>
     Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
   if (readsInEights(device)) {
-    const overrides = { ROWS: rows(EIGHT_ROWS), SPAN: spanOf(format, k) };
-    return { page: "matvec-lanes", ...EIGHT_LANES, overrides };
+    const overrides = { ROWS: rows(EIGHT_ROWS) };
+    return { page: "matvec-lanes", fragments: ["reduce-eight"], overrides };
   }
   const LANES = lanesOf(device);
   return {
     page: "matvec",
-    head: "formats/head",
     fragments: [reduction(device, LANES)],
     overrides: { LANES, ROWS: rows(device.info.isFallbackAdapter ? MATVEC_ROWS : CARD_ROWS) },
   };
@@ -102,17 +97,6 @@ const MATVEC_ROWS = 64; // MOST of matvec.wgsl
 /** Of a card, whose compilers unroll them all: a long matrix has workgroups enough for any. */
 const CARD_ROWS = 32;
 const EIGHT_ROWS = 1024; // MOST of matvec-lanes.wgsl
-const LONGEST_SPAN = 3; // of matvec-lanes.wgsl
-/** Bytes that a lane may load for a row at a time: the instructions for more fall out of the processor's nearest cache. */
-const SPAN_BYTES = 80;
-
-/** Chunks of a row that each of eight lanes takes at a time: as many as go into its chunks without a remainder. */
-export function spanOf(format: WeightFormat, k: number): number {
-  const each = Math.ceil(chunksOf(k) / EIGHT);
-  let span = Math.min(LONGEST_SPAN, Math.floor(SPAN_BYTES / chunkBytes(format)));
-  while (span > 1 && each % span !== 0) span--;
-  return Math.max(1, span);
-}
 
 /**
  * Workgroups in the row of a token, for pages whose lanes stride over it: one for every `lanes` of its `count` items,
@@ -161,7 +145,7 @@ export function matmulTiling({
   if (readsInEights(device)) {
     return {
       page: "matmul-lanes",
-      ...EIGHT_LANES,
+      fragments: ["reduce-eight"],
       grid(n, tokens) {
         const tiles = Math.ceil(tokens / LANES_TOKENS);
         const most = Math.ceil(n / 32);
@@ -174,7 +158,6 @@ export function matmulTiling({
   const tile = shape ? MATRICES_TILE : TILE;
   return {
     page: shape ? "matmul-matrices" : "matmul",
-    head: "formats/head",
     fragments: shape ? ["matrices/matrices", `matrices/${shape}`] : [],
     ...(shape ? { overrides: { LANES: device.info.subgroupMaxSize! } } : {}),
     grid: (n, tokens) => [Math.ceil(n / tile), Math.ceil(tokens / tile)],

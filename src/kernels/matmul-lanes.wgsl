@@ -35,8 +35,6 @@ fn main(
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;
-    let top = block_of(first, chunk);
-    let down = blocks_down(chunk);
     for (var t = 0u; t < tokens; t++) {
       var both = vec2f();
       for (var i = 0u; i < 8u; i++) {
@@ -47,7 +45,7 @@ fn main(
       halves[t] = both;
     }
     for (var r = 0u; r < rows; r++) {
-      let c = load_chunk(top + r * down);
+      let c = load_chunk(first + r, chunk);
       for (var eight = 0u; eight < 2u; eight++) {
         var products: array<f32, 8>;
         for (var i = 0u; i < 8u; i++) {
@@ -59,7 +57,7 @@ fn main(
             high += c.q[j + 4u] * numbers[t * 8u + j + 4u];
           }
           let both = vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)));
-          products[i] = dot(c.scale, both) + dot(c.offset, halves[t]);
+          products[i] = dot(c.scales.scale, both) + dot(c.scales.offset, halves[t]);
         }
         let low = vec4f(products[0], products[1], products[2], products[3]);
         let high = vec4f(products[4], products[5], products[6], products[7]);

@@ -57,7 +57,7 @@ fn main(
   for (var chunk = 0u; chunk < matrix.chunks; chunk++) {
     if (lane < half) {
       for (var r = lane; r < TILE; r += half) {
-        let w = weights(block_of(min(first_row + r, matrix.rows - 1u), chunk));
+        let w = weights(min(first_row + r, matrix.rows - 1u), chunk);
         for (var i = 0u; i < 8u; i++) {
           let four = clamp(w[i], vec4f(-LARGEST), vec4f(LARGEST));
           let high = quantizeToF16(four);

@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var sums = mat4x4f();  // a column a token, a component a row
   for (var chunk = 0u; chunk < matrix.chunks; chunk++) {
     if (lane < TILE) {
-      let w = weights(block_of(min(first_row + lane, matrix.rows - 1u), chunk));
+      let w = weights(min(first_row + lane, matrix.rows - 1u), chunk);
       for (var i = 0u; i < 8u; i++) {
         w_tile[lane * PITCH + i] = w[i];
       }

@@ -1,10 +1,11 @@
 // W x as `matvec`, for adapters that are CPUs: there a load costs more than what is done with it, and memory is fast
-// where it is read in its order. So a workgroup is one subgroup of eight lanes, and each lane takes SPAN chunks of a row
-// before the next row: where a row is no longer than that, the matrix is read from end to end. A total is complete
-// when the lanes have exchanged their sums; lane i of eight keeps that of every eighth row from the i-th on.
+// where it is read in its order. So a workgroup is one subgroup of eight lanes, and each lane takes a row: no sums have
+// to meet, and in the order of `eights` what the lanes load at a time lies side by side.
+//
+// Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass, eight at a time. What a
+// chunk needs is loaded while the one before is multiplied: a processor does not look so far ahead by itself.
 // Appended: as for `matvec`; the reduction is the one of eight lanes. Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MOST: the more, the fewer loads of x
-override SPAN: u32 = 1;   // at most 3: a longer page would not fit the processor's cache of decoded instructions
 const LANES = 8u;
 const MOST = 1024u;
 
@@ -16,30 +17,42 @@ fn main(
 ) {
   let place = group.y * groups.x + group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
-  for (var start = 0u; start < matrix.chunks; start += SPAN * LANES) {
-    let down = blocks_down(start);
-    var blocks: array<u32, 3>;  // of row 0
-    var numbers = array<array<vec4f, 8>, 3>();
-    var halves = array<vec2f, 3>();
-    for (var s = 0u; s < SPAN; s++) {
-      let chunk = start + s * LANES + lane;
-      blocks[s] = block_of(0u, min(chunk, matrix.chunks - 1u));  // beyond the row: one that exists, times zeros
-      if (chunk < matrix.chunks) {
-        for (var i = 0u; i < 8u; i++) {
-          numbers[s][i] = input(chunk * 8u + i);
-          halves[s][i >> 2u] += dot(numbers[s][i], vec4f(1.0));
-        }
+  for (var start = 0u; start < matrix.chunks; start += LANES) {
+    var own: array<vec4f, 8>;
+    var own_halves = vec2f();
+    if (start + lane < matrix.chunks) {
+      for (var i = 0u; i < 8u; i++) {
+        own[i] = input((start + lane) * 8u + i);
+        own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
       }
     }
+    var numbers: array<array<vec4f, 8>, LANES>;
+    var halves: array<vec2f, LANES>;
+    for (var c = 0u; c < LANES; c++) {
+      for (var i = 0u; i < 8u; i++) {
+        numbers[c][i] = subgroupShuffle(own[i], c);
+      }
+      halves[c] = subgroupShuffle(own_halves, c);
+    }
+
+    let last = min(LANES, matrix.chunks - start) - 1u;  // beyond it, its weights times zeros
+    var row = row_of(place, lane);
+    var head = head_of(super_of(row, start));
+    var packed = packed_of(block_of(row, start));
     for (var e = 0u; e < ROWS / 8u; e++) {
+      let block = block_of(row, start);
+      row = row_of(place, 8u * (e + 1u) + lane);
+      let this_head = head;
       var total = 0.0;
-      for (var r = 0u; r < 8u; r++) {
-        let row = row_of(place, 8u * e + r);
-        var sum = 0.0;
-        for (var s = 0u; s < SPAN; s++) {
-          sum += chunk_dot(blocks[s] + row * down, &numbers[s], halves[s]);
+      for (var c = 0u; c < LANES; c++) {
+        let this_chunk = packed;
+        if (c == LANES - 1u) {
+          head = head_of(super_of(row, start));
+          packed = packed_of(block_of(row, start));
+        } else {
+          packed = packed_of(block + BESIDE * min(c + 1u, last));
         }
-        total += select(0.0, sum_lanes(vec4f(sum), lane).x, lane == r);
+        total += chunk_dot(this_head, c, this_chunk, &numbers[c], halves[c]);
       }
       totals[e] += total;
     }

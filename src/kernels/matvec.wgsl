@@ -25,7 +25,9 @@ fn main(
       halves[i >> 2u] += dot(numbers[i], vec4f(1.0));
     }
     for (var r = 0u; r < ROWS; r++) {
-      sums[r] += chunk_dot(block_of(row_of(place, r), chunk), &numbers, halves);
+      let row = row_of(place, r);
+      let head = head_of(super_of(row, chunk));
+      sums[r] += chunk_dot(head, chunk % 8u, packed_of(block_of(row, chunk)), &numbers, halves);
     }
   }
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i

@@ -150,13 +150,7 @@ export class Ops {
     add: boolean,
   ): Dispatch {
     const least = output === "outputs/gated" ? 16 : 8;
-    const { page, head, fragments, overrides } = matvecTiling(
-      this.#library,
-      part.format,
-      part.rows,
-      x.width,
-      least,
-    );
+    const { page, fragments, overrides } = matvecTiling(this.#library, part.rows, least);
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
     const memory = inUniform ? "uniform" : "storage";
     const input = (binding: GPUBufferBinding) =>
@@ -164,7 +158,7 @@ export class Ops {
     const kernel = this.#library.kernel({
       page,
       fragments: [
-        ...decoderOf(part.format, part.placement, head),
+        ...decoderOf(part.format, part.placement),
         `inputs/${memory}`,
         ...(norm ? [`inputs/norm-${memory}`, "inputs/normed"] : ["inputs/plain"]),
         output,
@@ -183,8 +177,8 @@ export class Ops {
   }
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
-    const { page, head, fragments, overrides, grid } = matmulTiling(this.#library);
-    const decoder = decoderOf(part.format, part.placement, head);
+    const { page, fragments, overrides, grid } = matmulTiling(this.#library);
+    const decoder = decoderOf(part.format, part.placement);
     const all = [...decoder, ...fragments];
     const spec = { page, fragments: all, ...(overrides ? { overrides } : {}) };
     const kernel = this.#library.kernel(spec);

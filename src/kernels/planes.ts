@@ -1,8 +1,14 @@
 // Where the planes of a matrix lie: a stretch of a buffer, or a texture; and in what order.
 
 import type { Device } from "./device.ts";
-import { chunksOf, type Placement, type Plane, type WeightFormat } from "./formats/format.ts";
-import { EIGHT, readsInEights, spanOf } from "./lanes.ts";
+import {
+  chunksOf,
+  type Placement,
+  type Plane,
+  SUPER,
+  type WeightFormat,
+} from "./formats/format.ts";
+import { EIGHT, readsInEights } from "./lanes.ts";
 
 /** The memory of one plane. */
 export type PlaneMemory = { readonly buffer: GPUBuffer; readonly offset: number } | PlaneTexture;
@@ -13,11 +19,19 @@ interface PlaneTexture {
   readonly view: GPUTextureView;
 }
 
+/** Chunks or super-blocks of a row of `k` weights, the last one perhaps partly empty. */
+export function planeUnits({ unit }: Plane, k: number): number {
+  return unit === "chunk" ? chunksOf(k) : Math.ceil(chunksOf(k) / SUPER);
+}
+
 /** Bytes of a row in a plane. */
-export function planeRowBytes(format: WeightFormat, plane: Plane, k: number): number {
-  const bytes = (k / format.blockWeights) * plane.blockBytes;
-  const align = plane.rowAlign ?? 1;
-  return Math.ceil(bytes / align) * align;
+export function planeRowBytes(plane: Plane, k: number): number {
+  return planeUnits(plane, k) * plane.bytes;
+}
+
+/** Rows that a plane of a matrix of `n` has room for: eights, since they may lie by eight; but one of a vector. */
+export function placesOf(n: number): number {
+  return n === 1 ? 1 : Math.ceil(n / EIGHT) * EIGHT;
 }
 
 /** Rows of a texture that every adapter allows, and texels of a row. */
@@ -28,7 +42,7 @@ const LEAST_BITS = 6;
 /** A texture that holds a plane of a matrix [n, k] has rows of 2 ^ `texelBits` texels. */
 export function texelBits(format: WeightFormat, n: number, k: number): number {
   const texels = format.planes.map((plane) =>
-    plane.texel ? (n * planeRowBytes(format, plane, k)) / plane.texel.bytes : 0,
+    plane.texel ? (placesOf(n) * planeRowBytes(plane, k)) / plane.texel.bytes : 0,
   );
   return Math.max(LEAST_BITS, Math.ceil(Math.log2(Math.max(...texels) / TEXTURE_ROWS)));
 }
@@ -41,32 +55,12 @@ export function mostBytes({ texel }: Plane): number {
 /** Bytes of a plane of a matrix [n, k]: where it might lie in a texture, whole rows of that, so that all adapters need the same. */
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
   const unit = plane.texel ? plane.texel.bytes << texelBits(format, n, k) : 16;
-  return Math.ceil((n * planeRowBytes(format, plane, k)) / unit) * unit;
+  return Math.ceil((placesOf(n) * planeRowBytes(plane, k)) / unit) * unit;
 }
 
-/**
- * How a matrix [n, k] is placed on an adapter. A vector, which may be read otherwise than as weights, is a row; so are long
- * rows that cannot be cut into strips, since of a texture what does not lie as it is read is read slowly.
- */
-export function placementOf(device: Device, format: WeightFormat, n: number, k: number): Placement {
-  const texturesRead = device.languageFeatures.has("readonly_and_readwrite_storage_textures");
-  const inOrder = stripOf("strips", format, k) <= EIGHT * spanOf(format, k);
-  return n > 1 && inOrder && readsInEights(device) && texturesRead ? "strips" : "rows";
-}
-
-/**
- * Chunks of a row of `k` weights that lie together, before those of the next row: what eight lanes take of it at a time. Where
- * that would cut a plane in the middle of a word, it is the whole row.
- */
-export function stripOf(placement: Placement, format: WeightFormat, k: number): number {
-  const chunks = chunksOf(k);
-  const strip = EIGHT * spanOf(format, k);
-  if (placement === "rows" || chunks <= strip) return chunks;
-  const bytes = (plane: Plane, width: number) => (width * planeRowBytes(format, plane, k)) / chunks;
-  const cuts = format.planes.some((plane) =>
-    [strip, chunks % strip].some((width) => bytes(plane, width) % 4 !== 0),
-  );
-  return cuts ? chunks : strip;
+/** How a matrix of `n` rows is placed on an adapter. A vector, which may be read otherwise than as weights, is a row. */
+export function placementOf(device: Device, n: number): Placement {
+  return n > 1 && readsInEights(device) ? "eights" : "rows";
 }
 
 /** A texture for a plane of so many bytes. */

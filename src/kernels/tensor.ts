@@ -13,9 +13,9 @@ import {
   mostBytes,
   type PlaneMemory,
   placementOf,
+  placesOf,
   planeBytes,
   planeRowBytes,
-  stripOf,
   texelBits,
 } from "./planes.ts";
 import { USAGE } from "./usage.ts";
@@ -74,8 +74,6 @@ export type Bound = GPUBufferBinding | GPUTextureView;
 export interface WeightPart {
   readonly format: WeightFormat;
   readonly placement: Placement;
-  /** Chunks of a row that lie together: see `formats/strips`. */
-  readonly strip: number;
   readonly firstRow: number;
   readonly rows: number;
   /** A binding for each plane of the format, and `matrix`, the sizes that kernels read. */
@@ -176,9 +174,9 @@ export function rowsPerPart(
   placement: Placement = "rows",
 ): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
-  const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
+  const rows = format.planes.map((plane) => planeRowBytes(plane, k));
   const most = (plane: Plane) =>
-    placement === "strips" ? Math.min(binding, mostBytes(plane)) : binding;
+    placement === "eights" ? Math.min(binding, mostBytes(plane)) : binding;
   const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
   if (n <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
@@ -214,7 +212,7 @@ export async function createStack(
   const parts: WeightPart[] = [];
   for (const stretch of stretches(tensors)) {
     const { format } = stretch;
-    const where = placement ?? placementOf(device, format, n, k);
+    const where = placement ?? placementOf(device, n);
     const perPart = rowsPerPart(device, format, stretch.n, k, where);
     if (perPart < 1) {
       throw new CapacityError(
@@ -225,7 +223,9 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      parts.push(await createPart(device, name, format, firstRow, rows, n, k, where));
+      parts.push(
+        await createPart(device, name, format, firstRow, rows, n, k, rows === 1 ? "rows" : where),
+      );
     }
   }
   const bytes = parts.reduce((sum, { format, rows }) => sum + partBytes(format, rows, k, n), 0);
@@ -243,14 +243,13 @@ async function createPart(
   k: number,
   placement: Placement,
 ): Promise<WeightPart> {
-  const strip = stripOf(placement, format, k);
   const bits = texelBits(format, rows, k);
-  const textured = placement === "strips" ? format.planes.filter(({ texel }) => texel) : [];
+  const textured = placement === "eights" ? format.planes.filter(({ texel }) => texel) : [];
   const inTextures = textured.reduce((sum, plane) => sum + planeBytes(format, plane, rows, k), 0);
   const size = partBytes(format, rows, k, n) - inTextures;
   const buffer = await device.createBuffer(label, size, STORAGE | USAGE.UNIFORM);
   // struct Matrix of formats/unpack.wgsl
-  const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, strip, bits]);
+  const matrix = new Uint32Array([rows, k, chunksOf(k), firstRow, strideOf(n), 0, bits]);
   device.queue.writeBuffer(buffer, 0, matrix);
   new Float32Array(matrix.buffer)[5] = 1; // beta
   device.queue.writeBuffer(buffer, BINDING_ALIGNMENT, matrix);
@@ -266,12 +265,12 @@ async function createPart(
       planes[name] = texture;
       bindings[name] = texture.view;
     } else {
-      const size = Math.ceil((rows * planeRowBytes(format, plane, k)) / 16) * 16;
+      const size = Math.ceil((placesOf(rows) * planeRowBytes(plane, k)) / 16) * 16;
       planes[name] = { buffer, offset };
       bindings[name] = { buffer, offset, size };
       offset += alignBinding(bytes);
     }
   }
   const adding = { ...sizes, offset: BINDING_ALIGNMENT };
-  return { format, placement, strip, firstRow, rows, bindings, planes, adding };
+  return { format, placement, firstRow, rows, bindings, planes, adding };
 }

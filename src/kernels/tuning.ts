@@ -65,8 +65,8 @@ export async function tuningOf(
     await memory.keep(name, measured);
     return measured;
   };
-  const { kind, n, k, candidates } = trial(device);
-  const { page } = matvecTiling({ device, workgroups: 1 }, Q4_K, n, k, 8);
+  const { kind, n, candidates } = trial(device);
+  const { page } = matvecTiling({ device, workgroups: 1 }, n, 8);
   const workgroups = await remembered(
     `workgroups/${kind}/${page}`,
     [page],
@@ -97,7 +97,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
   const byRows = new Map(
     candidates.map((workgroups) => {
-      const { overrides } = matvecTiling({ device, workgroups }, Q4_K, n, k, 8);
+      const { overrides } = matvecTiling({ device, workgroups }, n, 8);
       return [overrides.ROWS, workgroups];
     }),
   );

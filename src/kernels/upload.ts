@@ -1,8 +1,9 @@
 // The way of weights from a file to the GPU: read, regrouped into planes, written, slice by slice.
 
 import type { Device } from "./device.ts";
-import { chunksOf, rowBytes, type WeightFormat } from "./formats/format.ts";
-import { type PlaneMemory, planeRowBytes, writePlane } from "./planes.ts";
+import { CHUNK, type Plane, rowBytes, SUPER } from "./formats/format.ts";
+import { EIGHT } from "./lanes.ts";
+import { type PlaneMemory, placesOf, planeRowBytes, planeUnits, writePlane } from "./planes.ts";
 import type { WeightPart, Weights } from "./tensor.ts";
 
 /** Reads `into.length` bytes from byte `offset` of a tensor's data in the file. */
@@ -13,6 +14,14 @@ const SLICE_BYTES = 1 << 20;
 
 /** Bytes on their way to the GPU at a time. */
 const PENDING_BYTES = 4 << 20;
+
+/** What a slice of a file has of a plane: rows of `row` bytes. */
+interface PlaneSlice {
+  readonly plane: Plane;
+  readonly memory: PlaneMemory;
+  readonly row: number;
+  readonly words: Uint32Array<ArrayBuffer>;
+}
 
 /** Uploads one tensor by itself. */
 export async function uploadWeights(
@@ -37,7 +46,7 @@ export class Uploader {
   readonly #files = [new Slice(), new Slice()] as const;
   /** The planes of a slice. */
   readonly #planes = new Slice();
-  /** What a slice has of a strip of a plane. */
+  /** What a slice has of a super-block of a plane, in another order. */
   readonly #run = new Slice();
   /** Bytes written since the queue was last waited for. */
   #pending = 0;
@@ -82,8 +91,7 @@ export class Uploader {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const fileRow = rowBytes(part.format, k);
-    // A multiple of eight rows keeps the slice of every plane, two bytes a block or more, aligned to the four bytes
-    // that a queue write wants.
+    // Eight rows at a time, as they may lie on the GPU.
     const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
     const readSlice = (at: number): Promise<Uint16Array> => {
       const bytes = Math.min(sliceRows, rows - at) * fileRow;
@@ -101,8 +109,8 @@ export class Uploader {
       const count = Math.min(sliceRows, rows - at);
       const file = await next;
       if (at + sliceRows < rows) next = readSlice(at + sliceRows);
-      for (const { name, row, bytes } of this.#regroup(part.format, k, file, count)) {
-        this.#write(part, chunksOf(k), part.planes[name]!, row, first + at, count, bytes);
+      for (const slice of this.#regroup(part, k, file, count)) {
+        this.#write(part, k, first + at, count, slice);
       }
       onBytes(count * fileRow);
       // Dawn may keep a copy of what was written until it is done: waiting bounds that memory.
@@ -110,59 +118,84 @@ export class Uploader {
     }
   }
 
-  /** Writes rows [first, first + count) of a plane, `row` bytes each, strip by strip. */
+  /** Writes rows [first, first + count) of a plane of a part. */
   #write(
-    { rows, strip }: WeightPart,
-    chunks: number,
-    plane: PlaneMemory,
-    row: number,
+    { rows, placement }: WeightPart,
+    k: number,
     first: number,
     count: number,
-    bytes: Uint8Array<ArrayBuffer>,
+    slice: PlaneSlice,
   ): void {
-    for (let start = 0; start < chunks; start += strip) {
-      const wide = Math.min(strip, chunks - start);
-      const [from, width] = [(start * row) / chunks, (wide * row) / chunks];
-      let run = bytes.subarray(0, Math.ceil((count * row) / 4) * 4);
-      if (wide < chunks) {
-        run = this.#run.take(count * width);
-        for (let r = 0; r < count; r++) {
-          run.set(bytes.subarray(r * row + from, r * row + from + width), r * width);
+    const { plane, memory, words, row } = slice;
+    if (placement === "rows") {
+      this.#writeTo(memory, first * row, words.subarray(0, (count * row) / 4));
+      return;
+    }
+    // See `formats/eights`: strips of a super-block, in which chunks of eight rows lie side by side.
+    const units = planeUnits(plane, k);
+    const widest = plane.unit === "chunk" ? SUPER : 1;
+    const size = plane.bytes / 4;
+    const places = Math.ceil(count / EIGHT) * EIGHT;
+    for (let start = 0; start < units; start += widest) {
+      const width = Math.min(widest, units - start);
+      const run = new Uint32Array(
+        this.#run.take(places * width * plane.bytes).buffer,
+        0,
+        places * width * size,
+      );
+      for (let r = 0; r < count; r++) {
+        let from = (r * units + start) * size;
+        for (let c = 0; c < width; c++) {
+          const to = ((r & ~7) * width + c * EIGHT + (r & 7)) * size;
+          for (let i = 0; i < size; i++) run[to + i] = words[from++]!;
         }
       }
-      writePlane(this.#device, plane, from * rows + first * width, run);
-      this.#pending += run.length;
+      this.#writeTo(memory, (start * placesOf(rows) + first * width) * plane.bytes, run);
     }
   }
 
+  #writeTo(memory: PlaneMemory, at: number, words: Uint32Array<ArrayBuffer>): void {
+    const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+    writePlane(this.#device, memory, at, bytes);
+    this.#pending += bytes.length;
+  }
+
   /** `count` rows of a file as planes, in memory that the next call uses again. */
-  #regroup(format: WeightFormat, k: number, file: Uint16Array, count: number) {
-    const blocks = k / format.blockWeights;
-    const rows = format.planes.map((plane) => planeRowBytes(format, plane, k));
-    const sizes = rows.map((row) => Math.ceil((count * row) / 16) * 16);
-    const memory = this.#planes.take(sizes.reduce((sum, size) => sum + size, 0));
+  #regroup(
+    { format, planes: memories }: WeightPart,
+    k: number,
+    file: Uint16Array,
+    count: number,
+  ): PlaneSlice[] {
+    const rows = format.planes.map((plane) => planeRowBytes(plane, k));
+    const memory = this.#planes.take(rows.reduce((sum, row) => sum + count * row, 0));
     let end = 0;
-    const planes = format.planes.map(({ name }, i) => {
-      const halves = new Uint16Array(memory.buffer, end, sizes[i]! >> 1);
-      end += sizes[i]!;
-      const bytes = new Uint8Array(memory.buffer, halves.byteOffset, sizes[i]!);
-      return { name, row: rows[i]!, halves, bytes };
+    const slices = format.planes.map((plane, i) => {
+      const row = rows[i]!;
+      const at = end;
+      end += count * row;
+      const words = new Uint32Array(memory.buffer, at, (count * row) >> 2);
+      const halves = new Uint16Array(memory.buffer, at, (count * row) >> 1);
+      return { plane, memory: memories[plane.name]!, row, words, halves };
     });
-    const padded = format.planes.some((plane, i) => rows[i] !== blocks * plane.blockBytes);
+    const blocks = k / format.blockWeights;
+    const padded = format.planes.some(
+      ({ unit }) => k % (unit === "chunk" ? CHUNK : SUPER * CHUNK) > 0,
+    );
     if (!padded) {
-      const targets = planes.map(({ halves }) => halves);
+      const targets = slices.map(({ halves }) => halves);
       format.regroup(file, count * blocks, targets);
-      return planes;
+      return slices;
     }
     memory.fill(0); // between the rows
     const fileRow = rowBytes(format, k) >> 1;
     for (let r = 0; r < count; r++) {
-      const targets = planes.map(({ row, halves }) =>
+      const targets = slices.map(({ row, halves }) =>
         halves.subarray((r * row) >> 1, ((r + 1) * row) >> 1),
       );
       format.regroup(file.subarray(r * fileRow, (r + 1) * fileRow), blocks, targets);
     }
-    return planes;
+    return slices;
   }
 }
 

@@ -114,10 +114,11 @@ class Recording extends KernelLibrary {
 }
 
 const OTHER_RUNGS = [
-  "formats/head-shared",
+  "formats/bits-texture",
+  "formats/eights",
+  "formats/heads-texture",
   "formats/pairs-texture",
   "formats/quants-texture",
-  "formats/strips",
   "inputs/norm-uniform",
   "inputs/uniform",
   "matmul-lanes",
@@ -148,18 +149,18 @@ describe("every kernel that ops.ts asks for", () => {
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
     for (const format of FORMATS.values()) {
-      const [own, shared] = [decoderOf(format), decoderOf(format, "strips", "formats/head-shared")];
+      const [own, eights] = [decoderOf(format), decoderOf(format, "eights")];
       for (const memory of ["storage", "uniform"]) {
         for (const output of ["outputs/plain", "outputs/gated"]) {
           const inputs = [`inputs/${memory}`, `inputs/norm-${memory}`, "inputs/normed"];
           const rest = [...inputs, output];
           const fragments = [...own, ...rest, "reduce-subgroup"];
           library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32, EPS } });
-          const eight = [...shared, ...rest, "reduce-eight"];
-          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { SPAN: 3, EPS } });
+          const eight = [...eights, ...rest, "reduce-eight"];
+          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { EPS } });
         }
       }
-      const fragments = [...shared, "reduce-eight"];
+      const fragments = [...eights, "reduce-eight"];
       library.kernel({ page: "matmul-lanes", fragments });
     }
     library.kernel({

@@ -1,4 +1,4 @@
-// Where planes lie changes no bit: row after row in buffers, or in strips and textures.
+// Where planes lie changes no bit: row after row in buffers, or by eight rows and in textures.
 
 import { describe, expect, test } from "vitest";
 import type { Placement, WeightFormat } from "../../src/kernels/formats/format.ts";
@@ -7,7 +7,7 @@ import {
   mostBytes,
   placementOf,
   planeBytes,
-  stripOf,
+  planeRowBytes,
   texelBits,
 } from "../../src/kernels/planes.ts";
 import { createWeights, memoryOf, weightBytes } from "../../src/kernels/tensor.ts";
@@ -18,7 +18,7 @@ import { expectClose } from "../support/numbers.ts";
 const gpu = await useGpu();
 const formats = [...FORMATS.values()];
 
-/** Rows of strips of 16 or 24 chunks, of eight, and of what eight lanes do not share evenly. */
+/** Rows that are no multiple of eight, of whole super-blocks and of what is not. */
 const SHAPES = [
   [45, 2304],
   [9, 11 * 256],
@@ -54,16 +54,16 @@ describe.each(formats)("$name", (format) => {
   const shapes = SHAPES.filter(([, k]) => k % format.blockWeights === 0);
 
   test.each(shapes)(
-    "[%i, %i]: strips in textures and rows in buffers give the same bits",
+    "[%i, %i]: by eight rows in textures and row after row in buffers give the same bits",
     async (n, k) => {
       const file = randomTensor(format, n, k, n + k);
-      const [rows, strips] = [
+      const [rows, eights] = [
         await uses("rows", format, n, k, file),
-        await uses("strips", format, n, k, file),
+        await uses("eights", format, n, k, file),
       ];
-      expect(strips).toEqual(rows);
+      expect(eights).toEqual(rows);
       const weights = decode(format, file);
-      expectClose(strips[0]!, [...weights], {});
+      expectClose(eights[0]!, [...weights], {});
     },
   );
 });
@@ -75,7 +75,7 @@ test("planes whose textures have rows of 128 texels", async () => {
   const file = randomTensor(format, n, k, 4);
   const [numbers, ids] = [randomFloats(1, k), [0, 1, 1023, 1024, 1999, 2498, 2499]];
   const found = [];
-  for (const placement of ["rows", "strips"] as const) {
+  for (const placement of ["rows", "eights"] as const) {
     const weights = await gpu.weights(format, n, k, file, placement);
     const [x, y] = [await gpu.activations(1, k, numbers), await gpu.activations(1, n)];
     const [tokens, rows] = [
@@ -91,46 +91,45 @@ test("planes whose textures have rows of 128 texels", async () => {
 });
 
 test("what comes in several slices lies where it would in one", async () => {
-  // 2.2 MB, and 1 MiB a slice; a texture's rows are 64 texels, of which a slice of a strip begins in the middle.
+  // 2.2 MB, and 1 MiB a slice; a texture's rows are 64 texels, of which a slice may begin in the middle.
   const format = FORMATS.get("Q4_K")!;
   const [n, k] = [1501, 2560];
   const file = randomTensor(format, n, k, 3);
-  const [rows, strips] = [
+  const [rows, eights] = [
     await uses("rows", format, n, k, file),
-    await uses("strips", format, n, k, file),
+    await uses("eights", format, n, k, file),
   ];
   // Bytes: to look at millions of numbers one by one takes long.
   const bits = (found: readonly Float32Array[]) => found.map(({ buffer }) => Buffer.from(buffer));
-  expect(Buffer.concat(bits(strips)).equals(Buffer.concat(bits(rows)))).toBe(true);
+  expect(Buffer.concat(bits(eights)).equals(Buffer.concat(bits(rows)))).toBe(true);
 });
 
 test("planes take the same memory wherever they lie", async () => {
   const [n, k] = [300, 2048];
   for (const format of formats) {
-    for (const placement of ["rows", "strips"] as const) {
+    for (const placement of ["rows", "eights"] as const) {
       const before = gpu.device.memory.bytes;
       const weights = await createWeights(gpu.device, "w", format, n, k, placement);
       expect(weights.bytes).toBe(weightBytes(format, n, k));
       expect(gpu.device.memory.bytes - before).toBe(weights.bytes);
       const textures = memoryOf(weights.parts[0]!).filter((memory) => "width" in memory);
       const wide = format.planes.filter(({ texel }) => texel);
-      expect(textures.length).toBe(placement === "strips" ? wide.length : 0);
+      expect(textures.length).toBe(placement === "eights" ? wide.length : 0);
       gpu.release(weights);
     }
   }
 });
 
-test("software adapters with subgroups of eight get strips; other rungs, cards and vectors rows", async () => {
+test("software adapters with subgroups of eight get eight rows together; other rungs, cards and vectors rows", async () => {
   const [tiled, card] = [await useGpu({ refuse: ["subgroups"] }), await useGpu({ card: true })];
-  for (const [on, name, n, k, placement] of [
-    [gpu, "Q4_0", 8, 64, "strips"],
-    [gpu, "Q4_0", 8, 2048, "strips"],
-    [gpu, "Q4_0", 8, 35 * 32, "rows"], // cannot be cut
-    [gpu, "Q4_0", 1, 64, "rows"],
-    [tiled, "Q4_0", 8, 64, "rows"],
-    [card, "Q4_0", 8, 64, "rows"],
+  for (const [on, n, placement] of [
+    [gpu, 8, "eights"],
+    [gpu, 3, "eights"],
+    [gpu, 1, "rows"],
+    [tiled, 8, "rows"],
+    [card, 8, "rows"],
   ] as const) {
-    const weights = await createWeights(on.device, "w", FORMATS.get(name)!, n, k);
+    const weights = await createWeights(on.device, "w", FORMATS.get("Q4_0")!, n, 64);
     expect(weights.parts[0]!.placement).toBe(placement);
     on.release(weights);
   }
@@ -138,22 +137,8 @@ test("software adapters with subgroups of eight get strips; other rungs, cards a
 
 test("an adapter whose pages cannot read textures gets rows", () => {
   const mute = Object.create(gpu.device, { languageFeatures: { value: new Set() } });
-  const format = FORMATS.get("Q4_0")!;
-  expect(placementOf(gpu.device, format, 8, 64)).toBe("strips");
-  expect(placementOf(mute, format, 8, 64)).toBe("rows");
-});
-
-test("a strip is what eight lanes take at a time, or a whole row where planes would be cut in words", () => {
-  const strip = (name: string, k: number, placement: Placement = "strips") =>
-    stripOf(placement, FORMATS.get(name)!, k);
-  expect(strip("Q4_K", 768)).toBe(24); // three chunks a lane: the whole row
-  expect(strip("Q4_K", 2048)).toBe(16); // two a lane, since 64 is no multiple of 24
-  expect(strip("Q4_K", 2048, "rows")).toBe(64);
-  expect(strip("Q8_0", 2048)).toBe(16);
-  expect(strip("Q3_K", 2048)).toBe(16); // two bytes a super-block: a word
-  expect(strip("Q3_K", 1280)).toBe(40); // eight chunks would be half a word
-  expect(strip("Q5_0", 896)).toBe(16); // and twelve more
-  expect(strip("Q5_0", 35 * 32)).toBe(35); // eight and three times two bytes more
+  expect(placementOf(gpu.device, 8)).toBe("eights");
+  expect(placementOf(mute, 8)).toBe("rows");
 });
 
 test("every texture is of a size that all adapters allow", () => {
@@ -166,10 +151,8 @@ test("every texture is of a size that all adapters allow", () => {
         [128256, 4096],
         [65536, 16384],
       ] as const) {
-        const most = Math.min(
-          n,
-          Math.floor(mostBytes(plane) / ((k / format.blockWeights) * plane.blockBytes)),
-        );
+        const fit = Math.floor(mostBytes(plane) / planeRowBytes(plane, k) / 8) * 8;
+        const most = Math.min(n, fit);
         const width = 2 ** texelBits(format, most, k);
         const height = planeBytes(format, plane, most, k) / plane.texel.bytes / width;
         expect(Number.isInteger(height)).toBe(true);

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { CapacityError, type Device } from "../../src/kernels/device.ts";
 import type { WeightFormat } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
+import { planeRowBytes } from "../../src/kernels/planes.ts";
 import {
   createActivations,
   createWeights,
@@ -117,9 +118,8 @@ describe("rowsPerPart", () => {
           if (rows === 0) continue;
           expect(rows === n || rows % 8 === 0).toBe(true);
           expect(weightBytes(format, Math.min(rows, n), k)).toBeLessThanOrEqual(buffer);
-          for (const { blockBytes } of format.planes) {
-            const bytes = (rows * k * blockBytes) / format.blockWeights;
-            expect(bytes).toBeLessThanOrEqual(binding);
+          for (const plane of format.planes) {
+            expect(rows * planeRowBytes(plane, k)).toBeLessThanOrEqual(binding);
           }
         }
       }
@@ -134,13 +134,13 @@ describe("rowsPerPart", () => {
   });
 });
 
-test("only strips keep to the largest texture of every adapter", () => {
+test("only planes in textures keep to the largest texture of every adapter", () => {
   const card = {
     limits: { maxStorageBufferBindingSize: 2 ** 32, maxBufferSize: 2 ** 32 },
   } as Device;
   const [format, n, k] = [FORMATS.get("F32")!, 128256, 4096]; // 2.1 GB
   expect(rowsPerPart(card, format, n, k)).toBe(n);
-  expect(rowsPerPart(card, format, n, k, "strips") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
+  expect(rowsPerPart(card, format, n, k, "eights") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
 });
 
 describe("what does not fit", () => {

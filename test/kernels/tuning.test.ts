@@ -80,7 +80,7 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     await using device = await openDevice(options);
     const bench = await Workbench.create(device, shaderSource, { workgroups: 1e-3 });
     const [n, k] = [2 * rows + 32, 256]; // the last workgroup has fewer
-    const { overrides } = matvecTiling(bench.library, Q4_K, n, k, 8);
+    const { overrides } = matvecTiling(bench.library, n, 8);
     expect(overrides.ROWS).toBe(rows);
     const [file, input] = [randomTensor(Q4_K, n, k, 1), randomFloats(2, k)];
     const weights = await bench.weights(Q4_K, n, k, file);

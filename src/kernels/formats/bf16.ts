@@ -7,7 +7,7 @@ export const BF16: WeightFormat = {
   fragment: "formats/bf16",
   blockWeights: 1,
   blockBytes: 2,
-  planes: [{ ...quantsPlane(2), rowAlign: 64 }],
+  planes: [quantsPlane(64)],
   decode(file, out) {
     for (let i = 0; i < out.length; i++) {
       out[i] = bfloatToFloat(file[2 * i]! | (file[2 * i + 1]! << 8));

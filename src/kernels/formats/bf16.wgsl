@@ -1,14 +1,21 @@
-// BF16: the upper half of an f32, two a word.
+// BF16: the upper half of an f32, two a word. No head.
 
-fn load_chunk(block: u32) -> Chunk {
-  var c: Chunk;
-  for (var i = 0u; i < 4u; i++) {
-    let v = quants_of(4u * block + i);
-    let even = bitcast<vec4f>(v << vec4<u32>(16u));
-    let odd = bitcast<vec4f>(v & vec4<u32>(0xffff0000u));
-    c.q[2u * i] = vec4f(even.x, odd.x, even.y, odd.y);
-    c.q[2u * i + 1u] = vec4f(even.z, odd.z, even.w, odd.w);
-  }
-  c.scale = vec2f(1.0);
-  return c;
+alias Head = u32;
+fn head_of(index: u32) -> Head {
+  return 0u;
+}
+
+alias Packed = array<vec4<u32>, 4>;
+fn packed_of(block: u32) -> Packed {
+  let first = 4u * block;
+  return Packed(quants_of(first), quants_of(first + 1u), quants_of(first + 2u), quants_of(first + 3u));
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let words = select(packed[i / 2u].xy, packed[i / 2u].zw, i % 2u == 1u);
+  return bitcast<vec4f>((words.xxyy << vec4<u32>(16u, 0u, 16u, 0u)) & vec4<u32>(0xffff0000u));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(1.0), vec2f());
 }

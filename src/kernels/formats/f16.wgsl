@@ -1,12 +1,21 @@
-// F16: IEEE binary16, two a word, so no shader-f16 is needed.
+// F16: IEEE binary16, two a word, so no shader-f16 is needed. No head.
 
-fn load_chunk(block: u32) -> Chunk {
-  var c: Chunk;
-  for (var i = 0u; i < 4u; i++) {
-    let v = quants_of(4u * block + i);
-    c.q[2u * i] = vec4f(unpack2x16float(v.x), unpack2x16float(v.y));
-    c.q[2u * i + 1u] = vec4f(unpack2x16float(v.z), unpack2x16float(v.w));
-  }
-  c.scale = vec2f(1.0);
-  return c;
+alias Head = u32;
+fn head_of(index: u32) -> Head {
+  return 0u;
+}
+
+alias Packed = array<vec4<u32>, 4>;
+fn packed_of(block: u32) -> Packed {
+  let first = 4u * block;
+  return Packed(quants_of(first), quants_of(first + 1u), quants_of(first + 2u), quants_of(first + 3u));
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let words = select(packed[i / 2u].xy, packed[i / 2u].zw, i % 2u == 1u);
+  return vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(1.0), vec2f());
 }

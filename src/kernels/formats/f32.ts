@@ -6,7 +6,7 @@ export const F32: WeightFormat = {
   fragment: "formats/f32",
   blockWeights: 1,
   blockBytes: 4,
-  planes: [{ ...quantsPlane(4), rowAlign: 128 }],
+  planes: [quantsPlane(128)],
   decode(file, out) {
     const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
     for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(4 * i, true);

@@ -1,33 +1,49 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
-// The unit of the kernels is the *chunk*: 32 consecutive weights of a row. Each format has a WGSL fragment with
-// `fn load_chunk(block) -> Chunk`, appended to a kernel's page; `unpack.wgsl` says what a Chunk is and what is made
-// of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34, 110, 210
-// bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane can read with
-// aligned wide loads: all quants of a tensor, then all heads of its super-blocks, and so on. A *block* is the place of a
-// chunk in them; the shapes beside the planes of a fragment, such as [N, K/32], are those of rows one after the other.
+// The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a *super-block*. Each format has
+// a WGSL fragment with `head_of`, `packed_of` and `chunk_of`, appended to a kernel's page; `unpack.wgsl` says what they
+// give and what is made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18,
+// 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane
+// can read with aligned wide loads: all quants of a tensor, then the heads of all its super-blocks, and so on. A *block* is
+// the place of a chunk in them.
 
 /** One plane of a tensor on the GPU: a binding of its own, a buffer or a texture. */
 export interface Plane {
   /** Name of the WGSL variable that reads it. */
   readonly name: string;
-  /** Bytes of a block that go to this plane. */
-  readonly blockBytes: number;
-  /** Where given, rows are padded to a multiple of so many bytes: a chunk of the formats without blocks. */
-  readonly rowAlign?: number;
+  /** What it has something of: every chunk, or eight neighbouring ones of a row. */
+  readonly unit: "chunk" | "super-block";
+  /** Bytes for each. */
+  readonly bytes: number;
   /** Of a plane that may lie in a texture: how it is stored there, one of so many bytes a texel. */
   readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
 }
 
+const SIXTEEN = { format: "rgba32uint", bytes: 16 } as const;
+
 /** The plane of which most formats read 16 bytes at a time; read by `formats/quants` or `formats/quants-texture`. */
-export function quantsPlane(blockBytes: number): Plane {
-  return { name: "quants", blockBytes, texel: { format: "rgba32uint", bytes: 16 } };
+export function quantsPlane(bytes: number): Plane {
+  return { name: "quants", unit: "chunk", bytes, texel: SIXTEEN };
 }
 
-/** The plane of two bits a weight that some formats have; read by `formats/pairs` or `formats/pairs-texture`. */
-export function pairsPlane(blockBytes: number): Plane {
-  return { name: "pairs", blockBytes, texel: { format: "rg32uint", bytes: 8 } };
+/** Two bits a weight that some formats have; read by `formats/pairs` or `formats/pairs-texture`. */
+export const PAIRS: Plane = {
+  name: "pairs",
+  unit: "chunk",
+  bytes: 8,
+  texel: { format: "rg32uint", bytes: 8 },
+};
+
+/** What the chunks of a super-block have beside their quants, such as scales; read by `formats/heads` or `formats/heads-texture`. */
+export function headsPlane(bytes: 16 | 32): Plane {
+  return { name: "heads", unit: "super-block", bytes, texel: SIXTEEN };
 }
+
+/** A bit a weight that some formats have, a word a chunk; read by `formats/bits` or `formats/bits-texture`. */
+export const BITS: Plane = { name: "bits", unit: "super-block", bytes: 32, texel: SIXTEEN };
+
+/** The scales of scales that do not fit a head: a word. */
+export const SUPERS: Plane = { name: "supers", unit: "super-block", bytes: 4 };
 
 export interface WeightFormat {
   /** Its name in ggml, such as "Q4_K". */
@@ -46,31 +62,17 @@ export interface WeightFormat {
 }
 
 /**
- * The plane of formats whose super-blocks of eight chunks have scales of scales (Q2_K, Q4_K, Q5_K, Q6_K): five words, the
- * first for all and one for every two chunks. Read by `formats/head`.
+ * How the planes of a matrix lie in memory: row after row in buffers; or by eight rows, as eight lanes read them, what is
+ * widest of them in textures, for adapters that are CPUs. The names of the pages that read them so.
  */
-export const HEADS: Plane = { name: "heads", blockBytes: 20 };
-
-/** How the lanes of a page read the heads of super-blocks: each for itself, or together. */
-export type HeadReader = "formats/head" | "formats/head-shared";
-
-/**
- * How the planes of a matrix lie in memory: row after row in buffers, or in strips of columns, what is widest of them in
- * textures, for adapters that are CPUs. The names of the pages that read them so.
- */
-export type Placement = "rows" | "strips";
+export type Placement = "rows" | "eights";
 
 /** The pages that decode a format: appended to one that reads weights. */
-export function decoderOf(
-  format: WeightFormat,
-  placement: Placement = "rows",
-  head: HeadReader = "formats/head",
-): string[] {
-  const heads = format.planes.includes(HEADS) ? [head] : [];
+export function decoderOf(format: WeightFormat, placement: Placement = "rows"): string[] {
   const wide = format.planes.filter(({ texel }) => texel);
-  const where = placement === "strips" ? "-texture" : "";
+  const where = placement === "eights" ? "-texture" : "";
   const planes = wide.map(({ name }) => `formats/${name}${where}`);
-  return [format.fragment, ...heads, ...planes, `formats/${placement}`, "formats/unpack"];
+  return [format.fragment, ...planes, `formats/${placement}`, "formats/unpack"];
 }
 
 /** Weights a chunk, the unit in which kernels read rows. */
@@ -81,10 +83,8 @@ export function chunksOf(k: number): number {
   return Math.ceil(k / CHUNK);
 }
 
-/** The bytes of a chunk in the file, on average. */
-export function chunkBytes({ blockBytes, blockWeights }: WeightFormat): number {
-  return (CHUNK / blockWeights) * blockBytes;
-}
+/** Chunks a super-block. */
+export const SUPER = 8;
 
 /** The bytes of a row of `k` weights in the file. */
 export function rowBytes(format: WeightFormat, k: number): number {

@@ -12,7 +12,7 @@ export const IQ4_XS: WeightFormat = {
   fragment: "formats/iq4-xs",
   blockWeights: 256,
   blockBytes: 136,
-  planes: [quantsPlane(128), { name: "headers", blockBytes: 8 }],
+  planes: [quantsPlane(16), { name: "headers", unit: "super-block", bytes: 8 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 136, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, HEADS, pairsPlane, words } from "./format.ts";
+import { gatherPairs, headsPlane, PAIRS, SUPERS, words } from "./format.ts";
 
 /**
  * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit
@@ -11,7 +11,7 @@ export const Q2_K: WeightFormat = {
   fragment: "formats/q2-k",
   blockWeights: 256,
   blockBytes: 84,
-  planes: [pairsPlane(64), HEADS],
+  planes: [PAIRS, headsPlane(16), SUPERS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 84, y += 256) {
       const d = halfToFloat(file[b + 80]! | (file[b + 81]! << 8));
@@ -24,11 +24,11 @@ export const Q2_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [pairs, heads]) {
-    const [f, q, h] = [words(file), words(pairs!), words(heads!)];
+  regroup(file, blocks, [pairs, heads, supers]) {
+    const [f, q, h, s] = [words(file), words(pairs!), words(heads!), words(supers!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 21) {
-      h[5 * i] = f[b + 20]!;
-      for (let j = 0; j < 4; j++) h[5 * i + 1 + j] = f[b + j]!;
+      s[i] = f[b + 20]!;
+      for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
       for (let half = 0; half < 2; half++) {
         gatherPairs(f, b + 4 + 8 * half, q, 16 * i + 8 * half);
       }

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, gatherBits, gatherPairs, pairsPlane, words } from "./format.ts";
+import { alignedBlock, BITS, gatherBits, gatherPairs, headsPlane, PAIRS, words } from "./format.ts";
 
 const block = new Uint32Array(27);
 
@@ -13,12 +13,7 @@ export const Q3_K: WeightFormat = {
   fragment: "formats/q3-k",
   blockWeights: 256,
   blockBytes: 110,
-  planes: [
-    pairsPlane(64),
-    { name: "thirds", blockBytes: 32 },
-    { name: "scales", blockBytes: 12 },
-    { name: "supers", blockBytes: 2 },
-  ],
+  planes: [PAIRS, BITS, headsPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 110, y += 256) {
       const d = halfToFloat(file[b + 108]! | (file[b + 109]! << 8));
@@ -33,16 +28,16 @@ export const Q3_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [pairs, thirds, scales, supers]) {
-    const [f, q, h, s] = [words(file), words(pairs!), words(thirds!), words(scales!)];
+  regroup(file, blocks, [pairs, bits, heads]) {
+    const [f, q, thirds, h] = [words(file), words(pairs!), words(bits!), words(heads!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 55) {
       const [w, at] = alignedBlock(f, b, block);
-      for (let chunk = 0; chunk < 8; chunk++) h[8 * i + chunk] = gatherBits(w, at, chunk);
+      for (let chunk = 0; chunk < 8; chunk++) thirds[8 * i + chunk] = gatherBits(w, at, chunk);
       for (let half = 0; half < 2; half++) {
         gatherPairs(w, at + 8 + 8 * half, q, 16 * i + 8 * half);
       }
-      for (let j = 0; j < 3; j++) s[3 * i + j] = w[at + 24 + j]!;
-      supers![i] = file[b + 54]!;
+      for (let j = 0; j < 3; j++) h[4 * i + j] = w[at + 24 + j]!;
+      h[4 * i + 3] = file[b + 54]!;
     }
   },
 };

@@ -1,14 +1,20 @@
 // Q4_0: blocks of 32 with one scale. w = d (q - 8).
-// Quants: 32 nibbles a chunk.
-@group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
+// Head: eight f16 d. Packed: 32 nibbles.
 
-fn load_chunk(block: u32) -> Chunk {
-  let d = half_of(scales[block >> 1u], block);
-  let quants = quants_of(block);
-  var c: Chunk;
-  for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i))) - 8.0;
-  }
-  c.scale = vec2f(d);
-  return c;
+alias Head = vec4<u32>;
+fn head_of(index: u32) -> Head {
+  return heads_of(index);
+}
+
+alias Packed = vec4<u32>;
+fn packed_of(block: u32) -> Packed {
+  return quants_of(block);
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  return vec4f(numbers_of(nibble_bytes(packed, i))) - 8.0;
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(half_of(head, place)), vec2f());
 }

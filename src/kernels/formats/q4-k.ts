@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { HEADS, quantsPlane, splitNibbles, words } from "./format.ts";
+import { headsPlane, quantsPlane, splitNibbles, words } from "./format.ts";
 
 /**
  * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:
@@ -13,26 +13,6 @@ export function scaleAndMin(file: Uint8Array, at: number, j: number): [number, n
 }
 
 /**
- * The twelve packed bytes of scales and mins become sixteen: a byte each, (scale, min) a chunk, so that a kernel reads
- * one word for two chunks and puts nothing together.
- */
-export function spreadScales(file: Uint32Array, from: number, out: Uint32Array, to: number): void {
-  const [a, b, c] = [file[from]!, file[from + 1]!, file[from + 2]!];
-  const scales = [a & 0x3f3f3f3f, (c & 0x0f0f0f0f) | ((a >>> 2) & 0x30303030)];
-  const mins = [b & 0x3f3f3f3f, ((c >>> 4) & 0x0f0f0f0f) | ((b >>> 2) & 0x30303030)];
-  for (let half = 0; half < 2; half++) {
-    const [scale, min] = [scales[half]!, mins[half]!];
-    out[to + 2 * half] =
-      (scale & 255) | ((min & 255) << 8) | ((scale & 0xff00) << 8) | ((min & 0xff00) << 16);
-    out[to + 2 * half + 1] =
-      ((scale >>> 16) & 255) |
-      ((min >>> 8) & 0xff00) |
-      ((scale >>> 8) & 0xff0000) |
-      (min & 0xff000000);
-  }
-}
-
-/**
  * Q4_K, 144 bytes for 256 weights: f16 d, f16 dmin, 12 bytes of 6-bit scales and mins for the 8 chunks, 128 bytes of
  * nibbles (32 bytes hold chunk 2g low and chunk 2g + 1 high). w = d scale q - dmin min.
  */
@@ -41,7 +21,7 @@ export const Q4_K: WeightFormat = {
   fragment: "formats/q4-k",
   blockWeights: 256,
   blockBytes: 144,
-  planes: [quantsPlane(128), HEADS],
+  planes: [quantsPlane(16), headsPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -58,8 +38,7 @@ export const Q4_K: WeightFormat = {
   regroup(file, blocks, [quants, heads]) {
     const [f, q, h] = [words(file), words(quants!), words(heads!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 36) {
-      h[5 * i] = f[b]!;
-      spreadScales(f, b + 1, h, 5 * i + 1);
+      for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 4 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);
       }

@@ -1,16 +1,21 @@
 // Q5_0: blocks of 32 with one scale and a word of fifth bits. w = d (q - 16).
-// Quants: 32 nibbles a chunk.
-@group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
-@group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, two a word
+// Head: eight f16 d; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
 
-fn load_chunk(block: u32) -> Chunk {
-  let d = half_of(scales[block >> 1u], block);
-  let quants = quants_of(block);
-  let fifth = fifths[block];
-  var c: Chunk;
-  for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (bit_bytes(fifth, i) << 4u))) - 16.0;
-  }
-  c.scale = vec2f(d);
-  return c;
+struct Head { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
+fn head_of(index: u32) -> Head {
+  return Head(heads_of(index), bits_of(2u * index), bits_of(2u * index + 1u));
+}
+
+alias Packed = vec4<u32>;
+fn packed_of(block: u32) -> Packed {
+  return quants_of(block);
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let word = word_of(head.low, head.high, place);
+  return vec4f(numbers_of(nibble_bytes(packed, i) | (bit_bytes(word, i) << 4u))) - 16.0;
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(half_of(head.scales, place)), vec2f());
 }

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { quantsPlane, words } from "./format.ts";
+import { BITS, headsPlane, quantsPlane, words } from "./format.ts";
 
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {
@@ -8,7 +8,7 @@ export const Q5_1: WeightFormat = {
   fragment: "formats/q5-1",
   blockWeights: 32,
   blockBytes: 24,
-  planes: [quantsPlane(16), { name: "fifths", blockBytes: 4 }, { name: "scales", blockBytes: 4 }],
+  planes: [quantsPlane(16), BITS, headsPlane(32)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 24, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -22,11 +22,11 @@ export const Q5_1: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, fifths, scales]) {
-    const [f, q, h, s] = [words(file), words(quants!), words(fifths!), words(scales!)];
+  regroup(file, blocks, [quants, bits, heads]) {
+    const [f, q, fifths, h] = [words(file), words(quants!), words(bits!), words(heads!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 6) {
-      s[i] = f[b]!;
-      h[i] = f[b + 1]!;
+      h[i] = f[b]!;
+      fifths[i] = f[b + 1]!;
       for (let j = 0; j < 4; j++) q[4 * i + j] = f[b + 2 + j]!;
     }
   },

@@ -1,17 +1,23 @@
 // Q5_1: blocks of 32 with a scale, a minimum and a word of fifth bits. w = d q + m.
-// Quants: 32 nibbles a chunk.
-@group(0) @binding(9) var<storage, read> fifths: array<u32>;        // [N, K/32] bit l: weight l
-@group(0) @binding(10) var<storage, read> scales: array<u32>;       // [N, K/32] f16 d, f16 m
+// Head: eight times f16 d, f16 m; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
 
-fn load_chunk(block: u32) -> Chunk {
-  let scale = unpack2x16float(scales[block]);
-  let quants = quants_of(block);
-  let fifth = fifths[block];
-  var c: Chunk;
-  for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (bit_bytes(fifth, i) << 4u)));
-  }
-  c.scale = scale.xx;
-  c.offset = scale.yy;
-  return c;
+struct Head { scales: vec4<u32>, more: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
+fn head_of(index: u32) -> Head {
+  let first = 2u * index;
+  return Head(heads_of(first), heads_of(first + 1u), bits_of(first), bits_of(first + 1u));
+}
+
+alias Packed = vec4<u32>;
+fn packed_of(block: u32) -> Packed {
+  return quants_of(block);
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let word = word_of(head.low, head.high, place);
+  return vec4f(numbers_of(nibble_bytes(packed, i) | (bit_bytes(word, i) << 4u)));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  let scale = unpack2x16float(word_of(head.scales, head.more, place));
+  return Scales(scale.xx, scale.yy);
 }

@@ -1,7 +1,7 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherBits, HEADS, quantsPlane, splitNibbles, words } from "./format.ts";
-import { scaleAndMin, spreadScales } from "./q4-k.ts";
+import { BITS, gatherBits, headsPlane, quantsPlane, splitNibbles, words } from "./format.ts";
+import { scaleAndMin } from "./q4-k.ts";
 
 /**
  * Q5_K, 176 bytes for 256 weights: header as Q4_K, 32 bytes of fifth bits (bit c of byte l for weight l of chunk c),
@@ -12,7 +12,7 @@ export const Q5_K: WeightFormat = {
   fragment: "formats/q5-k",
   blockWeights: 256,
   blockBytes: 176,
-  planes: [quantsPlane(128), HEADS, { name: "fifths", blockBytes: 32 }],
+  planes: [quantsPlane(16), headsPlane(16), BITS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -27,12 +27,11 @@ export const Q5_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads, fifths]) {
-    const [f, q, h, fifth] = [words(file), words(quants!), words(heads!), words(fifths!)];
+  regroup(file, blocks, [quants, heads, bits]) {
+    const [f, q, h, fifths] = [words(file), words(quants!), words(heads!), words(bits!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 44) {
-      h[5 * i] = f[b]!;
-      spreadScales(f, b + 1, h, 5 * i + 1);
-      for (let chunk = 0; chunk < 8; chunk++) fifth[8 * i + chunk] = gatherBits(f, b + 4, chunk);
+      for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
+      for (let chunk = 0; chunk < 8; chunk++) fifths[8 * i + chunk] = gatherBits(f, b + 4, chunk);
       for (let g = 0; g < 4; g++) {
         splitNibbles(f, b + 12 + 8 * g, q, 32 * i + 8 * g, 32 * i + 8 * g + 4);
       }

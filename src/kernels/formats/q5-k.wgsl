@@ -1,19 +1,22 @@
 // Q5_K: super-blocks of 256; chunks of 32 with a 6-bit scale and minimum. w = d scale q - dmin min, q of five bits.
-// Its head: f16 d, f16 dmin; bytes: scale, min of a chunk.
-// Quants: 32 nibbles a chunk.
-@group(0) @binding(10) var<storage, read> fifths: array<u32>;       // [N, K/32] bit l: weight l
+// Head: f16 d, f16 dmin; `scale_and_min`; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
 
-fn load_chunk(block: u32) -> Chunk {
-  let words = head(block);
-  let packed = words.y >> (16u * (block & 1u));
-  let scale = unpack2x16float(words.x) * vec2f(vec2<u32>(packed & 255u, byte_of(packed, 1u)));
-  let quants = quants_of(block);
-  let fifth = fifths[block];
-  var c: Chunk;
-  for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (bit_bytes(fifth, i) << 4u)));
-  }
-  c.scale = scale.xx;
-  c.offset = -scale.yy;
-  return c;
+struct Head { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
+fn head_of(index: u32) -> Head {
+  return Head(heads_of(index), bits_of(2u * index), bits_of(2u * index + 1u));
+}
+
+alias Packed = vec4<u32>;
+fn packed_of(block: u32) -> Packed {
+  return quants_of(block);
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let word = word_of(head.low, head.high, place);
+  return vec4f(numbers_of(nibble_bytes(packed, i) | (bit_bytes(word, i) << 4u)));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  let scale = unpack2x16float(head.scales.x) * scale_and_min(head.scales, place);
+  return Scales(scale.xx, -scale.yy);
 }

@@ -3,9 +3,10 @@ import type { WeightFormat } from "./format.ts";
 import {
   alignedBlock,
   gatherPairs,
-  HEADS,
-  pairsPlane,
+  headsPlane,
+  PAIRS,
   quantsPlane,
+  SUPERS,
   splitNibbles,
   words,
 } from "./format.ts";
@@ -22,7 +23,7 @@ export const Q6_K: WeightFormat = {
   fragment: "formats/q6-k",
   blockWeights: 256,
   blockBytes: 210,
-  planes: [quantsPlane(128), HEADS, pairsPlane(64)],
+  planes: [quantsPlane(16), headsPlane(16), PAIRS, SUPERS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
       const d = halfToFloat(file[b + 208]! | (file[b + 209]! << 8));
@@ -38,8 +39,9 @@ export const Q6_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads, pairs]) {
+  regroup(file, blocks, [quants, heads, pairs, supers]) {
     const [f, q, h, p] = [words(file), words(quants!), words(heads!), words(pairs!)];
+    const s = words(supers!);
     for (let i = 0, b = 0; i < blocks; i++, b += 105) {
       const [w, at] = alignedBlock(f, b, block);
       for (let half = 0; half < 2; half++) {
@@ -48,8 +50,8 @@ export const Q6_K: WeightFormat = {
         splitNibbles(w, at + 16 * half + 8, q, to + 4, to + 12);
         gatherPairs(w, at + 32 + 8 * half, p, 16 * i + 8 * half);
       }
-      h[5 * i] = file[b + 104]!;
-      for (let j = 0; j < 4; j++) h[5 * i + 1 + j] = w[at + 48 + j]!;
+      s[i] = file[b + 104]!;
+      for (let j = 0; j < 4; j++) h[4 * i + j] = w[at + 48 + j]!;
     }
   },
 };

@@ -1,18 +1,23 @@
 // Q6_K: super-blocks of 256; groups of 16 with a signed byte scale. w = d scale (q - 32), q of six bits.
-// Its head: f16 d; signed bytes: two scales of a chunk.
-// Quants: 32 nibbles a chunk; pairs: the two upper bits.
+// Head: sixteen signed bytes; f16 d. Packed: 32 nibbles, 32 pairs of upper bits.
+@group(0) @binding(11) var<storage, read> supers: array<u32>;  // [N, K/256] f16 d
 
-fn load_chunk(block: u32) -> Chunk {
-  let words = head(block);
-  let two_scales = bitcast<i32>(words.y << (16u - 16u * (block & 1u)));
-  let scale = unpack2x16float(words.x).x * vec2f(f32((two_scales << 8u) >> 24u), f32(two_scales >> 24u));
-  let quants = quants_of(block);
-  let upper = pairs_of(block);
-  var c: Chunk;
-  for (var i = 0u; i < 8u; i++) {
-    c.q[i] = vec4f(numbers_of(nibble_bytes(quants, i) | (pair_bytes(upper, i) << 4u)));
-  }
-  c.scale = scale;
-  c.offset = -32.0 * scale;
-  return c;
+struct Head { scales: vec4<u32>, d: f32 }
+fn head_of(index: u32) -> Head {
+  return Head(heads_of(index), unpack2x16float(supers[index]).x);
+}
+
+struct Packed { quants: vec4<u32>, pairs: vec2<u32> }
+fn packed_of(block: u32) -> Packed {
+  return Packed(quants_of(block), pairs_of(block));
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  return vec4f(numbers_of(nibble_bytes(packed.quants, i) | (pair_bytes(packed.pairs, i) << 4u)));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  let two_scales = bitcast<i32>(head.scales[place / 2u] << (16u - 16u * (place & 1u)));
+  let scale = head.d * vec2f(f32((two_scales << 8u) >> 24u), f32(two_scales >> 24u));
+  return Scales(scale, -32.0 * scale);
 }

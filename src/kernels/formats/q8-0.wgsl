@@ -1,17 +1,21 @@
 // Q8_0: blocks of 32 signed bytes with one scale. w = d q.
-// Quants: two times 16 signed bytes a chunk.
-@group(0) @binding(9) var<storage, read> scales: array<u32>;        // [N, K/32] f16 d, two a word
+// Head: eight f16 d. Packed: two times 16 signed bytes.
 
-fn load_chunk(block: u32) -> Chunk {
-  let d = half_of(scales[block >> 1u], block);
-  var c: Chunk;
-  for (var part = 0u; part < 2u; part++) {
-    let q = quants_of(2u * block + part);
-    for (var i = 0u; i < 4u; i++) {
-      let bytes = vec4<i32>(bitcast<i32>(q[i])) << vec4<u32>(24u, 16u, 8u, 0u);
-      c.q[4u * part + i] = vec4f(bytes >> vec4<u32>(24u));
-    }
-  }
-  c.scale = vec2f(d);
-  return c;
+alias Head = vec4<u32>;
+fn head_of(index: u32) -> Head {
+  return heads_of(index);
+}
+
+alias Packed = array<vec4<u32>, 2>;
+fn packed_of(block: u32) -> Packed {
+  return Packed(quants_of(2u * block), quants_of(2u * block + 1u));
+}
+
+fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+  let bytes = vec4<i32>(bitcast<i32>(packed[i / 4u][i % 4u])) << vec4<u32>(24u, 16u, 8u, 0u);
+  return vec4f(bytes >> vec4<u32>(24u));
+}
+
+fn scales_of(head: Head, place: u32) -> Scales {
+  return Scales(vec2f(half_of(head, place)), vec2f());
 }

@@ -9,44 +9,73 @@ struct Matrix {
   first: u32,    // first row of this part in the whole matrix
   stride: u32,   // numbers from a token to the next in what the whole matrix computes
   beta: f32,     // 1 adds the product to what is there, 0 replaces it
-  strip: u32,    // chunks of a row that lie together: see `strips`
-  texel_bits: u32,  // 2 ^ texel_bits texels are a row of a texture: see `quants-texture`
+  texel_bits: u32,  // 2 ^ texel_bits texels are a row of a texture: see `eights`
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
-// 32 weights as a format gives them: w = scale q + offset, the first sixteen by .x and the others by .y.
-struct Chunk {
-  q: array<vec4f, 8>,
-  scale: vec2f,
+// A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a row perhaps a smaller
+// one. A format reads what the chunks of a super-block have together (`head_of`) and what each has for itself
+// (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights 4i .. 4i + 3, `scales_of` is
+struct Scales {
+  scale: vec2f,  // of the first sixteen, and of the others
   offset: vec2f,
 }
 
-// The weights themselves. `block` is the place of a chunk in the planes of a format: see `rows` and `strips`.
-fn weights(block: u32) -> array<vec4f, 8> {
-  let c = load_chunk(block);
+// A chunk where it is needed as a whole.
+struct Chunk {
+  q: array<vec4f, 8>,
+  scales: Scales,
+}
+
+fn load_chunk(row: u32, chunk: u32) -> Chunk {
+  let head = head_of(super_of(row, chunk));
+  let packed = packed_of(block_of(row, chunk));
+  var c: Chunk;
+  for (var i = 0u; i < 8u; i++) {
+    c.q[i] = four_of(head, chunk % 8u, packed, i);
+  }
+  c.scales = scales_of(head, chunk % 8u);
+  return c;
+}
+
+// The weights themselves.
+fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
+  let c = load_chunk(row, chunk);
   var w: array<vec4f, 8>;
   for (var i = 0u; i < 8u; i++) {
-    w[i] = c.scale[i >> 2u] * c.q[i] + c.offset[i >> 2u];
+    w[i] = c.scales.scale[i >> 2u] * c.q[i] + c.scales.offset[i >> 2u];
   }
   return w;
 }
 
-// Their dot product with 32 numbers, given the sums of either half of those: so scales are applied to sums, and not to
-// every weight.
-fn chunk_dot(block: u32, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
-  let c = load_chunk(block);
+// The dot product of a chunk with 32 numbers, given the sums of either half of those: so scales are applied to sums, and
+// not to every weight.
+fn chunk_dot(head: Head, place: u32, packed: Packed, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
   var low = vec4f();
   var high = vec4f();
   for (var i = 0u; i < 4u; i++) {
-    low += c.q[i] * numbers[i];
-    high += c.q[i + 4u] * numbers[i + 4u];
+    low += four_of(head, place, packed, i) * numbers[i];
+    high += four_of(head, place, packed, i + 4u) * numbers[i + 4u];
   }
-  return dot(c.scale, vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)))) + dot(c.offset, halves);
+  let scales = scales_of(head, place);
+  return dot(scales.scale, vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)))) + dot(scales.offset, halves);
 }
 
-// The half at `index` of a plane that holds two a word, given its word.
-fn half_of(word: u32, index: u32) -> f32 {
-  return unpack2x16float(word)[index & 1u];
+// Of a head: one of eight halves, or of eight words.
+fn half_of(words: vec4<u32>, place: u32) -> f32 {
+  return unpack2x16float(words[place / 2u])[place & 1u];
+}
+
+fn word_of(low: vec4<u32>, high: vec4<u32>, place: u32) -> u32 {
+  return select(low, high, place >= 4u)[place & 3u];
+}
+
+// Of the head of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each lie whole in words 1 and 2,
+// the others are nibbles of word 3 and what bits are left above those.
+fn scale_and_min(head: vec4<u32>, place: u32) -> vec2f {
+  let whole = (head.yz >> vec2<u32>(8u * (place & 3u))) & vec2<u32>(255u);
+  let nibbles = (vec2<u32>(head.w) >> (vec2<u32>(0u, 4u) + 8u * (place & 3u))) & vec2<u32>(15u);
+  return vec2f(select(whole & vec2<u32>(63u), nibbles | ((whole >> vec2<u32>(6u)) << vec2<u32>(4u)), place >= 4u));
 }
 
 fn byte_of(word: u32, index: u32) -> u32 {

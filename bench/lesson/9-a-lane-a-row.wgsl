@@ -1,0 +1,47 @@
+// As matvec-lanes.wgsl, but what a chunk needs is loaded when it is needed: a workgroup is one subgroup of eight lanes, and
+// each lane takes a row, so that no sums have to meet.
+// Appended: as for matvec.wgsl, with planes in the order of formats/eights; the reduction is the one of eight lanes.
+override ROWS: u32 = 64;  // a multiple of 8, at most MOST
+const LANES = 8u;
+const MOST = 1024u;
+
+@compute @workgroup_size(LANES)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
+  let place = group.x;
+  var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  for (var start = 0u; start < matrix.chunks; start += LANES) {
+    var own: array<vec4f, 8>;
+    var own_halves = vec2f();
+    if (start + lane < matrix.chunks) {
+      for (var i = 0u; i < 8u; i++) {
+        own[i] = input((start + lane) * 8u + i);
+        own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
+      }
+    }
+    var numbers: array<array<vec4f, 8>, LANES>;
+    var halves: array<vec2f, LANES>;
+    for (var c = 0u; c < LANES; c++) {
+      for (var i = 0u; i < 8u; i++) {
+        numbers[c][i] = subgroupShuffle(own[i], c);
+      }
+      halves[c] = subgroupShuffle(own_halves, c);
+    }
+
+    let last = min(LANES, matrix.chunks - start) - 1u;  // beyond it, its weights times zeros
+    for (var e = 0u; e < ROWS / 8u; e++) {
+      let row = row_of(place, 8u * e + lane);
+      let head = head_of(super_of(row, start));
+      let block = block_of(row, start);
+      var total = 0.0;
+      for (var c = 0u; c < LANES; c++) {
+        let packed = packed_of(block + BESIDE * min(c, last));
+        total += chunk_dot(head, c, packed, &numbers[c], halves[c]);
+      }
+      totals[e] += total;
+    }
+  }
+  output(place, &totals, input_scale(lane), lane);
+}
