@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let first = group.x * ROWS;
   var sums: array<f32, MOST>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
-    var numbers: array<vec4f, 8>;
+    var numbers = array<vec4f, 8>();
     for (var i = 0u; i < 8u; i++) {
       numbers[i] = x[chunk * 8u + i];
     }

@@ -11,9 +11,9 @@ const MOST = 1024u;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   var totals: array<f32, MOST / 8u>;
   for (var start = 0u; start < matrix.chunks; start += SPAN * LANES) {
-    var chunks: array<u32, SPAN>;
-    var numbers: array<array<vec4f, 8>, SPAN>;
-    var halves: array<vec2f, SPAN>;
+    var chunks = array<u32, SPAN>();
+    var numbers = array<array<vec4f, 8>, SPAN>();
+    var halves = array<vec2f, SPAN>();
     for (var s = 0u; s < SPAN; s++) {
       let chunk = start + s * LANES + lane;
       chunks[s] = min(chunk, matrix.chunks - 1u);  // beyond the row: one that exists, times zeros

@@ -13,7 +13,7 @@ fn main(
   let place = group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
   for (var start = 0u; start < matrix.chunks; start += LANES) {
-    var own: array<vec4f, 8>;
+    var own = array<vec4f, 8>();
     var own_halves = vec2f();
     if (start + lane < matrix.chunks) {
       for (var i = 0u; i < 8u; i++) {
@@ -21,8 +21,8 @@ fn main(
         own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
       }
     }
-    var numbers: array<array<vec4f, 8>, LANES>;
-    var halves: array<vec2f, LANES>;
+    var numbers = array<array<vec4f, 8>, LANES>();
+    var halves = array<vec2f, LANES>();
     for (var c = 0u; c < LANES; c++) {
       for (var i = 0u; i < 8u; i++) {
         numbers[c][i] = subgroupShuffle(own[i], c);

@@ -55,7 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var o: array<mat4x4f, CELLS>;  // a column a row
   // First the sinks, which are the first slots and are met by queries of their own; then the window.
   for (var side = select(0u, 1u, params.sinks > 0u); side < 2u; side--) {  // 1, then 0
-    var q: array<mat4x4f, CELLS>;
+    var q = array<mat4x4f, CELLS>();
     for (var c = 0u; c < rounds; c++) {
       let i = c * LANES + lane;
       if (!even && i >= strip) { continue; }

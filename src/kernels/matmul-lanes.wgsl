@@ -47,7 +47,7 @@ fn main(
     for (var r = 0u; r < rows; r++) {
       let c = load_chunk(first + r, chunk);
       for (var eight = 0u; eight < 2u; eight++) {
-        var products: array<f32, 8>;
+        var products = array<f32, 8>();
         for (var i = 0u; i < 8u; i++) {
           let t = 8u * eight + i;
           var low = vec4f();

@@ -18,7 +18,7 @@ fn main(
   let place = group.y * groups.x + group.x;
   var sums: array<f32, MOST>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
-    var numbers: array<vec4f, 8>;
+    var numbers = array<vec4f, 8>();
     var halves = vec2f();
     for (var i = 0u; i < 8u; i++) {
       numbers[i] = input(chunk * 8u + i);

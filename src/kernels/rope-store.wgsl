@@ -51,8 +51,8 @@ fn main(
       let head = (i - queries) / blocks;
       let block = (i - queries) % blocks;
       let origin = t * (STRIDE / 4u) + (H + head) * strip;
-      var key: array<vec4f, BLOCK_CELLS>;
-      var value: array<vec4f, BLOCK_CELLS>;
+      var key = array<vec4f, BLOCK_CELLS>();
+      var value = array<vec4f, BLOCK_CELLS>();
       for (var c = 0u; c < cells; c++) {
         let cell = block * BLOCK_CELLS + c;
         key[c] = turned(origin, cell, 2u * params.tokens + t);

@@ -392,6 +392,13 @@ describe("params", () => {
   });
 });
 
+test("variables in loops say what they begin with", () => {
+  // WGSL would begin with zeros each time that the declaration is met; this Dawn does once (webgpu 0.6.2).
+  for (const page of shaderPages()) {
+    expect(shaderSource(page), page).not.toMatch(/^ {4,}var \w+: [^=]*;/m);
+  }
+});
+
 afterAll(() => {
   gpu.device.check();
 });

@@ -129,10 +129,10 @@ async function multiply(
 /** Rows that are no multiple of 8 or of 32, and one row alone. */
 const ROWS = [1, 7, 45];
 
-/** Widths: one chunk, several with an odd number of blocks a row, many; with tails where blocks allow them. */
+/** Widths: one chunk, several with an odd number of blocks a row, many of which the last super-block has fewer; with tails. */
 const widthsOf = ({ blockWeights }: WeightFormat): readonly number[] =>
   blockWeights === 1
-    ? [32, 36, 172, 1000]
+    ? [32, 36, 172, 1132]
     : blockWeights === 32
       ? [32, 96, 1312]
       : [256, 768, 2304];

@@ -15,7 +15,8 @@ struct Matrix {
 
 // A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a row perhaps a smaller
 // one. A format reads what the chunks of a super-block have together (`head_of`) and what each has for itself
-// (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights 4i .. 4i + 3, `scales_of` is
+// (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights
+// 4i .. 4i + 3, `scales_of` the rest.
 struct Scales {
   scale: vec2f,  // of the first sixteen, and of the others
   offset: vec2f,
