@@ -20,11 +20,12 @@ const llvmpipe = adapter(true, 8);
 const nvidia = adapter(false, 32);
 const intel = adapter(false, 8, 32);
 
-test("adapters that are CPUs and have subgroups of eight get pages of their own", () => {
+test("adapters that are CPUs, have subgroups of eight and read textures get pages of their own", () => {
   expect(tiling(llvmpipe, 4096).page).toBe("matvec-lanes");
   expect(matmulTiling({ device: llvmpipe, matrices: true }).page).toBe("matmul-lanes");
   expect(reduction(llvmpipe, 8)).toBe("reduce-eight");
-  for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16)]) {
+  const mute = { ...llvmpipe, languageFeatures: new Set() } as unknown as Device;
+  for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16), mute]) {
     expect(tiling(other, 4096).page).toBe("matvec");
     expect(matmulTiling({ device: other, matrices: false }).page).toBe("matmul");
   }
