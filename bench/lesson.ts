@@ -10,6 +10,7 @@ import { decoderOf, type Placement, rowBytes } from "../src/kernels/formats/form
 import { FORMATS } from "../src/kernels/formats/index.ts";
 import type { KernelSpec } from "../src/kernels/kernel.ts";
 import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
+import { placementOf } from "../src/kernels/planes.ts";
 import type { Dispatch } from "../src/kernels/recorder.ts";
 import { project } from "../src/kernels/reference.ts";
 import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/tensor.ts";
@@ -167,7 +168,7 @@ export async function main(args: string[]): Promise<void> {
   }
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const { page, overrides } = matvecTiling(bench.library, n, 8);
+  const { page, overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
   const eight = page === "matvec-lanes";
   const checked = VERSIONS.filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>

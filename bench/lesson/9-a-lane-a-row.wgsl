@@ -13,7 +13,7 @@ fn main(
   let place = group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
   for (var start = 0u; start < matrix.chunks; start += LANES) {
-    var own = array<vec4f, 8>();
+    var own = array<vec4f, 8>();  // zero beyond the row
     var own_halves = vec2f();
     if (start + lane < matrix.chunks) {
       for (var i = 0u; i < 8u; i++) {
@@ -30,14 +30,15 @@ fn main(
       halves[c] = subgroupShuffle(own_halves, c);
     }
 
-    let last = min(LANES, matrix.chunks - start) - 1u;  // beyond it, its weights times zeros
+    // In `eights`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
+    let last = min(LANES, matrix.chunks - start) - 1u;
     for (var e = 0u; e < ROWS / 8u; e++) {
       let row = row_of(place, 8u * e + lane);
       let head = head_of(super_of(row, start));
       let block = block_of(row, start);
       var total = 0.0;
       for (var c = 0u; c < LANES; c++) {
-        let packed = packed_of(block + BESIDE * min(c, last));
+        let packed = packed_of(block + LANES * min(c, last));
         total += chunk_dot(head, c, packed, &numbers[c], halves[c]);
       }
       totals[e] += total;

@@ -1,6 +1,7 @@
 // How wide workgroups are on an adapter, how much each does, and how their lanes work together.
 
 import type { Device } from "./device.ts";
+import type { Placement } from "./formats/format.ts";
 import type { KernelLibrary } from "./kernel.ts";
 
 /** Workgroups that keep the threads of a software adapter busy to the end. */
@@ -71,17 +72,18 @@ export function usualWorkgroups(device: Device): number {
 }
 
 /**
- * The page that multiplies a matrix of n rows with one vector on an adapter, and the rows of a workgroup: a power of two, at
+ * The page that multiplies a matrix of n rows, placed so, with one vector on an adapter, and the rows of a workgroup: a power of two, at
  * least `least`, and as many as leave `workgroups` of them.
  */
 export function matvecTiling(
   { device, workgroups }: Pick<KernelLibrary, "device" | "workgroups">,
+  placement: Placement,
   n: number,
   least: 8 | 16,
 ): MatvecTiling {
   const rows = (most: number) =>
     Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
-  if (readsInEights(device)) {
+  if (placement === "eights") {
     const overrides = { ROWS: rows(EIGHT_ROWS) };
     return { page: "matvec-lanes", fragments: ["reduce-eight"], overrides };
   }

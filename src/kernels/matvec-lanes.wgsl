@@ -3,8 +3,9 @@
 // to meet, and in the order of `eights` what the lanes load at a time lies side by side.
 //
 // Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass, eight at a time. What a
-// chunk needs is loaded while the one before is multiplied: a processor does not look so far ahead by itself.
-// Appended: as for `matvec`; the reduction is the one of eight lanes. Memory: registers.
+// chunk needs is asked for before the one before is multiplied: a processor does not look so far ahead by itself.
+// Appended: as for `matvec`, with planes in the order of `eights`; the reduction is the one of eight lanes.
+// Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MOST: the more, the fewer loads of x
 const LANES = 8u;
 const MOST = 1024u;
@@ -18,7 +19,7 @@ fn main(
   let place = group.y * groups.x + group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
   for (var start = 0u; start < matrix.chunks; start += LANES) {
-    var own = array<vec4f, 8>();
+    var own = array<vec4f, 8>();  // zero beyond the row
     var own_halves = vec2f();
     if (start + lane < matrix.chunks) {
       for (var i = 0u; i < 8u; i++) {
@@ -35,7 +36,8 @@ fn main(
       halves[c] = subgroupShuffle(own_halves, c);
     }
 
-    let last = min(LANES, matrix.chunks - start) - 1u;  // beyond it, its weights times zeros
+    // In `eights`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
+    let last = min(LANES, matrix.chunks - start) - 1u;
     var row = row_of(place, lane);
     var head = head_of(super_of(row, start));
     var packed = packed_of(block_of(row, start));
@@ -50,7 +52,7 @@ fn main(
           head = head_of(super_of(row, start));
           packed = packed_of(block_of(row, start));
         } else {
-          packed = packed_of(block + BESIDE * min(c + 1u, last));
+          packed = packed_of(block + LANES * min(c + 1u, last));
         }
         total += chunk_dot(this_head, c, this_chunk, &numbers[c], halves[c]);
       }

@@ -150,7 +150,12 @@ export class Ops {
     add: boolean,
   ): Dispatch {
     const least = output === "outputs/gated" ? 16 : 8;
-    const { page, fragments, overrides } = matvecTiling(this.#library, part.rows, least);
+    const { page, fragments, overrides } = matvecTiling(
+      this.#library,
+      part.placement,
+      part.rows,
+      least,
+    );
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
     const memory = inUniform ? "uniform" : "storage";
     const input = (binding: GPUBufferBinding) =>

@@ -29,9 +29,9 @@ export function planeRowBytes(plane: Plane, k: number): number {
   return planeUnits(plane, k) * plane.bytes;
 }
 
-/** Rows that a plane of a matrix of `n` has room for: eights, since they may lie by eight; but one of a vector. */
+/** Rows that the planes of a part of `n` rows have room for: eights, since they may lie by eight. */
 export function placesOf(n: number): number {
-  return n === 1 ? 1 : Math.ceil(n / EIGHT) * EIGHT;
+  return Math.ceil(n / EIGHT) * EIGHT;
 }
 
 /** Rows of a texture that every adapter allows, and texels of a row. */
@@ -39,7 +39,7 @@ const TEXTURE_ROWS = 8192;
 /** A row of a texture has at least 2 ^ LEAST_BITS texels. */
 const LEAST_BITS = 6;
 
-/** A texture that holds a plane of a matrix [n, k] has rows of 2 ^ `texelBits` texels. */
+/** A texture that holds a plane of a part [n, k] has rows of 2 ^ `texelBits` texels. */
 export function texelBits(format: WeightFormat, n: number, k: number): number {
   const texels = format.planes.map((plane) =>
     plane.texel ? (placesOf(n) * planeRowBytes(plane, k)) / plane.texel.bytes : 0,
@@ -52,7 +52,7 @@ export function mostBytes({ texel }: Plane): number {
   return texel ? TEXTURE_ROWS * TEXTURE_ROWS * texel.bytes : Number.POSITIVE_INFINITY;
 }
 
-/** Bytes of a plane of a matrix [n, k]: where it might lie in a texture, whole rows of that, so that all adapters need the same. */
+/** Bytes of a plane of a part [n, k]: where it might lie in a texture, whole rows of that, so that all adapters need the same. */
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
   const unit = plane.texel ? plane.texel.bytes << texelBits(format, n, k) : 16;
   return Math.ceil((placesOf(n) * planeRowBytes(plane, k)) / unit) * unit;

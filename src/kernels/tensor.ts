@@ -179,7 +179,7 @@ export function rowsPerPart(
     placement === "eights" ? Math.min(binding, mostBytes(plane)) : binding;
   const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
-  if (n <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
+  if (placesOf(n) <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
   // The sizes in front and what is behind a plane come to less than an alignment each, or a row of a texture.
   const unit = format.planes.map(({ texel }) => (texel?.bytes ?? 0) << texelBits(format, n, k));
   const behind = unit.map((bytes) => Math.max(bytes, BINDING_ALIGNMENT));
@@ -223,9 +223,7 @@ export async function createStack(
     for (let firstRow = stretch.firstRow; firstRow < end; firstRow += perPart) {
       const rows = Math.min(perPart, end - firstRow);
       const name = rows < n ? `${label} rows ${firstRow} to ${firstRow + rows - 1}` : label;
-      parts.push(
-        await createPart(device, name, format, firstRow, rows, n, k, rows === 1 ? "rows" : where),
-      );
+      parts.push(await createPart(device, name, format, firstRow, rows, n, k, where));
     }
   }
   const bytes = parts.reduce((sum, { format, rows }) => sum + partBytes(format, rows, k, n), 0);

@@ -12,6 +12,7 @@ import { KernelError, KernelLibrary, type ShaderSource } from "./kernel.ts";
 import { matrixShape, matvecTiling, type Tuning, usualWorkgroups } from "./lanes.ts";
 import { Ops } from "./ops.ts";
 import { ParamBlock } from "./params.ts";
+import { placementOf } from "./planes.ts";
 import { run } from "./recorder.ts";
 import { createActivations, createWeights } from "./tensor.ts";
 import { uploadWeights } from "./upload.ts";
@@ -66,7 +67,7 @@ export async function tuningOf(
     return measured;
   };
   const { kind, n, candidates } = trial(device);
-  const { page } = matvecTiling({ device, workgroups: 1 }, n, 8);
+  const { page } = matvecTiling({ device, workgroups: 1 }, placementOf(device, n), n, 8);
   const workgroups = await remembered(
     `workgroups/${kind}/${page}`,
     [page],
@@ -97,7 +98,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
   const byRows = new Map(
     candidates.map((workgroups) => {
-      const { overrides } = matvecTiling({ device, workgroups }, n, 8);
+      const { overrides } = matvecTiling({ device, workgroups }, placementOf(device, n), n, 8);
       return [overrides.ROWS, workgroups];
     }),
   );

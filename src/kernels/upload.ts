@@ -131,11 +131,11 @@ export class Uploader {
       this.#writeTo(memory, first * row, words.subarray(0, (count * row) / 4));
       return;
     }
-    // See `formats/eights`: strips of a super-block, in which chunks of eight rows lie side by side.
+    // See `formats/eights`: a super-block of all rows, in which chunks of eight rows lie side by side, then the next.
     const units = planeUnits(plane, k);
     const widest = plane.unit === "chunk" ? SUPER : 1;
     const size = plane.bytes / 4;
-    const places = Math.ceil(count / EIGHT) * EIGHT;
+    const places = placesOf(count);
     for (let start = 0; start < units; start += widest) {
       const width = Math.min(widest, units - start);
       const run = new Uint32Array(

@@ -3,12 +3,13 @@
 import { expect, test } from "vitest";
 import type { Device } from "../../src/kernels/device.ts";
 import { attentionSplits, matmulTiling, matvecTiling, reduction } from "../../src/kernels/lanes.ts";
+import { placementOf } from "../../src/kernels/planes.ts";
 import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 
 function tiling(device: Device, n: number, workgroups = 16) {
-  return matvecTiling({ device, workgroups }, n, 8);
+  return matvecTiling({ device, workgroups }, placementOf(device, n), n, 8);
 }
 
 function adapter(isFallbackAdapter: boolean, least: number, most = least): Device {

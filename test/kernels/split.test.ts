@@ -4,7 +4,8 @@ import { describe, expect, test } from "vitest";
 import { CapacityError, type Device } from "../../src/kernels/device.ts";
 import type { WeightFormat } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { planeRowBytes } from "../../src/kernels/planes.ts";
+import { placesOf, planeRowBytes } from "../../src/kernels/planes.ts";
+import { project } from "../../src/kernels/reference.ts";
 import {
   createActivations,
   createWeights,
@@ -102,6 +103,26 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
   });
 });
 
+test("a last part of one row", async () => {
+  const format = FORMATS.get("F16")!;
+  const [n, k] = [17, 256]; // of 512 bytes each
+  const file = randomTensor(format, n, k, 2);
+  const weights = await gpu.weights(format, n, k, file);
+  expect(weights.parts.map(({ rows }) => rows)).toEqual([16, 1]);
+  const x = await gpu.activations(1, k, randomFloats(3, k));
+  const [y, all] = [await gpu.activations(1, n), await gpu.activations(2, k)];
+  const tokens = await gpu.buffer(Uint32Array.of(16, 15));
+  await gpu.run(gpu.single.project(x, weights, y));
+  await gpu.run(gpu.several.embed(tokens, weights, all), { tokens: 2 });
+  const decoded = decode(format, file);
+  const rows = [...decoded.subarray(16 * k), ...decoded.subarray(15 * k, 16 * k)];
+  expectClose(await gpu.readActivations(all), rows, {});
+  // Sums of 256 products of numbers below 4: as many roundings.
+  const products = project(randomFloats(3, k), decoded, 1, n, k);
+  expectClose(await gpu.readActivations(y), products, { abs: 256 * 2 ** -24 * 16 });
+  gpu.release(x, y, all, tokens, weights);
+});
+
 describe("rowsPerPart", () => {
   const limited = (binding: number, buffer: number) =>
     ({ limits: { maxStorageBufferBindingSize: binding, maxBufferSize: buffer } }) as Device;
@@ -119,7 +140,7 @@ describe("rowsPerPart", () => {
           expect(rows === n || rows % 8 === 0).toBe(true);
           expect(weightBytes(format, Math.min(rows, n), k)).toBeLessThanOrEqual(buffer);
           for (const plane of format.planes) {
-            expect(rows * planeRowBytes(plane, k)).toBeLessThanOrEqual(binding);
+            expect(placesOf(rows) * planeRowBytes(plane, k)).toBeLessThanOrEqual(binding);
           }
         }
       }

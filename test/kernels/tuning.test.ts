@@ -6,6 +6,7 @@ import { openModel } from "../../src/engine/inspect.ts";
 import type { Device, DeviceOptions } from "../../src/kernels/device.ts";
 import { Q4_K } from "../../src/kernels/formats/q4-k.ts";
 import { matvecTiling, usualWorkgroups } from "../../src/kernels/lanes.ts";
+import { placementOf } from "../../src/kernels/planes.ts";
 import { project } from "../../src/kernels/reference.ts";
 import type { Memory } from "../../src/kernels/tuning.ts";
 import { measureWorkgroups, tuningOf } from "../../src/kernels/tuning.ts";
@@ -80,7 +81,7 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     await using device = await openDevice(options);
     const bench = await Workbench.create(device, shaderSource, { workgroups: 1e-3 });
     const [n, k] = [2 * rows + 32, 256]; // the last workgroup has fewer
-    const { overrides } = matvecTiling(bench.library, n, 8);
+    const { overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
     expect(overrides.ROWS).toBe(rows);
     const [file, input] = [randomTensor(Q4_K, n, k, 1), randomFloats(2, k)];
     const weights = await bench.weights(Q4_K, n, k, file);

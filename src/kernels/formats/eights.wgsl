@@ -1,7 +1,6 @@
 // The order of chunks in planes, in place of `rows`, for eight lanes that take eight rows: one super-block of all rows, then
 // the next of all; in each, eight rows together, chunk by chunk, so that what the lanes load at a time lies side by side
-// and what they load next follows. As many rows as are missing to a multiple of eight are left empty.
-const BESIDE = 8u;  // blocks from a chunk to the next one of its row and super-block
+// and what they load next follows. Rows that are missing to a multiple of eight hold anything, and are never read.
 
 fn block_of(row: u32, chunk: u32) -> u32 {
   let start = chunk & ~7u;

@@ -14,7 +14,7 @@ struct Matrix {
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
 // A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a row perhaps a smaller
-// one. A format reads what the chunks of a super-block have together (`head_of`) and what each has for itself
+// one; `block` and `index` are where either lies in the planes, `place` is a chunk's in its super-block. A format reads what the chunks of a super-block have together (`head_of`) and what each has for itself
 // (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights
 // 4i .. 4i + 3, `scales_of` the rest.
 struct Scales {
@@ -72,7 +72,7 @@ fn word_of(low: vec4<u32>, high: vec4<u32>, place: u32) -> u32 {
 }
 
 // Of the head of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each lie whole in words 1 and 2,
-// the others are nibbles of word 3 and what bits are left above those.
+// the others are nibbles of word 3 and, above them, the two upper bits of the bytes of words 1 and 2.
 fn scale_and_min(head: vec4<u32>, place: u32) -> vec2f {
   let whole = (head.yz >> vec2<u32>(8u * (place & 3u))) & vec2<u32>(255u);
   let nibbles = (vec2<u32>(head.w) >> (vec2<u32>(0u, 4u) + 8u * (place & 3u))) & vec2<u32>(15u);
