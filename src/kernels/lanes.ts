@@ -72,8 +72,9 @@ export function usualWorkgroups(device: Device): number {
 }
 
 /**
- * The page that multiplies a matrix of n rows, placed so, with one vector on an adapter, and the rows of a workgroup: a power of two, at
- * least `least`, and as many as leave `workgroups` of them.
+ * The page that multiplies a matrix of n rows, placed so, with one vector on an adapter, and the rows of a workgroup: as many
+ * as leave about `workgroups` of them that have as much to do, a multiple of `least`; of `matvec` a power of two, since
+ * compilers unroll them.
  */
 export function matvecTiling(
   { device, workgroups }: Pick<KernelLibrary, "device" | "workgroups">,
@@ -81,18 +82,15 @@ export function matvecTiling(
   n: number,
   least: 8 | 16,
 ): MatvecTiling {
-  const rows = (most: number) =>
-    Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
+  const share = n / workgroups;
   if (placement === "eights") {
-    const overrides = { ROWS: rows(EIGHT_ROWS) };
+    const overrides = { ROWS: Math.min(EIGHT_ROWS, Math.ceil(share / least) * least) };
     return { page: "matvec-lanes", fragments: ["reduce-eight"], overrides };
   }
   const LANES = lanesOf(device);
-  return {
-    page: "matvec",
-    fragments: [reduction(device, LANES)],
-    overrides: { LANES, ROWS: rows(device.info.isFallbackAdapter ? MATVEC_ROWS : CARD_ROWS) },
-  };
+  const most = device.info.isFallbackAdapter ? MATVEC_ROWS : CARD_ROWS;
+  const ROWS = Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(share))));
+  return { page: "matvec", fragments: [reduction(device, LANES)], overrides: { LANES, ROWS } };
 }
 
 const MATVEC_ROWS = 64; // MOST of matvec.wgsl

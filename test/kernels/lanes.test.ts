@@ -40,9 +40,11 @@ test("llvmpipe is such an adapter", async () => {
 });
 
 test.each([
-  [llvmpipe, 16, 768, 32],
+  [llvmpipe, 16, 768, 48],
   [llvmpipe, 16, 4096, 256],
-  [llvmpipe, 4, 768, 128],
+  [llvmpipe, 4, 2304, 576],
+  [llvmpipe, 4, 2301, 576],
+  [llvmpipe, 4, 9, 8],
   [llvmpipe, 16, 128256, 1024], // at most
   [adapter(true, 4), 16, 4096, 64],
   [nvidia, 512, 4096, 8],
