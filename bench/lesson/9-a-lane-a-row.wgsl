@@ -12,6 +12,8 @@ fn main(
 ) {
   let place = group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
+  let eights = select(ROWS / 8u, 0u, matrix.rows == 0u);
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     var own = array<vec4f, 8>();  // zero beyond the row
     var own_halves = vec2f();
@@ -32,7 +34,7 @@ fn main(
 
     // In `eights`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
     let last = min(LANES, matrix.chunks - start) - 1u;
-    for (var e = 0u; e < ROWS / 8u; e++) {
+    for (var e = 0u; e < eights; e++) {
       let row = row_of(place, 8u * e + lane);
       let head = head_of(super_of(row, start));
       let block = block_of(row, start);

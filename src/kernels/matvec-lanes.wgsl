@@ -18,6 +18,8 @@ fn main(
 ) {
   let place = group.y * groups.x + group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
+  let eights = select(ROWS / 8u, 0u, matrix.rows == 0u);
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     var own = array<vec4f, 8>();  // zero beyond the row
     var own_halves = vec2f();
@@ -41,7 +43,7 @@ fn main(
     var row = row_of(place, lane);
     var head = head_of(super_of(row, start));
     var packed = packed_of(block_of(row, start));
-    for (var e = 0u; e < ROWS / 8u; e++) {
+    for (var e = 0u; e < eights; e++) {
       let block = block_of(row, start);
       row = row_of(place, 8u * (e + 1u) + lane);
       let this_head = head;
