@@ -6,7 +6,7 @@ import { main } from "../../bench/lesson.ts";
 test("all versions agree with the plain decoder", async () => {
   using log = vi.spyOn(console, "log").mockImplementation(() => {});
   using _rounds = vi.spyOn(console, "error").mockImplementation(() => {});
-  await main(["--shape", "64,768", "--time", "1", "--json"]);
+  await main(["--shape", "64,2048", "--time", "1", "--json"]); // several rounds over a row, in every version
   const { versions } = JSON.parse(String(log.mock.calls[0]![0])) as {
     readonly versions: readonly { readonly name: string; readonly us: number }[];
   };
