@@ -57,7 +57,7 @@ export interface MatmulTiling extends Tiling {
 
 /** What is found out about an adapter where it is first met. */
 export interface Tuning {
-  /** By how many workgroups the product of a matrix with one vector is shared. */
+  /** By about how many workgroups the product of a matrix with one vector is shared. */
   readonly workgroups: number;
   /** Whether its subgroup matrices, if it has any, multiply right. */
   readonly matrices: boolean;
@@ -74,7 +74,8 @@ export function usualWorkgroups(device: Device): number {
 /**
  * The page that multiplies a matrix of n rows, placed so, with one vector on an adapter, and the rows of a workgroup: as many
  * as leave about `workgroups` of them that have as much to do, a multiple of `least`; of `matvec` a power of two, since
- * compilers unroll them.
+ * compilers unroll them. For the threads of a CPU a shorter workgroup comes after them, or after some times as many: it falls
+ * to the thread that started first, in the time until the one that was woken last is done.
  */
 export function matvecTiling(
   { device, workgroups }: Pick<KernelLibrary, "device" | "workgroups">,
@@ -82,14 +83,15 @@ export function matvecTiling(
   n: number,
   least: 8 | 16,
 ): MatvecTiling {
-  const share = n / workgroups;
   if (placement === "eights") {
-    const overrides = { ROWS: Math.min(EIGHT_ROWS, Math.ceil(share / least) * least) };
+    const times = Math.max(1, Math.ceil((n / EIGHT_ROWS - SHORT) / workgroups));
+    const share = n / (times * workgroups + SHORT);
+    const overrides = { ROWS: Math.ceil(share / least) * least };
     return { page: "matvec-lanes", fragments: ["reduce-eight"], overrides };
   }
   const LANES = lanesOf(device);
   const most = device.info.isFallbackAdapter ? MATVEC_ROWS : CARD_ROWS;
-  const ROWS = Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(share))));
+  const ROWS = Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
   return { page: "matvec", fragments: [reduction(device, LANES)], overrides: { LANES, ROWS } };
 }
 
@@ -97,6 +99,8 @@ const MATVEC_ROWS = 64; // MOST of matvec.wgsl
 /** Of a card, whose compilers unroll them all: a long matrix has workgroups enough for any. */
 const CARD_ROWS = 32;
 const EIGHT_ROWS = 1024; // MOST of matvec-lanes.wgsl
+/** Of a workgroup: about what a thread does while another one wakes. */
+const SHORT = 0.35;
 
 /**
  * Workgroups in the row of a token, for pages whose lanes stride over it: one for every `lanes` of its `count` items,

@@ -24,12 +24,12 @@ export interface Memory {
   keep(name: string, value: number): Promise<void>;
 }
 
-/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 256 to 32. */
+/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 440 to 32. */
 const CARD = { kind: "card", n: 4096, k: 2048, candidates: [128, 256, 512] };
-const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [4, 8, 16, 32] };
+const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [2, 4, 8, 16, 32] };
 
-/** Of which the first pays for what is new. */
-const ROUNDS = 12;
+/** Rounds that count; one before them pays for what is new. */
+const ROUNDS = 15;
 /** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
 const ROUND_MS = 4;
 const MOST_REPEATS = 256;
@@ -92,7 +92,10 @@ function trial(device: Device) {
   return device.info.isFallbackAdapter ? SOFTWARE : CARD;
 }
 
-/** The candidate whose shortest time is the least. They are timed in turns: what else the machine does, it does to all. */
+/**
+ * The candidate that is fastest in the middle of all rounds, by how much longer it takes than the fastest of a round: what a
+ * machine does beside this comes and goes, and does little to comparisons within a moment.
+ */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const { n, k, candidates } = trial(device);
   // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
@@ -109,24 +112,29 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   const contestants = [...byRows.values()].map((workgroups) => {
     const library = new KernelLibrary(device, shaders, { workgroups });
     const product = new Ops(library, params, true).project(x, weights, y);
-    return { workgroups, library, product, least: Number.POSITIVE_INFINITY };
+    return { workgroups, library, product, slowness: [] as number[] };
   });
   await Promise.all(contestants.map(({ library }) => library.ready()));
   let repeats = 1;
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const contestant of contestants) {
-      const dispatches = Array.from({ length: repeats }, () => contestant.product).flat();
+  for (let round = 0; round <= ROUNDS; round++) {
+    const times: number[] = [];
+    for (const { product } of contestants) {
+      const dispatches = Array.from({ length: repeats }, () => product).flat();
       const began = performance.now();
       run(device, dispatches, {});
       await device.done();
-      const ms = (performance.now() - began) / repeats;
-      contestant.least = Math.min(contestant.least, ms);
+      times.push((performance.now() - began) / repeats);
     }
-    const shortest = Math.min(...contestants.map(({ least }) => least));
-    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / shortest)));
+    const least = Math.min(...times);
+    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / least)));
+    if (round === 0) continue;
+    for (const [i, contestant] of contestants.entries())
+      contestant.slowness.push(times[i]! / least);
   }
   device.check();
-  return contestants.reduce((best, one) => (one.least < best.least ? one : best)).workgroups;
+  const usually = ({ slowness }: { slowness: number[] }) =>
+    slowness.sort((a, b) => a - b)[(ROUNDS - 1) / 2]!;
+  return contestants.reduce((best, one) => (usually(one) < usually(best) ? one : best)).workgroups;
 }
 
 /** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */

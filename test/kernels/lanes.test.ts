@@ -42,10 +42,13 @@ test("llvmpipe is such an adapter", async () => {
 test.each([
   [llvmpipe, 16, 768, 48],
   [llvmpipe, 16, 4096, 256],
-  [llvmpipe, 4, 2304, 576],
-  [llvmpipe, 4, 2301, 576],
+  [llvmpipe, 2, 768, 328], // twice, and then 112
+  [llvmpipe, 2, 4096, 944], // four times, since twice there is no room for, and then 320
+  [llvmpipe, 4, 2304, 536],
+  [llvmpipe, 4, 2301, 536],
   [llvmpipe, 4, 9, 8],
-  [llvmpipe, 16, 128256, 1024], // at most
+  [llvmpipe, 16, 128256, 1000], // 128 times, and then 256
+  [llvmpipe, 1e-3, 128256, 1024], // at most
   [adapter(true, 4), 16, 4096, 64],
   [nvidia, 512, 4096, 8],
   [nvidia, 512, 1024, 8], // at least

@@ -3,21 +3,27 @@
 // multiple of 8, are of either.                                                   Shazeer 2020, arXiv:2002.05202
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;  // [F]
 
-// Row `r` of workgroup `place`, first those of G; beyond the matrix, its last one.
+// Row `r` of workgroup `place`, eight of G and eight of U in turns; beyond the matrix, its last one.
 fn row_of(place: u32, r: u32) -> u32 {
   let width = matrix.rows / 2u;
-  let pairs = ROWS / 2u;
-  return min(place * pairs + r % pairs, width - 1u) + select(0u, width, r >= pairs);
+  let pair = place * (ROWS / 2u) + r / 16u * 8u + r % 8u;
+  return min(pair, width - 1u) + select(0u, width, (r & 8u) != 0u);
+}
+
+// Eights of rows that workgroup `place` has: the last one perhaps fewer than ROWS / 8.
+fn eights_of(place: u32) -> u32 {
+  let first = place * (ROWS / 2u);
+  let width = max(matrix.rows / 2u, first);
+  return min(ROWS / 8u, (width - first + 7u) / 8u * 2u);
 }
 
 // Lane i of the first eight holds the totals of rows 8 e + i.
 fn output(place: u32, totals: ptr<function, array<f32, MOST / 8u>>, scale: f32, lane: u32) {
-  let pairs = ROWS / 2u;
-  for (var e = 0u; e < pairs / 8u; e++) {
-    let row = place * pairs + 8u * e + lane;
+  for (var e = 0u; e < ROWS / 8u; e += 2u) {
+    let row = place * (ROWS / 2u) + 4u * e + lane;
     if (lane < 8u && row < matrix.rows / 2u) {
       let z = scale * totals[e];
-      let up = scale * totals[pairs / 8u + e];
+      let up = scale * totals[e + 1u];
       // exp overflows below -88; silu is zero to f32 long before.
       h[row] = z / (1.0 + exp(-max(z, -80.0))) * up;
     }

@@ -6,6 +6,12 @@ fn row_of(place: u32, r: u32) -> u32 {
   return min(place * ROWS + r, matrix.rows - 1u);
 }
 
+// Eights of rows that workgroup `place` has: the last one perhaps fewer than ROWS / 8.
+fn eights_of(place: u32) -> u32 {
+  let first = place * ROWS;
+  return min(ROWS / 8u, (max(matrix.rows, first) - first + 7u) / 8u);
+}
+
 // Lane i of the first eight holds the totals of rows 8 e + i.
 fn output(place: u32, totals: ptr<function, array<f32, MOST / 8u>>, scale: f32, lane: u32) {
   for (var e = 0u; e < ROWS / 8u; e++) {
