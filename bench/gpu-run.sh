@@ -5,6 +5,11 @@
 #   SHAPES="1b 8b"   models to make: 134m, 1b, 8b      AT=128,2048,16384   positions and lengths
 #   LIMIT=240        seconds that a part may take      PARTS="kernels golden models peers"
 set -u
+usage="usage: bash run.sh [RESULTS]"
+case "${1:-}" in
+  -h | --help) echo "$usage" && exit ;;
+  -*) echo "error: unknown option $1; $usage" >&2 && exit 2 ;;
+esac
 
 pack=$(cd "$(dirname "$0")" && pwd)
 results=${1:-$pack/results}

@@ -10,6 +10,11 @@
 # Models are made there, from a seed.
 set -euo pipefail
 
+usage="usage: bash bench/gpu.sh [FOLDER]"
+case "${1:-}" in
+  -h | --help) echo "$usage" && exit ;;
+  -*) echo "error: unknown option $1; $usage" >&2 && exit 2 ;;
+esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "${1:-$root/bench/gpu-pack}"
 pack=$(cd "${1:-$root/bench/gpu-pack}" && pwd)

@@ -33,6 +33,7 @@ const ROUNDS = 15;
 /** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
 const ROUND_MS = 4;
 const MOST_REPEATS = 256;
+const ABOUT_AS_FAST = 1.04;
 
 /**
  * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is closed again. Where that
@@ -94,7 +95,8 @@ function trial(device: Device) {
 
 /**
  * The candidate that is fastest in the middle of all rounds, by how much longer it takes than the fastest of a round: what a
- * machine does beside this comes and goes, and does little to comparisons within a moment.
+ * machine does beside this comes and goes, and does little to comparisons within a moment. Of those that are about as fast
+ * the one with the fewest workgroups, since loads of a vector cost more where it is normed on the way.
  */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const { n, k, candidates } = trial(device);
@@ -134,7 +136,8 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   device.check();
   const usually = ({ slowness }: { slowness: number[] }) =>
     slowness.sort((a, b) => a - b)[(ROUNDS - 1) / 2]!;
-  return contestants.reduce((best, one) => (usually(one) < usually(best) ? one : best)).workgroups;
+  const best = Math.min(...contestants.map(usually));
+  return contestants.find((one) => usually(one) <= best * ABOUT_AS_FAST)!.workgroups;
 }
 
 /** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */
