@@ -9,12 +9,13 @@ import { parseArgs } from "node:util";
 import { Engine } from "../src/engine/engine.ts";
 import { openModel } from "../src/engine/inspect.ts";
 import type { Platform } from "../src/engine/session.ts";
+import { median } from "../src/kernels/median.ts";
 import { USAGE } from "../src/kernels/usage.ts";
 import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { benchModel, type ShapeName } from "./random-model.ts";
-import { machine, median, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread } from "./report.ts";
 
 const PROMPT = [1, 300, 4000, 777];
 

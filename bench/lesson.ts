@@ -10,15 +10,17 @@ import { decoderOf, type Placement, rowBytes } from "../src/kernels/formats/form
 import { FORMATS } from "../src/kernels/formats/index.ts";
 import type { KernelSpec } from "../src/kernels/kernel.ts";
 import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
+import { median } from "../src/kernels/median.ts";
 import { placementOf } from "../src/kernels/planes.ts";
 import type { Dispatch } from "../src/kernels/recorder.ts";
 import { project } from "../src/kernels/reference.ts";
 import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/tensor.ts";
+import { measureWorkgroups } from "../src/kernels/tuning.ts";
 import { decode, randomFloats, randomTensor } from "../src/laboratory/random.ts";
 import { timeDispatches } from "../src/laboratory/time-kernel.ts";
 import { Workbench } from "../src/laboratory/workbench.ts";
 import { nodePlatform } from "../src/platform/node.ts";
-import { machine, median, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread } from "./report.ts";
 
 const FORMAT = FORMATS.get("Q4_K")!;
 const CHUNK_READER = decoderOf(FORMAT);
@@ -100,11 +102,10 @@ function engines(
 }
 
 const ROWS = 64;
-/** As many as version 10 takes where four workgroups are best. */
-const MANY = 1024;
 const EIGHTS_READER = decoderOf(FORMAT, "eights");
 
-const VERSIONS: readonly Version[] = [
+/** Of which the last but one takes as many rows a workgroup as the last one, the engine's. */
+const versionsOf = (overrides: { readonly ROWS: number }): readonly Version[] => [
   version("1-a-weight-at-a-time", []),
   version("2-a-chunk-at-a-time", CHUNK_READER),
   version("3-lanes-along-the-row", CHUNK_READER, 1),
@@ -113,7 +114,7 @@ const VERSIONS: readonly Version[] = [
   engines("matvec", "storage", CHUNK_READER, { ROWS }, "6 scales applied to sums"),
   engines("matvec", "uniform", CHUNK_READER, { ROWS }, "7 x in constant memory"),
   engines("8-rows-from-end-to-end", "uniform", CHUNK_READER, { ROWS }),
-  engines("9-a-lane-a-row", "uniform", EIGHTS_READER, { ROWS: MANY }),
+  engines("9-a-lane-a-row", "uniform", EIGHTS_READER, overrides),
   {
     name: "10 a chunk ahead",
     eight: true,
@@ -154,7 +155,8 @@ export async function main(args: string[]): Promise<void> {
   const gpu = nodePlatform.openGpu();
   const adapter = await nodePlatform.requestAdapter(gpu);
   const device = await Device.open(gpu, adapter, {}, nodePlatform.waitFor(adapter));
-  const bench = await Workbench.create(device, shaders);
+  const workgroups = await measureWorkgroups(device, shaders); // as the engine does
+  const bench = await Workbench.create(device, shaders, { workgroups });
 
   const bytes = n * rowBytes(FORMAT, k);
   const file = randomTensor(FORMAT, n, k, 1);
@@ -172,7 +174,7 @@ export async function main(args: string[]): Promise<void> {
 
   const { page, overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
   const eight = page === "matvec-lanes";
-  const checked = VERSIONS.filter((version) => eight || !version.eight);
+  const checked = versionsOf(overrides).filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
     engines("matvec-lanes", "uniform", decoder, overrides, name),
   );

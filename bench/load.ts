@@ -5,10 +5,11 @@
 
 import { createReadStream } from "node:fs";
 import { parseArgs } from "node:util";
+import { median } from "../src/kernels/median.ts";
 import type { LoadReply } from "./load/measure.ts";
 import { ask } from "./process.ts";
 import { benchModel, SHAPES, type ShapeName } from "./random-model.ts";
-import { machine, median, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread } from "./report.ts";
 
 const MB = 1e6;
 

@@ -2,13 +2,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
+import { median } from "../src/kernels/median.ts";
 
 /** Half the distance between the quartiles, as a share of the median: what half of the samples stay within. */
 export function spread(values: readonly number[]): number {

@@ -7,10 +7,11 @@
 // and an engine must say the same in every round.
 
 import { parseArgs } from "node:util";
+import { median } from "../src/kernels/median.ts";
 import { hasPeer, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
 import { benchModel, SHAPES, type ShapeName } from "./random-model.ts";
-import { machine, median, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread } from "./report.ts";
 import type { Reply, Request } from "./versus/protocol.ts";
 
 /** Of the squared difference of two engines' logits to the square sum of ours. */

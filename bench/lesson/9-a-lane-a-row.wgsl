@@ -13,7 +13,7 @@ fn main(
   let place = group.x;
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
   // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
-  let eights = select(ROWS / 8u, 0u, matrix.rows == 0u);
+  let eights = eights_of(place);
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     var own = array<vec4f, 8>();  // zero beyond the row
     var own_halves = vec2f();

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { checkFits } from "../engine/requests.ts";
 import { UserError } from "../kernels/errors.ts";
+import { median } from "../kernels/median.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import {
   addEngineFlags,
@@ -16,7 +17,7 @@ import {
   integers,
   pictureFile,
 } from "./flags.ts";
-import { median, normalisedError } from "./growth.ts";
+import { normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
 import { profileTable } from "./profile-report.ts";
 import { table } from "./table.ts";

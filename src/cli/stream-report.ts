@@ -1,7 +1,8 @@
 // What streams under several policies found: tables, JSON, a plot.
 
 import { attentionPolicy, parseAttention } from "../context/attention-policy.ts";
-import { median } from "./growth.ts";
+
+import { median } from "../kernels/median.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { size, write, writeJson } from "./terminal.ts";

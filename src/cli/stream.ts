@@ -13,6 +13,7 @@ import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
 import { perplexity } from "../engine/score.ts";
 import { UserError } from "../kernels/errors.ts";
+import { median } from "../kernels/median.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -21,7 +22,6 @@ import {
   integers,
   pictureFile,
 } from "./flags.ts";
-import { median } from "./growth.ts";
 import { readText } from "./input.ts";
 import { type Part, type Run, reportStream } from "./stream-report.ts";
 import { interruptSignal, loadEngine, progress } from "./terminal.ts";

@@ -10,6 +10,7 @@ import { F32 } from "./formats/f32.ts";
 import { Q4_K } from "./formats/q4-k.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "./kernel.ts";
 import { matrixShape, matvecTiling, type Tuning, usualWorkgroups } from "./lanes.ts";
+import { median } from "./median.ts";
 import { Ops } from "./ops.ts";
 import { ParamBlock } from "./params.ts";
 import { placementOf } from "./planes.ts";
@@ -134,10 +135,8 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
       contestant.slowness.push(times[i]! / least);
   }
   device.check();
-  const usually = ({ slowness }: { slowness: number[] }) =>
-    slowness.sort((a, b) => a - b)[(ROUNDS - 1) / 2]!;
-  const best = Math.min(...contestants.map(usually));
-  return contestants.find((one) => usually(one) <= best * ABOUT_AS_FAST)!.workgroups;
+  const best = Math.min(...contestants.map(({ slowness }) => median(slowness)));
+  return contestants.find(({ slowness }) => median(slowness) <= best * ABOUT_AS_FAST)!.workgroups;
 }
 
 /** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */

@@ -11,6 +11,7 @@ import { bytesSource } from "../../src/engine/gguf/source.ts";
 import { openModel } from "../../src/engine/inspect.ts";
 import { perplexity } from "../../src/engine/score.ts";
 import type { Platform } from "../../src/engine/session.ts";
+import { median } from "../../src/kernels/median.ts";
 import { loadEngine, sharingPlatform, withMethods } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { tinyModel } from "../support/tiny-model.ts";
@@ -38,10 +39,6 @@ async function held() {
   }
   const { heapUsed, external, rss } = process.memoryUsage();
   return { heap: heapUsed, external, rss };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 /** Of each tenth of a text. */
