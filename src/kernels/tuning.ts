@@ -94,11 +94,7 @@ function trial(device: Device) {
   return device.info.isFallbackAdapter ? SOFTWARE : CARD;
 }
 
-/**
- * The candidate that is fastest in the middle of all rounds, by how much longer it takes than the fastest of a round: what a
- * machine does beside this comes and goes, and does little to comparisons within a moment. Of those that are about as fast
- * the one with the fewest workgroups, since loads of a vector cost more where it is normed on the way.
- */
+/** The candidate that is fastest here; of those that are about as fast the fewest, since to load a normed vector costs more. */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const { n, k, candidates } = trial(device);
   // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
@@ -115,9 +111,10 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   const contestants = [...byRows.values()].map((workgroups) => {
     const library = new KernelLibrary(device, shaders, { workgroups });
     const product = new Ops(library, params, true).project(x, weights, y);
-    return { workgroups, library, product, slowness: [] as number[] };
+    return { workgroups, library, product };
   });
   await Promise.all(contestants.map(({ library }) => library.ready()));
+  const rounds: number[][] = [];
   let repeats = 1;
   for (let round = 0; round <= ROUNDS; round++) {
     const times: number[] = [];
@@ -128,15 +125,24 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
       await device.done();
       times.push((performance.now() - began) / repeats);
     }
-    const least = Math.min(...times);
-    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / least)));
-    if (round === 0) continue;
-    for (const [i, contestant] of contestants.entries())
-      contestant.slowness.push(times[i]! / least);
+    if (round > 0) rounds.push(times);
+    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / Math.min(...times))));
   }
   device.check();
-  const best = Math.min(...contestants.map(({ slowness }) => median(slowness)));
-  return contestants.find(({ slowness }) => median(slowness) <= best * ABOUT_AS_FAST)!.workgroups;
+  return contestants[firstOfFastest(rounds)]!.workgroups;
+}
+
+/**
+ * The first candidate that is about as fast as any, by its times in each of some rounds. What a machine does beside this
+ * comes and goes, and does little to comparisons within a round: so what counts is how much longer than the fastest of a
+ * round a candidate takes, in the middle of all rounds.
+ */
+export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
+  const slowness = rounds[0]!.map((_, i) =>
+    median(rounds.map((times) => times[i]! / Math.min(...times))),
+  );
+  const most = Math.min(...slowness) * ABOUT_AS_FAST;
+  return slowness.findIndex((slow) => slow <= most);
 }
 
 /** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */

@@ -9,7 +9,7 @@ import { matvecTiling, usualWorkgroups } from "../../src/kernels/lanes.ts";
 import { placementOf } from "../../src/kernels/planes.ts";
 import { project } from "../../src/kernels/reference.ts";
 import type { Memory } from "../../src/kernels/tuning.ts";
-import { measureWorkgroups, tuningOf } from "../../src/kernels/tuning.ts";
+import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/tuning.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
 import { Workbench } from "../../src/laboratory/workbench.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
@@ -72,6 +72,19 @@ test("without subgroups of eight, 2 to 16 workgroups take as many rows, and are 
     await using device = await openDevice({ refuse: ["subgroups"] });
     expect(await measureWorkgroups(device, fastWith(rows))).toBe(workgroups);
   }
+});
+
+test("a moment in which the machine is fast, or slow, decides nothing", () => {
+  const usual = [75, 85, 88, 100, 110];
+  const rounds = Array.from({ length: 15 }, (_, round) =>
+    usual.map((us) => us * (round < 7 ? 1 : 2)),
+  );
+  rounds[3] = [150, 85, 88, 100, 50]; // the last one has the least of all times, and the best of all rounds
+  expect(firstOfFastest(rounds)).toBe(0);
+  expect(firstOfFastest(rounds.map(([a, ...others]) => [2 * a!, ...others]))).toBe(1);
+  // Of about as fast ones the first: 3 % are about as fast, 6 % are not.
+  expect(firstOfFastest([[103, 100, 101]])).toBe(0);
+  expect(firstOfFastest([[106, 100, 101]])).toBe(1);
 });
 
 describe("a workgroup that takes as many rows as its page has room for", () => {
