@@ -101,9 +101,9 @@ export type {
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export type { TokenUsage } from "./engine/usage.ts";
 export { ContextOverflowError } from "./engine/usage.ts";
+export { UserError } from "./errors.ts";
 export type { CellType } from "./kernels/cells.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
-export { UserError } from "./kernels/errors.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
 export { streamText } from "./platform/text.ts";

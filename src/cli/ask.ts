@@ -8,7 +8,7 @@ import {
   TextIndex,
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import {
   addEngineFlags,
   addSamplingFlags,

@@ -5,7 +5,7 @@ import { Command, InvalidArgumentError } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { count } from "../engine/options.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { AttentionMap, drawAttention, NEAR } from "./attention-map.ts";
 import {
   addEngineFlags,

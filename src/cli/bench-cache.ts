@@ -8,7 +8,7 @@ import { pageBytes } from "../context/cache/kv-cache.ts";
 import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import { prepareGeneration } from "../engine/generation.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { median } from "../kernels/median.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { type Growth, growth, normalisedError } from "./growth.ts";

@@ -2,8 +2,8 @@
 // is compared with plain TypeScript, and timed beside what the adapter copies and multiplies at most.
 
 import { Command, InvalidArgumentError } from "commander";
+import { UserError } from "../errors.ts";
 import { Device } from "../kernels/device.ts";
-import { UserError } from "../kernels/errors.ts";
 import { matrixShape } from "../kernels/lanes.ts";
 import { tuningOf } from "../kernels/tuning.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernel-cases.ts";

@@ -6,7 +6,7 @@ import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { checkFits } from "../engine/requests.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { median } from "../kernels/median.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import {

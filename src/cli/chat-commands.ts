@@ -4,7 +4,7 @@ import { readConversation, writeConversation } from "../context/text/conversatio
 import { parseMemory } from "../context/text/memory/conversation-memory.ts";
 import type { Message } from "../context/text/message.ts";
 import { chatBudget } from "../engine/chat/chat-budget.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { ChatSession } from "./chat-session.ts";
 import { readUserFile, replaceUserFile } from "./input.ts";
 import { memoryTable } from "./memory-report.ts";

@@ -1,4 +1,4 @@
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { readText } from "./input.ts";
 
 /** What `--template` names: a template's name, or the Jinja in a file. */

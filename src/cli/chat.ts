@@ -8,7 +8,7 @@ import type { Message } from "../context/text/message.ts";
 import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import { prepareGeneration } from "../engine/generation.ts";
 import type { Setting } from "../engine/options.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { CHAT_COMMANDS, runCommand } from "./chat-commands.ts";
 import { ChatSession } from "./chat-session.ts";
 import { templateChoice } from "./chat-template.ts";

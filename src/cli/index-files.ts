@@ -8,7 +8,7 @@ import {
   WINDOW_MARGIN,
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
 import { nameOf, readText, replaceUserFile } from "./input.ts";
 import {

@@ -1,7 +1,7 @@
 // Files that a user names.
 
 import { readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 
 /** The bytes of a file, or a `UserError` that says in one line why not. */
 export async function readBytes(path: string): Promise<Buffer> {

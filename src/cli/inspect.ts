@@ -3,7 +3,7 @@ import { type ModelConfig, readConfig } from "../engine/config.ts";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
 import { planMemory } from "../engine/inspect.ts";
 import { checkTensors } from "../engine/weights.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions } from "./flags.ts";

@@ -3,8 +3,8 @@
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
-import { UserError } from "../kernels/errors.ts";
 import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";

@@ -4,7 +4,7 @@ import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { checkScorable, perplexity } from "../engine/score.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText, readTokens } from "./input.ts";
 import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";

@@ -6,7 +6,7 @@ import { formatRope, parseRope } from "../context/rope-choice.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openTokenizer } from "../engine/inspect.ts";
 import { perplexity } from "../engine/score.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { openFile } from "../platform/file.ts";
 import {
   addEngineFlags,

@@ -12,7 +12,7 @@ import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
 import { perplexity } from "../engine/score.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { median } from "../kernels/median.ts";
 import {
   addEngineFlags,

@@ -9,7 +9,7 @@ import {
   instructionBehind,
   summaryWindow,
 } from "../engine/summarizer.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import {
   addEngineFlags,
   addSamplingFlags,

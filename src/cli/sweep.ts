@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { readFile, rename, stat, writeFile } from "node:fs/promises";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { progress } from "./terminal.ts";
 
 export interface Cell<T> {

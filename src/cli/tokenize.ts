@@ -1,6 +1,6 @@
 import { Command } from "commander";
+import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../index.ts";
-import { UserError } from "../kernels/errors.ts";
 import { addModelFlag, type ModelFlags } from "./flags.ts";
 import { readText } from "./input.ts";
 import { write, writeJson } from "./terminal.ts";

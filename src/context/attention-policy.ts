@@ -4,7 +4,7 @@
 //
 // Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has four.
 
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 
 /**
  * Anybody may write one: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }` keeps a system prompt, whatever

@@ -1,6 +1,6 @@
 // How a user names a RoPE scaling, and how one is chosen for a length.
 
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { RopeScaling } from "./rope-scaling.ts";
 
 const FORMS =

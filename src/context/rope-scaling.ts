@@ -2,7 +2,7 @@
 //                                                                             Su et al. 2021, arXiv:2104.09864
 // Pair i of a head of E numbers turns by position * theta_i; a method changes theta, and may stretch the vectors.
 
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 
 export type RopeScaling =
   | { readonly kind: "none" }

@@ -2,8 +2,8 @@
 // choices read when they come.
 
 import type { PageTable } from "../context/cache/page-table.ts";
+import { UserError } from "../errors.ts";
 import { bufferBytes, type Device } from "../kernels/device.ts";
-import { UserError } from "../kernels/errors.ts";
 import { USAGE } from "../kernels/usage.ts";
 import type { Draw, TokenLogprob } from "./sampler/sampler.ts";
 

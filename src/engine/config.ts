@@ -2,7 +2,7 @@
 // changes the result is honoured, or the file is refused with the field's name.
 
 import type { RopeScaling } from "../context/rope-scaling.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import { Metadata } from "./gguf/metadata.ts";
 

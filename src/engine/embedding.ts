@@ -2,7 +2,7 @@
 
 import type { PageTable } from "../context/cache/page-table.ts";
 import type { Pooling } from "../context/text/embedder.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 import { checkFits, checkIds } from "./requests.ts";

@@ -2,7 +2,7 @@
 
 import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { appendAnd } from "./append.ts";
 import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";

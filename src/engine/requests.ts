@@ -7,7 +7,7 @@ import {
   pagesNeeded,
   withSlidingWindow,
 } from "../context/attention-policy.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { OpenedModel } from "./model-state.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */

@@ -2,8 +2,8 @@
 
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
-import { UserError } from "../kernels/errors.ts";
 import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";

@@ -1,6 +1,6 @@
 // How well a model predicts a given text.
 
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { checkFits, checkIds } from "./requests.ts";
 import { logSumExp } from "./sampler/softmax.ts";

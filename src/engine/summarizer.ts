@@ -10,7 +10,7 @@ import {
 import type { Summarizer } from "../context/text/summarizer.ts";
 import { truncate } from "../context/text/truncation.ts";
 import type { TextSource } from "../context/text/windows.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
 import { complete, type GenerateOptions } from "./generation.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";

@@ -1,7 +1,7 @@
 // What of a context a text takes, and what is left.
 
 import type { AttentionPolicy } from "../context/attention-policy.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import type { OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 

@@ -1,6 +1,6 @@
 // The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are exceptions.
 
-import { UserError } from "./errors.ts";
+import { UserError } from "../errors.ts";
 import { MAP_READ_MODE, TEXTURE_USAGE, USAGE } from "./usage.ts";
 
 /** The GPU, or one of its limits, has no room for a buffer. */

@@ -1,7 +1,7 @@
 // Where the GPU's time goes: every dispatch in a compute pass of its own, between two timestamps.
 
+import { UserError } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { UserError } from "./errors.ts";
 import { Commands, type Dispatch, type Grid } from "./recorder.ts";
 import { USAGE } from "./usage.ts";
 

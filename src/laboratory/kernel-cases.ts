@@ -1,7 +1,7 @@
 // Every kernel of the engine, with every format that it takes.
 
+import { UserError } from "../errors.ts";
 import { CELL_TYPES, type CellType } from "../kernels/cells.ts";
-import { UserError } from "../kernels/errors.ts";
 import type { WeightFormat } from "../kernels/formats/format.ts";
 import { FORMATS } from "../kernels/formats/index.ts";
 import { attention, attentionWeights, ropeStore } from "./attention-cases.ts";

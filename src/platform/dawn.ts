@@ -1,5 +1,5 @@
 import { create } from "webgpu";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 
 export interface GpuOptions {
   /** Dawn's own switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */

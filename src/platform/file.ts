@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { access, type FileHandle, open, stat } from "node:fs/promises";
 import type { ByteSource } from "../engine/gguf/source.ts";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 
 /** One read call asks for no more than this: Node refuses lengths beyond 2^31 - 1. */
 const LARGEST_READ = 1024 * 1024 * 1024;

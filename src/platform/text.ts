@@ -1,7 +1,7 @@
 // Texts that lie in files, part by part.
 
 import { createReadStream } from "node:fs";
-import { UserError } from "../kernels/errors.ts";
+import { UserError } from "../errors.ts";
 import { reason } from "./file.ts";
 
 /**

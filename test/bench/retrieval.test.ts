@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { parseCranfield, readCranfield } from "../../bench/retrieval/cranfield.ts";
 import { ndcg, recall } from "../../bench/retrieval/metrics.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { warnNotRun } from "../support/models.ts";
 
 describe("a ranking of five with three relevant documents", () => {

@@ -11,7 +11,7 @@ import {
   sinkPosition,
   withSlidingWindow,
 } from "../../src/context/attention-policy.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 
 const sinksAndWindow = fc
   .record({ sinks: fc.nat(20), window: fc.integer({ min: 1, max: 30 }) })

@@ -10,7 +10,7 @@ import {
   withFreqScale,
 } from "../../src/context/rope-choice.ts";
 import { createRope, type RopeModel, type RopeScaling } from "../../src/context/rope-scaling.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { expectClose } from "../support/numbers.ts";
 

@@ -7,7 +7,7 @@ import {
   ropeFrequencies,
   writeTurns,
 } from "../../src/context/rope-scaling.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { expectClose } from "../support/numbers.ts";
 

@@ -6,7 +6,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { type ModelFile, openModel, planMemory } from "../../src/engine/inspect.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
 import { readRopeDivisors } from "../../src/engine/rope-divisors.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { uniform } from "../../src/laboratory/random.ts";
 import { bytesOpener, loadEngine } from "../support/engine.ts";
 import { ggufHeader, type MetadataEntry, writeGguf } from "../support/gguf-writer.ts";

@@ -3,7 +3,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { EmbedOptions } from "../../src/engine/embedding.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { loadEngine } from "../support/engine.ts";
 import { nmse, oracleStates } from "../support/oracle.ts";

@@ -14,7 +14,7 @@ import { addBias, penalize } from "../../src/engine/sampler/penalties.ts";
 import { Random } from "../../src/engine/sampler/random.ts";
 import { logSoftmax, Sampler, type SamplingOptions } from "../../src/engine/sampler/sampler.ts";
 import { softmax } from "../../src/engine/sampler/softmax.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 
 /** Candidates with the given probabilities and ids 0, 1, 2, … */
 function candidatesOf(...probabilities: number[]): Candidates {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { StopStrings } from "../../src/engine/sampler/stop-strings.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 
 /** The naive way: after every character, look whether the whole text so far ends in a stop string. */
 function cutNaively(text: string, stops: readonly string[]): { text: string; stopped?: string } {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { engineSummarizer, instructionBehind, summaryWindow } from "../../src/engine/summarizer.ts";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { loadEngine } from "../support/engine.ts";
 

@@ -3,7 +3,7 @@ import { mkdtemp, open, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { openFile } from "../../src/platform/file.ts";
 
 let folder = "";

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { UserError } from "../../src/kernels/errors.ts";
+import { UserError } from "../../src/errors.ts";
 import { streamText } from "../../src/platform/text.ts";
 import { temporaryFolder } from "../support/cli.ts";
 import { gather } from "../support/texts.ts";

@@ -1,7 +1,7 @@
 // Conversations as files: JSON, or JSON Lines with a message on each. Whoever wrote one is not trusted: everything is
 // checked, and what is wrong is told with its place.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { type Message, ROLES, type Role } from "./message.ts";
 
 const FORMS =

@@ -1,7 +1,7 @@
 // A text of any length, summarised: its windows, then neighbouring summaries together, level by level, until what is left
 // fits the budget. The tree is kept.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { Summarizer } from "./summarizer.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 import { truncate } from "./truncation.ts";

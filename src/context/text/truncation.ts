@@ -1,6 +1,6 @@
 // A text cut to a budget of tokens, counted by the model's own tokenizer: what is left is tokenised again, and fits.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 /** What stays: the beginning of a text; its end; or both, with a marker in the place of the middle. */

@@ -1,7 +1,7 @@
 // Windows over a text of any length, by tokens: each overlaps the one before, together they cover the text, and no more
 // of it is held than a window and the part that is being read.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 /** A text, whole or in parts that may end anywhere, such as those that a file is read in. */

@@ -5,7 +5,7 @@
  * never an object of the host's: names are looked up in a `Map`, and nowhere else.
  */
 import { Environment, Interpreter } from "@huggingface/jinja";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { ITEM_SIZE, type Limits, METHODS_SIZE } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import {

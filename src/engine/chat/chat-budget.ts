@@ -4,7 +4,7 @@ import type { AttentionOptions, AttentionPolicy } from "../../context/attention-
 import { answerReserve } from "../../context/text/answer-reserve.ts";
 import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { OpenedModel } from "../model-state.ts";
 import { policyOf } from "../requests.ts";
 import { chatPrompt } from "./chat-prompt.ts";

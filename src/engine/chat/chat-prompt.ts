@@ -1,7 +1,7 @@
 // A conversation as the tokens that a model reads: the template's own special tokens, and none that a message spells.
 
 import type { Message, Role } from "../../context/text/message.ts";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSpecial, type Vocabulary } from "../tokenizer/vocabulary.ts";
 import type { ChatTemplate, RenderOptions } from "./chat-template.ts";

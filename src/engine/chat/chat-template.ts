@@ -3,7 +3,7 @@
 
 import { parse, tokenize } from "@huggingface/jinja";
 import { type Message, ROLES } from "../../context/text/message.ts";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { quote } from "../gguf/reader.ts";
 import { BoundedInterpreter, type Node } from "./bounded-interpreter.ts";
 import { LONGEST_BLANK, LONGEST_SOURCE, limitsFor, TemplateLimitError } from "./limits.ts";

@@ -7,7 +7,7 @@ import {
   type Recollection,
 } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import {
   type GenerateOptions,
   type GenerationResult,

@@ -1,6 +1,6 @@
 // Which chat template is taken: the file's own, one by name, or one that the user gives.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { quote } from "../gguf/reader.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { ChatTemplate } from "./chat-template.ts";

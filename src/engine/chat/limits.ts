@@ -1,6 +1,6 @@
 // How far a chat template may go. It is a program that comes with a model file, and a model file is untrusted.
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 /** Characters of a template. The longest that models come with have about 20,000. */
 export const LONGEST_SOURCE = 2 ** 17;

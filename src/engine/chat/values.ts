@@ -1,7 +1,7 @@
 // The values of @huggingface/jinja's interpreter, which it does not export.
 
 import { Environment } from "@huggingface/jinja";
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 /** A value of the interpreter's: a string, number, boolean, null, undefined, list, `Map` or function, in `value`. */
 export interface Value {

@@ -1,4 +1,4 @@
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { LIMITS, type NumericType, SCALAR_TYPES } from "./format.ts";
 import type { ByteSource } from "./source.ts";
 

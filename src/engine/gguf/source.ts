@@ -1,4 +1,4 @@
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 /**
  * Random access to the bytes of one file; nothing of Node in it, so that a browser can implement it

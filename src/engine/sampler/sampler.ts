@@ -1,4 +1,4 @@
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { type Candidates, minP, temper, topK, topP, typical } from "./candidates.ts";
 import { descending, take } from "./descending.ts";
 import { gumbel } from "./gumbel.ts";

@@ -1,4 +1,4 @@
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { randomSeed } from "./random.ts";
 
 /** How the next token is chosen. Names, formulas and defaults are llama.cpp's. */

@@ -1,6 +1,6 @@
 /** Softmax over a vocabulary, on the host, once a token: plain loops, since these are the sampler's whole cost. */
 
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 /** The probabilities that logits stand for. At least one of them must be finite, none +Infinity or NaN. */
 export function softmax(logits: Float64Array): Float64Array {

@@ -1,4 +1,4 @@
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 export interface StopStringsOutput {
   /** Text that is certain to come before any stop string. */

@@ -3,7 +3,7 @@
  * pre-tokenizer.ts, and within each piece the bytes are joined in the order of the file's merges.
  * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2)
  */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { quote } from "../gguf/reader.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";

@@ -1,5 +1,5 @@
 /** The text of tokens that arrive one by one. */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 

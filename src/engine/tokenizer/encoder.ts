@@ -1,5 +1,5 @@
 /** Tokens of a text that arrives in parts: exactly those of the whole, in memory that does not grow with it. */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 
 export interface TokenEncoder {
   /**

@@ -4,7 +4,7 @@
  * matches is a piece too. The expressions are those of the models' tokenizer.json files, in the form
  * that llama.cpp runs (case-insensitive groups written out), so that token ids agree with its.
  */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import { quote } from "../gguf/reader.ts";
 
 export interface PreTokenizer {

@@ -2,7 +2,7 @@
  * Which tokens begin, end and stop a text: read from the file where it says so, found by their
  * customary spelling where it does not, by the same rules as llama.cpp.
  */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { Metadata } from "../gguf/metadata.ts";
 
 export interface SpecialIds {

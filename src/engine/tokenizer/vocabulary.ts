@@ -2,7 +2,7 @@
  * The vocabulary of a GGUF file: its tokens and the rules beside them, checked, so that nothing
  * behind this page meets a length that does not fit or an id that is no token.
  */
-import { UserError } from "../../kernels/errors.ts";
+import { UserError } from "../../errors.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
 import { quote } from "../gguf/reader.ts";

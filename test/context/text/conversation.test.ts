@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readConversation, writeConversation } from "../../../src/context/text/conversation.ts";
 import { type Message, ROLES } from "../../../src/context/text/message.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 
 const conversations = fc.array(
   fc.record({

@@ -17,7 +17,7 @@ import type { Message, Role } from "../../../src/context/text/message.ts";
 import type { Summarizer } from "../../../src/context/text/summarizer.ts";
 import type { TextTokenizer } from "../../../src/context/text/text-tokenizer.ts";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { fixtureMetadata } from "../../engine/tokenizer/vocabularies.ts";
 
 const spm = createTokenizer(await fixtureMetadata("llama-spm"));

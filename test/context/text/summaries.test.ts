@@ -9,7 +9,7 @@ import {
 } from "../../../src/context/text/summaries.ts";
 import type { SummaryRequest } from "../../../src/context/text/summarizer.ts";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { shippedMetadata } from "../../engine/tokenizer/vocabularies.ts";
 import { anyText, textInParts } from "../../support/texts.ts";
 

@@ -8,7 +8,7 @@ import {
   truncate,
 } from "../../../src/context/text/truncation.ts";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { FIXTURES, fixtureMetadata } from "../../engine/tokenizer/vocabularies.ts";
 
 /** Words of several scripts, emoji of one and of many code points, code, blanks. */

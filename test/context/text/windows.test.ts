@@ -13,7 +13,7 @@ import {
   windows,
 } from "../../../src/context/text/windows.ts";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../../src/platform/node.ts";
 import { FIXTURES, fixtureMetadata, shippedMetadata } from "../../engine/tokenizer/vocabularies.ts";
 import { ensureBuilt } from "../../support/build.ts";

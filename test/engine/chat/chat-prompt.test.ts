@@ -7,7 +7,7 @@ import { chatPrompt } from "../../../src/engine/chat/chat-prompt.ts";
 import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
 import { chatTemplateOf } from "../../../src/engine/chat/chosen-template.ts";
 import { createTokenizer, type Tokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import {
   bpeMetadata,
   CONTROL,

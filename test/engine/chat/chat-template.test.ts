@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Message } from "../../../src/context/text/message.ts";
 import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
 import { NAMED_TEMPLATES } from "../../../src/engine/chat/named-templates.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 
 type Rendered = string | { readonly error: string };
 /** One result where the generation prompt makes no difference. */

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
 import { type Limit, LONGEST_TIME, TemplateLimitError } from "../../../src/engine/chat/limits.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 
 const render = (source: string, content = "x") =>
   new ChatTemplate(source, { bos: "<s>", eos: "</s>" }).render([{ role: "user", content }]);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { GgufError, type GgufFile, openGguf } from "../../../src/engine/gguf/gguf.ts";
 import { type ByteSource, bytesSource } from "../../../src/engine/gguf/source.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { type GgufContents, type MetadataEntry, writeGguf } from "../../support/gguf-writer.ts";
 import { expectFault } from "./open.ts";
 

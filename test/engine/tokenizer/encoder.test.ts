@@ -14,7 +14,7 @@ import {
   NoBorderError,
   type Tokenizer,
 } from "../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import { anyText, textInParts } from "../../support/texts.ts";
 import {
   bpeMetadata,

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { findPreTokenizer, splitPieces } from "../../../src/engine/tokenizer/pre-tokenizer.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 
 /** Worked out by hand from the expressions; "|" stands between the pieces and is in none of them. */
 const CASES: Record<string, readonly string[]> = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
 import { readVocabulary } from "../../../src/engine/tokenizer/vocabulary.ts";
-import { UserError } from "../../../src/kernels/errors.ts";
+import { UserError } from "../../../src/errors.ts";
 import {
   BYTE,
   bpeMetadata,

@@ -1,6 +1,6 @@
 // The strategies by name: "turns:3", "buffer", "summary", "summary:3", "sinks:4+252".
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import { attentionPolicy } from "../../attention-policy.ts";
 import type { ConversationMemory } from "./memory.ts";
 import { recentTurns } from "./recent-turns.ts";

@@ -1,6 +1,6 @@
 // What a model is shown of a conversation that is longer than what it may read.
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import type { AttentionOptions } from "../../attention-policy.ts";
 import type { Message, Role } from "../message.ts";
 

@@ -1,7 +1,7 @@
 // The alternative in the cache: the model reads everything, and its attention forgets all but the first and the latest
 // tokens (StreamingLLM, arXiv:2309.17453).
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import { visibleKeys } from "../../attention-cost.ts";
 import { type AttentionPolicy, isVisible } from "../../attention-policy.ts";
 import type { Message } from "../message.ts";

@@ -1,6 +1,6 @@
 // A question, answered from what an index has on it: as many windows as the budget of tokens has room for.
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import { answerReserve } from "../answer-reserve.ts";
 import type { RetrieveOptions, ScoredChunk, TextIndex } from "./text-index.ts";
 

@@ -5,7 +5,7 @@
 // Little-endian, as every machine that runs Dawn. The checksum tells damage; lengths and types are checked all the same,
 // since anybody can write a checksum.
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import type { Pooling } from "../embedder.ts";
 import { checkWindows, type WindowOptions } from "../windows.ts";
 

@@ -1,7 +1,7 @@
 // Documents, cut into windows and embedded, and what of them is closest to a question: exact search by cosine, by words
 // (BM25), or by both.
 
-import { UserError } from "../../../kernels/errors.ts";
+import { UserError } from "../../../errors.ts";
 import type { Embedder } from "../embedder.ts";
 import { checkWindows, windows } from "../windows.ts";
 import { Bm25 } from "./bm25.ts";

@@ -9,7 +9,7 @@ import {
 import { TextIndex } from "../../../../src/context/text/retrieval/text-index.ts";
 import type { Engine } from "../../../../src/engine/engine.ts";
 import { createTokenizer } from "../../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../../src/kernels/errors.ts";
+import { UserError } from "../../../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../../../src/platform/node.ts";
 import { FIXTURES, fixtureMetadata } from "../../../engine/tokenizer/vocabularies.ts";
 import { LetterEmbedder } from "../../../support/embedder.ts";

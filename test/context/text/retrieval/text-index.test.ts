@@ -6,7 +6,7 @@ import { IndexFileError } from "../../../../src/context/text/retrieval/index-fil
 import { fuse, ranking } from "../../../../src/context/text/retrieval/ranking.ts";
 import { TextIndex } from "../../../../src/context/text/retrieval/text-index.ts";
 import { createTokenizer } from "../../../../src/engine/tokenizer/tokenizer.ts";
-import { UserError } from "../../../../src/kernels/errors.ts";
+import { UserError } from "../../../../src/errors.ts";
 import { FIXTURES, fixtureMetadata } from "../../../engine/tokenizer/vocabularies.ts";
 import { LetterEmbedder, letters, WIDTH } from "../../../support/embedder.ts";
 
