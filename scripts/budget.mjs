@@ -1,9 +1,9 @@
-// The page budgets: what is longer is two ideas. A source file 300 lines, a kernel 120, the forward pass 250.
+// The longest a source file and a shader may be. A file is one idea: from 300 lines (a shader: 120) ask whether it is two.
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const source = fileURLToPath(new URL("../src", import.meta.url));
-const limit = (file) => (file === "engine/model.ts" ? 250 : file.endsWith(".wgsl") ? 120 : 300);
+const limit = (file) => (file.endsWith(".wgsl") ? 200 : 400);
 
 const over = readdirSync(source, { recursive: true })
   .filter((file) => /\.(ts|wgsl)$/.test(file))
@@ -14,6 +14,6 @@ const over = readdirSync(source, { recursive: true })
   .filter(({ file, lines }) => lines > limit(file));
 
 for (const { file, lines } of over) {
-  console.error(`src/${file} has ${lines} lines, its budget is ${limit(file)}`);
+  console.error(`src/${file} has ${lines} lines, the limit is ${limit(file)}`);
 }
 process.exitCode = over.length > 0 ? 1 : 0;
