@@ -22,7 +22,15 @@ import {
 } from "./flags.ts";
 import { readBytes, readText } from "./input.ts";
 import { plotScores } from "./scores-plot.ts";
-import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
+import {
+  duration,
+  interruptSignal,
+  rate,
+  withEngine,
+  write,
+  writeJson,
+  writeText,
+} from "./terminal.ts";
 import { promptInWords, usageJson } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -99,7 +107,7 @@ async function answer(
   for (;;) {
     const { done, value } = await generation.next();
     if (!done) {
-      if (!json) await write(value.text);
+      if (!json) await writeText(value.text);
       continue;
     }
     const { text, sources, leftOut, finishReason, usage, tokens, seed } = value;

@@ -26,7 +26,7 @@ import {
   type TemplateFlag,
 } from "./flags.ts";
 import { readUserFile } from "./input.ts";
-import { withEngine, write } from "./terminal.ts";
+import { withEngine, writeText } from "./terminal.ts";
 
 interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly system?: string;
@@ -132,7 +132,7 @@ async function converse(session: ChatSession): Promise<void> {
 async function answer(session: ChatSession, line: string, isTerminal: boolean): Promise<boolean> {
   try {
     if (line.startsWith("/")) return await runCommand(session, line);
-    if (line !== "") await session.say(line, write);
+    if (line !== "") await session.say(line, writeText);
   } catch (error) {
     if (!isTerminal || !(error instanceof UserError)) throw error;
     console.error(`error: ${error.message}`);
