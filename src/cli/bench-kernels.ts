@@ -13,8 +13,8 @@ import { hasClock } from "../laboratory/time-kernel.ts";
 import { Workbench } from "../laboratory/workbench.ts";
 import { machine } from "../platform/machine.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import { integer, outputFile } from "./flags.ts";
-import { writeUserFile } from "./input.ts";
 import { table } from "./table.ts";
 import { interruptSignal, progress, write, writeJson } from "./terminal.ts";
 
@@ -66,7 +66,7 @@ export function benchKernelsCommand(): Command {
       const signal = interruptSignal();
       const report = await run(flags, signal);
       if (flags.save !== undefined) {
-        await writeUserFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
+        await writeWholeFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
       }
       if (flags.json) await writeJson(report);
       else await write(tableOf(report));

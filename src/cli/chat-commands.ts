@@ -5,8 +5,9 @@ import { parseMemory } from "../context/text/memory/conversation-memory.ts";
 import type { Message } from "../context/text/message.ts";
 import { chatBudget } from "../engine/chat/chat-budget.ts";
 import { UserError } from "../errors.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import type { ChatSession } from "./chat-session.ts";
-import { readUserFile, replaceUserFile } from "./input.ts";
+import { readUserFile } from "./input.ts";
 import { memoryTable } from "./memory-report.ts";
 import { freeInWords } from "./usage-report.ts";
 
@@ -47,7 +48,7 @@ export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
     help: "write the conversation to a file",
     run: async ({ messages }, path) => {
       if (messages.length === 0) return "Nothing has been said yet.";
-      await replaceUserFile(path, writeConversation(messages));
+      await writeWholeFile(path, writeConversation(messages));
       return `${messages.length} messages in ${path}`;
     },
   },

@@ -9,8 +9,9 @@ import {
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
-import { nameOf, readText, replaceUserFile } from "./input.ts";
+import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
@@ -116,7 +117,7 @@ async function indexDocuments(
   }
   const ms = performance.now() - began;
   const bytes = await index.save();
-  await replaceUserFile(out, bytes);
+  await writeWholeFile(out, bytes);
   const windows = index.chunks.length;
   if (json) {
     const { adapter, config } = engine;

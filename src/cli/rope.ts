@@ -65,7 +65,7 @@ export function ropeCommand(): Command {
       "--task <file>",
       "JSON with statement, question, filler, digits in place of the shipped model's task",
     )
-    .option("--keep <file>", "where computed cells are kept", ".dawnstream-rope.json")
+    .option("--keep <folder>", "where computed cells are kept", ".dawnstream-rope")
     .option("--json", "print one object")
     .option("--csv <file>", "write one row a figure", outputFile)
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
