@@ -1,5 +1,5 @@
-#!/usr/bin/env node
-// The `dawnstream` command. A user's mistake is one line on stderr and status 2; a stack trace is our bug.
+// The `dawnstream` command, which bin/dawnstream.cjs starts. A user's mistake is one line on stderr and status 2; a stack
+// trace is our bug.
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
