@@ -25,6 +25,7 @@ import { plotScores } from "./scores-plot.ts";
 import {
   duration,
   interruptSignal,
+  note,
   rate,
   withEngine,
   write,
@@ -88,7 +89,7 @@ async function printFound(index: TextIndex, question: string, flags: Flags): Pro
   const { k, mode, json } = flags;
   const sources = await index.retrieve(question, { k, mode });
   if (json) return writeJson({ question, mode, sources });
-  if (sources.length === 0) console.error("[no window shares a word with the question]");
+  if (sources.length === 0) note("[no window shares a word with the question]");
   for (const [i, chunk] of sources.entries()) {
     await write(`${line(i, chunk)}\n${chunk.text.trim()}\n\n`);
   }
@@ -129,7 +130,7 @@ async function answer(
       await write(`\n\n${lines.join("")}`);
     }
     const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
-    console.error(
+    note(
       `[load ${duration(engine.loadMs)} | ${promptInWords(usage)}, ${sources.length} sources` +
         `${leftOut.length > 0 ? ` (no room for ${leftOut.length} more)` : ""} | ` +
         `${tokens.length} tokens, ${rate(decoded, value.decodeMs).toFixed(1)} tok/s | ${finishReason} | seed ${seed}]`,

@@ -16,7 +16,7 @@ import { nodePlatform } from "../platform/node.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
 import { integer, outputFile } from "./flags.ts";
 import { table } from "./table.ts";
-import { interruptSignal, progress, write, writeJson } from "./terminal.ts";
+import { interruptSignal, note, progress, write, writeJson } from "./terminal.ts";
 
 interface Flags extends Selection {
   readonly time: number;
@@ -72,7 +72,7 @@ export function benchKernelsCommand(): Command {
       else await write(tableOf(report));
       const wrong = report.timings.filter((timing) => timing.wrong !== null);
       for (const { kernel, format, shape, wrong: why } of wrong) {
-        console.error(`error: ${kernel} ${format} ${shape} is wrong: ${why}.`);
+        note(`error: ${kernel} ${format} ${shape} is wrong: ${why}.`);
       }
       if (wrong.length > 0) process.exitCode = 1;
       else if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C

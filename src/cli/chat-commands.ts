@@ -9,6 +9,7 @@ import { writeWholeFile } from "../platform/write-file.ts";
 import type { ChatSession } from "./chat-session.ts";
 import { readUserFile } from "./input.ts";
 import { memoryTable } from "./memory-report.ts";
+import { note } from "./terminal.ts";
 import { freeInWords } from "./usage-report.ts";
 
 interface ChatCommand {
@@ -89,7 +90,7 @@ export async function runCommand(session: ChatSession, line: string): Promise<bo
   }
   const said = await command.run(session, argument);
   if (said === undefined) return false;
-  console.error(said);
+  note(said);
   return true;
 }
 

@@ -19,6 +19,7 @@ import { readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  note,
   rate,
   withEngine,
   write,
@@ -82,7 +83,7 @@ async function generate(
     if (done) {
       await (json ? writeJson(report(engine, value)) : write("\n"));
       if (isFull) warnOfFill(value.usage);
-      console.error(timingLine(engine, value));
+      note(timingLine(engine, value));
       if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
       return;
     }

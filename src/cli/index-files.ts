@@ -15,6 +15,7 @@ import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  note,
   progress,
   rate,
   size as sizeOf,
@@ -133,7 +134,7 @@ async function indexDocuments(
     });
   }
   const { size, overlap } = index.setting;
-  console.error(
+  note(
     `[load ${duration(engine.loadMs)} | ${windows} windows of ${size} tokens, ${overlap} shared | ` +
       `${tokens} tokens in ${duration(ms)}, ${rate(tokens, ms).toFixed(0)} tok/s | ${out}: ${sizeOf(bytes.length)}]`,
   );

@@ -23,6 +23,7 @@ import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  note,
   type Progress,
   progress,
   withEngine,
@@ -112,7 +113,7 @@ async function run(
     else if (flags.tree) await write(outline(tree.root));
     else await writeText(`${tree.root.text}\n`);
   }
-  console.error(
+  note(
     `[load ${duration(engine.loadMs)} | ${windows} windows, ${summaries} summaries in ${duration(ms)}${tree ? "" : " | aborted"}]`,
   );
 }

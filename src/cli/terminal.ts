@@ -48,7 +48,7 @@ async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
   try {
     return await Engine.open(nodePlatform, model, {
       ...options,
-      onWarning: (message) => console.error(`warning: ${message}`),
+      onWarning: (message) => note(`warning: ${message}`),
       onProgress: ({ done, total }) => {
         bar ??= progress("loading", megabytes(total), "MB");
         bar.update(megabytes(done));
