@@ -41,7 +41,7 @@ export async function main(args: string[]): Promise<void> {
   }
   const wrong = rows.filter(({ right }) => !right);
   const result = { question: "golden", machine: machine(), adapter, rows };
-  if (values.save) save("golden", result);
+  if (values.save) await save("golden", result);
   if (values.json) console.log(JSON.stringify(result, null, 2));
   else {
     console.log(`Golden cases on ${adapter}`);

@@ -52,7 +52,7 @@ export async function main(args: string[]): Promise<void> {
     );
   }
   const result = { question: "host", machine: machine(), backends };
-  if (values.save) save("host", result);
+  if (values.save) await save("host", result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
   console.log(`Host time per token, on ${result.machine}`);
   printTable(

@@ -205,7 +205,7 @@ export async function main(args: string[]): Promise<void> {
   const description = nodePlatform.describeAdapter(adapter);
   const shape = [n, k];
   const result = { question: "lesson", shape, machine: machine(), adapter: description, versions };
-  if (values.save) save("lesson", result);
+  if (values.save) await save("lesson", result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
   console.log(`Q4_K matvec [${n}, ${k}], checked, on ${machine()}\n  ${description}`);
   printTable(

@@ -64,7 +64,7 @@ export async function main(args: string[]): Promise<void> {
     parts,
     memory,
   };
-  if (values.save) save(`load-${values.shape}`, result);
+  if (values.save) await save(`load-${values.shape}`, result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
   const size = (bytes: number) => `${(bytes / MB).toFixed(1)} MB`;
   console.log(`Loading ${size(fileBytes)} from a warm file, ${loads.length} times, ${machine()}`);

@@ -7,13 +7,13 @@
 // The weights of a matrix have mean 0 and standard deviation 1/sqrt(k), so that activations neither grow nor fade from
 // layer to layer; those of the output are four times larger, so that the logits spread as widely as a real model's.
 
-import { existsSync, mkdirSync, renameSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { TENSOR_TYPES } from "../src/engine/gguf/format.ts";
 import { floatToHalf } from "../src/kernels/half.ts";
+import { NewFile } from "../src/platform/write-file.ts";
 import { ggufHeader, tensorBytes, type WrittenTensor } from "../test/support/gguf-writer.ts";
 import { randomTokenizer } from "./random-tokenizer.ts";
 
@@ -60,9 +60,7 @@ export async function benchModel(shape: ShapeName, seed = 1): Promise<string> {
   if (!existsSync(path)) {
     console.error(`Writing ${path}`);
     mkdirSync(dirname(path), { recursive: true });
-    // Under another name until it is whole.
-    await writeRandomModel(`${path}.part`, shape, seed);
-    renameSync(`${path}.part`, path);
+    await writeRandomModel(path, shape, seed);
   }
   return path;
 }
@@ -73,24 +71,31 @@ export async function writeRandomModel(path: string, name: ShapeName, seed: numb
   const tensors = randomTensors(shape);
   const header = ggufHeader({ metadata: metadata(`random ${name}`, shape), tensors });
   const random = new Random(seed);
-  const file = await open(path, "w");
+  const file = await NewFile.create(path);
+  let written = 0;
+  const write = async (bytes: Uint8Array) => {
+    await file.write(bytes);
+    written += bytes.length;
+  };
   try {
-    await file.writev([header.bytes], 0);
+    await write(header.bytes);
     for (const [i, { type, shape, spread }] of tensors.entries()) {
       const bytes = tensorBytes(type, shape);
       const { fill, blockBytes } = fillerOf(type);
+      await write(new Uint8Array(header.tensorOffsets[i]! - written)); // padding
       const step = Math.floor(SLICE_BYTES / blockBytes) * blockBytes;
       for (let at = 0; at < bytes; at += step) {
         const slice = new Uint8Array(Math.ceil(Math.min(step, bytes - at) / 4) * 4);
         fill(slice, spread, random);
-        const kept = slice.subarray(0, Math.min(step, bytes - at));
-        await file.writev([kept], header.tensorOffsets[i]! + at);
+        await write(slice.subarray(0, Math.min(step, bytes - at)));
       }
     }
-    await file.truncate(header.fileBytes); // the padding after the last tensor
-  } finally {
-    await file.close();
+    await write(new Uint8Array(header.fileBytes - written)); // the padding after the last tensor
+  } catch (error) {
+    await file.discard();
+    throw error;
   }
+  await file.commit();
 }
 
 function metadata(name: string, shape: Shape) {

@@ -1,8 +1,9 @@
 // What benches share: medians, tables, and results as files.
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { median } from "../src/kernels/median.ts";
+import { writeWholeFile } from "../src/platform/write-file.ts";
 
 /** Half the distance between the quartiles, as a share of the median: what half of the samples stay within. */
 export function spread(values: readonly number[]): number {
@@ -33,10 +34,10 @@ export function printTable(header: readonly string[], rows: readonly (readonly s
 export { machine } from "../src/platform/machine.ts";
 
 /** Keeps a result under bench/results. */
-export function save(name: string, result: object): void {
+export async function save(name: string, result: object): Promise<void> {
   const folder = join(import.meta.dirname, "results");
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${name}.json`);
-  writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
+  await writeWholeFile(path, `${JSON.stringify(result, null, 2)}\n`);
   console.error(`Saved bench/results/${name}.json`);
 }

@@ -73,7 +73,7 @@ export async function main(args: string[]): Promise<void> {
         rows.push(await qualityOf(of, collection, by, scorer));
     }
     const result = { question: "retrieval", machine: machine(), model, size, ways, rows, rates };
-    if (values.save) save("retrieval", result);
+    if (values.save) await save("retrieval", result);
     if (values.json) return void console.log(JSON.stringify(result, null, 2));
     console.log(`Cranfield, windows of ${size} tokens of ${model}, on ${result.machine}`);
     printTable(

@@ -91,7 +91,7 @@ export async function versus(question: Question, args: string[]): Promise<void> 
     };
   });
   const result = { question: question.name, model: values.shape, machine: machine(), engines };
-  if (values.save) save(`${question.name}-${values.shape}`, result);
+  if (values.save) await save(`${question.name}-${values.shape}`, result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
   console.log(`${question.title}, ${values.shape} parameters in Q4_K_M, on ${result.machine}`);
   for (const { engine, device } of engines) console.log(`  ${engine}: ${device}`);

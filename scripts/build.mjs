@@ -1,6 +1,6 @@
 // Builds dist/: the TypeScript compiler, then the WGSL pages beside their hosts (tsc copies no .wgsl).
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, rmSync } from "node:fs";
+import { cpSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,4 +16,3 @@ cpSync(join(root, "src/kernels"), join(root, "dist/kernels"), {
   recursive: true,
   filter: (path) => !path.endsWith(".ts"),
 });
-chmodSync(join(root, "dist/cli/main.js"), 0o755);

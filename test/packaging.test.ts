@@ -36,6 +36,7 @@ test("the package holds code, pages, model, licence, and nothing of the workshop
   const paths = packed.files.map(({ path }) => path);
   for (const path of [
     "LICENSE",
+    "bin/dawnstream.cjs",
     "dist/cli/main.js",
     "dist/index.d.ts",
     "dist/kernels/attention.wgsl",

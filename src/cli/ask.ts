@@ -22,7 +22,16 @@ import {
 } from "./flags.ts";
 import { readBytes, readText } from "./input.ts";
 import { plotScores } from "./scores-plot.ts";
-import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
+import {
+  duration,
+  interruptSignal,
+  note,
+  rate,
+  withEngine,
+  write,
+  writeJson,
+  writeText,
+} from "./terminal.ts";
 import { promptInWords, usageJson } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -80,7 +89,7 @@ async function printFound(index: TextIndex, question: string, flags: Flags): Pro
   const { k, mode, json } = flags;
   const sources = await index.retrieve(question, { k, mode });
   if (json) return writeJson({ question, mode, sources });
-  if (sources.length === 0) console.error("[no window shares a word with the question]");
+  if (sources.length === 0) note("[no window shares a word with the question]");
   for (const [i, chunk] of sources.entries()) {
     await write(`${line(i, chunk)}\n${chunk.text.trim()}\n\n`);
   }
@@ -99,7 +108,7 @@ async function answer(
   for (;;) {
     const { done, value } = await generation.next();
     if (!done) {
-      if (!json) await write(value.text);
+      if (!json) await writeText(value.text);
       continue;
     }
     const { text, sources, leftOut, finishReason, usage, tokens, seed } = value;
@@ -121,7 +130,7 @@ async function answer(
       await write(`\n\n${lines.join("")}`);
     }
     const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
-    console.error(
+    note(
       `[load ${duration(engine.loadMs)} | ${promptInWords(usage)}, ${sources.length} sources` +
         `${leftOut.length > 0 ? ` (no room for ${leftOut.length} more)` : ""} | ` +
         `${tokens.length} tokens, ${rate(decoded, value.decodeMs).toFixed(1)} tok/s | ${finishReason} | seed ${seed}]`,

@@ -13,10 +13,10 @@ import { hasClock } from "../laboratory/time-kernel.ts";
 import { Workbench } from "../laboratory/workbench.ts";
 import { machine } from "../platform/machine.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import { integer, outputFile } from "./flags.ts";
-import { writeUserFile } from "./input.ts";
 import { table } from "./table.ts";
-import { interruptSignal, progress, write, writeJson } from "./terminal.ts";
+import { interruptSignal, note, progress, write, writeJson } from "./terminal.ts";
 
 interface Flags extends Selection {
   readonly time: number;
@@ -66,13 +66,13 @@ export function benchKernelsCommand(): Command {
       const signal = interruptSignal();
       const report = await run(flags, signal);
       if (flags.save !== undefined) {
-        await writeUserFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
+        await writeWholeFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
       }
       if (flags.json) await writeJson(report);
       else await write(tableOf(report));
       const wrong = report.timings.filter((timing) => timing.wrong !== null);
       for (const { kernel, format, shape, wrong: why } of wrong) {
-        console.error(`error: ${kernel} ${format} ${shape} is wrong: ${why}.`);
+        note(`error: ${kernel} ${format} ${shape} is wrong: ${why}.`);
       }
       if (wrong.length > 0) process.exitCode = 1;
       else if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C

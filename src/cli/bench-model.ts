@@ -21,7 +21,15 @@ import { normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
 import { profileTable } from "./profile-report.ts";
 import { table } from "./table.ts";
-import { duration, interruptSignal, progress, withEngine, write, writeJson } from "./terminal.ts";
+import {
+  duration,
+  interruptSignal,
+  note,
+  progress,
+  withEngine,
+  write,
+  writeJson,
+} from "./terminal.ts";
 
 interface Flags extends EngineFlags {
   readonly at?: readonly number[];
@@ -264,7 +272,7 @@ async function report(
       for (const phase of profile) await write(`\nat ${at}\n${profileTable(phase)}`);
     }
   }
-  console.error(`[load ${duration(engine.loadMs)} | ${engine.adapter}]`);
+  note(`[load ${duration(engine.loadMs)} | ${engine.adapter}]`);
   if (flags.plot === undefined) return;
   await writePlot(flags.plot, {
     title: what === "decode" ? "What does a token cost, and where?" : "What does a prompt cost?",

@@ -5,9 +5,11 @@ import { parseMemory } from "../context/text/memory/conversation-memory.ts";
 import type { Message } from "../context/text/message.ts";
 import { chatBudget } from "../engine/chat/chat-budget.ts";
 import { UserError } from "../errors.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import type { ChatSession } from "./chat-session.ts";
-import { readUserFile, replaceUserFile } from "./input.ts";
+import { readUserFile } from "./input.ts";
 import { memoryTable } from "./memory-report.ts";
+import { note } from "./terminal.ts";
 import { freeInWords } from "./usage-report.ts";
 
 interface ChatCommand {
@@ -47,7 +49,7 @@ export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
     help: "write the conversation to a file",
     run: async ({ messages }, path) => {
       if (messages.length === 0) return "Nothing has been said yet.";
-      await replaceUserFile(path, writeConversation(messages));
+      await writeWholeFile(path, writeConversation(messages));
       return `${messages.length} messages in ${path}`;
     },
   },
@@ -88,7 +90,7 @@ export async function runCommand(session: ChatSession, line: string): Promise<bo
   }
   const said = await command.run(session, argument);
   if (said === undefined) return false;
-  console.error(said);
+  note(said);
   return true;
 }
 

@@ -11,7 +11,7 @@ import { type BudgetOptions, chatBudget } from "../engine/chat/chat-budget.ts";
 import type { Engine } from "../engine/engine.ts";
 import { engineSummarizer } from "../engine/summarizer.ts";
 import type { TokenUsage } from "../engine/usage.ts";
-import { duration, rate } from "./terminal.ts";
+import { duration, note, rate } from "./terminal.ts";
 import { freeInWords, promptInWords } from "./usage-report.ts";
 
 /** Tokens of all turns so far. */
@@ -116,7 +116,7 @@ export class ChatSession {
     } finally {
       this.#answering = undefined;
     }
-    console.error(timingLine(this.#last!));
+    note(timingLine(this.#last!));
   }
 
   #heard(asked: readonly Message[], result: ChatResult): void {

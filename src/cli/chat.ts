@@ -26,7 +26,7 @@ import {
   type TemplateFlag,
 } from "./flags.ts";
 import { readUserFile } from "./input.ts";
-import { withEngine, write } from "./terminal.ts";
+import { note, withEngine, writeText } from "./terminal.ts";
 
 interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly system?: string;
@@ -67,7 +67,7 @@ export function chatCommand(): Command {
       },
       async (engine) => {
         const { template, warning } = chatTemplateOf(engine.tokenizer.vocabulary, choice);
-        if (warning !== undefined) console.error(`warning: ${warning}`);
+        if (warning !== undefined) note(`warning: ${warning}`);
         const memory = flags.memory ?? ownMemory(engine.setting);
         const session = new ChatSession(engine, { ...options, template }, memory, system);
         session.begin(begun);
@@ -100,7 +100,7 @@ async function converse(session: ChatSession): Promise<void> {
   // In a terminal Ctrl-C ends the answer, or takes back what has been typed; elsewhere it ends the conversation, too.
   lines.on("SIGINT", () => {
     if (session.interrupt()) return;
-    if (lines.line === "") console.error("\n/exit or Ctrl-D leaves");
+    if (lines.line === "") note("\n/exit or Ctrl-D leaves");
     lines.write(null, { ctrl: true, name: "u" });
     lines.prompt();
   });
@@ -132,10 +132,10 @@ async function converse(session: ChatSession): Promise<void> {
 async function answer(session: ChatSession, line: string, isTerminal: boolean): Promise<boolean> {
   try {
     if (line.startsWith("/")) return await runCommand(session, line);
-    if (line !== "") await session.say(line, write);
+    if (line !== "") await session.say(line, writeText);
   } catch (error) {
     if (!isTerminal || !(error instanceof UserError)) throw error;
-    console.error(`error: ${error.message}`);
+    note(`error: ${error.message}`);
   }
   return true;
 }

@@ -3,7 +3,7 @@ import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../index.ts";
 import { addModelFlag, integer, type ModelFlags } from "./flags.ts";
 import { readTokens } from "./input.ts";
-import { write, writeJson } from "./terminal.ts";
+import { writeJson, writeText } from "./terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly tokens?: string;
@@ -26,7 +26,7 @@ export function detokenizeCommand(): Command {
     const ids = flags.tokens === undefined ? words.map(readId) : await readTokens(flags.tokens);
     const tokenizer = await loadTokenizer(flags.model);
     const text = tokenizer.decode(ids, { special: flags.special ?? false });
-    await (flags.json ? writeJson(text) : write(`${text}\n`));
+    await (flags.json ? writeJson(text) : writeText(`${text}\n`));
   });
 }
 

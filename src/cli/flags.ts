@@ -9,6 +9,7 @@ import type { EngineOptions } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { CELL_TYPES } from "../kernels/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
+import { canDraw } from "./picture.ts";
 import { printProfile } from "./profile-report.ts";
 
 /** A whole number, as people write it. */
@@ -48,6 +49,11 @@ export function outputFile(path: string): string {
 export function pictureFile(path: string): string {
   if (!/\.(svg|png)$/.test(path))
     throw new InvalidArgumentError("Expected a file name that ends in .svg or .png.");
+  if (!canDraw()) {
+    throw new InvalidArgumentError(
+      "The packages that draw are not installed: run `npm install --include=optional`.",
+    );
+  }
   return outputFile(path);
 }
 

@@ -16,7 +16,16 @@ import {
   samplingOptions,
 } from "./flags.ts";
 import { readText } from "./input.ts";
-import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
+import {
+  duration,
+  interruptSignal,
+  note,
+  rate,
+  withEngine,
+  write,
+  writeJson,
+  writeText,
+} from "./terminal.ts";
 import { freeInWords, promptInWords, usageJson, warnOfFill } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -68,17 +77,17 @@ async function generate(
     isFull = true; // to be told after the text
   };
   const generation = engine.generate(prompt, { ...options, onFill });
-  if (!json) await write(prompt);
+  if (!json) await writeText(prompt);
   for (;;) {
     const { done, value } = await generation.next();
     if (done) {
       await (json ? writeJson(report(engine, value)) : write("\n"));
       if (isFull) warnOfFill(value.usage);
-      console.error(timingLine(engine, value));
+      note(timingLine(engine, value));
       if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
       return;
     }
-    if (!json) await write(value.text);
+    if (!json) await writeText(value.text);
   }
 }
 

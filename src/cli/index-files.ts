@@ -9,11 +9,13 @@ import {
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
-import { nameOf, readText, replaceUserFile } from "./input.ts";
+import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  note,
   progress,
   rate,
   size as sizeOf,
@@ -116,7 +118,7 @@ async function indexDocuments(
   }
   const ms = performance.now() - began;
   const bytes = await index.save();
-  await replaceUserFile(out, bytes);
+  await writeWholeFile(out, bytes);
   const windows = index.chunks.length;
   if (json) {
     const { adapter, config } = engine;
@@ -132,7 +134,7 @@ async function indexDocuments(
     });
   }
   const { size, overlap } = index.setting;
-  console.error(
+  note(
     `[load ${duration(engine.loadMs)} | ${windows} windows of ${size} tokens, ${overlap} shared | ` +
       `${tokens} tokens in ${duration(ms)}, ${rate(tokens, ms).toFixed(0)} tok/s | ${out}: ${sizeOf(bytes.length)}]`,
   );

@@ -7,6 +7,7 @@ import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions } from "./flags.ts";
+import { printableLine } from "./printable.ts";
 import { size, write, writeJson } from "./terminal.ts";
 
 interface Flags extends EngineFlags {
@@ -77,18 +78,18 @@ function shorten(value: MetadataValue): unknown {
 
 function format(report: Report): string {
   const lines = [
-    `${report.file}: GGUF version ${report.version}, ${size(report.bytes)}`,
+    `${printableLine(report.file)}: GGUF version ${report.version}, ${size(report.bytes)}`,
     "",
     "metadata",
   ];
   for (const [key, value] of Object.entries(report.metadata)) {
     const text = JSON.stringify(value);
-    lines.push(`  ${key} = ${text.length > 100 ? `${text.slice(0, 97)}...` : text}`);
+    lines.push(`  ${printableLine(key)} = ${text.length > 100 ? `${text.slice(0, 97)}...` : text}`);
   }
   lines.push("", `tensors (${report.tensors.length})`);
   for (const { name, type, shape, bytes } of report.tensors) {
     lines.push(
-      `  ${name.padEnd(32)} ${type.padEnd(7)} ${`[${shape.join(", ")}]`.padEnd(16)} ${size(bytes)}`,
+      `  ${printableLine(name).padEnd(32)} ${type.padEnd(7)} ${`[${shape.join(", ")}]`.padEnd(16)} ${size(bytes)}`,
     );
   }
   lines.push("", `adapter: ${report.adapter ?? "none; run `npm run setup`"}`);
@@ -101,7 +102,7 @@ function format(report: Report): string {
       `  scratch ${scratch}`,
     );
   } else {
-    lines.push(`cannot be run: ${report.refused}`);
+    lines.push(`cannot be run: ${printableLine(report.refused ?? "")}`);
   }
   return `${lines.join("\n")}\n`;
 }

@@ -1,5 +1,5 @@
-#!/usr/bin/env node
-// The `dawnstream` command. A user's mistake is one line on stderr and status 2; a stack trace is our bug.
+// The `dawnstream` command, which bin/dawnstream.cjs starts. A user's mistake is one line on stderr and status 2; a stack
+// trace is our bug.
 
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
@@ -16,10 +16,12 @@ import { inspectCommand } from "./inspect.ts";
 import { memoryCommand } from "./memory.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { planCommand } from "./plan.ts";
+import { printableLine } from "./printable.ts";
 import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
 import { streamCommand } from "./stream.ts";
 import { summarizeCommand } from "./summarize.ts";
+import { note } from "./terminal.ts";
 import { tokenizeCommand } from "./tokenize.ts";
 
 const { version } = JSON.parse(
@@ -66,13 +68,13 @@ for (const command of [
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
-  console.error(`error: Cannot write to stdout: ${oneLine(error.message)}.`);
+  note(`error: Cannot write to stdout: ${oneLine(error.message)}.`);
   process.exit(2);
 });
 
-/** What a user typed may hold line breaks; what we say of it does not. */
+/** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */
 function oneLine(text: string): string {
-  return text.trim().replaceAll(/\s*[\r\n]\s*/g, " ");
+  return printableLine(text.trim().replaceAll(/\s*[\r\n]\s*/g, " "));
 }
 
 try {
@@ -82,11 +84,11 @@ try {
     // Commander has printed its line; help and version are no mistakes.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof UserError) {
-    console.error(`error: ${oneLine(error.message)}`);
+    note(`error: ${oneLine(error.message)}`);
     process.exitCode = 2;
   } else if (error instanceof DeviceLostError) {
     // No mistake of the user's, and none of ours.
-    console.error(`error: ${oneLine(error.message)}`);
+    note(`error: ${oneLine(error.message)}`);
     process.exitCode = 1;
   } else {
     throw error;

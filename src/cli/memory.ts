@@ -30,7 +30,7 @@ import {
 import { readUserFile } from "./input.ts";
 import { memoryTable, type Recalled } from "./memory-report.ts";
 import { writePlot } from "./plot.ts";
-import { duration, loadEngine, progress, write, writeJson } from "./terminal.ts";
+import { duration, loadEngine, note, progress, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags, TemplateFlag {
   readonly strategy: readonly MemoryOptions[];
@@ -89,7 +89,7 @@ async function run(path: string, flags: Flags): Promise<void> {
     await engine?.close();
   }
   if (summaries.count > 0) {
-    console.error(`[${summaries.count} turns summarised in ${duration(summaries.ms)}]`);
+    note(`[${summaries.count} turns summarised in ${duration(summaries.ms)}]`);
   }
 }
 

@@ -1,13 +1,12 @@
-import { createWriteStream, type WriteStream } from "node:fs";
-import { lstat, open, rm } from "node:fs/promises";
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { checkScorable, perplexity } from "../engine/score.ts";
 import { UserError } from "../errors.ts";
+import { NewFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText, readTokens } from "./input.ts";
-import { duration, interruptSignal, rate, withEngine, write, writeJson } from "./terminal.ts";
+import { duration, interruptSignal, note, rate, withEngine, write, writeJson } from "./terminal.ts";
 
 interface Flags extends EngineFlags {
   readonly tokens?: string;
@@ -78,7 +77,8 @@ async function run(
   flags: Flags,
 ): Promise<void> {
   const signal = interruptSignal();
-  const rows = flags.logits === undefined ? undefined : await openRows(flags.logits);
+  // Begun before any work, so that a wrong path costs nothing.
+  const rows = flags.logits === undefined ? undefined : await NewFile.create(flags.logits);
   const nll: number[] = [];
   const argmax: number[] = [];
   const began = performance.now();
@@ -86,7 +86,7 @@ async function run(
   try {
     for (const [i, chunk] of chunks.entries()) {
       if (signal.aborted) break;
-      const score = await engine.score(chunk, rows && ((_, logits) => writeRow(rows, logits)));
+      const score = await engine.score(chunk, rows && ((_, logits) => rows.write(bytesOf(logits))));
       for (const value of score.nll) nll.push(value); // a long text has more than a call takes arguments
       for (const id of score.argmax) argmax.push(id);
       scored += chunk.length;
@@ -96,12 +96,11 @@ async function run(
         );
       }
     }
-    if (rows) await closeRows(rows);
   } catch (error) {
-    rows?.destroy();
-    if (flags.logits !== undefined) await removeFile(flags.logits);
+    await rows?.discard();
     throw error;
   }
+  await (scored > 0 ? rows?.commit() : rows?.discard());
   const ms = performance.now() - began;
   if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C
   if (nll.length === 0) return; // stopped before the first chunk was through
@@ -109,47 +108,12 @@ async function run(
   if (flags.json)
     await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
   else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
-  console.error(
+  note(
     `[load ${duration(engine.loadMs)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
   );
 }
 
-/** Opens the file before any work, so that a wrong path costs nothing. */
-async function openRows(path: string): Promise<WriteStream> {
-  try {
-    await (await open(path, "w")).close();
-  } catch (error) {
-    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
-  }
-  const stream = createWriteStream(path);
-  stream.on("error", () => {}); // each write tells of its own failure
-  return stream;
-}
-
-/** Leaves nothing half written; but what is no file, /dev/null for one, is not ours to remove. */
-async function removeFile(path: string): Promise<void> {
-  const isFile = await lstat(path).then(
-    (stats) => stats.isFile(),
-    () => false,
-  );
-  if (isFile) await rm(path, { force: true });
-}
-
-function writeRow(stream: WriteStream, logits: Float32Array): Promise<void> {
-  // The row is reused by the engine, hence the copy. Every machine that runs Dawn is little-endian.
-  const bytes = Buffer.from(logits.slice().buffer);
-  return new Promise((resolve, reject) => {
-    stream.write(bytes, (error) => (error ? reject(unwritable(stream, error)) : resolve()));
-  });
-}
-
-function closeRows(stream: WriteStream): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stream.once("error", (error) => reject(unwritable(stream, error)));
-    stream.end(resolve);
-  });
-}
-
-function unwritable({ path }: WriteStream, error: Error): UserError {
-  return new UserError(`Cannot write ${String(path)}: ${error.message}.`);
+/** Every machine that runs Dawn is little-endian. */
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

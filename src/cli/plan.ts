@@ -26,7 +26,7 @@ import { nodePlatform } from "../platform/node.ts";
 import { addModelFlag, integer, integers, type ModelFlags, pictureFile, reading } from "./flags.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
-import { size, write, writeJson } from "./terminal.ts";
+import { note, size, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly context: readonly number[];
@@ -128,7 +128,7 @@ async function report(model: ModelFile, flags: Flags): Promise<void> {
       ([name, bytes]) => `${name} ${size(bytes)}`,
     );
     const { layers: L, kvHeads: G, headWidth: E } = config;
-    console.error(
+    note(
       `[weights: ${formats.join(", ")} | a token of the cache: 2 L G E = 2 x ${L} x ${G} x ${E} numbers]`,
     );
   }

@@ -2,6 +2,7 @@
 
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import { table } from "./table.ts";
+import { note } from "./terminal.ts";
 
 /** One table a phase: kernels by their share of a step. What lies between them is the rest of it. */
 export function profileTable({ phase, steps, gpuMs, kernels }: PhaseProfile): string {
@@ -24,5 +25,5 @@ export function profileTable({ phase, steps, gpuMs, kernels }: PhaseProfile): st
 
 /** To stderr: beside any command's own result. */
 export function printProfile(phases: readonly PhaseProfile[]): void {
-  for (const phase of phases) console.error(`\n${profileTable(phase)}`);
+  for (const phase of phases) note(`\n${profileTable(phase)}`);
 }

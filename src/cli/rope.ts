@@ -20,7 +20,7 @@ import { readText } from "./input.ts";
 import { DEFAULT_TASK, type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
 import { PARTS, type RopeResult, reportRope } from "./rope-report.ts";
 import { type Cell, fileIdentity, fingerprint, sweep } from "./sweep.ts";
-import { interruptSignal, loadEngine } from "./terminal.ts";
+import { interruptSignal, loadEngine, note } from "./terminal.ts";
 
 interface Flags extends EngineFlags {
   readonly methods: readonly string[];
@@ -65,7 +65,7 @@ export function ropeCommand(): Command {
       "--task <file>",
       "JSON with statement, question, filler, digits in place of the shipped model's task",
     )
-    .option("--keep <file>", "where computed cells are kept", ".dawnstream-rope.json")
+    .option("--keep <folder>", "where computed cells are kept", ".dawnstream-rope")
     .option("--json", "print one object")
     .option("--csv <file>", "write one row a figure", outputFile)
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
@@ -132,9 +132,7 @@ async function run(flags: Flags): Promise<void> {
   }
   await reportRope(results, flags);
   if (signal.aborted) {
-    console.error(
-      `[stopped after ${results.length} of ${cells.length} cells; the same command goes on]`,
-    );
+    note(`[stopped after ${results.length} of ${cells.length} cells; the same command goes on]`);
     process.exitCode = 130;
   }
 }

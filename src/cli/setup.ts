@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { setUp } from "../platform/setup.ts";
 import { thisMachine } from "../platform/setup-host.ts";
+import { note, write } from "./terminal.ts";
 
 /** `dawnstream setup`: installs a GPU driver where Dawn finds none. */
 export function setupCommand(): Command {
@@ -11,10 +12,10 @@ export function setupCommand(): Command {
     .option("--verbose", "show the output of the commands it runs")
     .action(async ({ verbose }: { verbose?: boolean }) => {
       const adapter = await setUp(thisMachine, {
-        log: (line) => console.error(line),
+        log: note,
         ...(verbose && { onOutput: (text) => process.stderr.write(text) }),
       });
-      if (adapter) console.log(adapter);
+      if (adapter) await write(`${adapter}\n`);
       else process.exitCode = 1;
     });
 }

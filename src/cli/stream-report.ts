@@ -5,7 +5,7 @@ import { attentionPolicy, parseAttention } from "../context/attention-policy.ts"
 import { median } from "../kernels/median.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
-import { size, write, writeJson } from "./terminal.ts";
+import { note, size, write, writeJson } from "./terminal.ts";
 
 /** One stretch of the stream. */
 export interface Part {
@@ -57,7 +57,7 @@ export async function reportStream(runs: readonly Run[], flags: StreamReportFlag
         ]),
       ),
     );
-    console.error("[perplexity: the median over the stretches of each quarter]");
+    note("[perplexity: the median over the stretches of each quarter]");
     if (flags.ablation) await write(`\n${ablationTable(runs)}`);
   }
   if (flags.plot === undefined) return;

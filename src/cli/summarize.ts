@@ -23,11 +23,13 @@ import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  note,
   type Progress,
   progress,
   withEngine,
   write,
   writeJson,
+  writeText,
 } from "./terminal.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
@@ -108,9 +110,10 @@ async function run(
   if (tree) {
     const window = summaryWindow(engine, options);
     if (flags.json) await writeJson({ ...report(tree), window, adapter: engine.adapter, ms });
-    else await write(flags.tree ? outline(tree.root) : `${tree.root.text}\n`);
+    else if (flags.tree) await write(outline(tree.root));
+    else await writeText(`${tree.root.text}\n`);
   }
-  console.error(
+  note(
     `[load ${duration(engine.loadMs)} | ${windows} windows, ${summaries} summaries in ${duration(ms)}${tree ? "" : " | aborted"}]`,
   );
 }

@@ -1,8 +1,12 @@
-// Cells of a long measurement: each is computed once and kept in a file, so that a stopped sweep goes on where it was.
+// Cells of a long measurement: each is computed once and kept in a file of its own, so that a stopped sweep goes on where it
+// was, and several that run at once in one folder find each other's cells and lose none.
 
 import { createHash } from "node:crypto";
-import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { UserError } from "../errors.ts";
+import { reason } from "../platform/file.ts";
+import { writeWholeFile } from "../platform/write-file.ts";
 import { progress } from "./terminal.ts";
 
 export interface Cell<T> {
@@ -23,56 +27,70 @@ export async function fileIdentity(path: string): Promise<string> {
 }
 
 /**
- * Computes cells in order. Those that the file `keep` holds are not computed again, and each new one is added to it at
+ * Computes cells in order. Those that the folder `keep` holds are not computed again, and each new one is put into it at
  * once. On a terminal a bar shows the time left. A raised signal ends the sweep between two cells; what there is so far
- * is returned.
+ * is returned. Throws a `UserError` if the folder cannot be used.
  */
-export async function sweep<T>(
+export async function sweep<T extends object>(
   cells: readonly Cell<T>[],
   keep: string,
   signal: AbortSignal,
 ): Promise<(T | undefined)[]> {
-  const kept = await read<T>(keep);
-  const missing = cells.filter(({ key }) => !(key in kept)).length;
-  const bar = progress("measuring", missing, "cells");
+  await makeFolder(keep);
+  const fileOf = ({ key }: Cell<T>) => join(keep, `${key}.json`);
+  const results = await Promise.all(cells.map((cell) => readCell<T>(fileOf(cell))));
+  const bar = progress("measuring", results.filter((result) => !result).length, "cells");
   let done = 0;
   try {
-    for (const { key, compute } of cells) {
+    for (const [i, cell] of cells.entries()) {
       if (signal.aborted) break;
-      if (key in kept) continue;
-      kept[key] = await compute();
-      await write(keep, kept);
+      if (results[i]) continue;
+      // Another process may have computed it meanwhile.
+      const result = (await readCell<T>(fileOf(cell))) ?? (await cell.compute());
+      await writeWholeFile(fileOf(cell), `${JSON.stringify(result, infinityAsText)}\n`);
+      results[i] = result;
       done += 1;
       bar.update(done);
     }
   } finally {
     bar.stop();
   }
-  return cells.map(({ key }) => kept[key]);
+  return results;
 }
 
-async function read<T>(path: string): Promise<Record<string, T>> {
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    const isFile = (error as NodeJS.ErrnoException).code === "EEXIST";
+    const why = isFile ? "it is a file; cells are kept in a folder" : reason(error);
+    throw new UserError(`Cannot keep cells in ${path}: ${why}. Name another folder with --keep.`);
+  }
+}
+
+/** Undefined if the cell has not been computed. */
+async function readCell<T extends object>(path: string): Promise<T | undefined> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return {};
-    throw new UserError(`Cannot read ${path}: ${(error as Error).message}.`);
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new UserError(`Cannot read ${path}: ${reason(error)}.`);
   }
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value))
-      return value as Record<string, T>;
+    const value: unknown = JSON.parse(text, textAsInfinity);
+    if (typeof value === "object" && value !== null) return value as T;
   } catch {}
-  throw new UserError(`${path} holds no kept cells: remove it, or name another file with --keep.`);
+  throw new UserError(`${path} holds no kept cell: remove it, or name another folder with --keep.`);
 }
 
-/** Whole or not at all: a process that is killed leaves the file of before. */
-async function write(path: string, value: unknown): Promise<void> {
-  try {
-    await writeFile(`${path}.new`, JSON.stringify(value));
-    await rename(`${path}.new`, path);
-  } catch (error) {
-    throw new UserError(`Cannot write ${path}: ${(error as Error).message}.`);
-  }
+const NOT_IN_JSON: readonly unknown[] = ["Infinity", "-Infinity", "NaN"];
+
+/** JSON has no infinities, but a scaling that breaks a model has an infinite perplexity. */
+function infinityAsText(_: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+}
+
+function textAsInfinity(_: string, value: unknown): unknown {
+  return NOT_IN_JSON.includes(value) ? Number(value) : value;
 }

@@ -1,9 +1,11 @@
+import { printableLine } from "./printable.ts";
+
 /** A table for a terminal: the first column to the left, numbers to the right. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly (string | number)[])[],
 ): string {
-  const cells = [head, ...rows].map((row) => row.map(String));
+  const cells = [head, ...rows].map((row) => row.map((cell) => printableLine(`${cell}`)));
   const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
   const lines = cells.map((row) =>
     row

@@ -6,6 +6,7 @@ import { type ModelFile, openModel } from "../engine/inspect.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
 import { type EngineOptions, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { printable } from "./printable.ts";
 
 /**
  * Opens a model, checks the request against its header with `check`, and only then loads it, with warnings on stderr
@@ -47,7 +48,7 @@ async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
   try {
     return await Engine.open(nodePlatform, model, {
       ...options,
-      onWarning: (message) => console.error(`warning: ${message}`),
+      onWarning: (message) => note(`warning: ${message}`),
       onProgress: ({ done, total }) => {
         bar ??= progress("loading", megabytes(total), "MB");
         bar.update(megabytes(done));
@@ -90,13 +91,28 @@ export function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** Writes to stdout and waits where the reader is slower than the model. */
+/** Writes a line to stderr: what is said beside the result. */
+export function note(text: string): void {
+  process.stderr.write(`${printable(text)}\n`);
+}
+
+/** Writes a report to stdout, and waits where the reader is slower. Control characters in it are escaped: see printable.ts. */
 export function write(text: string): Promise<void> {
+  return send(printable(text));
+}
+
+/** Writes a text itself, a prompt or what a model makes of it: exact, but that a terminal gets no control characters. */
+export function writeText(text: string): Promise<void> {
+  return send(process.stdout.isTTY === true ? printable(text) : text);
+}
+
+function send(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
   });
 }
 
+/** An escaped control character is the same JSON. */
 export function writeJson(value: unknown): Promise<void> {
   return write(`${JSON.stringify(value)}\n`);
 }

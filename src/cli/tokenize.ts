@@ -3,7 +3,7 @@ import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../index.ts";
 import { addModelFlag, type ModelFlags } from "./flags.ts";
 import { readText } from "./input.ts";
-import { write, writeJson } from "./terminal.ts";
+import { note, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly file?: string;
@@ -31,7 +31,7 @@ export function tokenizeCommand(): Command {
     if (flags.json) return writeJson(ids);
     const lines = ids.map((id) => `${id}\t${JSON.stringify(tokenizer.vocabulary.text(id))}\n`);
     await write(lines.join(""));
-    console.error(`[${ids.length} tokens]`);
+    note(`[${ids.length} tokens]`);
   });
 }
 

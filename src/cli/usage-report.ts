@@ -1,6 +1,7 @@
 // What is said of the tokens of a text.
 
 import type { TokenUsage } from "../engine/usage.ts";
+import { note } from "./terminal.ts";
 
 /** For JSON, which has no Infinity. */
 export function usageJson(usage: TokenUsage) {
@@ -21,7 +22,7 @@ export function freeInWords({ freeTokens }: TokenUsage): string[] {
 /** Warns that a context is almost full. */
 export function warnOfFill({ promptTokens, generatedTokens, freeTokens }: TokenUsage): void {
   const used = promptTokens + generatedTokens;
-  console.error(
+  note(
     `warning: ${used} of the context's ${used + freeTokens} tokens are used: ${freeTokens} are left. ` +
       "A larger --context, or --attention sinks:S+W, has room for more.",
   );

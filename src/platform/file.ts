@@ -51,11 +51,22 @@ async function readFully(
   }
 }
 
-/** Why a file cannot be used, as people say it. */
+const REASONS: Readonly<Record<string, string>> = {
+  EISDIR: "it is a directory, not a file",
+  ENOENT: "no such file or folder",
+  ENOTDIR: "no such file or folder",
+  EACCES: "permission denied",
+  EPERM: "permission denied",
+  EROFS: "the file system is read-only",
+  ENOSPC: "no space left on the disk",
+  EDQUOT: "no space left: the quota is used up",
+  EFBIG: "the file would be larger than the system allows (see `ulimit -f`)",
+  ENAMETOOLONG: "the name is too long",
+  ELOOP: "its links lead in a circle",
+};
+
+/** Why a file cannot be read or written, as people say it. */
 export function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === "EISDIR") return "it is a directory, not a file";
-  if (code === "ENOENT" || code === "ENOTDIR") return "no such file";
-  if (code === "EACCES" || code === "EPERM") return "no permission to read it";
-  return message;
+  return REASONS[code ?? ""] ?? message;
 }

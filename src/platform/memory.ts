@@ -1,10 +1,10 @@
 // What was measured on this machine, in a file of the user's cache directory. It may be deleted at any time.
 
-import { randomUUID } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { availableParallelism, homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import type { Memory } from "../kernels/tuning.ts";
+import { writeWholeFile } from "./write-file.ts";
 
 /** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
 export function memoryFile(env: NodeJS.ProcessEnv = process.env): string {
@@ -46,17 +46,9 @@ async function readNumbers(file: () => string): Promise<Map<string, number>> {
   }
 }
 
-/** Whole or not at all: another process may read it meanwhile, or write it. */
 async function replace(file: () => string, text: string): Promise<void> {
   const path = file();
-  const draft = `${path}.${randomUUID()}`;
   // One after the other: `recursive` never returns where a parent takes nothing, as in /proc.
   for (const folder of [dirname(dirname(path)), dirname(path)]) await mkdir(folder).catch(() => {});
-  try {
-    await writeFile(draft, text);
-    await rename(draft, path);
-  } catch (error) {
-    await rm(draft, { force: true });
-    throw error;
-  }
+  await writeWholeFile(path, text);
 }

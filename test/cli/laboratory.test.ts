@@ -1,6 +1,6 @@
 // The laboratory: what the cache buys, how far RoPE scalings carry, what happens to long streams.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -111,7 +111,7 @@ interface Sweep {
 }
 
 test("rope: cells are kept, a second run computes none, a third only what is new", async () => {
-  const keep = at("cells.json");
+  const keep = at("cells");
   const args = [
     "rope",
     "--json",
@@ -148,9 +148,10 @@ test("rope: cells are kept, a second run computes none, a third only what is new
   expect(readFileSync(at("rope.svg"), "utf8")).toContain("perplexity");
 
   // What is kept is believed: a value put in by hand comes back.
-  const cells = JSON.parse(readFileSync(keep, "utf8")) as Record<string, { value: number }>;
-  for (const cell of Object.values(cells)) cell.value = 42;
-  writeFileSync(keep, JSON.stringify(cells));
+  const cells = readdirSync(keep).map((name) => join(keep, name));
+  expect(cells.length).toBe(4);
+  for (const cell of cells)
+    writeFileSync(cell, JSON.stringify({ ...JSON.parse(readFileSync(cell, "utf8")), value: 42 }));
   const second = await json<Sweep>([...args, ...lengths, ...small]);
   expect(second.results.map(({ value }) => value)).toEqual([42, 42, 42, 42]);
   const third = await json<Sweep>([...args, "--lengths", "64,96", ...small]);

@@ -24,7 +24,7 @@ test("a file that cannot be read, or is no UTF-8 to its end, is one line", async
   writeFileSync(at("latin1.txt"), Buffer.from([0x63, 0x61, 0x66, 0xe9, 0x20]));
   writeFileSync(at("cut.txt"), Buffer.from("🙂").subarray(0, 3));
   for (const [path, message] of [
-    [at("none.txt"), /none\.txt: no such file$/],
+    [at("none.txt"), /none\.txt: no such file or folder$/],
     [folder, /: it is a directory, not a file$/],
     [at("latin1.txt"), /latin1\.txt: it is not UTF-8 text$/],
     [at("cut.txt"), /cut\.txt: it is not UTF-8 text$/],
