@@ -8,19 +8,19 @@ import { quote } from "../gguf/reader.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
-import { isPieceBorder, splitPieces } from "./pre-tokenizer.ts";
+import { splitPieces } from "./pre-tokenizer.ts";
 import { byteOfToken, type Vocabulary } from "./vocabulary.ts";
 
 export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
   const utf8 = new TextEncoder();
   const { size } = vocabulary;
-  const { stages, ignoreMerges } = vocabulary.preTokenizer!;
+  const { stages, ignoreMerges, isBorder } = vocabulary.preTokenizer!;
   const { symbols, find } = readMerges(vocabulary);
   const byteSymbols = BYTE_CHARACTERS.map((character) => symbols.get(character)!);
 
   return {
     split: (text) => splitPieces(text, stages),
-    isBorder: isPieceBorder,
+    isBorder,
 
     tokenize(piece: string): number[] {
       const bytes = utf8.encode(piece);
