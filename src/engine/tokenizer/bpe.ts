@@ -3,8 +3,7 @@
  * pre-tokenizer.ts, and within each piece the bytes are joined in the order of the file's merges.
  * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2)
  */
-import { UserError } from "../../errors.ts";
-import { quote } from "../gguf/reader.ts";
+import { bytesOfText } from "../gguf/byte-text.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
@@ -45,7 +44,7 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
         case "unused":
           return bytesOfSpelling(text);
         default:
-          return utf8.encode(text);
+          return bytesOfText(text);
       }
     },
   };
@@ -75,11 +74,7 @@ function readMerges({ size, merges, text, type }: Vocabulary): Merges {
   const mergeOf = new Map<number, Merge>();
   for (const [rank, merge] of merges.entries()) {
     const space = merge.indexOf(" ", 1);
-    if (space < 0) {
-      throw new UserError(
-        `tokenizer.ggml.merges: expected two texts with a space between them, found ${quote(merge)} as number ${rank}. The file is damaged or was converted wrongly: take another copy.`,
-      );
-    }
+    if (space < 0) continue; // it joins nothing, as in llama.cpp
     const left = merge.slice(0, space);
     const right = merge.slice(space + 1);
     const pair = pairOf(intern(left), intern(right));
