@@ -140,7 +140,8 @@ export function readConfig(file: GgufFile): ModelConfig {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
     if (!metadata.has(key(name))) continue;
     const value = file.metadata.get(key(name));
-    if (!neutral.includes(Number(value))) refuse(`${key(name)} (${String(value)}) is not supported.`);
+    if (!neutral.includes(Number(value)))
+      refuse(`${key(name)} (${String(value)}) is not supported.`);
   }
   if (!metadata.boolean(key("attention.causal"), true)) refuse("attention must be causal.");
 
