@@ -132,7 +132,12 @@ const FAMILIES: readonly Family[] = [
     stages: [String.raw`\p{N}`, GPT2],
   },
   { names: ["tekken"], stages: [TEKKEN], ignoreMerges: true, addBos: true },
-  { names: ["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], stages: [GPT4O] },
+  {
+    names: ["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
+    stages: [GPT4O],
+    // As tiktoken does, which looks a piece up before it merges; llama.cpp does not.
+    ignoreMerges: true,
+  },
   { names: ["seed-coder"], stages: [SEED] },
   { names: ["minicpm5"], stages: MINICPM5, ignoreMerges: true },
   { names: ["bloom", "poro-chat", "gpt3-finnish"], stages: [BLOOM], border: BLOOM_BORDER },

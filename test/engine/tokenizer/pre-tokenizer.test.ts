@@ -129,6 +129,7 @@ describe("findPreTokenizer", () => {
   it.each([
     ["llama-bpe", true, true],
     ["tekken", true, true],
+    ["gpt-4o", true, false],
     ["minicpm5", true, false],
     ["smaug-bpe", false, false],
     ["qwen2", false, false],
