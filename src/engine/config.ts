@@ -60,20 +60,20 @@ export interface ModelConfig extends Architecture {
   };
 }
 
-/** Keys that change the result and are not built yet: absent or neutral, or the file is refused. */
-const NEUTRAL: Readonly<Record<string, number>> = {
-  attn_logit_softcapping: 0,
-  final_logit_softcapping: 0,
-  expert_count: 0,
-  logit_scale: 0,
-  residual_scale: 0,
-  embedding_scale: 0,
-  "attention.clamp_kqv": 0,
-  "attention.sliding_window_pattern": 0,
-  "rope.scaling.yarn_log_multiplier": 0,
-  "rope.scaling.alpha": 0,
-  "rope.scaling.yarn_attn_factor": 1,
-  "rope.scaling.yarn_ext_factor": 1,
+/** Keys that change the result and are not built yet: absent, or of a value that changes nothing, or the file is refused. */
+const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
+  attn_logit_softcapping: [0],
+  final_logit_softcapping: [0],
+  expert_count: [0],
+  logit_scale: [0, 1],
+  residual_scale: [0, 1],
+  embedding_scale: [0, 1],
+  "attention.clamp_kqv": [0],
+  "attention.sliding_window_pattern": [0],
+  "rope.scaling.yarn_log_multiplier": [0],
+  "rope.scaling.alpha": [0, 1],
+  "rope.scaling.yarn_attn_factor": [1],
+  "rope.scaling.yarn_ext_factor": [1, -1], // -1: as the kind of scaling has it
 };
 
 /** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
@@ -140,7 +140,8 @@ export function readConfig(file: GgufFile): ModelConfig {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
     if (!metadata.has(key(name))) continue;
     const value = file.metadata.get(key(name));
-    if (Number(value) !== neutral) refuse(`${key(name)} (${String(value)}) is not supported.`);
+    if (!neutral.includes(Number(value)))
+      refuse(`${key(name)} (${String(value)}) is not supported.`);
   }
   if (!metadata.boolean(key("attention.causal"), true)) refuse("attention must be causal.");
 

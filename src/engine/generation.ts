@@ -16,6 +16,8 @@ import {
 } from "./sampler/sampler.ts";
 import { checkTopLogprobs } from "./sampler/sampling-options.ts";
 import { StopStrings } from "./sampler/stop-strings.ts";
+import type { DecodeOptions } from "./tokenizer/decoder.ts";
+import type { Vocabulary } from "./tokenizer/vocabulary.ts";
 import { checkFillLevel, FillWatch, type TokenUsage, tokenBudget, tokenUsage } from "./usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
@@ -72,10 +74,12 @@ export async function* generate(
   engine: LoadedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
+  // The text of a prompt goes on; an answer begins one.
+  decoding: DecodeOptions = { continuation: true },
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
   const { ids, policy, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
-  const decoder = engine.tokenizer.decoder({ continuation: true });
+  const decoder = engine.tokenizer.decoder(decoding);
   const promptTokens = ids.length;
   const logprobs: GenerationResult["logprobs"][number][] = [];
   let text = "";
@@ -135,7 +139,9 @@ export async function* generate(
       const { id: _, ...logprob } = choice;
       logprobs.push(logprob);
       fill.tell(usage);
-      const out = stops.push(decoder.push(choice.id));
+      const out = isHidden(vocabulary, choice.id)
+        ? stops.pushControl(vocabulary.text(choice.id))
+        : stops.push(decoder.push(choice.id));
       text += out.text;
       yield { ...choice, text: out.text };
       if (out.stopped !== undefined) {
@@ -226,11 +232,21 @@ export function prepareGeneration(
       "Without a cache there is no prefix to keep: leave out cache or prefixCache.",
     );
   }
-  const stops = new StopStrings(options.stop ?? []);
+  const stops = new StopStrings(options.stop ?? [], (stop) =>
+    model.tokenizer
+      .encode(stop, { addSpecial: false, parseSpecial: true })
+      .some((id) => isHidden(model.tokenizer.vocabulary, id)),
+  );
   const ids = [...promptIds(model, prompt, options)];
   const policy = policyOf(model, options.attention);
   const maxTokens = tokenBudget(model, policy, ids.length, options.maxTokens);
   return { ids, policy, maxTokens, sampler, stops };
+}
+
+/** Whether a token gives no text. */
+function isHidden(vocabulary: Vocabulary, id: number): boolean {
+  const type = vocabulary.type(id);
+  return type === "control" || type === "unknown";
 }
 
 function promptIds(

@@ -110,9 +110,8 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
     }
     formatOf(file, tensor);
     const expected = shape.toReversed();
-    const found =
-      tensor.shape.length === 1 && expected.length === 2 ? [...tensor.shape, 1] : tensor.shape;
-    if (expected.length !== found.length || expected.some((size, i) => size !== found[i])) {
+    const found = withoutTrailingOnes(tensor.shape);
+    if (withoutTrailingOnes(expected).join() !== found.join()) {
       throw new GgufError({
         file: file.name,
         expected: `tensor ${name} of shape [${expected.join(", ")}]`,
@@ -127,6 +126,11 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
       );
     }
   }
+}
+
+/** [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers differ. */
+function withoutTrailingOnes(shape: readonly number[]): readonly number[] {
+  return shape.slice(0, shape.findLastIndex((size) => size !== 1) + 1);
 }
 
 /** Bytes that the weights of a file take on the GPU, format by format, from its header alone. */

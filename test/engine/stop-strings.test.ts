@@ -83,4 +83,34 @@ describe("StopStrings", () => {
   test("refuses an empty stop string", () => {
     expect(() => new StopStrings(["a", ""])).toThrow(UserError);
   });
+
+  describe("with control tokens, which are no text", () => {
+    const isControl = (stop: string) => stop.includes("<x>");
+    /** "<x>" is the token, all else text. */
+    const run = (stops: readonly string[], pieces: readonly string[]) => {
+      const matcher = new StopStrings(stops, isControl);
+      const outputs = pieces.map((piece) =>
+        piece === "<x>" ? matcher.pushControl(piece) : matcher.push(piece),
+      );
+      const text = outputs.map((output) => output.text).join("") + matcher.flush();
+      return [text, outputs.find(({ stopped }) => stopped !== undefined)?.stopped];
+    };
+
+    test.each<[readonly string[], readonly string[], string, string?]>([
+      [["<x>"], ["a", "<x>", "b"], "a", "<x>"],
+      [["b<x>c"], ["a", "b", "<x>", "cd"], "a", "b<x>c"],
+      [["b<x>c"], ["a", "b", "<x>", "d"], "abd"],
+      [["<x>\nUser"], ["a", "<x>", "\n", "User:"], "a", "<x>\nUser"],
+      [["<x>\nUser"], ["a", "<x>", "\n", "Us"], "a\nUs"],
+      // A stop string of text only is one whatever stands in it.
+      [["bc"], ["ab", "<x>", "cd"], "a", "bc"],
+      [["bc", "<x>d"], ["ab", "<x>", "cd"], "a", "bc"],
+      [["bc", "b<x>"], ["ab", "<x>", "cd"], "a", "b<x>"],
+      [["bcd", "cd<x>"], ["ab", "cd", "<x>"], "a", "bcd"],
+      [[], ["a", "<x>", "b"], "ab"],
+      [["zz"], ["a", "<x>", "b"], "ab"],
+    ])("%j in %j", (stops, pieces, text, stopped) => {
+      expect(run(stops, pieces)).toEqual([text, stopped]);
+    });
+  });
 });

@@ -2,6 +2,7 @@
 
 import type { Message, Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
+import { Spellings } from "../tokenizer/spellings.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSpecial, type Vocabulary } from "../tokenizer/vocabulary.ts";
 import type { ChatTemplate, RenderOptions } from "./chat-template.ts";
@@ -17,8 +18,8 @@ export interface ChatPrompt {
 
 /** A conversation up to an answer of the model's. */
 export interface Spoken {
-  /** As a template renders it, guards and all. */
-  readonly rendered: string;
+  /** As templates render it, guards and all: with or without a space before the answer, which its tokens begin with. */
+  readonly rendered: readonly string[];
   readonly guard: string;
   /** Tokens as they were read and generated: not always those that its text would be tokenized into. */
   readonly ids: readonly number[];
@@ -39,15 +40,15 @@ export function chatPrompt(
 ): ChatPrompt {
   const { vocabulary } = tokenizer;
   const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
-  const { control, userDefined } = spellingsOf(vocabulary);
+  const { userDefined } = spellingsOf(vocabulary);
   // Where tokens of the template's are typed as user-defined, as some converters do, a spelling of theirs that a model
   // wrote was such a token ("</think>"), but what anybody else spells is not. Blanks are user-defined tokens of many
   // vocabularies, and stand in every template.
   const words = userDefined.filter((text) => text.trim() !== "");
   const written = words.length === 0 ? "" : template.source + frameOf(template);
   const markup = words.filter((text) => written.includes(text));
-  const guardModel = guarding(control, guard);
-  const guardOthers = guarding([...control, ...markup], guard);
+  const guardModel = (text: string) => guardOf(vocabulary, [])(text, guard);
+  const guardOthers = (text: string) => guardOf(vocabulary, markup)(text, guard);
   const guarded = messages.map(({ role, content }) => ({
     role,
     content: role === "assistant" ? guardModel(content) : guardOthers(content),
@@ -56,8 +57,10 @@ export function chatPrompt(
   const rendered = template.render(guarded, options);
   const encoding = { addSpecial: false, parseSpecial: true, guard };
   let ids: number[];
-  if (spoken?.guard === guard && rendered.startsWith(spoken.rendered)) {
-    const rest = rendered.slice(spoken.rendered.length);
+  const known =
+    spoken?.guard === guard && spoken.rendered.find((text) => rendered.startsWith(text));
+  if (spoken && typeof known === "string") {
+    const rest = rendered.slice(known.length);
     ids = [...spoken.ids, ...tokenizer.encode(rest, { ...encoding, continuation: true })];
   } else {
     ids = tokenizer.encode(rendered, encoding);
@@ -68,7 +71,9 @@ export function chatPrompt(
     ids,
     answered: (answer, tokens) => ({
       guard,
-      rendered: rendered + guardModel(answer),
+      rendered: ["", ...(vocabulary.addSpacePrefix ? [" "] : [])].map(
+        (space) => rendered + space + guardModel(answer),
+      ),
       ids: [...ids, ...tokens],
     }),
   };
@@ -88,16 +93,18 @@ function frameOf(template: ChatTemplate): string {
   return said(["system", "user", "assistant", "user"]) || said(["user", "assistant", "user"]);
 }
 
-interface Spellings {
+interface SpecialSpellings {
   /** Of tokens that text becomes only where it is asked to: control and unknown ones. */
   readonly control: readonly string[];
   readonly userDefined: readonly string[];
+  /** By the user-defined ones that are guarded too. */
+  readonly guards: Map<string, Guard>;
 }
 
 /** A vocabulary is large, and looked through once. */
-const KNOWN = new WeakMap<Vocabulary, Spellings>();
+const KNOWN = new WeakMap<Vocabulary, SpecialSpellings>();
 
-function spellingsOf(vocabulary: Vocabulary): Spellings {
+function spellingsOf(vocabulary: Vocabulary): SpecialSpellings {
   let known = KNOWN.get(vocabulary);
   if (known === undefined) {
     const control: string[] = [];
@@ -107,10 +114,21 @@ function spellingsOf(vocabulary: Vocabulary): Spellings {
       if (type === "user-defined") userDefined.push(vocabulary.text(id));
       else if (isSpecial(type)) control.push(vocabulary.text(id));
     }
-    known = { control, userDefined };
+    known = { control, userDefined, guards: new Map() };
     KNOWN.set(vocabulary, known);
   }
   return known;
+}
+
+/** Puts a character into what a message spells. */
+type Guard = (message: string, guard: string) => string;
+
+function guardOf(vocabulary: Vocabulary, markup: readonly string[]): Guard {
+  const { control, guards } = spellingsOf(vocabulary);
+  const key = markup.join("\0");
+  const guard = guards.get(key) ?? guarding([...control, ...markup]);
+  guards.set(key, guard);
+  return guard;
 }
 
 /**
@@ -119,43 +137,58 @@ function spellingsOf(vocabulary: Vocabulary): Spellings {
  * which what follows could complete, but before the blanks at its end, which a template may trim. What else a template may
  * make of a message (cut words out of its middle, say) is its own affair.
  */
-function guarding(spellings: readonly string[], guard: string): (text: string) => string {
+function guarding(spellings: readonly string[]): Guard {
   // Nothing fits into a spelling of one character; no special token is that short.
-  const long = spellings.filter((spelling) => spelling.length > 1);
+  const long = spellings.filter((spelling) => spelling.length > 1).map(folded);
   if (long.length === 0) return (text) => text;
   const dense = long.map(withoutBlanks);
-  const beginning = beginningOf(dense.filter((spelling) => spelling.length > 1));
+  const solid = new Spellings(dense.filter((spelling) => spelling.length > 1));
   // Blanks, with a character among them at most: these stand as they are.
-  const blank = beginningOf(long.filter((_, i) => dense[i]!.length < 2));
-  const unfinished = new Set(long.flatMap(beginningsOf).map(withoutBlanks).filter(Boolean));
-  const most = Math.max(0, ...Array.from(unfinished, ({ length }) => length));
+  const blank = new Spellings(long.filter((_, i) => dense[i]!.length < 2));
+  // One that ends with blanks is not complete without them.
+  const whole = new Spellings(
+    long.map((spelling, i) => (/\s$/u.test(spelling) ? `${dense[i]} ` : dense[i]!)),
+  );
 
-  return (message) => {
-    const text = blank ? message.replace(blank, (character) => character + guard) : message;
-    const solid = withoutBlanks(text);
-    const found = beginning ? [...solid.matchAll(beginning)] : [];
-    const places = found.map((match) => match.index + match[0].length);
-    for (let length = Math.min(most, solid.length); length > 0; length--) {
-      if (unfinished.has(solid.slice(-length).toLowerCase())) {
-        places.push(solid.length);
-        break;
-      }
-    }
+  return (message, guard) => {
+    const starts = blank.all(folded(message)).map(({ start }) => behind(message, start));
+    const text = insertedAt(message, guard, starts);
+    const visible = withoutBlanks(text);
+    const read = folded(visible);
+    const places = solid.all(read).map(({ start }) => behind(visible, start));
+    if (whole.endsWithin(read)) places.push(visible.length);
     return inserted(text, guard, places);
   };
 }
 
-/** What finds the first character of each of these spellings; nothing where there are none. */
-function beginningOf(spellings: readonly string[]): RegExp | undefined {
-  if (spellings.length === 0) return undefined;
-  const escaped = spellings.map((spelling) => spelling.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-  return new RegExp(`(?=${escaped.join("|")}).`, "gisu");
+/** The place behind the character that begins at one. */
+function behind(text: string, at: number): number {
+  return at + (text.codePointAt(at)! > 0xffff ? 2 : 1);
+}
+
+/** In one case, character by character, each as long as it was. */
+function folded(text: string): string {
+  return text.replace(/[^\0-@[-`{-\x7f]/gu, (character) => {
+    const other = character.toUpperCase().toLowerCase();
+    return other.length === character.length ? other : character;
+  });
 }
 
 const BLANKS = /\s+/gu;
 
 function withoutBlanks(text: string): string {
   return text.replace(BLANKS, "");
+}
+
+/** A text with the guard at these places, in ascending order. */
+function insertedAt(text: string, guard: string, places: readonly number[]): string {
+  let from = 0;
+  const parts = places.map((place) => {
+    const part = text.slice(from, place);
+    from = place;
+    return part + guard;
+  });
+  return parts.join("") + text.slice(from);
 }
 
 /** A text with the guard behind so many of its characters, where blanks do not count; in ascending order. */
@@ -170,12 +203,6 @@ function inserted(text: string, guard: string, places: readonly number[]): strin
     from = to;
   }
   return parts.join("") + text.slice(from);
-}
-
-/** "<", "<s" of "<S>". */
-function beginningsOf(spelling: string): string[] {
-  const lower = spelling.toLowerCase();
-  return Array.from({ length: lower.length - 1 }, (_, i) => lower.slice(0, i + 1));
 }
 
 /** A private-use character that is in none of the texts. */

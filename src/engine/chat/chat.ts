@@ -61,7 +61,8 @@ export async function* chat(
   const { context } = engine.setting;
   const isBounded = policyOf(engine, attention).window === Number.POSITIVE_INFINITY;
   if (isBounded && prompt.ids.length + (options.maxTokens ?? 1) > context) prompt = written();
-  const result = yield* generate(engine, prompt.ids, { ...generating, attention });
+  // A text by itself: without the space that SentencePiece puts before its first word, as Hugging Face decodes it.
+  const result = yield* generate(engine, prompt.ids, { ...generating, attention }, {});
   if (prefixCache) {
     // A stop string ends a text within its tokens, and a token may end within a character: then the two are not the same.
     const isWhole = result.stopped === undefined && !result.text.endsWith("\ufffd");

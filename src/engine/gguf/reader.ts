@@ -1,4 +1,5 @@
 import { UserError } from "../../errors.ts";
+import { textOfBytes } from "./byte-text.ts";
 import { LIMITS, type NumericType, SCALAR_TYPES } from "./format.ts";
 import type { ByteSource } from "./source.ts";
 
@@ -85,7 +86,7 @@ export class Cursor {
   readonly #source: ByteSource;
   readonly #window: Uint8Array;
   readonly #view: DataView;
-  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true }); // U+FEFF is a token of many vocabularies
+  readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
   /** The first byte that may not be read any more. */
   readonly #end: number;
   /** The window holds bytes [#start, #start + #held) of the file; the next to be read is #start + #at. */
@@ -138,25 +139,30 @@ export class Cursor {
     return Number(count);
   }
 
-  /** Bytes that are no UTF-8 become U+FFFD: llama.cpp accepts any, and a token may be half a character. */
+  /** Bytes that are no UTF-8 become U+FFFD: this text is read by people. */
   async string(what: string, limit: number = LIMITS.stringBytes): Promise<string> {
-    let left = await this.count(`a length of ${what}`, limit, 1);
-    let text = "";
-    while (left > 0) {
-      const bytes = Math.min(left, this.#window.length);
-      const at = await this.#take(bytes, what);
-      text += this.#utf8.decode(this.#window.subarray(at, at + bytes), { stream: true });
-      left -= bytes;
-    }
-    return text + this.#utf8.decode();
+    return this.#utf8.decode(await this.#bytes(what, limit));
   }
 
+  /** Without loss, in the notation of byte-text.ts: they may be tokens, and a token half a character. */
   async strings(count: number, what: string): Promise<string[]> {
     const strings: string[] = [];
     for (let i = 0; i < count; i++) {
-      strings.push(this.#stringInWindow() ?? (await this.string(what)));
+      const bytes = this.#bytesInWindow() ?? (await this.#bytes(what, LIMITS.stringBytes));
+      strings.push(textOfBytes(bytes));
     }
     return strings;
+  }
+
+  async #bytes(what: string, limit: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await this.count(`a length of ${what}`, limit, 1));
+    for (let done = 0; done < bytes.length; ) {
+      const part = Math.min(bytes.length - done, this.#window.length);
+      const at = await this.#take(part, what);
+      bytes.set(this.#window.subarray(at, at + part), done);
+      done += part;
+    }
+    return bytes;
   }
 
   /**
@@ -179,18 +185,18 @@ export class Cursor {
   }
 
   /**
-   * The next string, if it lies in the window whole; a vocabulary has hundreds of thousands, and an
-   * await for each would cost more than to decode it. Where it does not, or has a length that cannot
-   * be right, nothing is read, and `string` deals with it.
+   * The bytes of the next string, if it lies in the window whole; a vocabulary has hundreds of
+   * thousands, and an await for each would cost more than to decode it. If it does not, or has a length
+   * that cannot be right, nothing is read, and `#bytes` deals with it.
    */
-  #stringInWindow(): string | undefined {
+  #bytesInWindow(): Uint8Array | undefined {
     const at = this.#at + 8;
     if (at > this.#held) return undefined;
     const low = this.#view.getUint32(at - 8, true);
     const high = this.#view.getUint32(at - 4, true);
     if (high !== 0 || low > this.#held - at) return undefined;
     this.#at = at + low;
-    return this.#utf8.decode(this.#window.subarray(at, at + low));
+    return this.#window.subarray(at, at + low);
   }
 
   /** Moves past the next `bytes` bytes and returns where in the window they start. */

@@ -11,62 +11,102 @@ export interface StopStringsOutput {
  * Watches text that arrives in pieces for the first stop string to be complete; of several complete at the same
  * character, the longest. Text that may yet turn out to be the start of one is held back, so no part of a stop
  * string is ever given out, and what comes out does not depend on where the pieces were cut.
+ *
+ * Control tokens are no text, but a stop string may spell one ("<|eot_id|>", "\n<|user|>"): it is looked for in the text
+ * with them, all others in the text without.
  */
 export class StopStrings {
-  readonly #stops: readonly string[];
+  readonly #stops: readonly { readonly text: string; readonly spellsControl: boolean }[];
   readonly #longest: number;
-  /** The end of the text so far, as far as a stop string may have begun in it. */
+  readonly #spellsControl: boolean;
+  /** The end of the text so far, control tokens included, as far as a stop string may have begun in it. */
   #held = "";
+  /** Of what is held, by UTF-16 unit: whether it is text. */
+  #isText: boolean[] = [];
   #stopped: string | undefined;
 
-  constructor(stops: readonly string[]) {
+  constructor(stops: readonly string[], spellsControl: (stop: string) => boolean = () => false) {
     if (stops.includes("")) {
       throw new UserError("A stop string is empty: it must have at least one character.");
     }
-    this.#stops = stops;
+    this.#stops = stops.map((text) => ({ text, spellsControl: spellsControl(text) }));
     this.#longest = Math.max(0, ...stops.map((stop) => stop.length));
+    this.#spellsControl = this.#stops.some((stop) => stop.spellsControl);
   }
 
   /** Takes the next piece. After the stop nothing comes out any more. */
   push(piece: string): StopStringsOutput {
-    if (this.#stopped !== undefined) return { text: "", stopped: this.#stopped };
+    return this.#take(piece, true);
+  }
 
-    const text = this.#held + piece;
-    const match = this.#firstMatch(text);
-    if (match) {
-      this.#held = "";
-      this.#stopped = match.stop;
-      return { text: text.slice(0, match.start), stopped: match.stop };
-    }
-    const safe = this.#possibleStart(text);
-    this.#held = text.slice(safe);
-    return { text: text.slice(0, safe) };
+  /** Takes a control token as it is spelled; it is never given out. */
+  pushControl(spelling: string): StopStringsOutput {
+    return this.#take(this.#spellsControl ? spelling : "", false);
   }
 
   /** The text still held back, to be called when no piece will come any more. */
   flush(): string {
-    const text = this.#held;
-    this.#held = "";
-    return text;
+    return this.#release(this.#held.length);
   }
 
-  #firstMatch(text: string): { start: number; stop: string } | undefined {
-    let first: { start: number; stop: string } | undefined;
-    for (const stop of this.#stops) {
-      const start = text.indexOf(stop);
-      if (start < 0) continue;
-      const earlier = first ? start + stop.length - (first.start + first.stop.length) : -1;
-      if (!first || earlier < 0 || (earlier === 0 && start < first.start)) first = { start, stop };
+  #take(piece: string, isText: boolean): StopStringsOutput {
+    if (this.#stopped !== undefined) return { text: "", stopped: this.#stopped };
+    this.#held += piece;
+    for (let i = 0; i < piece.length; i++) this.#isText.push(isText);
+
+    const match = this.#firstMatch();
+    if (!match) return { text: this.#release(this.#possibleStart()) };
+    const text = this.#release(match.start);
+    this.flush();
+    this.#stopped = match.stop;
+    return { text, stopped: match.stop };
+  }
+
+  /** What is held up to a place, control tokens left out; it is held no more. */
+  #release(end: number): string {
+    const units = Array.from({ length: end }, (_, i) => (this.#isText[i] ? this.#held[i]! : ""));
+    this.#held = this.#held.slice(end);
+    this.#isText.splice(0, end);
+    return units.join("");
+  }
+
+  /** What a stop string is looked for in, and where in what is held each unit of it lies. */
+  #textFor(spellsControl: boolean): { text: string; places: readonly number[] } {
+    const all = Array.from(this.#isText, (_, i) => i);
+    const places = spellsControl ? all : all.filter((i) => this.#isText[i]);
+    return { text: places.map((i) => this.#held[i]!).join(""), places };
+  }
+
+  #firstMatch(): { start: number; stop: string } | undefined {
+    let first: { start: number; end: number; stop: string } | undefined;
+    for (const spellsControl of [false, true]) {
+      const { text, places } = this.#textFor(spellsControl);
+      for (const stop of this.#stops) {
+        const at = stop.spellsControl === spellsControl ? text.indexOf(stop.text) : -1;
+        if (at < 0) continue;
+        const start = places[at]!;
+        const end = places[at + stop.text.length - 1]!;
+        if (!first || end < first.end || (end === first.end && start < first.start)) {
+          first = { start, end, stop: stop.text };
+        }
+      }
     }
     return first;
   }
 
-  /** Where the earliest stop string that `text` breaks off in may begin; the text's length where none does. */
-  #possibleStart(text: string): number {
-    for (let start = Math.max(0, text.length - this.#longest + 1); start < text.length; start++) {
-      const tail = text.slice(start);
-      if (this.#stops.some((stop) => stop.startsWith(tail))) return start;
+  /** Where the earliest stop string that the text breaks off in may begin; the end of what is held if none does. */
+  #possibleStart(): number {
+    let earliest = this.#held.length;
+    for (const spellsControl of [false, true]) {
+      const { text, places } = this.#textFor(spellsControl);
+      const stops = this.#stops.filter((stop) => stop.spellsControl === spellsControl);
+      for (let at = Math.max(0, text.length - this.#longest + 1); at < text.length; at++) {
+        const tail = text.slice(at);
+        if (!stops.some((stop) => stop.text.startsWith(tail))) continue;
+        earliest = Math.min(earliest, places[at]!);
+        break;
+      }
     }
-    return text.length;
+    return earliest;
   }
 }

@@ -1,6 +1,6 @@
 /** What differs between the kinds of tokenizer; special tokens and streaming are common to all. */
 export interface TokenizerAlgorithm {
-  /** Cuts a text into pieces that are tokenized one by one; joined, they are the text. */
+  /** Cuts a text into pieces that are tokenized one by one; joined, they are the text as the vocabulary reads it. */
   split(text: string): Iterable<string>;
   /**
    * Whether a text may be cut between two characters that follow each other, whatever lies before and behind them: both

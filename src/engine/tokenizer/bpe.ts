@@ -3,24 +3,23 @@
  * pre-tokenizer.ts, and within each piece the bytes are joined in the order of the file's merges.
  * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2)
  */
-import { UserError } from "../../errors.ts";
-import { quote } from "../gguf/reader.ts";
+import { bytesOfText } from "../gguf/byte-text.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
-import { isPieceBorder, splitPieces } from "./pre-tokenizer.ts";
+import { splitPieces } from "./pre-tokenizer.ts";
 import { byteOfToken, type Vocabulary } from "./vocabulary.ts";
 
 export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
   const utf8 = new TextEncoder();
   const { size } = vocabulary;
-  const { stages, ignoreMerges } = vocabulary.preTokenizer!;
+  const { stages, ignoreMerges, isBorder } = vocabulary.preTokenizer!;
   const { symbols, find } = readMerges(vocabulary);
   const byteSymbols = BYTE_CHARACTERS.map((character) => symbols.get(character)!);
 
   return {
     split: (text) => splitPieces(text, stages),
-    isBorder: isPieceBorder,
+    isBorder,
 
     tokenize(piece: string): number[] {
       const bytes = utf8.encode(piece);
@@ -45,7 +44,7 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
         case "unused":
           return bytesOfSpelling(text);
         default:
-          return utf8.encode(text);
+          return bytesOfText(text);
       }
     },
   };
@@ -75,11 +74,7 @@ function readMerges({ size, merges, text, type }: Vocabulary): Merges {
   const mergeOf = new Map<number, Merge>();
   for (const [rank, merge] of merges.entries()) {
     const space = merge.indexOf(" ", 1);
-    if (space < 0) {
-      throw new UserError(
-        `tokenizer.ggml.merges: expected two texts with a space between them, found ${quote(merge)} as number ${rank}. The file is damaged or was converted wrongly: take another copy.`,
-      );
-    }
+    if (space < 0) continue; // it joins nothing, as in llama.cpp
     const left = merge.slice(0, space);
     const right = merge.slice(space + 1);
     const pair = pairOf(intern(left), intern(right));

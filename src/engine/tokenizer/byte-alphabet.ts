@@ -1,3 +1,5 @@
+import { bytesOfText } from "../gguf/byte-text.ts";
+
 /**
  * GPT-2's alphabet, in which byte-level vocabularies spell their tokens: every byte as one visible
  * character. The printable bytes stand for themselves, the other 68 are U+0100 and following, so a
@@ -29,7 +31,7 @@ export function bytesOfSpelling(text: string): Uint8Array {
   for (const character of text) {
     const byte = BYTE_OF_CHARACTER.get(character);
     if (byte !== undefined) bytes.push(byte);
-    else bytes.push(...new TextEncoder().encode(character));
+    else bytes.push(...bytesOfText(character));
   }
   return Uint8Array.from(bytes);
 }

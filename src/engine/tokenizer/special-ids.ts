@@ -2,7 +2,6 @@
  * Which tokens begin, end and stop a text: read from the file where it says so, found by their
  * customary spelling where it does not, by the same rules as llama.cpp.
  */
-import { UserError } from "../../errors.ts";
 import type { Metadata } from "../gguf/metadata.ts";
 
 export interface SpecialIds {
@@ -96,6 +95,8 @@ export function readSpecialIds(
     endOfGeneration.delete(end);
   }
 
+  const added = (name: string, id: number | undefined, absent: boolean): boolean =>
+    isAdded(metadata.boolean(`tokenizer.ggml.add_${name}_token`, absent), name, id, warnings);
   return {
     bos,
     eos,
@@ -103,17 +104,23 @@ export function readSpecialIds(
     eom,
     unk: read("unknown_token_id", defaults.unk),
     pad: read("padding_token_id"),
-    addBos: isAdded(metadata.boolean("tokenizer.ggml.add_bos_token", defaults.addBos), "bos", bos),
-    addEos: isAdded(metadata.boolean("tokenizer.ggml.add_eos_token", false), "eos", eos),
+    addBos: added("bos", bos, defaults.addBos),
+    addEos: added("eos", eos, false),
     endOfGeneration,
   };
 }
 
-function isAdded(added: boolean, name: string, id: number | undefined): boolean {
+/** A token that is to be added, and does not exist, is not added, as in Hugging Face's tokenizers. */
+function isAdded(
+  added: boolean,
+  name: string,
+  id: number | undefined,
+  warnings: string[],
+): boolean {
   if (added && id === undefined) {
-    throw new UserError(
-      `The vocabulary asks for ${name.toUpperCase()} to be added to every text, but tokenizer.ggml.${name}_token_id names no token of it. The file is damaged or was converted wrongly: take another copy.`,
+    warnings.push(
+      `The vocabulary asks for ${name.toUpperCase()} to be added to every text, but tokenizer.ggml.${name}_token_id names no token of it: none is added.`,
     );
   }
-  return added;
+  return added && id !== undefined;
 }

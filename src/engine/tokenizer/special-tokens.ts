@@ -1,4 +1,5 @@
 /** Cuts text at its special tokens, before anything else looks at it. */
+import { Spellings } from "./spellings.ts";
 import { isSpecial, type Vocabulary } from "./vocabulary.ts";
 
 /** Text still to be tokenized, or the id of a special token that was spelled in it. */
@@ -12,27 +13,30 @@ export function specialTokenSplitter(vocabulary: Vocabulary): SplitSpecial {
   const ids = Array.from({ length: vocabulary.size }, (_, id) => id);
   const special = ids.filter((id) => isSpecial(vocabulary.type(id)));
   const userDefined = special.filter((id) => vocabulary.type(id) === "user-defined");
-  const spelledSpecial = anySpelling(special, vocabulary);
-  const spelledUserDefined = anySpelling(userDefined, vocabulary);
+  const spelledSpecial = spellingsOf(special, vocabulary);
+  const spelledUserDefined = spellingsOf(userDefined, vocabulary);
 
   return (text, parseSpecial) => {
-    // At the even places is text, at the odd ones the tokens between.
-    const parts = text.split(parseSpecial ? spelledSpecial : spelledUserDefined);
-    const tokenAt = (place: number): number =>
-      place % 2 === 1 && place < parts.length ? vocabulary.id(parts[place]!)! : NONE;
-
     const fragments: Fragment[] = [];
-    for (const [place, part] of parts.entries()) {
-      if (place % 2 === 1) {
-        fragments.push(tokenAt(place));
-        continue;
-      }
-      const start = stripsAfter.has(tokenAt(place - 1)) ? skipSpace(part) : 0;
-      const end = stripsBefore.has(tokenAt(place + 1)) ? skipSpaceBack(part, start) : part.length;
-      if (end > start) fragments.push(part.slice(start, end));
+    let from = 0;
+    const pushText = (end: number) => {
+      if (end > from) fragments.push(text.slice(from, end));
+    };
+    for (const { start, end } of (parseSpecial ? spelledSpecial : spelledUserDefined).cut(text)) {
+      const id = vocabulary.id(text.slice(start, end))!;
+      pushText(stripsBefore.has(id) ? skipSpaceBack(text, start, from) : start);
+      fragments.push(id);
+      from = stripsAfter.has(id) ? skipSpace(text, end) : end;
     }
+    pushText(text.length);
     return fragments;
   };
+}
+
+/** Those that a text can spell: one that is no UTF-8 is none of them. */
+function spellingsOf(ids: readonly number[], vocabulary: Vocabulary): Spellings {
+  const texts = ids.map((id) => vocabulary.text(id));
+  return new Spellings(texts.filter((text) => !/\p{Surrogate}/u.test(text)));
 }
 
 /**
@@ -41,36 +45,38 @@ export function specialTokenSplitter(vocabulary: Vocabulary): SplitSpecial {
  * that none lies before the cut with what it does to the text behind it.
  */
 export function specialBorders(vocabulary: Vocabulary): (left: string, right: string) => boolean {
+  let known: ReturnType<typeof readNeighbours> | undefined;
+  return (left, right) => {
+    known ??= readNeighbours(vocabulary);
+    return !known.ends.has(left) && !isSpace(left, 0) && !known.inside.has(left + right);
+  };
+}
+
+/** Two characters side by side in a special token, and the last one of each. */
+function readNeighbours(vocabulary: Vocabulary): { inside: Set<string>; ends: Set<string> } {
   const inside = new Set<string>();
   const ends = new Set<string>();
   for (let id = 0; id < vocabulary.size; id++) {
     if (!isSpecial(vocabulary.type(id))) continue;
-    const characters = Array.from(vocabulary.text(id));
-    for (let i = 1; i < characters.length; i++) inside.add(characters[i - 1]! + characters[i]!);
-    ends.add(characters.at(-1)!);
+    let left = "";
+    for (const right of vocabulary.text(id)) {
+      if (left !== "") inside.add(left + right);
+      left = right;
+    }
+    ends.add(left);
   }
-  return (left, right) => !ends.has(left) && !isSpace(left, 0) && !inside.has(left + right);
+  return { inside, ends };
 }
 
-const NONE = -1;
-
-/** Matches any of the tokens; of those that begin at the same place, the longest. */
-function anySpelling(ids: readonly number[], vocabulary: Vocabulary): RegExp {
-  if (ids.length === 0) return /(?!)/;
-  const texts = ids.map((id) => vocabulary.text(id)).sort((a, b) => b.length - a.length);
-  const escaped = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
-  return new RegExp(`(${escaped.join("|")})`, "u");
-}
-
-function skipSpace(text: string): number {
-  let start = 0;
+function skipSpace(text: string, from: number): number {
+  let start = from;
   while (start < text.length && isSpace(text, start)) start++;
   return start;
 }
 
-function skipSpaceBack(text: string, start: number): number {
-  let end = text.length;
-  while (end > start && isSpace(text, end - 1)) end--;
+function skipSpaceBack(text: string, from: number, least: number): number {
+  let end = from;
+  while (end > least && isSpace(text, end - 1)) end--;
   return end;
 }
 

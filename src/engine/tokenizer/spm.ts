@@ -1,9 +1,11 @@
 /**
  * SentencePiece's byte-pair encoding, `tokenizer.ggml.model = "llama"`: every piece has a score, and
  * of all neighbours whose concatenation is a piece, the pair with the highest score is joined first.
- * Characters that no piece covers become byte tokens, `<0x00>` to `<0xFF>`.
+ * Characters that no piece covers become byte tokens, `<0x00>` to `<0xFF>`, if all their bytes have one;
+ * of others a run becomes one unknown token.
  * (Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226)
  */
+import { bytesOfText } from "../gguf/byte-text.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
 import { byteOfToken, SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
@@ -11,23 +13,41 @@ import { byteOfToken, SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
 const UNKNOWN = -1;
 
 export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
-  const utf8 = new TextEncoder();
   const { textOf, symbolOf, mergeOf } = readPieces(vocabulary);
   const joints = findJoints(mergeOf.keys());
-  const byteTokens = Array.from({ length: 256 }, (_, byte) => vocabulary.idOfByte(byte)!);
+  const byteTokens = Array.from({ length: 256 }, (_, byte) => vocabulary.idOfByte(byte));
+  const hasAllBytes = byteTokens.every((id) => id !== undefined);
 
   const find: FindMerge = (left, right) =>
     left === UNKNOWN || right === UNKNOWN ? undefined : mergeOf.get(textOf[left]! + textOf[right]!);
 
+  /** Undefined if one of its bytes is no token. */
+  const byteTokensOf = (text: string): number[] | undefined => {
+    const ids = Array.from(bytesOfText(text), (byte) => byteTokens[byte]);
+    return ids.every((id) => id !== undefined) ? ids : undefined;
+  };
+  /** Whether a character by itself has no token at all. */
+  const isUnknown = (point: number): boolean => {
+    if (hasAllBytes) return false;
+    const character = String.fromCodePoint(point);
+    const symbol = symbolOf.get(character);
+    const isToken = symbol !== undefined && symbol < vocabulary.size;
+    return !isToken && byteTokensOf(character) === undefined;
+  };
+  // No piece spans the two, and they are not of one run of unknown characters.
+  const isBorder = (left: number, right: number): boolean =>
+    !joints.has(joint(left, right)) && !(isUnknown(left) && isUnknown(right));
+
   return {
     // A cut where no piece spans the two characters changes nothing, and it leaves short pieces, most
     // of them words, that can be remembered.
-    *split(text: string): Iterable<string> {
+    *split(given: string): Iterable<string> {
+      const text = given.replaceAll(SPACE_MARK, " ");
       let start = 0;
       let before = 0;
       for (let at = 0; at < text.length; ) {
         const character = text.codePointAt(at)!;
-        if (at > start && !joints.has(joint(before, character))) {
+        if (at > start && isBorder(before, character)) {
           yield text.slice(start, at);
           start = at;
         }
@@ -37,19 +57,20 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
       if (start < text.length) yield text.slice(start);
     },
 
-    isBorder: (left, right) => !joints.has(joint(left.codePointAt(0)!, right.codePointAt(0)!)),
+    isBorder: (left, right) => isBorder(readPoint(left), readPoint(right)),
 
     tokenize(piece: string): number[] {
       const characters = Array.from(piece);
       const units = characters.map((character) => symbolOf.get(character) ?? UNKNOWN);
       const ids: number[] = [];
+      let isRun = false; // of unknown characters, which is one token as a whole
       for (const { symbol, start, end } of mergeUnits(units, find)) {
-        if (symbol !== UNKNOWN && symbol < vocabulary.size) {
-          ids.push(symbol);
-        } else {
-          const text = characters.slice(start, end).join("");
-          for (const byte of utf8.encode(text)) ids.push(byteTokens[byte]!);
-        }
+        const isToken = symbol !== UNKNOWN && symbol < vocabulary.size;
+        const text = characters.slice(start, end).join("");
+        const known = isToken ? [symbol] : byteTokensOf(text);
+        if (known) ids.push(...known);
+        else if (!isRun && vocabulary.unk !== undefined) ids.push(vocabulary.unk);
+        isRun = known === undefined;
       }
       return ids;
     },
@@ -59,14 +80,19 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
       switch (vocabulary.type(id)) {
         case "byte":
           return Uint8Array.of(byteOfToken(text)!);
-        case "normal":
-        case "unused":
-          return utf8.encode(text.replaceAll(SPACE_MARK, " "));
+        case "control":
+        case "unknown":
+          return bytesOfText(text);
         default:
-          return utf8.encode(text);
+          return bytesOfText(text.replaceAll(SPACE_MARK, " "));
       }
     },
   };
+}
+
+/** The mark of a space in a text is a space, as for SentencePiece. */
+function readPoint(character: string): number {
+  return character === SPACE_MARK ? 0x20 : character.codePointAt(0)!;
 }
 
 interface Pieces {
@@ -81,8 +107,7 @@ interface Pieces {
 /**
  * The pieces that text may become. Control and unknown tokens are none of them, nor are byte tokens,
  * as in SentencePiece: a typed "<s>" must not start a sequence, a typed "<0x41>" must not come back
- * as "A". The file's mark for a space is read as a space here, once, so that the text needs no
- * rewriting, and a "▁" in the text stays one: it becomes byte tokens.
+ * as "A". The file's mark for a space is read as a space, here and in texts.
  */
 function readPieces(vocabulary: Vocabulary): Pieces {
   const textOf: string[] = [];
@@ -90,21 +115,21 @@ function readPieces(vocabulary: Vocabulary): Pieces {
   for (let id = 0; id < vocabulary.size; id++) {
     const type = vocabulary.type(id);
     const text = vocabulary.text(id);
-    textOf.push(type === "normal" ? text.replaceAll(SPACE_MARK, " ") : text);
+    textOf.push(text.replaceAll(SPACE_MARK, " "));
     if (type === "normal" || type === "user-defined") ids.push(id);
   }
 
   // Merging compares ranks: the place of a score among all scores, the highest first.
-  const { scores } = vocabulary;
+  const scoreOf = (id: number): number => vocabulary.scores[id] ?? 0;
   const ranks = new Map(
-    Array.from(new Set(ids.map((id) => scores[id]!)))
+    Array.from(new Set(ids.map(scoreOf)))
       .sort((a, b) => b - a)
       .map((score, rank) => [score, rank]),
   );
   const mergeOf = new Map<string, Merge>();
   for (const id of ids) {
     const text = textOf[id]!;
-    if (!mergeOf.has(text)) mergeOf.set(text, { rank: ranks.get(scores[id]!)!, symbol: id });
+    if (!mergeOf.has(text)) mergeOf.set(text, { rank: ranks.get(scoreOf(id))!, symbol: id });
   }
 
   const symbolOf = new Map<string, number>();

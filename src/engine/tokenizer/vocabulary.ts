@@ -3,6 +3,7 @@
  * behind this page meets a length that does not fit or an id that is no token.
  */
 import { UserError } from "../../errors.ts";
+import { textOfBytes } from "../gguf/byte-text.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
 import { quote } from "../gguf/reader.ts";
@@ -38,14 +39,17 @@ export interface Vocabulary extends SpecialIds {
   readonly model: "llama" | "gpt2";
   /** The number of tokens, V. */
   readonly size: number;
-  /** The token as the file spells it, "▁the" or "Ġthe"; what it stands for is `Tokenizer.decode`. */
+  /**
+   * The token as the file spells it, "▁the" or "Ġthe"; what it stands for is `Tokenizer.decode`. A byte b that is no UTF-8
+   * is U+DC00 + b (gguf/byte-text.ts), so that no two tokens have one text.
+   */
   text(id: number): string;
   type(id: number): TokenType;
   /** The token that is spelled so in the file. */
   id(text: string): number | undefined;
-  /** The token `<0x00>` to `<0xFF>` of a byte. */
+  /** The token `<0x00>` to `<0xFF>` of a byte, or else the byte by itself. */
   idOfByte(byte: number): number | undefined;
-  /** By token; empty where the file has none. */
+  /** By token; empty if the file has none: all are equal then. */
   readonly scores: ArrayLike<number>;
   /** "left right", the most urgent first. */
   readonly merges: readonly string[];
@@ -68,8 +72,8 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
   const warnings: string[] = [];
   const texts = readTexts(metadata);
   const ids = indexTexts(texts);
-  const types = readTypes(metadata, texts, model);
-  const scores = readScores(metadata, texts.length, model);
+  const types = readTypes(metadata, texts, model, warnings);
+  const scores = readScores(metadata, texts.length);
   const merges = readMergeTexts(metadata, model);
   const preTokenizer = model === "gpt2" ? readPreTokenizer(metadata, warnings) : undefined;
 
@@ -93,9 +97,12 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
   }
 
   const idOfByte = (byte: number): number | undefined =>
-    ids.get(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
-  if (model === "llama") checkByteTokens(idOfByte);
-  else warnOfLostBytes(ids, warnings);
+    ids.get(byteSpelling(byte)) ?? ids.get(textOfBytes(Uint8Array.of(byte)));
+  // SentencePiece without bytes has a token for whatever it does not know.
+  if (model === "gpt2") warnOfLostBytes((byte) => ids.has(BYTE_CHARACTERS[byte]!), warnings);
+  else if (special.unk === undefined) {
+    warnOfLostBytes((byte) => idOfByte(byte) !== undefined, warnings);
+  }
 
   return {
     ...special,
@@ -119,6 +126,10 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
 export function byteOfToken(text: string): number | undefined {
   const digits = /^<0x([0-9A-Fa-f]{2})>$/.exec(text)?.[1];
   return digits === undefined ? undefined : Number.parseInt(digits, 16);
+}
+
+function byteSpelling(byte: number): string {
+  return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
 function readModel(metadata: Metadata): "llama" | "gpt2" {
@@ -149,8 +160,16 @@ function indexTexts(texts: readonly string[]): ReadonlyMap<string, number> {
   return ids;
 }
 
-/** Without types every token is normal, but for SentencePiece's bytes, which show by their spelling. */
-function readTypes(metadata: Metadata, texts: readonly string[], model: string): TokenType[] {
+/**
+ * Without types every token is normal, but for SentencePiece's bytes, which show by their spelling. Of a type that is not
+ * known, a token is normal too, and so is a byte whose spelling names none: neither is a reason to do without a model.
+ */
+function readTypes(
+  metadata: Metadata,
+  texts: readonly string[],
+  model: string,
+  warnings: string[],
+): TokenType[] {
   const key = "tokenizer.ggml.token_type";
   const numbers = metadata.numbers(key, null);
   if (numbers === null) {
@@ -158,22 +177,28 @@ function readTypes(metadata: Metadata, texts: readonly string[], model: string):
     return texts.map((text) => (isByte(text) ? "byte" : "normal"));
   }
   checkLength(key, numbers, texts.length);
-  return texts.map((text, id) => {
+  const strange: number[] = [];
+  const types = texts.map((text, id): TokenType => {
     const type = TOKEN_TYPES[numbers[id]!];
-    if (type === undefined) throw damaged(key, "0 to 6", `${numbers[id]} for token ${id}`);
-    if (type === "byte" && byteOfToken(text) === undefined) {
-      const found = `token ${id}, ${quote(text)}`;
-      throw damaged(key, "bytes to be spelled <0x00> to <0xFF>", found);
-    }
-    return type;
+    if (type !== undefined && (type !== "byte" || byteOfToken(text) !== undefined)) return type;
+    strange.push(id);
+    return "normal";
   });
+  const first = strange[0];
+  if (first !== undefined) {
+    const type = `${quote(texts[first]!)} of type ${numbers[first]}`;
+    warnings.push(
+      `${key}: ${strange.length} tokens (the first is ${first}, ${type}) are of no type from 0 to 6, or bytes that are not spelled <0x00> to <0xFF>; they are taken for normal text.`,
+    );
+  }
+  return types;
 }
 
 /** SentencePiece merges by score; elsewhere scores are of no use, but must fit if they are there. */
-function readScores(metadata: Metadata, size: number, model: string): ArrayLike<number> {
+function readScores(metadata: Metadata, size: number): ArrayLike<number> {
   const key = "tokenizer.ggml.scores";
-  const scores = model === "llama" ? metadata.numbers(key) : metadata.numbers(key, []);
-  if (scores.length > 0 || model === "llama") checkLength(key, scores, size);
+  const scores = metadata.numbers(key, []);
+  if (scores.length > 0) checkLength(key, scores, size);
   for (let id = 0; id < scores.length; id++) {
     if (Number.isNaN(scores[id])) throw damaged(key, "numbers", `NaN for token ${id}`);
   }
@@ -242,19 +267,11 @@ export function isSpecial(type: TokenType): boolean {
   return type === "control" || type === "user-defined" || type === "unknown";
 }
 
-function checkByteTokens(idOfByte: (byte: number) => number | undefined): void {
-  for (let byte = 0; byte < 256; byte++) {
-    if (idOfByte(byte) !== undefined) continue;
-    const name = `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
-    throw damaged("tokenizer.ggml.tokens", "the 256 byte tokens <0x00> to <0xFF>", `no ${name}`);
-  }
-}
-
 /** UTF-8 has no use for C0, C1 and F5 to FF; text with any other byte that is no token is mutilated. */
-function warnOfLostBytes(ids: ReadonlyMap<string, number>, warnings: string[]): void {
-  const lost = BYTE_CHARACTERS.filter((character, byte) => {
+function warnOfLostBytes(isToken: (byte: number) => boolean, warnings: string[]): void {
+  const lost = BYTE_CHARACTERS.filter((_, byte) => {
     const occurs = byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;
-    return occurs && !ids.has(character);
+    return occurs && !isToken(byte);
   });
   if (lost.length === 0) return;
   warnings.push(

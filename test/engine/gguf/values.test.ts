@@ -64,16 +64,18 @@ describe("metadata values", () => {
     expect(await readBack("string[]", ["\uFEFF"])).toEqual(["\uFEFF"]);
   });
 
-  test("bytes that are no UTF-8 become U+FFFD and spoil nothing behind them", async () => {
+  test("bytes that are no UTF-8 stay what they are in a list, become U+FFFD elsewhere, and spoil nothing", async () => {
     const bytes = writeGguf({
       metadata: [
         ["k", "string[]", ["ab", "c"]],
-        ["l", "string", "d"],
+        ["l", "string", "de"],
+        ["m", "string", "f"],
       ],
     });
     bytes[24 + 9 + 4 + 4 + 8 + 8] = 0xff;
+    bytes[bytes.lastIndexOf(0x64)] = 0xff;
     const { metadata } = await openBytes(bytes);
-    expect([metadata.get("k"), metadata.get("l")]).toEqual([["\uFFFDb", "c"], "d"]);
+    expect([...metadata.values()]).toEqual([["\udcffb", "c"], "\uFFFDe", "f"]);
   });
 });
 

@@ -1,6 +1,11 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { findPreTokenizer, splitPieces } from "../../../src/engine/tokenizer/pre-tokenizer.ts";
+import {
+  findPreTokenizer,
+  type PreTokenizer,
+  splitPieces,
+} from "../../../src/engine/tokenizer/pre-tokenizer.ts";
 import { UserError } from "../../../src/errors.ts";
 
 /** Worked out by hand from the expressions; "|" stands between the pieces and is in none of them. */
@@ -37,7 +42,11 @@ const CASES: Record<string, readonly string[]> = {
     " !?|x",
   ],
   smollm: ["abc|1|2|3| |4|x", "a| b|1"],
-  tekken: ["Hello|World", "HTTPServer", "i|Phone|OS", " Éa|1|2", "path|://|a|/b", "x|!/\n/|y"],
+  // The last of the capitals begins a word, in any script; marks stay with their letters.
+  tekken: [
+    ...["Hello|World", "HTTPServer", "i|Phone|OS", " Éa|1|2", "path|://|a|/b", "x|!/\n/|y"],
+    ...["नमस्ते| दुनिया", "Привет|Мир", "a\u0301| e\u0308x"],
+  ],
   default: ["Hello| world|!!", "a|,|b", "x|=|y", "123|456|7", " |12|x", "a| `|b"],
   falcon: ["a| |`|b", "123|456|7"],
   "gpt-4o": ["Hello|World's|123|4", "HTTPServer's"],
@@ -64,7 +73,51 @@ describe.each(Object.entries(CASES))("%s", (name, cases) => {
   });
 });
 
+interface Pieces {
+  readonly texts: readonly string[];
+  /** By name and text: how many UTF-16 units the pieces have, with "|" between them. */
+  readonly pieces: Record<string, readonly string[]>;
+}
+
+/** Written by pieces.py: Hugging Face's tokenizers with the models' own expressions. */
+const { texts, pieces }: Pieces = JSON.parse(
+  readFileSync(new URL("../../fixtures/tokenizers/pieces.json", import.meta.url), "utf8"),
+);
+
+it.each(Object.keys(pieces))("%s cuts 87 texts as Hugging Face's tokenizers do", (name) => {
+  const { stages } = findPreTokenizer(name);
+  const ours = texts.map((text) =>
+    splitPieces(text, stages)
+      .map(({ length }) => length)
+      .join("|"),
+  );
+  expect(texts).toHaveLength(87);
+  expect(ours).toEqual(pieces[name]);
+});
+
 describe("findPreTokenizer", () => {
+  // llama.cpp gives GPT-2's vocabulary the same tokens under either name.
+  it.each([
+    ["midm-2.0", "llama-bpe"],
+    ["a.x-4.0", "gpt-2"],
+    ["mellum", "gpt-2"],
+    ["mellum2", "starcoder"],
+    ["kormo", "qwen2"],
+    ["f2llmv2", "qwen2"],
+    ["solar-open", "qwen2"],
+    ["grok-2", "qwen2"],
+    ["bailingmoe2", "qwen2"],
+    ["llada-moe", "qwen2"],
+    ["kanana2", "gpt-4o"],
+    ["minimax-m2", "gpt-4o"],
+    ["joyai-llm", "deepseek-v3"],
+    ["poro-chat", "bloom"],
+  ])("%s has the rules of %s", (name, other) => {
+    const rules = ({ stages, ignoreMerges, addBos }: PreTokenizer) =>
+      [stages, ignoreMerges, addBos] as const;
+    expect(rules(findPreTokenizer(name))).toEqual(rules(findPreTokenizer(other)));
+  });
+
   it("refuses a name that it does not know, and says which it knows", () => {
     expect(() => findPreTokenizer("kimi-k2")).toThrow(UserError);
     expect(() => findPreTokenizer("kimi-k2")).toThrow(
@@ -76,6 +129,8 @@ describe("findPreTokenizer", () => {
   it.each([
     ["llama-bpe", true, true],
     ["tekken", true, true],
+    ["gpt-4o", true, false],
+    ["minicpm5", true, false],
     ["smaug-bpe", false, false],
     ["qwen2", false, false],
     ["gpt-2", false, false],

@@ -39,12 +39,15 @@ function streamed(tokenizer: Tokenizer, ids: readonly number[], options = {}): s
 describe.each(FIXTURES)("%s", async (name) => {
   const tokenizer = createTokenizer(await fixtureMetadata(name));
   const { vocabulary } = tokenizer;
+  /** To SentencePiece the mark of a space is a space. */
+  const asRead = (text: string) =>
+    vocabulary.model === "llama" ? text.replaceAll("\u2581", " ") : text;
   const anyId = fc.nat({ max: vocabulary.size - 1 });
 
   it("P17: decodes what it encoded to the same text", () => {
     fc.assert(
       fc.property(fc.oneof(unicode, tricky), fc.boolean(), (text, addSpecial) => {
-        expect(tokenizer.decode(tokenizer.encode(text, { addSpecial }))).toBe(text);
+        expect(tokenizer.decode(tokenizer.encode(text, { addSpecial }))).toBe(asRead(text));
       }),
       { numRuns: 1000 },
     );

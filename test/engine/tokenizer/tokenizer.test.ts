@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { MetadataValue } from "../../../src/engine/gguf/gguf.ts";
 import { createTokenizer } from "../../../src/engine/tokenizer/tokenizer.ts";
 import {
   bpeMetadata,
@@ -42,7 +44,89 @@ describe("SentencePiece", () => {
 
   it("spells what it has no piece for in bytes", () => {
     expect(encode(-1, -1, "aé")).toEqual([SPACE, A, byteId(0xc3), byteId(0xa9)]);
-    expect(encode(-1, -1, "a▁b")).toEqual([SPACE, A, ...[0xe2, 0x96, 0x81].map(byteId), B]);
+  });
+
+  it("reads the mark of a space in a text as a space", async () => {
+    expect(encode(-1, -1, "a▁b")).toEqual([SPACE, A, SPACE, B]);
+    const llama = createTokenizer(await fixtureMetadata("llama-spm"));
+    const ids = (text: string) => llama.encode(text, withoutSpecial);
+    // By llama.cpp.
+    expect(ids("a▁▁b")).toEqual([263, 29871, 289]);
+    expect(ids("x▁y")).toEqual([921, 343]);
+  });
+
+  it("reads the mark in user-defined tokens as a space, as old converters of Gemma spelled them", () => {
+    const gemma = createTokenizer(
+      spmMetadata(
+        [
+          ["▁", -9, NORMAL],
+          ["▁▁", -1, USER_DEFINED],
+          ["a", -9, NORMAL],
+        ],
+        { add_space_prefix: false },
+      ),
+    );
+    expect(gemma.encode("a  a", withoutSpecial)).toEqual([261, 260, 261]);
+    expect(gemma.decode([261, 260, 261])).toBe("a  a");
+  });
+
+  it("gives one unknown token for a run of characters without tokens, as SentencePiece does", () => {
+    const { pieces, texts } = JSON.parse(
+      readFileSync(
+        new URL("../../fixtures/tokenizers/sentencepiece-without-bytes.json", import.meta.url),
+        "utf8",
+      ),
+    ) as { pieces: [string, number, number][]; texts: { text: string; ids: number[] }[] };
+    const metadata = new Map<string, MetadataValue>([
+      ["tokenizer.ggml.model", "llama"],
+      ["tokenizer.ggml.tokens", pieces.map(([text]) => text)],
+      ["tokenizer.ggml.scores", Float32Array.from(pieces, ([, score]) => score)],
+      ["tokenizer.ggml.token_type", Int32Array.from(pieces, ([, , type]) => type)],
+    ]);
+    const tokenizer = createTokenizer(metadata);
+    expect(texts.length).toBeGreaterThan(8);
+    for (const { text, ids } of texts) {
+      expect(tokenizer.encode(text, withoutSpecial), text).toEqual(ids);
+      const encoder = tokenizer.encoder(withoutSpecial);
+      const parts = [...[...text].flatMap((part) => encoder.push(part)), ...encoder.flush()];
+      expect(parts, text).toEqual(ids);
+    }
+    expect(tokenizer.vocabulary.warnings).toEqual([]);
+  });
+
+  it("gives bytes only for a character that has all of them", () => {
+    const some = spmMetadata([["a", -9, NORMAL]], { add_space_prefix: false });
+    const tokens = some.get("tokenizer.ggml.tokens") as string[];
+    tokens[byteId(0xa9)] = "gone"; // of "é", c3 a9
+    some.delete("tokenizer.ggml.token_type");
+    const tokenizer = createTokenizer(some);
+    expect(tokenizer.encode("aèé🙂", withoutSpecial)).toEqual([
+      ...[259, byteId(0xc3), byteId(0xa8), 0, ...[0xf0, 0x9f, 0x99, 0x82].map(byteId)],
+    ]);
+  });
+
+  it("takes a byte by itself for its token where there is no other", () => {
+    const raw = spmMetadata([["a", -9, NORMAL]], { add_space_prefix: false });
+    const tokens = raw.get("tokenizer.ggml.tokens") as string[];
+    for (let byte = 0x80; byte < 0x100; byte++) {
+      tokens[byteId(byte)] = String.fromCharCode(0xdc00 + byte);
+    }
+    (raw.get("tokenizer.ggml.token_type") as Int32Array).fill(NORMAL, byteId(0x80), byteId(0x100));
+    const tokenizer = createTokenizer(raw);
+    const ids = [259, ...[0xc3, 0xa9, 0xf0, 0x9f, 0x99, 0x82].map(byteId)];
+    expect(tokenizer.encode("aé🙂", withoutSpecial)).toEqual(ids);
+    expect(tokenizer.decode(ids)).toBe("aé🙂");
+  });
+
+  it("joins halves of characters that are tokens", () => {
+    const halves = ["\udcf0\udc9f", "\udc99\udc82", "caf\udcc3", "\udca9!"];
+    const tokenizer = createTokenizer(
+      spmMetadata(halves.map((text) => [text, -1, NORMAL] as const)),
+    );
+    expect(tokenizer.decode([259, 260, 261, 262])).toBe("🙂café!");
+    expect(halves.map(tokenizer.vocabulary.id)).toEqual([259, 260, 261, 262]);
+    // Half a pair in a text is no such byte.
+    expect(tokenizer.encode("\udc99\udc82")).toEqual(tokenizer.encode("\ufffd\ufffd"));
   });
 
   it("joins characters that are no pieces themselves", () => {

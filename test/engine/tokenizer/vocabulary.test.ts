@@ -28,7 +28,6 @@ function respelled(metadata: Metadata, id: number, text: string): Metadata {
 }
 
 describe("a hostile vocabulary is refused by name", () => {
-  const types = (type: number) => Int32Array.from({ length: 260 }, () => type);
   it.each<[string, Metadata, RegExp]>([
     ["no metadata at all", new Map(), /tokenizer\.ggml\.model/],
     ["a model of another kind", spm({ model: "bert" }), /"bert" \(WordPiece\).*llama and gpt2/],
@@ -39,22 +38,10 @@ describe("a hostile vocabulary is refused by name", () => {
     ["an empty list of tokens", spm({ tokens: [] }), /at least one token/],
     ["tokens that are numbers", spm({ tokens: new Int32Array(4) }), /tokenizer\.ggml\.tokens/],
     ["too few scores", spm({ scores: new Float32Array(259) }), /scores: .*260 tokens, found 259/],
-    ["no scores", without(spm(), "scores"), /tokenizer\.ggml\.scores/],
     ["a score that is NaN", spm({ scores: new Float32Array(260).fill(Number.NaN) }), /NaN/],
     ["too few types", spm({ token_type: new Int32Array(9) }), /token_type: .*260 tokens, found 9/],
-    ["an unknown type", spm({ token_type: types(7) }), /token_type: expected 0 to 6, found 7/],
-    ["a negative type", spm({ token_type: types(-1) }), /token_type: expected 0 to 6, found -1/],
-    ["a byte that is none", spm({ token_type: types(BYTE) }), /found token 0, "<unk>"/],
     ["a token twice", respelled(spm(), 259, "<s>"), /every token once, found "<s>" as 1 and 259/],
-    [
-      "a missing byte",
-      without(respelled(spm(), 68, "x"), "token_type"),
-      /256 byte tokens.*found no <0x41>/,
-    ],
     ["no merges", without(bpe(), "merges"), /tokenizer\.ggml\.merges/],
-    ["a merge of one", bpe({ merges: ["a b", "ab"] }), /merges: .*"ab" as number 1/],
-    ["BOS that is none", bpe({ add_bos_token: true }), /BOS .*bos_token_id/],
-    ["EOS that is none", bpe({ add_eos_token: true }), /EOS .*eos_token_id/],
     ["a flag that is a number", spm({ add_bos_token: 1 }), /add_bos_token/],
     ["an id that is a string", spm({ bos_token_id: "1" }), /bos_token_id/],
   ])("%s", (_, metadata, message) => {
@@ -93,6 +80,47 @@ describe("where the file is silent", () => {
   it("tokens without types are normal, but for SentencePiece's bytes", () => {
     const vocabulary = readVocabulary(without(spm(), "token_type"));
     expect([1, 68, 259].map(vocabulary.type)).toEqual(["normal", "byte", "normal"]);
+  });
+});
+
+describe("what llama.cpp loads is no reason to refuse a model", () => {
+  it("no scores: all pieces are equal, and the leftmost pair is joined first", () => {
+    const pieces = ["a", "b", "c", "ab", "bc"].map((text) => [text, -9, NORMAL] as const);
+    const metadata = without(spmMetadata(pieces, { add_space_prefix: false }), "scores");
+    expect(createTokenizer(metadata).encode("abc", { addSpecial: false })).toEqual([262, 261]);
+  });
+
+  it.each([7, -1, 99])("tokens of type %d are normal, with a warning", (type) => {
+    const metadata = spmMetadata([["b", -1, type]], { add_space_prefix: false });
+    const tokenizer = createTokenizer(metadata);
+    expect(tokenizer.encode("b", { addSpecial: false })).toEqual([259]);
+    expect(tokenizer.decode([259])).toBe("b");
+    expect(tokenizer.vocabulary.warnings).toEqual([
+      expect.stringContaining(`1 tokens (the first is 259, "b" of type ${type})`),
+    ]);
+  });
+
+  it("a byte that is none is normal, with a warning", () => {
+    const { type, warnings } = readVocabulary(spmMetadata([["ab", -1, BYTE]]));
+    expect(type(259)).toBe("normal");
+    expect(warnings).toEqual([expect.stringContaining('"ab" of type 6')]);
+  });
+
+  it("a merge of one text joins nothing", () => {
+    const merges = ["alone", "a b"];
+    expect(createTokenizer(bpeMetadata(["a b"], [], { merges })).encode("abc")).toEqual([256, 99]);
+  });
+
+  it.each([
+    ["BOS", { add_bos_token: true }],
+    ["EOS", { add_eos_token: true }],
+    ["BOS", { add_bos_token: true, bos_token_id: 9999 }],
+    ["BOS", { pre: "llama-bpe" }], // adds BOS unless told otherwise
+  ])("%s that is none is not added, with a warning", (name, more) => {
+    const { vocabulary, encode } = createTokenizer(bpe(more));
+    expect([vocabulary.addBos, vocabulary.addEos]).toEqual([false, false]);
+    expect(encode("a")).toEqual([97]);
+    expect(vocabulary.warnings.at(-1)).toMatch(new RegExp(`asks for ${name} .* none is added`));
   });
 });
 
