@@ -88,6 +88,11 @@ export class Device implements AsyncDisposable {
   #failure: GpuError | undefined;
   #lost: DeviceLostError | undefined;
   #closed = false;
+  readonly #onUncaptured = (event: GPUUncapturedErrorEvent): void => {
+    // Dawn would only print it, and the process would end with status 0.
+    event.preventDefault();
+    this.#failure ??= new GpuError(event.error.message);
+  };
 
   private constructor(
     gpu: GPU,
@@ -103,11 +108,7 @@ export class Device implements AsyncDisposable {
     const granted: ReadonlySet<string> = handle.features;
     this.features = new Set(FEATURES.filter((feature) => granted.has(feature)));
     this.limits = limits;
-    handle.addEventListener("uncapturederror", (event) => {
-      // Dawn would only print it, and the process would end with status 0.
-      event.preventDefault();
-      this.#failure ??= new GpuError(event.error.message);
-    });
+    handle.addEventListener("uncapturederror", this.#onUncaptured);
     void handle.lost.then(({ reason, message }) => {
       if (this.#closed) return;
       const why = [reason, message].filter(Boolean).join(": ");
@@ -287,6 +288,8 @@ export class Device implements AsyncDisposable {
     this.#bytes = 0;
     this.handle.destroy();
     await this.handle.lost;
+    // Dawn's binding holds a device for as long as it has a listener, and with it threads of its driver.
+    this.handle.removeEventListener("uncapturederror", this.#onUncaptured);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
