@@ -20,7 +20,7 @@ import {
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
-import { IdlePrefixes, PrefixCache } from "./prefix-cache.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
 import { Recovery } from "./recovery.ts";
 import { RunningModel } from "./running-model.ts";
 import { type Score, score } from "./score.ts";
@@ -31,7 +31,6 @@ import type { DecodeOptions, EncodeOptions } from "./tokenizer/tokenizer.ts";
 export class Engine extends RunningModel {
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
-  readonly #idle: IdlePrefixes;
   /** Of chats that bring none. */
   readonly #chats: PrefixCache;
   readonly #reopen: ModelFile["reopen"];
@@ -45,7 +44,6 @@ export class Engine extends RunningModel {
   ) {
     super(model, setting, recovery, onProfile);
     this.loadMs = loadMs;
-    this.#idle = new IdlePrefixes(recovery.session.cache.pool);
     this.#chats = this.prefixCache();
     this.#reopen = model.reopen;
   }
@@ -121,14 +119,6 @@ export class Engine extends RunningModel {
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, GenerationResult, void> {
     return generate(this, prompt, options);
-  }
-
-  /**
-   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
-   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
-   */
-  prefixCache(): PrefixCache {
-    return new PrefixCache(this, this.#idle);
   }
 
   /** Continues a prompt and waits for the end. */

@@ -193,7 +193,7 @@ export class Recovery {
     try {
       for (let at = 0; at < text.ids.length; ) {
         // A text that has grown token by token may share the pool with others: no more at a time than fits.
-        const room = Math.max(1, cache.pool.free * cache.shape.pageSize);
+        const room = Math.max(1, sequence.available * cache.shape.pageSize);
         const part = text.ids.slice(at, at + Math.min(cache.stepLimit(sequence), room));
         await runner.step(sequence, Uint32Array.from(part), 0);
         at += part.length;
