@@ -9,7 +9,7 @@ import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import { type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
 import { type EmbedOptions, embed } from "./embedding.ts";
-import { fingerprint } from "./fingerprint.ts";
+import { fingerprint, tensorList } from "./fingerprint.ts";
 import {
   complete,
   type GenerateOptions,
@@ -21,7 +21,7 @@ import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { PrefixCache } from "./prefix-cache.ts";
-import { Recovery } from "./recovery.ts";
+import { ModelChangedError, Recovery } from "./recovery.ts";
 import { RunningModel } from "./running-model.ts";
 import { type Score, score } from "./score.ts";
 import { type Platform, Session } from "./session.ts";
@@ -33,7 +33,8 @@ export class Engine extends RunningModel {
   readonly loadMs: number;
   /** Of chats that bring none. */
   readonly #chats: PrefixCache;
-  readonly #reopen: ModelFile["reopen"];
+  readonly #tensors: string;
+  readonly #content: string;
 
   private constructor(
     model: ModelFile,
@@ -45,7 +46,8 @@ export class Engine extends RunningModel {
     super(model, setting, recovery, onProfile);
     this.loadMs = loadMs;
     this.#chats = this.prefixCache();
-    this.#reopen = model.reopen;
+    this.#tensors = tensorList(model.file);
+    this.#content = recovery.session.content;
   }
 
   /**
@@ -67,10 +69,15 @@ export class Engine extends RunningModel {
       const open = (file: GgufFile, pool?: PagePool) =>
         Session.open(platform, file, config, setting, options, pool);
       const session = await open(model.file);
+      const tensors = tensorList(model.file);
       const reopen = async (pool: PagePool) => {
         const file = await model.reopen();
         try {
-          return await open(file, pool);
+          if (tensorList(file) !== tensors) throw new ModelChangedError(file.name);
+          const again = await open(file, pool);
+          if (again.content === session.content) return again;
+          await again.close();
+          throw new ModelChangedError(file.name);
         } finally {
           await file.close();
         }
@@ -83,14 +90,14 @@ export class Engine extends RunningModel {
   }
 
   /**
-   * Tells the model from all others, by its tensors, which are read from its file; and the way in which it reads from
-   * others, by what it sees and how positions are scaled.
+   * Tells the model as it was loaded from all others, by its tensors, and the way in which it reads from others, by what it
+   * sees and how positions are scaled.
    */
-  async fingerprint(): Promise<string> {
+  fingerprint(): Promise<string> {
     const { policy, scaling, ropeModel } = this.setting;
     const { sinks, window } = policy;
-    const file = await this.#reopen();
-    return fingerprint(file, { sinks, window, scaling, base: ropeModel.base }).finally(file.close);
+    const setting = { sinks, window, scaling, base: ropeModel.base };
+    return fingerprint(this.#tensors, this.#content, setting);
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */

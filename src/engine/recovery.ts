@@ -4,6 +4,7 @@
 
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import { chosenTokens, stepsAhead } from "./chosen.ts";
@@ -13,6 +14,17 @@ import type { Session } from "./session.ts";
 
 /** Losses in a row, without a step between them, that are put up with. */
 const MOST_LOSSES = 2;
+
+/** A device was lost, and what lies at the model's path now is another file: its weights would not be those of the text. */
+export class ModelChangedError extends UserError {
+  override readonly name = "ModelChangedError";
+
+  constructor(path: string) {
+    super(
+      `The GPU device was lost, and ${path} has changed since it was loaded: put the file back that was there, or load the model again.`,
+    );
+  }
+}
 
 /** What a sequence holds, and in which session that was computed. */
 interface Text {
@@ -220,6 +232,7 @@ export class Recovery {
     try {
       this.#session = await this.#reopen(cache.pool);
     } catch (second) {
+      if (!(second instanceof DeviceLostError)) this.#losses = 0; // refused, not lost
       await this.#recover(second); // the same session, still lost
     }
   }
