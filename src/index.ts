@@ -88,6 +88,7 @@ export type {
 } from "./engine/generation.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { PrefixCache } from "./engine/prefix-cache.ts";
+export { ModelChangedError } from "./engine/recovery.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
 export type { Score } from "./engine/score.ts";
 export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/summarizer.ts";

@@ -1,6 +1,7 @@
 // What the tokens of a text attend to, one after the other.
 
 import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
+import { collectable, type Held } from "./abandoned.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import type { LoadedModel } from "./model-state.ts";
 import { count } from "./options.ts";
@@ -14,18 +15,32 @@ export interface AttentionRowsOptions {
 }
 
 /** Feeds ids to a sequence of its own and yields what each of them attended to. */
-export async function* attentionRows(
-  model: LoadedModel & { probe(layer: number): Promise<AttentionProbe> },
+export function attentionRows(
+  model: ProbedModel,
+  ids: readonly number[],
+  options: AttentionRowsOptions,
+): AsyncGenerator<AttentionRow, void, void> {
+  return collectable((held) => rows(model, ids, options, held));
+}
+
+type ProbedModel = LoadedModel & { probe(layer: number): Promise<AttentionProbe> };
+
+async function* rows(
+  model: ProbedModel,
   ids: readonly number[],
   { layer, attention }: AttentionRowsOptions,
+  held: Held,
 ): AsyncGenerator<AttentionRow, void, void> {
   count("layer", layer, 0, model.config.layers - 1);
   const policy = policyOf(model, attention);
   checkIds(model, ids);
   checkFits(model, policy, ids.length);
-  const probe = await model.probe(layer);
-  const sequence = model.sequence(policy);
+  const sequence = await model.admit({ ids, policy });
+  held.push(sequence);
+  let probe: AttentionProbe | undefined;
   try {
+    probe = await model.probe(layer);
+    held.push(probe);
     for (let at = 0; at < ids.length; ) {
       const tokens = ids.slice(at, at + Math.min(model.stepLimit(sequence), probe.tokens));
       await model.step(sequence, tokens, 0, probe);
@@ -33,7 +48,8 @@ export async function* attentionRows(
       at += tokens.length;
     }
   } finally {
-    sequence.clear();
-    probe.release();
+    held.length = 0;
+    sequence.release();
+    probe?.release();
   }
 }

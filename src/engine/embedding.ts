@@ -40,7 +40,7 @@ export async function embed(
   const isPooled = poolingRule(model, ids, pooling);
   const sum = new Float64Array(D);
   let pooled = 0;
-  const sequence = model.sequence();
+  const sequence = await model.admit({ ids, signal });
   try {
     for (let at = 0; at < ids.length; ) {
       signal?.throwIfAborted();
@@ -54,7 +54,7 @@ export async function embed(
       at += tokens.length;
     }
   } finally {
-    sequence.clear();
+    sequence.release();
   }
   const length = normalize ? Math.hypot(...sum) : pooled;
   return Float32Array.from(sum, (value) => value / (length || 1)); // no state is all zeros, but a file may hold any weights

@@ -9,7 +9,7 @@ import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import { type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
 import { type EmbedOptions, embed } from "./embedding.ts";
-import { fingerprint } from "./fingerprint.ts";
+import { fingerprint, tensorList } from "./fingerprint.ts";
 import {
   complete,
   type GenerateOptions,
@@ -20,8 +20,8 @@ import {
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
-import { IdlePrefixes, PrefixCache } from "./prefix-cache.ts";
-import { Recovery } from "./recovery.ts";
+import type { PrefixCache } from "./prefix-cache.ts";
+import { ModelChangedError, Recovery } from "./recovery.ts";
 import { RunningModel } from "./running-model.ts";
 import { type Score, score } from "./score.ts";
 import { type Platform, Session } from "./session.ts";
@@ -31,10 +31,10 @@ import type { DecodeOptions, EncodeOptions } from "./tokenizer/tokenizer.ts";
 export class Engine extends RunningModel {
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
-  readonly #idle: IdlePrefixes;
   /** Of chats that bring none. */
   readonly #chats: PrefixCache;
-  readonly #reopen: ModelFile["reopen"];
+  readonly #tensors: string;
+  readonly #content: string;
 
   private constructor(
     model: ModelFile,
@@ -45,9 +45,9 @@ export class Engine extends RunningModel {
   ) {
     super(model, setting, recovery, onProfile);
     this.loadMs = loadMs;
-    this.#idle = new IdlePrefixes(recovery.session.cache.pool);
     this.#chats = this.prefixCache();
-    this.#reopen = model.reopen;
+    this.#tensors = tensorList(model.file);
+    this.#content = recovery.session.content;
   }
 
   /**
@@ -69,10 +69,15 @@ export class Engine extends RunningModel {
       const open = (file: GgufFile, pool?: PagePool) =>
         Session.open(platform, file, config, setting, options, pool);
       const session = await open(model.file);
+      const tensors = tensorList(model.file);
       const reopen = async (pool: PagePool) => {
         const file = await model.reopen();
         try {
-          return await open(file, pool);
+          if (tensorList(file) !== tensors) throw new ModelChangedError(file.name);
+          const again = await open(file, pool);
+          if (again.content === session.content) return again;
+          await again.close();
+          throw new ModelChangedError(file.name);
         } finally {
           await file.close();
         }
@@ -85,14 +90,14 @@ export class Engine extends RunningModel {
   }
 
   /**
-   * Tells the model from all others, by its tensors, which are read from its file; and the way in which it reads from
-   * others, by what it sees and how positions are scaled.
+   * Tells the model as it was loaded from all others, by its tensors, and the way in which it reads from others, by what it
+   * sees and how positions are scaled.
    */
-  async fingerprint(): Promise<string> {
+  fingerprint(): Promise<string> {
     const { policy, scaling, ropeModel } = this.setting;
     const { sinks, window } = policy;
-    const file = await this.#reopen();
-    return fingerprint(file, { sinks, window, scaling, base: ropeModel.base }).finally(file.close);
+    const setting = { sinks, window, scaling, base: ropeModel.base };
+    return fingerprint(this.#tensors, this.#content, setting);
   }
 
   /** The ids of a text, with BOS and EOS as the file says. */
@@ -121,14 +126,6 @@ export class Engine extends RunningModel {
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, GenerationResult, void> {
     return generate(this, prompt, options);
-  }
-
-  /**
-   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
-   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
-   */
-  prefixCache(): PrefixCache {
-    return new PrefixCache(this, this.#idle);
   }
 
   /** Continues a prompt and waits for the end. */

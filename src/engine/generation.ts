@@ -3,6 +3,7 @@
 import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../errors.ts";
+import { collectable, type Held } from "./abandoned.ts";
 import { appendAnd } from "./append.ts";
 import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
@@ -70,12 +71,21 @@ export interface GenerationResult {
   readonly decodeMs: number;
 }
 
-export async function* generate(
+export function generate(
   engine: LoadedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
   // The text of a prompt goes on; an answer begins one.
   decoding: DecodeOptions = { continuation: true },
+): AsyncGenerator<Piece, GenerationResult, void> {
+  return collectable((held) => pieces(engine, prompt, options, held));
+}
+
+async function* pieces(
+  engine: LoadedModel,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+  held: Held,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
   const { ids, policy, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
@@ -91,7 +101,10 @@ export async function* generate(
   if (prefixCache && !prefixCache.isOf(engine)) {
     throw new UserError("The prefix cache is another engine's: take one of this engine.");
   }
-  const sequence = prefixCache?.take(ids, policy) ?? engine.sequence(policy);
+  const { signal } = options;
+  const tokens = promptTokens + maxTokens;
+  const sequence = await engine.admit({ ids, tokens, policy, prefixCache, signal });
+  held.push(sequence);
   const cachedTokens = sequence.length;
   const usage = (): TokenUsage =>
     tokenUsage(engine, policy, promptTokens, cachedTokens, ids.length);
@@ -162,8 +175,9 @@ export async function* generate(
     sequence.clear(); // who knows what it holds
     throw error;
   } finally {
+    held.length = 0;
     if (prefixCache) prefixCache.give(sequence, ids);
-    else sequence.clear();
+    else sequence.release();
   }
   return {
     text,

@@ -1,5 +1,6 @@
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import type { TextRequest } from "./admission.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import type { Setting } from "./options.ts";
@@ -15,7 +16,14 @@ export interface OpenedModel {
 
 /** What a request is served with. */
 export interface LoadedModel extends OpenedModel {
-  /** An empty sequence in the cache, under the engine's policy or one of its own; `clear()` gives its pages back. */
+  /**
+   * A sequence for a request, when there are pages for all of it: they are reserved until `release()`. Empty where its signal is raised meanwhile. Throws a `CapacityError` where waiting is of no use.
+   */
+  admit(request: TextRequest): Promise<PageTable>;
+  /**
+   * An empty sequence in the cache, under the engine's policy or one of its own; `clear()` gives its pages back. None are
+   * reserved for it: its steps throw a `CapacityError` where the cache is full.
+   */
   sequence(policy?: AttentionPolicy): PageTable;
   /**
    * Takes tokens back, so that a sequence ends behind these, with which it began; false where it cannot, since it has

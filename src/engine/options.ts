@@ -54,7 +54,10 @@ export interface EngineOptions {
   readonly pageSize?: number | undefined;
   /** The most tokens of a prompt that are computed at a time. Default: 256. */
   readonly chunk?: number | undefined;
-  /** Texts that may be in the cache at the same time. Default: 1. */
+  /**
+   * Texts of the full length that the cache has room for at the same time. Default: 1. A request that there is no room for waits
+   * for those that run: one that is made within another's loop waits for ever unless this is 2.
+   */
   readonly sequences?: number | undefined;
   /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;

@@ -36,6 +36,11 @@ export class PrefixCache implements Disposable {
     return this.#sequences === model;
   }
 
+  /** Pages held. */
+  get pages(): number {
+    return this.#held?.sequence.entries.length ?? 0;
+  }
+
   /** The tokens held. */
   get ids(): readonly number[] {
     return this.#held?.ids ?? [];
@@ -64,6 +69,7 @@ export class PrefixCache implements Disposable {
   give(sequence: PageTable, ids: readonly number[]): void {
     this.clear();
     sequence.onEvict = () => {};
+    sequence.reserve(0);
     const known = ids.slice(0, sequence.length);
     if (!this.#sequences.truncate(sequence, known)) {
       sequence.clear();
@@ -90,12 +96,15 @@ export class IdlePrefixes {
   readonly #idle = new Set<PrefixCache>();
 
   constructor(pool: PagePool) {
-    pool.onShort = (count) => {
-      for (const prefix of this.#idle) {
-        if (pool.free >= count) break;
-        prefix.clear();
-      }
-    };
+    pool.onShort = (count) => this.giveWay(() => pool.free >= count);
+  }
+
+  /** They go until there is enough, but for one. */
+  giveWay(isEnough: () => boolean, kept?: PrefixCache): void {
+    for (const prefix of this.#idle) {
+      if (isEnough()) break;
+      if (prefix !== kept) prefix.clear();
+    }
   }
 
   add(prefix: PrefixCache): void {

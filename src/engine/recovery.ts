@@ -4,6 +4,7 @@
 
 import type { PagePool } from "../context/cache/page-pool.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import { chosenTokens, stepsAhead } from "./chosen.ts";
@@ -13,6 +14,17 @@ import type { Session } from "./session.ts";
 
 /** Losses in a row, without a step between them, that are put up with. */
 const MOST_LOSSES = 2;
+
+/** A device was lost, and what lies at the model's path now is another file: its weights would not be those of the text. */
+export class ModelChangedError extends UserError {
+  override readonly name = "ModelChangedError";
+
+  constructor(path: string) {
+    super(
+      `The GPU device was lost, and ${path} has changed since it was loaded: put the file back that was there, or load the model again.`,
+    );
+  }
+}
 
 /** What a sequence holds, and in which session that was computed. */
 interface Text {
@@ -193,7 +205,7 @@ export class Recovery {
     try {
       for (let at = 0; at < text.ids.length; ) {
         // A text that has grown token by token may share the pool with others: no more at a time than fits.
-        const room = Math.max(1, cache.pool.free * cache.shape.pageSize);
+        const room = Math.max(1, sequence.available * cache.shape.pageSize);
         const part = text.ids.slice(at, at + Math.min(cache.stepLimit(sequence), room));
         await runner.step(sequence, Uint32Array.from(part), 0);
         at += part.length;
@@ -220,6 +232,7 @@ export class Recovery {
     try {
       this.#session = await this.#reopen(cache.pool);
     } catch (second) {
+      if (!(second instanceof DeviceLostError)) this.#losses = 0; // refused, not lost
       await this.#recover(second); // the same session, still lost
     }
   }

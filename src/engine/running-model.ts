@@ -5,10 +5,12 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
 import { type PhaseProfile, Profiler } from "../kernels/profiler.ts";
+import { Admission, pagesOf, type TextRequest } from "./admission.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
 import type { ModelConfig } from "./config.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import type { EngineOptions, Setting } from "./options.ts";
+import { IdlePrefixes, PrefixCache } from "./prefix-cache.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Draw, TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 import type { Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -19,6 +21,8 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
   readonly tokenizer: Tokenizer;
   readonly #recovery: Recovery;
   readonly #onProfile: EngineOptions["onProfile"];
+  readonly #idle: IdlePrefixes;
+  readonly #admission: Admission;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -33,6 +37,9 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
     this.tokenizer = tokenizer;
     this.#recovery = recovery;
     this.#onProfile = onProfile;
+    const { pool } = recovery.session.cache;
+    this.#idle = new IdlePrefixes(pool);
+    this.#admission = new Admission(pool, this.#idle);
   }
 
   /** One line about the adapter. */
@@ -53,6 +60,25 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
   /** What reads the attention weights of a layer out of a step. */
   probe(layer: number): Promise<AttentionProbe> {
     return this.#inTurn(() => this.#recovery.probe(layer));
+  }
+
+  /**
+   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
+   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
+   */
+  prefixCache(): PrefixCache {
+    return new PrefixCache(this, this.#idle);
+  }
+
+  async admit(request: TextRequest): Promise<PageTable> {
+    if (this.#closed) throw closedError();
+    const { policy = this.setting.policy, ids } = request;
+    const { pageSize } = this.setting.cache.shape;
+    const sequence = () => this.sequence(policy);
+    const chunk = this.stepLimit(sequence());
+    const pages = pagesOf(request, policy, chunk, pageSize);
+    const take = (prefixCache: PrefixCache) => prefixCache.take(ids, policy);
+    return this.#admission.admit(request, pages, sequence, take);
   }
 
   sequence(policy?: AttentionPolicy): PageTable {
@@ -104,7 +130,7 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
 
   /** One after the other, in the order of the calls. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(new UserError("The engine is closed: load it again."));
+    if (this.#closed) return Promise.reject(closedError());
     const result = this.#last.then(work);
     this.#last = result.catch(() => {});
     return result;
@@ -149,6 +175,7 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
   async close(): Promise<void> {
     const isFirst = !this.#closed;
     this.#closed = true;
+    this.#admission.close(closedError());
     await this.#last;
     try {
       if (isFirst && this.#onProfile) this.#onProfile(await this.profile());
@@ -162,4 +189,8 @@ export class RunningModel implements LoadedModel, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function closedError(): UserError {
+  return new UserError("The engine is closed: load it again.");
 }

@@ -23,7 +23,7 @@ export async function score(
   const V = engine.config.vocabulary;
   const nll: number[] = [];
   const argmax: number[] = [];
-  const sequence = engine.sequence();
+  const sequence = await engine.admit({ ids });
   try {
     for (let at = 0; at < ids.length; ) {
       const tokens = ids.slice(at, at + engine.stepLimit(sequence));
@@ -38,7 +38,7 @@ export async function score(
       at += tokens.length;
     }
   } finally {
-    sequence.clear();
+    sequence.release();
   }
   return { nll, argmax, perplexity: perplexity(nll) };
 }

@@ -37,6 +37,8 @@ export class Session {
   /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
   readonly weightBytes: number;
   readonly stepBytes: number;
+  /** Tells the content of its tensors from any other. */
+  readonly content: string;
 
   private constructor(
     device: Device,
@@ -44,7 +46,9 @@ export class Session {
     cache: KvCache,
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
+    content: string,
   ) {
+    this.content = content;
     this.device = device;
     this.adapter = adapter;
     this.cache = cache;
@@ -85,10 +89,13 @@ export class Session {
       if (options.onProfile) runner.profiler = new Profiler(device);
       const ready = library.ready();
       ready.catch(() => {});
-      await uploadAll(device, file, weights, (done, total) => onProgress({ done, total }));
+      const tensors = await uploadAll(device, file, weights, (done, total) =>
+        onProgress({ done, total }),
+      );
       await ready;
       device.check();
-      return new Session(device, description, cache, runner, weights);
+      const content = JSON.stringify([tensors, divisors]);
+      return new Session(device, description, cache, runner, weights, content);
     } catch (error) {
       await device.close();
       throw error;

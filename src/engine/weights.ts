@@ -6,6 +6,7 @@ import { F32 } from "../kernels/formats/f32.ts";
 import { createStack, type StackedTensor, stackBytes, type Weights } from "../kernels/tensor.ts";
 import { Uploader } from "../kernels/upload.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
+import { ContentHash } from "./fingerprint.ts";
 import { GgufError, type GgufFile } from "./gguf/gguf.ts";
 import { ROPE_TENSORS } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
@@ -203,13 +204,15 @@ export async function allocateWeights(
   };
 }
 
-/** Uploads the data of every tensor. `onProgress` gets the bytes of the file read so far and in all. */
+/**
+ * Uploads the data of every tensor, and returns a hash of it. `onProgress` gets the bytes of the file read so far and in all.
+ */
 export async function uploadAll(
   device: Device,
   file: GgufFile,
   model: ModelWeights,
   onProgress: (done: number, total: number) => void = () => {},
-): Promise<void> {
+): Promise<string> {
   const present = (stack: Stack) => stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
   const all = [...model.stacks.values()].flatMap(present);
   const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -218,10 +221,12 @@ export async function uploadAll(
     done += count;
     onProgress(done, total);
   };
+  const hash = new ContentHash();
   const uploader = new Uploader(device);
   for (const [weights, stack] of model.stacks) {
     if (stack[0]!.shape.length === 1) {
       const bytes = new Uint8Array((await readVectors(file, stack)).buffer);
+      hash.update(bytes);
       await uploader.upload(weights, 0, 1, async (at, into) => {
         into.set(bytes.subarray(at, at + into.length));
       });
@@ -231,12 +236,17 @@ export async function uploadAll(
     let firstRow = 0;
     for (const { source, offset, shape } of present(stack)) {
       const [, n = 1] = shape;
-      const read = (at: number, into: Uint8Array) => source.read(offset + at, into);
+      // Each byte is read once, front to back, however the tensor is cut for an adapter.
+      const read = async (at: number, into: Uint8Array) => {
+        await source.read(offset + at, into);
+        hash.update(into);
+      };
       await uploader.upload(weights, firstRow, n, read, advance);
       firstRow += n;
     }
   }
   await uploader.finish();
+  return hash.digest();
 }
 
 /** Vectors one behind the other, zeros where one is missing. */

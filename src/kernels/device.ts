@@ -88,6 +88,11 @@ export class Device implements AsyncDisposable {
   #failure: GpuError | undefined;
   #lost: DeviceLostError | undefined;
   #closed = false;
+  readonly #onUncaptured = (event: GPUUncapturedErrorEvent): void => {
+    // Dawn would only print it, and the process would end with status 0.
+    event.preventDefault();
+    this.#failure ??= new GpuError(event.error.message);
+  };
 
   private constructor(
     gpu: GPU,
@@ -103,11 +108,7 @@ export class Device implements AsyncDisposable {
     const granted: ReadonlySet<string> = handle.features;
     this.features = new Set(FEATURES.filter((feature) => granted.has(feature)));
     this.limits = limits;
-    handle.addEventListener("uncapturederror", (event) => {
-      // Dawn would only print it, and the process would end with status 0.
-      event.preventDefault();
-      this.#failure ??= new GpuError(event.error.message);
-    });
+    handle.addEventListener("uncapturederror", this.#onUncaptured);
     void handle.lost.then(({ reason, message }) => {
       if (this.#closed) return;
       const why = [reason, message].filter(Boolean).join(": ");
@@ -239,7 +240,13 @@ export class Device implements AsyncDisposable {
     const created = create();
     const invalid = this.handle.popErrorScope();
     const full = this.handle.popErrorScope();
-    const error = (await full) ?? (await invalid);
+    let error: GPUError | null;
+    try {
+      error = (await full) ?? (await invalid);
+    } catch (failure) {
+      throw await this.#whyNot(failure);
+    }
+    if (this.#closed) throw new GpuError(`The GPU device was closed before ${label} was made.`);
     if (error) {
       created.destroy();
       const held = `${this.#bytes} bytes are in use by ${this.#memory.size} buffers and textures`;
@@ -258,24 +265,21 @@ export class Device implements AsyncDisposable {
     if (this.#memory.delete(memory)) memory.destroy();
   }
 
-  /** The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. */
+  /** The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. Throws as `createBuffer` does. */
   async read(
     buffer: GPUBuffer,
     offset = 0,
     size: number = buffer.size - offset,
   ): Promise<ArrayBuffer> {
-    const staging = this.handle.createBuffer({
-      label: `${buffer.label} (read back)`,
-      size,
-      usage: USAGE.COPY_DST | USAGE.MAP_READ,
-    });
+    const usage = USAGE.COPY_DST | USAGE.MAP_READ;
+    const staging = await this.createBuffer(`${buffer.label} (read back)`, size, usage);
     const encoder = this.handle.createCommandEncoder();
     encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
     this.queue.submit([encoder.finish()]);
     try {
-      return (await this.map(staging)).slice(0);
+      return (await this.map(staging, size)).slice(0);
     } finally {
-      staging.destroy();
+      this.release(staging);
     }
   }
 
@@ -287,6 +291,8 @@ export class Device implements AsyncDisposable {
     this.#bytes = 0;
     this.handle.destroy();
     await this.handle.lost;
+    // Dawn's binding holds a device for as long as it has a listener, and with it threads of its driver.
+    this.handle.removeEventListener("uncapturederror", this.#onUncaptured);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import { type AttentionPolicy, isForgotten } from "../attention-policy.ts";
-import type { PagePool } from "./page-pool.ts";
+import type { Claim, PagePool } from "./page-pool.ts";
 
 export interface PageEntry {
   /** Physical page. */
@@ -12,7 +12,7 @@ export interface PageEntry {
 export type OnEvict = (evicted: readonly PageEntry[]) => void;
 
 /** Where the tokens of one sequence live, and which of them still do. Pure bookkeeping over integers. */
-export class PageTable {
+export class PageTable implements Claim {
   readonly #pool: PagePool;
   /** What its queries see. */
   readonly policy: AttentionPolicy;
@@ -22,6 +22,7 @@ export class PageTable {
   #entries: PageEntry[] = [];
   #length = 0;
   #clears = 0;
+  #reserved = 0;
 
   constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
     this.#pool = pool;
@@ -44,6 +45,23 @@ export class PageTable {
     return this.#entries;
   }
 
+  /** Pages that are reserved and not held. */
+  get promised(): number {
+    return Math.max(0, this.#reserved - this.#entries.length);
+  }
+
+  /** Keeps pages for it, those that it holds among them, until 0 are reserved: the pool has to have as many. */
+  reserve(pages: number): void {
+    this.#reserved = pages;
+    if (pages > 0) this.#pool.claim(this);
+    else this.#pool.disclaim(this);
+  }
+
+  /** Free pages that it may take. */
+  get available(): number {
+    return this.#pool.availableTo(this);
+  }
+
   /**
    * Makes room for `count` more tokens and returns their slots (page * P + place). Pages that no query from here on
    * can see are freed first. Throws a `CapacityError` and changes nothing where the pool has too few pages.
@@ -60,9 +78,9 @@ export class PageTable {
     const firstNew = Math.ceil(start / P);
     const needed = Math.ceil((start + count) / P) - firstNew;
     const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
-    this.#pool.require(missing);
+    this.#pool.require(missing, this);
     for (const { page } of forgotten) this.#pool.release(page);
-    const fresh = this.#pool.allocate(needed);
+    const fresh = this.#pool.allocate(needed, this);
     this.#entries = [...kept, ...fresh.map((page, i) => ({ page, first: (firstNew + i) * P }))];
     this.#length += count;
     if (forgotten.length > 0) this.onEvict(forgotten);
@@ -92,6 +110,12 @@ export class PageTable {
     this.#entries = [];
     this.#length = 0;
     this.#clears++;
+  }
+
+  /** Gives all pages back, and those that are reserved. */
+  release(): void {
+    this.clear();
+    this.reserve(0);
   }
 
   #slot(position: number): number {
