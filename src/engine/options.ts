@@ -98,9 +98,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     context,
     options.whenFull,
   );
-  // A window beyond the context hides nothing of it, and must not make room for more.
-  const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
-  const policy = hides ? withSlidingWindow(attention, config.slidingWindow) : attention;
+  const policy = withSlidingWindow(attention, config.slidingWindow, context);
   const choice =
     options.rope === "auto"
       ? chooseRope({ trainedContext: trained, ...config.rope }, context)
