@@ -10,6 +10,7 @@ import type { Ops } from "../kernels/ops.ts";
 import type { Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import type { Scratch } from "./model.ts";
+import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 
 /** What one query attended to. */
 export interface AttentionRow {
@@ -89,6 +90,12 @@ export class AttentionProbe {
     const { heads: H, pageSize: P } = this.#shape;
     const slots = sequence.entries.length * P;
     const all = new Float32Array(await this.#device.read(this.#weights, 0, tokens * H * slots * 4));
+    const broken = firstNotFinite(all);
+    if (broken >= 0) {
+      const head = Math.floor(broken / slots) % H;
+      const what = `A weight of ${this.#before}, head ${head}, is ${all[broken]}`;
+      throw new NotFiniteError(what, this.#shape.cells);
+    }
     const positions = sequence.entries.flatMap(({ first }) =>
       Array.from({ length: P }, (_, i) => first + i),
     );

@@ -81,7 +81,7 @@ export async function createPlans(
   };
   const several = plan(false);
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device);
+  const choices = await Choices.create(device, cache.shape.cells);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
   return {
