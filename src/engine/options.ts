@@ -9,7 +9,7 @@ import {
 } from "../context/attention-policy.ts";
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
 import type { KeyStorage } from "../context/cache/turns.ts";
-import { checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
+import { checkFreqBase, checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import { UserError } from "../errors.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/cells.ts";
@@ -122,7 +122,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     scaling,
     ropeModel: {
       width: config.headWidth,
-      base: options.ropeFreqBase ?? config.rope.base,
+      base: checkFreqBase(options.ropeFreqBase ?? config.rope.base),
       originalContext: config.rope.originalContext,
       context,
     },

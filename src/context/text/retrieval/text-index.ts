@@ -178,18 +178,23 @@ export class TextIndex {
 /**
  * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context where that is less, of which an eighth
  * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
- * token; whitened. Throws a `UserError` for what makes no sense.
+ * token; whitened. Of a model that was made to embed the last layer as its file says, not whitened. Throws a `UserError` for
+ * what makes no sense.
  */
 export function indexSetting(
-  { config: { layers: L }, setting: { context } }: Pick<Embedder, "config" | "setting">,
+  {
+    config: { layers: L, pooling: own },
+    setting: { context },
+  }: Pick<Embedder, "config" | "setting">,
   options: IndexOptions,
 ): IndexSetting {
+  const isMadeToEmbed = own !== undefined && own !== "none";
   const {
     size = Math.min(DEFAULT_SIZE, Math.ceil(context / 8)),
     overlap = Math.floor(size / 8),
-    pooling = "mean",
-    layer = Math.ceil(L / 2),
-    whiten = true,
+    pooling = isMadeToEmbed ? own : "mean",
+    layer = isMadeToEmbed ? L : Math.ceil(L / 2),
+    whiten = !isMadeToEmbed,
   } = options;
   checkWindows({ size, overlap });
   if (!Number.isInteger(layer) || layer < 0 || layer > L) {
