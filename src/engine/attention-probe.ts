@@ -7,7 +7,7 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import type { Device } from "../kernels/device.ts";
 import type { HeadShape } from "../kernels/head-shape.ts";
 import type { Ops } from "../kernels/ops.ts";
-import type { Dispatch } from "../kernels/recorder.ts";
+import { checkGrids, type Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import type { Scratch } from "./model.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
@@ -71,6 +71,7 @@ export class AttentionProbe {
       ...ops.attention.ropeStore(label, shape, arriving, pages),
       ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
     ];
+    checkGrids(device, dispatches, { tokens: 1 });
     await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
   }
