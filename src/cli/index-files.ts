@@ -1,5 +1,5 @@
 import { Command, Option } from "commander";
-import type { Pooling } from "../context/text/embedder.ts";
+import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import {
   DEFAULT_SIZE,
   type IndexOptions,
@@ -53,12 +53,12 @@ export function indexCommand(): Command {
     .addOption(
       new Option(
         "--pooling <kind>",
-        "what of a window's tokens is its vector (default: mean)",
-      ).choices(["mean", "last"]),
+        "what of a window's tokens is its vector (default: what the file says, or mean)",
+      ).choices(POOLINGS),
     )
     .option(
       "--layer <n>",
-      "whose hidden states, 0 the embeddings (default: the middle one)",
+      "whose hidden states, 0 the embeddings (default: the middle one; the last, if the file says how to pool)",
       integer,
     )
     .option("--no-whiten", "take cosines of the vectors as they are: for models made to embed")
@@ -66,7 +66,8 @@ export function indexCommand(): Command {
   return addEngineFlags(command).action(async (files: readonly string[], flags: Flags) => {
     const documents = await Promise.all(files.map(readDocument));
     const { size, overlap, pooling, layer, whiten } = flags;
-    const options = { size, overlap, pooling, layer, whiten };
+    // Commander takes a flag that can only be taken away for given.
+    const options = { size, overlap, pooling, layer, whiten: whiten ? undefined : false };
     const step = Math.max(1, size ?? DEFAULT_SIZE) + WINDOW_MARGIN;
     const chunk = flags.chunk ?? Math.min(step, MOST_CHUNK);
     await withEngine(

@@ -64,13 +64,16 @@ export function parseAttention(text: string): AttentionOptions {
 
 /**
  * The policy of a model that was trained with a sliding window, under the user's: neither may see more than it allows,
- * but the user's sinks stay visible.
+ * but the user's sinks stay visible. Under full attention a text ends with the context: a longer window hides nothing of it,
+ * and must not let it go on.
  */
 export function withSlidingWindow(
   policy: AttentionPolicy,
   slidingWindow: number | undefined,
+  context: number,
 ): AttentionPolicy {
   if (slidingWindow === undefined || slidingWindow >= policy.window) return policy;
+  if (policy.window === Number.POSITIVE_INFINITY && slidingWindow > context) return policy;
   return { name: policy.name, sinks: policy.sinks, window: slidingWindow };
 }
 

@@ -1,11 +1,11 @@
 // How a user names a RoPE scaling, and how one is chosen for a length.
 
 import { UserError } from "../errors.ts";
-import type { RopeScaling } from "./rope-scaling.ts";
+import { BASES, MOST_FACTOR, type RopeScaling } from "./rope-scaling.ts";
 
 const FORMS =
   "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
-  "llama3:s[:original][:low=f][:high=f] or longrope, with s >= 1 and low < high, slow < fast";
+  "llama3:s[:original][:low=f][:high=f] or longrope, with s from 1 to 1000000 and low < high, slow < fast";
 
 /** What may follow the factor, by the names that people write. */
 const DETAILS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -50,6 +50,7 @@ function isScaling(scaling: object): scaling is RopeScaling {
   return (
     Number.isFinite(factor) &&
     (factor as number) >= 1 &&
+    (factor as number) <= MOST_FACTOR &&
     [original, ...Object.values(details)].every(positive) &&
     (betaFast as number) > (betaSlow as number) &&
     (high as number) > (low as number)
@@ -71,15 +72,24 @@ export function formatRope(scaling: RopeScaling): string {
   return [kind, factor, ...(original === undefined ? [] : [original]), ...spelled].join(":");
 }
 
+/** A base of rotary frequencies that is given in place of the file's. Throws a `UserError` for what is none. */
+export function checkFreqBase(base: number): number {
+  const [least, most] = BASES;
+  if (Number.isFinite(base) && base >= least && base <= most) return base;
+  throw new UserError(
+    `Invalid base of the rotary frequencies ${base}: expected a number from ${least} to ${most}; leave it out for the file's own.`,
+  );
+}
+
 /**
  * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches positions by 4. It
  * takes the place of the factor of linear scaling and YaRN, and turns no scaling into linear.
  */
 export function withFreqScale(scaling: RopeScaling, freqScale: number | undefined): RopeScaling {
   if (freqScale === undefined) return scaling;
-  if (!(freqScale > 0 && freqScale <= 1)) {
+  if (!(freqScale >= 1 / MOST_FACTOR && freqScale <= 1)) {
     throw new UserError(
-      `Invalid RoPE frequency scale ${freqScale}: expected more than 0, at most 1.`,
+      `Invalid RoPE frequency scale ${freqScale}: expected a number from ${1 / MOST_FACTOR} to 1.`,
     );
   }
   const factor = 1 / freqScale;

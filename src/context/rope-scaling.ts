@@ -41,6 +41,10 @@ export type RopeScaling =
   /** Ding et al. 2024, arXiv:2402.13753: a divisor for each pair, from the file. */
   | { readonly kind: "longrope" };
 
+/** The least and the largest base of rotary frequencies that makes sense, and the largest factor of a scaling. */
+export const BASES = [1, 1e30] as const;
+export const MOST_FACTOR = 1e6;
+
 /** A method whose frequencies stay. */
 export type FixedScaling = Exclude<RopeScaling, { kind: "dynamic-ntk" }>;
 

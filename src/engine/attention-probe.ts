@@ -7,9 +7,10 @@ import type { PageTable } from "../context/cache/page-table.ts";
 import type { Device } from "../kernels/device.ts";
 import type { HeadShape } from "../kernels/head-shape.ts";
 import type { Ops } from "../kernels/ops.ts";
-import type { Dispatch } from "../kernels/recorder.ts";
+import { checkGrids, type Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import type { Scratch } from "./model.ts";
+import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 
 /** What one query attended to. */
 export interface AttentionRow {
@@ -70,6 +71,7 @@ export class AttentionProbe {
       ...ops.attention.ropeStore(label, shape, arriving, pages),
       ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
     ];
+    checkGrids(device, dispatches, { tokens: 1 });
     await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
   }
@@ -89,6 +91,12 @@ export class AttentionProbe {
     const { heads: H, pageSize: P } = this.#shape;
     const slots = sequence.entries.length * P;
     const all = new Float32Array(await this.#device.read(this.#weights, 0, tokens * H * slots * 4));
+    const broken = firstNotFinite(all);
+    if (broken >= 0) {
+      const head = Math.floor(broken / slots) % H;
+      const what = `A weight of ${this.#before}, head ${head}, is ${all[broken]}`;
+      throw new NotFiniteError(what, this.#shape.cells);
+    }
     const positions = sequence.entries.flatMap(({ first }) =>
       Array.from({ length: P }, (_, i) => first + i),
     );

@@ -2,9 +2,10 @@
 // choices read when they come.
 
 import type { PageTable } from "../context/cache/page-table.ts";
-import { UserError } from "../errors.ts";
+import type { CellType } from "../kernels/cells.ts";
 import { bufferBytes, type Device } from "../kernels/device.ts";
 import { USAGE } from "../kernels/usage.ts";
+import { NotFiniteError } from "./not-finite.ts";
 import type { Draw, TokenLogprob } from "./sampler/sampler.ts";
 
 /**
@@ -30,16 +31,24 @@ export class Choices {
   /** Where the GPU writes the choice of a step. */
   readonly buffer: GPUBuffer;
   readonly #device: Device;
+  readonly #cells: CellType;
   readonly #slots: { readonly staging: GPUBuffer; free: Promise<unknown> }[];
   #next = 0;
 
-  private constructor(device: Device, buffer: GPUBuffer, staging: readonly GPUBuffer[]) {
+  private constructor(
+    device: Device,
+    cells: CellType,
+    buffer: GPUBuffer,
+    staging: readonly GPUBuffer[],
+  ) {
     this.#device = device;
+    this.#cells = cells;
     this.buffer = buffer;
     this.#slots = staging.map((buffer) => ({ staging: buffer, free: Promise.resolve() }));
   }
 
-  static async create(device: Device): Promise<Choices> {
+  /** `cells` are those of the cache that the choices come out of. */
+  static async create(device: Device, cells: CellType): Promise<Choices> {
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const buffer = await device.createBuffer("choice", CHOICE_BYTES, usage);
     const staging: GPUBuffer[] = [];
@@ -47,7 +56,7 @@ export class Choices {
       const usage = USAGE.COPY_DST | USAGE.MAP_READ;
       staging.push(await device.createBuffer(`choice (read back ${i})`, CHOICE_BYTES, usage));
     }
-    return new Choices(device, buffer, staging);
+    return new Choices(device, cells, buffer, staging);
   }
 
   /** Settles when all that are on their way have come. */
@@ -65,7 +74,7 @@ export class Choices {
       slot.staging.unmap();
       const [id] = words;
       if (id === INVALID) {
-        throw new UserError("The model's logits are no numbers: a weight or a kernel is broken.");
+        throw new NotFiniteError("A logit of the model is NaN or infinite", this.#cells);
       }
       return { id: id!, logprob: new Float32Array(words.buffer)[1]! };
     };

@@ -1,7 +1,8 @@
 // Metadata becomes a frozen, total configuration here and nowhere else: no other file sees a string key. A field that
 // changes the result is honoured, or the file is refused with the field's name.
 
-import type { RopeScaling } from "../context/rope-scaling.ts";
+import { BASES, MOST_FACTOR, type RopeScaling } from "../context/rope-scaling.ts";
+import type { Pooling } from "../context/text/embedder.ts";
 import { UserError } from "../errors.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import { Metadata } from "./gguf/metadata.ts";
@@ -50,6 +51,8 @@ export interface ModelConfig extends Architecture {
   readonly attentionScale: number;
   /** Tokens that a query sees, itself included, where the model was trained with a sliding window. */
   readonly slidingWindow: number | undefined;
+  /** How hidden states become the vector of a text, where the file says so. */
+  readonly pooling: Pooling | "none" | undefined;
   readonly rope: {
     readonly base: number;
     readonly scaling: RopeScaling;
@@ -70,11 +73,21 @@ const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   embedding_scale: [0, 1],
   "attention.clamp_kqv": [0],
   "attention.sliding_window_pattern": [0],
+  "attention.max_alibi_bias": [0],
+  "attention.temperature_scale": [0],
+  "attention.output_scale": [0, 1],
+  "attention.shared_kv_layers": [0],
+  use_parallel_residual: [0],
+  rescale_every_n_layers: [0],
+  nextn_predict_layers: [0],
   "rope.scaling.yarn_log_multiplier": [0],
   "rope.scaling.alpha": [0, 1],
   "rope.scaling.yarn_attn_factor": [1],
   "rope.scaling.yarn_ext_factor": [1, -1], // -1: as the kind of scaling has it
 };
+
+/** What numbers of `pooling_type` mean; llama.cpp's mean takes special tokens in. */
+const POOLING_TYPES = ["none", "mean-all", "cls", "last"] as const;
 
 /** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
 export function readConfig(file: GgufFile): ModelConfig {
@@ -145,6 +158,16 @@ export function readConfig(file: GgufFile): ModelConfig {
   }
   if (!metadata.boolean(key("attention.causal"), true)) refuse("attention must be causal.");
 
+  const readPooling = () => {
+    const type = metadata.integer(key("pooling_type"));
+    const pooling = POOLING_TYPES[type];
+    if (pooling) return pooling;
+    const what = type === 4 ? "4 (rank)" : type;
+    return refuse(
+      `${key("pooling_type")} ${what} is not supported: 0 (none), 1 (mean), 2 (cls) and 3 (last) are.`,
+    );
+  };
+
   const trainedContext = count("context_length");
   const scaling = readScaling(file.name, metadata, key);
   const stretch = "rope.scaling.attn_factor";
@@ -170,8 +193,9 @@ export function readConfig(file: GgufFile): ModelConfig {
     attentionScale:
       scale === 0 ? 1 / Math.sqrt(headWidth) : between("attention.scale", scale, 1e-6, 1e6),
     slidingWindow: slidingWindow > 0 ? slidingWindow : undefined,
+    pooling: metadata.has(key("pooling_type")) ? readPooling() : undefined,
     rope: {
-      base: between("rope.freq_base", metadata.number(key("rope.freq_base"), 10000), 1, 1e30),
+      base: between("rope.freq_base", metadata.number(key("rope.freq_base"), 10000), ...BASES),
       scaling,
       originalContext: count("rope.scaling.original_context_length", trainedContext),
       attentionFactor,
@@ -193,7 +217,7 @@ function readScaling(file: string, metadata: Metadata, key: (name: string) => st
   );
   const factor = given.find((value) => value !== 0) ?? 1;
   const original = metadata.integer(key("rope.scaling.original_context_length"), 0);
-  if (!(factor >= 1 && factor <= 1e6)) {
+  if (!(factor >= 1 && factor <= MOST_FACTOR)) {
     throw new UnsupportedError(`${file}: a RoPE scaling factor of ${factor} is not supported.`);
   }
   switch (kind) {
@@ -205,7 +229,7 @@ function readScaling(file: string, metadata: Metadata, key: (name: string) => st
     case "yarn": {
       const betaFast = metadata.number(key("rope.scaling.yarn_beta_fast"), 32);
       const betaSlow = metadata.number(key("rope.scaling.yarn_beta_slow"), 1);
-      if (!(betaFast > betaSlow && betaSlow > 0)) {
+      if (!(Number.isFinite(betaFast) && betaFast > betaSlow && betaSlow > 0)) {
         throw new UnsupportedError(
           `${file}: YaRN betas ${betaFast}, ${betaSlow} are not supported.`,
         );

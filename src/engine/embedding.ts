@@ -1,14 +1,14 @@
 // Texts as vectors: what the tokens have become at a layer, pooled.
 
 import type { PageTable } from "../context/cache/page-table.ts";
-import type { Pooling } from "../context/text/embedder.ts";
+import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import { UserError } from "../errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { count } from "./options.ts";
 import { checkFits, checkIds } from "./requests.ts";
 
 export interface EmbedOptions {
-  /** Default: "mean". Special tokens, such as BOS, have no part in a mean: they say nothing of the text. */
+  /** Default: what the file says (`pooling_type`), or "mean", in which special tokens have no part. */
   readonly pooling?: Pooling | undefined;
   /**
    * Whose hidden states, as Hugging Face's `hidden_states` counts: 0 the embeddings of the tokens, l behind block l, L the
@@ -31,13 +31,13 @@ export interface EmbeddingModel extends LoadedModel {
 export async function embed(
   model: EmbeddingModel,
   text: string | readonly number[],
-  { pooling = "mean", layer, normalize = true, signal }: EmbedOptions,
+  { pooling, layer, normalize = true, signal }: EmbedOptions,
 ): Promise<Float32Array> {
   const { layers: L, width: D } = model.config;
   const depth = count("layer", layer ?? L, 0, L);
   const ids = typeof text === "string" ? model.tokenizer.encode(text) : text;
   checkEmbeddable(model, ids);
-  const isPooled = poolingRule(model, ids, pooling);
+  const isPooled = poolingRule(model, ids, pooling ?? defaultPooling(model));
   const sum = new Float64Array(D);
   let pooled = 0;
   const sequence = await model.admit({ ids, signal });
@@ -66,10 +66,31 @@ function poolingRule(
   ids: readonly number[],
   pooling: Pooling,
 ): (position: number) => boolean {
-  if (pooling === "last") return (position) => position === ids.length - 1;
-  if (pooling === "mean") return (position) => vocabulary.type(ids[position]!) !== "control";
-  throw new UserError(`Invalid pooling "${String(pooling)}": expected mean or last.`);
+  switch (pooling) {
+    case "mean":
+      return (position) => vocabulary.type(ids[position]!) !== "control";
+    case "mean-all":
+      return () => true;
+    case "cls":
+      return (position) => position === 0;
+    case "last":
+      return (position) => position === ids.length - 1;
+    default:
+      throw new UserError(`Invalid pooling "${String(pooling)}": expected ${EXPECTED}.`);
+  }
 }
+
+function defaultPooling({
+  config: { name, architecture, pooling = "mean" },
+}: OpenedModel): Pooling {
+  if (pooling !== "none") return pooling;
+  throw new UserError(
+    `${name}: its file says that hidden states are not pooled (${architecture}.pooling_type 0): ` +
+      `name a pooling, ${EXPECTED}.`,
+  );
+}
+
+const EXPECTED = `one of ${POOLINGS.join(", ")}`;
 
 function checkEmbeddable(model: OpenedModel, ids: readonly number[]): void {
   checkIds(model, ids);

@@ -9,7 +9,7 @@ import {
 } from "../context/attention-policy.ts";
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
 import type { KeyStorage } from "../context/cache/turns.ts";
-import { checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
+import { checkFreqBase, checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import { UserError } from "../errors.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/cells.ts";
@@ -101,9 +101,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     context,
     options.whenFull,
   );
-  // A window beyond the context hides nothing of it, and must not make room for more.
-  const hides = config.slidingWindow !== undefined && config.slidingWindow <= context;
-  const policy = hides ? withSlidingWindow(attention, config.slidingWindow) : attention;
+  const policy = withSlidingWindow(attention, config.slidingWindow, context);
   const choice =
     options.rope === "auto"
       ? chooseRope({ trainedContext: trained, ...config.rope }, context)
@@ -127,7 +125,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     scaling,
     ropeModel: {
       width: config.headWidth,
-      base: options.ropeFreqBase ?? config.rope.base,
+      base: checkFreqBase(options.ropeFreqBase ?? config.rope.base),
       originalContext: config.rope.originalContext,
       context,
     },

@@ -6,7 +6,7 @@ import type { HeadShape } from "../kernels/head-shape.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import { Ops } from "../kernels/ops.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../kernels/params.ts";
-import type { Dispatch } from "../kernels/recorder.ts";
+import { checkGrids, type Dispatch } from "../kernels/recorder.ts";
 import { USAGE } from "../kernels/usage.ts";
 import { CHOICES_BYTES, Choices } from "./chosen.ts";
 import type { ModelConfig } from "./config.ts";
@@ -15,6 +15,9 @@ import { type HeadScratch, head, layers, type Scratch } from "./model.ts";
 import { createScratch, scratchBytes } from "./scratch.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
 import type { ModelWeights } from "./weights.ts";
+
+/** As many parts as make attention merge them. */
+const SPLIT = 2;
 
 export interface PlanOptions {
   readonly config: ModelConfig;
@@ -79,16 +82,20 @@ export async function createPlans(
       head: head(new Ops(library, params.head, single), config, weights, headScratch),
     };
   };
+  const single = plan(true);
   const several = plan(false);
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
+  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
+  checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device);
+  const choices = await Choices.create(device, cache.shape.cells);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
   return {
     scratch,
     headScratch,
     params,
-    single: plan(true),
+    single,
     several,
     hidden: (depth) => {
       const found =

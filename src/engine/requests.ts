@@ -16,7 +16,11 @@ export function policyOf(
   attention: AttentionOptions | AttentionPolicy | undefined,
 ): AttentionPolicy {
   if (!attention) return setting.policy;
-  const policy = withSlidingWindow(attentionPolicy(attention), config.slidingWindow);
+  const policy = withSlidingWindow(
+    attentionPolicy(attention),
+    config.slidingWindow,
+    setting.context,
+  );
   const { pages, shape } = setting.cache;
   const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
   if (needed <= pages) return policy;

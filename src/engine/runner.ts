@@ -3,12 +3,14 @@
 
 import type { KvCache } from "../context/cache/kv-cache.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
+import type { CellType } from "../kernels/cells.ts";
 import type { Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import type { Profiler } from "../kernels/profiler.ts";
 import { Commands, type Dispatch } from "../kernels/recorder.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ChosenRun } from "./chosen.ts";
+import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
 import type { TokenLogprob, TopLogits } from "./sampler/sampler.ts";
 
@@ -176,8 +178,17 @@ export class Runner {
     for (let t = 0; t < tokens.length; t++) {
       result.set(rows.subarray(t * stride, t * stride + width), t * width);
     }
+    const broken = firstNotFinite(result);
+    if (broken >= 0) {
+      const at = `layer ${depth} (token ${Math.floor(broken / width)} of a step)`;
+      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#cells);
+    }
     this.hostMs += performance.now() - began - waited;
     return result;
+  }
+
+  get #cells(): CellType {
+    return this.#cache.shape.cells;
   }
 
   /** Records the layers for tokens, or for as many that lie on the GPU already. */
@@ -246,6 +257,13 @@ export class Runner {
       result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
     }
     staging.unmap();
+    // A token whose logit is -Infinity is never chosen: that may be meant.
+    const read = result.subarray(to * V, (to + rows) * V);
+    const broken = firstNotFinite(read, Number.NEGATIVE_INFINITY);
+    if (broken >= 0) {
+      const logit = `The logit of token ${broken % V} is ${read[broken]}`;
+      throw new NotFiniteError(logit, this.#cells);
+    }
     return waited;
   }
 }

@@ -2,6 +2,7 @@
 
 import { UserError } from "../errors.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
+import { NotFiniteError } from "./not-finite.ts";
 import { checkFits, checkIds } from "./requests.ts";
 import { logSumExp } from "./sampler/softmax.ts";
 
@@ -31,7 +32,7 @@ export async function score(
       for (let t = 0; t < tokens.length; t++) {
         const row = logits.subarray(t * V, (t + 1) * V);
         const next = ids[at + t + 1];
-        if (next !== undefined) nll.push(logSumExp(row) - row[next]!);
+        if (next !== undefined) nll.push(surprise(engine, row, next));
         argmax.push(largestAt(row));
         await onRow(at + t, row);
       }
@@ -43,9 +44,23 @@ export async function score(
   return { nll, argmax, perplexity: perplexity(nll) };
 }
 
-/** exp of the mean of negative log-likelihoods in nats. */
+/** Negative log-likelihood, in nats, of a token by logits [V]. */
+function surprise({ setting }: OpenedModel, logits: Float32Array, token: number): number {
+  const nll = logSumExp(logits) - logits[token]!;
+  if (Number.isFinite(nll)) return nll;
+  const what = `The negative log-likelihood of token ${token} is ${nll}`;
+  throw new NotFiniteError(what, setting.cache.shape.cells);
+}
+
+/** exp of the mean of negative log-likelihoods in nats; NaN of none. Throws a `UserError` if no number is as large. */
 export function perplexity(nll: readonly number[]): number {
-  return Math.exp(nll.reduce((sum, value) => sum + value, 0) / nll.length);
+  const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
+  const found = Math.exp(mean);
+  if (found !== Number.POSITIVE_INFINITY) return found;
+  throw new UserError(
+    `A mean negative log-likelihood of ${mean} nats has no perplexity: at most 709 does. ` +
+      "A weight of the model is broken, or its scaling is.",
+  );
 }
 
 /** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */

@@ -8,7 +8,7 @@ import { Uploader } from "../kernels/upload.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
 import { ContentHash } from "./fingerprint.ts";
 import { GgufError, type GgufFile } from "./gguf/gguf.ts";
-import { ROPE_TENSORS } from "./rope-divisors.ts";
+import { ropeTensors, whyNoDivisors } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
 
 /** A tensor as the table declares it: [n, k], or [k] where it is a vector. */
@@ -96,7 +96,7 @@ function declareStacks(config: ModelConfig): Stack[] {
 /** All tensors that a file may have, those that the host reads included. */
 export function declareTensors(config: ModelConfig): Declaration[] {
   const shape = [config.headWidth / 2] as const;
-  const read = ROPE_TENSORS.map((name) => ({ name, shape, required: false }));
+  const read = ropeTensors(config).map((name) => ({ name, shape, required: false }));
   return [...declareStacks(config).flat(), ...read];
 }
 
@@ -122,8 +122,9 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
   }
   for (const name of file.tensors.keys()) {
     if (!declared.has(name)) {
+      const why = whyNoDivisors(name, config.architecture);
       throw new UnsupportedError(
-        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here.`,
+        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here${why ? `: ${why}` : ""}.`,
       );
     }
   }

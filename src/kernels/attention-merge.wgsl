@@ -29,11 +29,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var o = vec4f();
     for (var s = 0u; s < params.splits; s++) {
       let state = states[first + s];
-      // A split that saw nothing has l = 0 and m at the sentinel: its weight must be 0, also where all are such.
-      let weight = select(0.0, exp(state.x - m), state.y > 0.0);
+      // A split that saw nothing has l = 0, o = 0 and m at the sentinel: its weight is 0, since a query sees itself elsewhere.
+      let weight = exp(state.x - m);
       l += weight * state.y;
       o += weight * outputs[(first + s) * strip + i % strip];
     }
-    x[group.y * (STRIDE / 4u) + i] = select(vec4f(), o / l, l > 0.0);
+    x[group.y * (STRIDE / 4u) + i] = o / l;
   }
 }

@@ -110,7 +110,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let to = (token[r] * H + head[r]) * params.splits + group.z;
     for (var i = lane; used[r] && i < strip; i += LANES) {
       if (params.splits == 1u) {
-        x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = select(vec4f(), o[i / LANES][r] / l[r], l[r] > 0.0);
+        x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = o[i / LANES][r] / l[r];
       } else {
         outputs[to * strip + i] = o[i / LANES][r];
         if (i == 0u) { states[to] = vec2f(m[r], l[r]); }

@@ -13,17 +13,24 @@ export interface CellFormat {
   readonly blockNumbers: number;
   /** Bytes of a block in a page. */
   readonly blockBytes: number;
-  /** The words of one block. */
+  /** The largest size of a number that it holds. */
+  readonly largest: number;
+  /** The words of one block. A number beyond `largest` is NaN; of a block with a scale, all are then. */
   pack(numbers: Float32Array): readonly number[];
   /** The numbers of one block. */
   unpack(words: Uint32Array): readonly number[];
 }
 
+const LARGEST_HALF = 65504;
+
 const f32: CellFormat = {
   fragment: "cells/f32",
   blockNumbers: 4,
   blockBytes: 16,
-  pack: (numbers) => [...new Uint32Array(numbers.slice().buffer)],
+  largest: 2 ** 128 - 2 ** 104,
+  pack: (numbers) => [
+    ...new Uint32Array(numbers.map((x) => (Number.isFinite(x) ? x : Number.NaN)).buffer),
+  ],
   unpack: (words) => [...new Float32Array(words.slice().buffer)],
 };
 
@@ -31,6 +38,7 @@ const f16: CellFormat = {
   fragment: "cells/f16",
   blockNumbers: 4,
   blockBytes: 8,
+  largest: LARGEST_HALF,
   pack: ([a, b, c, d]) => [halves(a!, b!), halves(c!, d!)],
   unpack: ([low, high]) =>
     [low!, low! >>> 16, high!, high! >>> 16].map((h) => halfToFloat(h & 0xffff)),
@@ -41,11 +49,12 @@ const q8_0: CellFormat = {
   fragment: "cells/q8-0",
   blockNumbers: 32,
   blockBytes: 36,
+  largest: 127 * LARGEST_HALF,
   pack(numbers) {
     const d = Math.fround(Math.max(...numbers.map(Math.abs)) / 127);
     const q = scaled(numbers, d).map((x) => Math.sign(x) * Math.round(Math.abs(x)));
     const words = Array.from({ length: 8 }, (_, w) => word(q.subarray(4 * w, 4 * w + 4)));
-    return [...words, floatToHalf(d)];
+    return [...words, storedHalf(d)];
   },
   unpack(words) {
     const d = halfToFloat(words[8]!);
@@ -61,13 +70,17 @@ const q4_0: CellFormat = {
   fragment: "cells/q4-0",
   blockNumbers: 32,
   blockBytes: 20,
+  largest: 8 * LARGEST_HALF,
   pack(numbers) {
-    const largest = numbers.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a));
+    // Nothing is larger than a NaN.
+    const largest = numbers.reduce((a, b) =>
+      Number.isNaN(a) || Math.abs(b) <= Math.abs(a) ? a : b,
+    );
     const d = Math.fround(largest / -8);
     const q = scaled(numbers, d).map((x) => Math.min(15, Math.trunc(Math.fround(x + 8.5))));
     const bytes = q.subarray(0, 16).map((low, j) => low | (q[j + 16]! << 4));
     const words = Array.from({ length: 4 }, (_, w) => word(bytes.subarray(4 * w, 4 * w + 4)));
-    return [...words, floatToHalf(d)];
+    return [...words, storedHalf(d)];
   },
   unpack(words) {
     const d = halfToFloat(words[4]!);
@@ -121,7 +134,12 @@ function scaled(numbers: Float32Array, d: number): Float32Array {
 }
 
 function halves(low: number, high: number): number {
-  return (floatToHalf(low) | (floatToHalf(high) << 16)) >>> 0;
+  return (storedHalf(low) | (storedHalf(high) << 16)) >>> 0;
+}
+
+/** The 16 bits of a half as pages hold it: beyond its range there is no number. */
+function storedHalf(x: number): number {
+  return floatToHalf(Math.abs(x) <= LARGEST_HALF ? x : Number.NaN);
 }
 
 /** Four bytes, the first lowest. */

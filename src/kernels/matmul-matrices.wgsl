@@ -39,6 +39,12 @@ var<workgroup> w_tile: array<f16, 2u * LOW>;
 var<workgroup> x_tile: array<f16, 2u * LOW>;
 var<workgroup> leaving: array<f32, 2u * SIDE * SIDE * M * N>;
 
+// What is no number, or infinite, stays so; its low half is NaN then.
+fn within_halves(four: vec4f) -> vec4f {
+  let broken = (bitcast<vec4<u32>>(four) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u);
+  return select(clamp(four, vec4f(-LARGEST), vec4f(LARGEST)), four, broken);
+}
+
 @compute @workgroup_size(SIDE * SIDE * LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -59,7 +65,7 @@ fn main(
       for (var r = lane; r < TILE; r += half) {
         let w = weights(min(first_row + r, matrix.rows - 1u), chunk);
         for (var i = 0u; i < 8u; i++) {
-          let four = clamp(w[i], vec4f(-LARGEST), vec4f(LARGEST));
+          let four = within_halves(w[i]);
           let high = quantizeToF16(four);
           let low = FINE * (four - high);
           for (var j = 0u; j < 4u; j++) {
@@ -71,7 +77,7 @@ fn main(
     } else {
       for (var i = lane - half; i < TILE * 8u; i += half) {
         let token = min(first_token + i / 8u, params.tokens - 1u);
-        let four = clamp(SHRINK * x[(token * matrix.chunks + chunk) * 8u + i % 8u], vec4f(-LARGEST), vec4f(LARGEST));
+        let four = within_halves(SHRINK * x[(token * matrix.chunks + chunk) * 8u + i % 8u]);
         let high = quantizeToF16(four);
         let low = FINE * (four - high);
         for (var j = 0u; j < 4u; j++) {

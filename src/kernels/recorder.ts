@@ -1,6 +1,6 @@
 // Prepared dispatches: everything but a few integers is decided before the first token.
 
-import type { Device } from "./device.ts";
+import { CapacityError, type Device } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 import type { StepValues } from "./params.ts";
 
@@ -14,6 +14,27 @@ export interface Dispatch {
   readonly label: string;
   /** The grid of a step: a dispatch whose grid is empty is left out. */
   readonly grid: (step: StepValues) => Grid;
+}
+
+/**
+ * Throws a `CapacityError` where the grid of a step is more than the adapter takes along one axis: for a model of very many
+ * heads or rows, or for very many tokens a step.
+ */
+export function checkGrids(
+  { limits }: Device,
+  dispatches: readonly Dispatch[],
+  step: StepValues,
+): void {
+  const most = limits.maxComputeWorkgroupsPerDimension;
+  for (const { label, grid } of dispatches) {
+    const largest = Math.max(...grid(step));
+    if (largest <= most) continue;
+    const { tokens = 1 } = step;
+    const advice = tokens > 1 ? " Compute fewer tokens of a prompt at a time (--chunk)." : "";
+    throw new CapacityError(
+      `${label} needs ${largest} workgroups in a row for a step of ${tokens} tokens; this adapter allows ${most}.${advice}`,
+    );
+  }
 }
 
 /** What is submitted at once: lists of dispatches, in one compute pass as far as no copy comes between them. */

@@ -20,7 +20,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     squares += x[origin + i] * x[origin + i];
   }
   let mean = dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(D);
-  let scale = inverseSqrt(mean + EPS);
+  // Squares that overflow have no root: without the bit the infinity would make every number zero.
+  let bits = bitcast<u32>(mean + EPS);
+  let scale = inverseSqrt(bitcast<f32>(bits | select(0u, 0x400000u, bits == 0x7f800000u)));
   for (var i = lane; i < D / 4u; i += LANES) {
     y[origin + i] = weight[i] * (x[origin + i] * scale);
   }

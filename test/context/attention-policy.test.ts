@@ -93,9 +93,14 @@ describe("a model's own sliding window", () => {
     ["window:5000", 4096, 4096],
     ["window:4096", 4096, 4096],
     ["sinks:4+5000", 4096, 4096],
-  ])("%s under %s", (text, model, window) => {
+    // Longer than the context: nothing is hidden of a text that ends with it; one that goes on is another matter.
+    ["full", 8193, Number.POSITIVE_INFINITY],
+    ["full", 8192, 8192],
+    ["window:9000", 8193, 8193],
+    ["sinks:4+9000", 8193, 8193],
+  ])("%s under %s, with a context of 8192", (text, model, window) => {
     const own = attentionPolicy(parseAttention(text));
-    const policy = withSlidingWindow(own, model);
+    const policy = withSlidingWindow(own, model, 8192);
     expect(policy).toEqual({ name: own.name, sinks: own.sinks, window });
   });
 });

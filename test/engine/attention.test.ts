@@ -106,6 +106,28 @@ test("a file's sliding window beyond the context takes no memory of its own", as
   expect(held.setting.policy.window).toBe(48);
 });
 
+test("a request that names full attention sees what the engine does, and ends with the context", async () => {
+  const sliding = tinyModel({ seed: 2, slidingWindow: 50 });
+  const engine = await loadEngine(sliding.bytes, { kv: "f32", context: 48 });
+  const greedy = { maxTokens: 8, temperature: 0, ignoreEos: true };
+  const full = { kind: "full" } as const;
+  const { tokens: expected } = await engine.complete(tokens.slice(0, 9), greedy);
+  const named = await engine.complete(tokens.slice(0, 9), { ...greedy, attention: full });
+  expect(named.tokens).toEqual(expected);
+  const beyond = { ...greedy, maxTokens: 40, attention: full };
+  await expect(engine.complete(tokens.slice(0, 9), beyond)).rejects.toThrow(/context/);
+  for await (const { weights, keys } of engine.attention(tokens, { layer: 0, attention: full }))
+    expect(weights.length).toBe(sliding.shape.heads * keys.length);
+});
+
+test("a file's window beyond the context hides what is further back, of a text that goes on past it", async () => {
+  const sliding = tinyModel({ seed: 2, slidingWindow: 20 });
+  const attention = { kind: "window", window: 24 } as const;
+  const engine = await loadEngine(sliding.bytes, { kv: "f32", context: 16, attention });
+  const expected = oracleLogits(sliding, tokens, { sinks: 0, window: 20 });
+  expect(nmse(await logitsOf(engine, tokens), expected)).toBeLessThan(ROUNDING);
+});
+
 test("two texts that take turns are two texts by themselves (P4)", async () => {
   for (const attention of ["full", "sinks:2+9"].map(parseAttention)) {
     const engine = await loadEngine(model.bytes, {

@@ -1,7 +1,7 @@
 // A complete model of a few kB, damaged: every byte of its header, and every length. What comes of it is a `UserError`
 // or a model that can be run; never another exception, a hang, or memory out of proportion.
 
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { type ModelFile, openModel, planMemory } from "../../src/engine/inspect.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
@@ -145,6 +145,14 @@ test.each([
   [`${A}attention.scale`, "f32", -1],
   [`${A}rope.freq_base`, "f32", Number.POSITIVE_INFINITY],
   [`${A}rope.freq_base`, "f32", 0.5],
+  [`${A}rope.freq_base`, "f32", 0],
+  [`${A}rope.freq_base`, "f32", -5],
+  [`${A}rope.freq_base`, "f32", Number.NaN],
+  [`${A}attention.layer_norm_rms_epsilon`, "f32", -1e-5],
+  [`${A}attention.max_alibi_bias`, "f32", 8],
+  [`${A}use_parallel_residual`, "bool", true],
+  [`${A}pooling_type`, "u32", 4],
+  [`${A}pooling_type`, "i32", -2],
   [`${A}rope.scaling.factor`, "f32", Number.NaN],
   [`${A}rope.scaling.factor`, "f32", Number.POSITIVE_INFINITY],
   ["general.architecture", "string", "constructor"],
@@ -214,4 +222,50 @@ test("damaged models that are accepted run: numbers, or an error that says they 
   await expect(
     loadEngine(broken).then((engine) => engine.complete([2, 3], { maxTokens: 1 })),
   ).rejects.toThrow(/logit of token 0 is NaN/);
+});
+
+describe("divisors of rotary frequencies", () => {
+  const { metadata = [], tensors = [] } = tinyModel({ layers: 1 }).contents;
+  const pairs = model.shape.headWidth / 2;
+  const withDivisors = (type: string | undefined, ...names: string[]) =>
+    writeGguf({
+      metadata: type ? [...metadata, [`${A}rope.scaling.type`, "string", type]] : metadata,
+      tensors: [
+        ...tensors,
+        ...names.map((name) => ({
+          name: `${name}.weight`,
+          shape: [pairs],
+          type: "F32" as const,
+          data: new Uint8Array(new Float32Array(pairs).fill(2).buffer),
+        })),
+      ],
+    });
+  const LONGROPE = ["rope_factors_short", "rope_factors_long"];
+
+  test("are used, or the file is refused", async () => {
+    await open(withDivisors(undefined, "rope_freqs"));
+    await open(withDivisors("longrope", ...LONGROPE));
+    for (const type of [undefined, "none", "linear", "yarn"]) {
+      for (const name of LONGROPE)
+        await expect(open(withDivisors(type, name)), `${type} ${name}`).rejects.toThrow(
+          /tensor rope_factors_(short|long).weight .*goes with llama.rope.scaling.type longrope only/,
+        );
+    }
+    await expect(open(withDivisors("longrope", ...LONGROPE, "rope_freqs"))).rejects.toThrow(
+      /tensor rope_freqs.weight .*does not go with/,
+    );
+  });
+});
+
+test.each([
+  ...[0, -5, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 1e31].map((ropeFreqBase) => ({
+    ropeFreqBase,
+  })),
+  ...[0, -1, 2, 1e-300, Number.NaN].map((ropeFreqScale) => ({ ropeFreqScale })),
+  ...[0.5, 1e7, Number.NaN].map((factor) => ({ rope: { kind: "linear", factor } as const })),
+])("%o is refused, and the value quoted", async (options) => {
+  const value = JSON.stringify(Object.values(options)[0]) ?? "";
+  const quoted = value === "null" ? /NaN|Infinity/ : new RegExp(value.replace(/[+.{}]/g, "\\$&"));
+  await expect(loadEngine(model.bytes, options)).rejects.toThrow(quoted);
+  await expect(loadEngine(model.bytes, options)).rejects.toThrow(UserError);
 });

@@ -1,11 +1,14 @@
 // Hidden states of every layer against the forward pass in f64, and what is pooled of them against sums by hand.
 
+import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
+import { indexSetting } from "../../src/context/text/retrieval/text-index.ts";
 import type { EmbedOptions } from "../../src/engine/embedding.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { UserError } from "../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { loadEngine } from "../support/engine.ts";
+import { writeGguf } from "../support/gguf-writer.ts";
 import { nmse, oracleStates } from "../support/oracle.ts";
 import { TINY, TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";
 
@@ -146,7 +149,7 @@ describe("pooling", () => {
     ["ab", { layer: 4 }, /Invalid layer 4: expected a whole number from 0 to 3/],
     ["ab", { layer: -1 }, /Invalid layer -1/],
     ["ab", { layer: 1.5 }, /Invalid layer 1.5/],
-    ["ab", { pooling: "max" as "mean" }, /Invalid pooling "max": expected mean or last/],
+    ["ab", { pooling: "max" as "mean" }, /Invalid pooling "max": expected one of mean/],
     ["e".repeat(64), {}, /65 tokens exceed the context of 64: load with a larger one/],
   ];
   test.each(mistakes)("%j with %j is refused in one line", async (text, options, message) => {
@@ -179,4 +182,59 @@ test("the shipped model: what is alike in meaning is closer, and nothing is allo
   expect(cosine(0, 1)).toBeGreaterThan(cosine(0, 2));
   expect(cosine(0, 1)).toBeGreaterThan(cosine(1, 2));
   expect(engine.usage.buffers).toBe(buffers);
+});
+
+describe("what a file says of pooling", () => {
+  const { contents } = tinyModel({
+    architecture: "qwen3",
+    width: 64,
+    heads: 2,
+    kvHeads: 1,
+    headWidth: 32,
+  });
+  const fixture = new URL("../fixtures/embedding/pooling.json", import.meta.url);
+  const { text, vectors } = JSON.parse(readFileSync(fixture, "utf8"));
+  const load = (type: number) => {
+    const metadata = [...contents.metadata!, ["qwen3.pooling_type", "u32", type] as const];
+    return loadEngine(writeGguf({ ...contents, metadata }), { kv: "f32" });
+  };
+  const cosine = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+    Array.from(a).reduce((sum, x, i) => sum + x * b[i]!, 0);
+
+  test.each([
+    [1, "mean", "mean-all"],
+    [2, "cls", "cls"],
+    [3, "last", "last"],
+  ] as const)("type %i, %s, is what llama.cpp makes of it", async (type, name, pooling) => {
+    const engine = await load(type);
+    expect(cosine(await engine.embed(text), vectors[name])).toBeGreaterThan(1 - 1e-5);
+    expect(await engine.embed(text)).toEqual(await engine.embed(text, { pooling }));
+    // What is asked for by name comes first.
+    for (const other of ["mean", "cls", "last"] as const) {
+      if (other !== pooling)
+        expect(cosine(await engine.embed(text, { pooling: other }), vectors[name])).toBeLessThan(
+          0.995,
+        );
+    }
+    expect(indexSetting(engine, {})).toMatchObject({ pooling, layer: 2, whiten: false });
+    expect(indexSetting(engine, { pooling: "mean", whiten: true, layer: 1 })).toMatchObject({
+      pooling: "mean",
+      layer: 1,
+      whiten: true,
+    });
+  });
+
+  test("none asks for a name, and an index takes what it takes of any language model", async () => {
+    const engine = await load(0);
+    await expect(engine.embed(text)).rejects.toThrow(
+      /qwen3.pooling_type 0\): name a pooling, one of mean, mean-all, cls, last/,
+    );
+    expect((await engine.embed(text, { pooling: "last" })).length).toBe(64);
+    expect(indexSetting(engine, {})).toMatchObject({ pooling: "mean", layer: 1, whiten: true });
+  });
+
+  test("rank, and what is no type, are refused with the key's name", async () => {
+    await expect(load(4)).rejects.toThrow(/qwen3.pooling_type 4 \(rank\) is not supported/);
+    await expect(load(9)).rejects.toThrow(UserError);
+  });
 });

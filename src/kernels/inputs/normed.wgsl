@@ -13,5 +13,6 @@ fn input(i: u32) -> vec4f {
 
 // What all products are multiplied with in the end.
 fn input_scale(lane: u32) -> f32 {
-  return inverseSqrt(dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(matrix.columns) + EPS);
+  let bits = bitcast<u32>(dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(matrix.columns) + EPS);
+  return inverseSqrt(bitcast<f32>(bits | select(0u, 0x400000u, bits == 0x7f800000u)));  // an infinity is NaN: see rms-norm
 }

@@ -6,7 +6,7 @@
 // since anybody can write a checksum.
 
 import { UserError } from "../../../errors.ts";
-import type { Pooling } from "../embedder.ts";
+import { POOLINGS, type Pooling } from "../embedder.ts";
 import { checkWindows, type WindowOptions } from "../windows.ts";
 
 /** A stretch of a document, as large as one vector stands for. */
@@ -136,7 +136,7 @@ function readHeader(json: Uint8Array): Omit<IndexContents, "vectors"> | undefine
 
 function isSetting(value: IndexSetting | undefined): value is IndexSetting {
   if (!isCount(value?.layer) || typeof value.whiten !== "boolean") return false;
-  if (!["mean", "last"].includes(value.pooling)) return false;
+  if (!POOLINGS.includes(value.pooling)) return false;
   try {
     checkWindows(value);
     return true;

@@ -99,11 +99,20 @@ export class TextIndex {
     const vectors: Float32Array[] = [];
     for await (const window of windows(document, this.#embedder.tokenizer, this.setting)) {
       const { text, start, end } = window;
-      vectors.push(await this.#embedder.embed(text, { pooling, layer, signal }));
+      vectors.push(this.#checked(await this.#embedder.embed(text, { pooling, layer, signal })));
       chunks.push({ text, source, start, end });
       onWindow?.(chunks.at(-1)!);
     }
     this.#take(chunks, vectors);
+  }
+
+  /** A vector, if it can be compared with others: an embedder may be anyone's. */
+  #checked(vector: Float32Array): Float32Array {
+    const { name, width } = this.#embedder.config;
+    if (vector.length === width && vector.every(Number.isFinite)) return vector;
+    throw new UserError(
+      `The embedder ${name} gave a vector that cannot be compared: expected ${width} finite numbers.`,
+    );
   }
 
   #take(chunks: readonly Chunk[], vectors: readonly Float32Array[]): void {
@@ -123,7 +132,7 @@ export class TextIndex {
     if (query.trim() === "") throw new UserError("The question is empty: give some text.");
     if (mode === "embedding") {
       const { pooling, layer } = this.setting;
-      const vector = await this.#embedder.embed(query, { pooling, layer });
+      const vector = this.#checked(await this.#embedder.embed(query, { pooling, layer }));
       this.#space ??= this.#makeSpace();
       return cosines(this.#space.place(vector), this.#space.vectors);
     }
@@ -169,18 +178,23 @@ export class TextIndex {
 /**
  * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context where that is less, of which an eighth
  * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
- * token; whitened. Throws a `UserError` for what makes no sense.
+ * token; whitened. Of a model that was made to embed the last layer as its file says, not whitened. Throws a `UserError` for
+ * what makes no sense.
  */
 export function indexSetting(
-  { config: { layers: L }, setting: { context } }: Pick<Embedder, "config" | "setting">,
+  {
+    config: { layers: L, pooling: own },
+    setting: { context },
+  }: Pick<Embedder, "config" | "setting">,
   options: IndexOptions,
 ): IndexSetting {
+  const isMadeToEmbed = own !== undefined && own !== "none";
   const {
     size = Math.min(DEFAULT_SIZE, Math.ceil(context / 8)),
     overlap = Math.floor(size / 8),
-    pooling = "mean",
-    layer = Math.ceil(L / 2),
-    whiten = true,
+    pooling = isMadeToEmbed ? own : "mean",
+    layer = isMadeToEmbed ? L : Math.ceil(L / 2),
+    whiten = !isMadeToEmbed,
   } = options;
   checkWindows({ size, overlap });
   if (!Number.isInteger(layer) || layer < 0 || layer > L) {

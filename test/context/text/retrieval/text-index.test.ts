@@ -19,6 +19,16 @@ const DOCUMENTS: readonly [source: string, text: string][] = [
   ["ships", "Ships sail over the sea. The sea is deep and blue, and it is full of fish."],
 ];
 
+test("a vector that is no number, or of another width, is refused before anything is added", async () => {
+  const broken = new LetterEmbedder(tokenizer);
+  const index = new TextIndex(broken);
+  for (const vector of [new Float32Array(WIDTH).fill(Number.NaN, 3, 4), new Float32Array(3)]) {
+    broken.embed = async () => vector;
+    await expect(index.add("cats and dogs", "pets")).rejects.toThrow(/26 finite numbers/);
+  }
+  expect(index.chunks).toEqual([]);
+});
+
 async function indexOf(options = {}) {
   const index = new TextIndex(embedder, options);
   for (const [source, text] of DOCUMENTS) await index.add(text, source);
