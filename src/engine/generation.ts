@@ -78,13 +78,14 @@ export function generate(
   // The text of a prompt goes on; an answer begins one.
   decoding: DecodeOptions = { continuation: true },
 ): AsyncGenerator<Piece, GenerationResult, void> {
-  return collectable((held) => pieces(engine, prompt, options, held));
+  return collectable((held) => pieces(engine, prompt, options, decoding, held));
 }
 
 async function* pieces(
   engine: LoadedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
+  decoding: DecodeOptions,
   held: Held,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
