@@ -52,9 +52,11 @@ export interface Plans {
   readonly top: TopList;
   /** Logits on their way to the host. */
   readonly staging: GPUBuffer;
+  /** All that are prepared before the first token. */
+  readonly dispatches: readonly Dispatch[];
 }
 
-/** Allocates the scratch, prepares all plans and lets their kernels compile; `library.ready()` waits for them. */
+/** Allocates the scratch, prepares all plans and lets their kernels compile; `rehearse` waits for them. */
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
@@ -79,16 +81,19 @@ export async function createPlans(
       head: head(new Ops(library, params.head, single), config, weights, headScratch),
     };
   };
-  const several = plan(false);
+  const [single, several] = [plan(true), plan(false)];
   const hidden = new Map<number, HiddenPlan>();
   const choices = await Choices.create(device);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
+  const choose = choice.choose(logits, scratch.tokens, choices.buffer);
+  const findTop = choice.top(logits, top.buffer);
+  const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
   return {
     scratch,
     headScratch,
     params,
-    single: plan(true),
+    single,
     several,
     hidden: (depth) => {
       const found =
@@ -96,11 +101,12 @@ export async function createPlans(
       hidden.set(depth, found);
       return found;
     },
-    choose: choice.choose(logits, scratch.tokens, choices.buffer),
-    findTop: choice.top(logits, top.buffer),
+    choose,
+    findTop,
     choices,
     top,
     staging,
+    dispatches: [...steps, ...choose, ...findTop],
   };
 }
 

@@ -7,6 +7,7 @@ import type { Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import type { Profiler } from "../kernels/profiler.ts";
 import { Commands, type Dispatch } from "../kernels/recorder.ts";
+import { type OnCompiled, rehearse } from "../kernels/rehearsal.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ChosenRun } from "./chosen.ts";
 import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
@@ -19,6 +20,8 @@ export class Runner {
   readonly vocabulary: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
+  /** Hears of kernels while they are compiled. */
+  readonly #onCompiled: OnCompiled;
   /** Times every kernel, where there is one. */
   profiler: Profiler | undefined;
   readonly #device: Device;
@@ -29,21 +32,33 @@ export class Runner {
   /** Whose next token lies on the GPU already. */
   #chosenFor: ChosenRun | undefined;
 
-  private constructor(device: Device, { config, cache, chunk }: PlanOptions, plans: Plans) {
+  private constructor(
+    device: Device,
+    { config, cache, chunk }: PlanOptions,
+    plans: Plans,
+    onCompiled: OnCompiled,
+  ) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
     this.#device = device;
     this.#cache = cache;
     this.#plans = plans;
+    this.#onCompiled = onCompiled;
   }
 
-  /** Prepares all plans; `library.ready()` waits for their kernels. */
+  /** Prepares all plans; `compile()` waits for their kernels. `onCompiled` hears of them, then and when more are needed. */
   static async create(
     device: Device,
     library: KernelLibrary,
     options: PlanOptions,
+    onCompiled: OnCompiled,
   ): Promise<Runner> {
-    return new Runner(device, options, await createPlans(device, library, options));
+    return new Runner(device, options, await createPlans(device, library, options), onCompiled);
+  }
+
+  /** Waits until the kernels of all plans are compiled, before the first step. Returns how many there are. */
+  compile(): Promise<number> {
+    return rehearse(this.#device, this.#plans.dispatches, this.#onCompiled);
   }
 
   /** Dispatches of a decoding step, at most. */
@@ -58,9 +73,17 @@ export class Runner {
   }
 
   /** Prepares to read the attention weights of a layer. */
-  probe(layer: number): Promise<AttentionProbe> {
+  async probe(layer: number): Promise<AttentionProbe> {
     const { several, scratch } = this.#plans;
-    return AttentionProbe.create(this.#device, several.ops, this.#cache, scratch, layer);
+    const probe = await AttentionProbe.create(
+      this.#device,
+      several.ops,
+      this.#cache,
+      scratch,
+      layer,
+    );
+    await rehearse(this.#device, probe.dispatches, this.#onCompiled);
+    return probe;
   }
 
   /** Commands of a step of so many tokens. */
@@ -166,7 +189,7 @@ export class Runner {
   ): Promise<Float32Array> {
     const began = performance.now();
     const { dispatches, states } = this.#plans.hidden(depth);
-    await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
+    await rehearse(this.#device, dispatches, this.#onCompiled);
     this.#layers(sequence, tokens, dispatches).submit();
     const submitted = performance.now();
     const { buffer, stride, width } = states;

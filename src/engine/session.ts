@@ -9,7 +9,7 @@ import { Profiler } from "../kernels/profiler.ts";
 import { type Memory, tuningOf } from "../kernels/tuning.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
-import type { EngineOptions, Setting } from "./options.ts";
+import type { EngineOptions, LoadProgress, Setting } from "./options.ts";
 import { readRopeDivisors } from "./rope-divisors.ts";
 import { Runner } from "./runner.ts";
 import { allocateWeights, type ModelWeights, uploadAll } from "./weights.ts";
@@ -25,6 +25,8 @@ export interface Platform {
   readonly shaders: ShaderSource;
   /** What was measured on this machine. */
   readonly memory: Memory;
+  /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
+  cannotKeepKernels(adapter: GPUAdapter): string | undefined;
 }
 
 /** A device with the weights, the cache and the prepared plans of a model on it. */
@@ -37,6 +39,8 @@ export class Session {
   /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
   readonly weightBytes: number;
   readonly stepBytes: number;
+  /** The kernels of all plans, and the milliseconds that were waited for them when the weights were uploaded. */
+  readonly compiled: { readonly kernels: number; readonly ms: number };
 
   private constructor(
     device: Device,
@@ -44,11 +48,13 @@ export class Session {
     cache: KvCache,
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
+    compiled: Session["compiled"],
   ) {
     this.device = device;
     this.adapter = adapter;
     this.cache = cache;
     this.runner = runner;
+    this.compiled = compiled;
     this.weightBytes = bytes;
     this.stepBytes = output === tokenEmbd ? bytes : bytes - tokenEmbd.bytes;
   }
@@ -65,7 +71,9 @@ export class Session {
     options: EngineOptions,
     pool?: PagePool,
   ): Promise<Session> {
-    const { onProgress = () => {} } = options;
+    const { onProgress = () => {}, onWarning = () => {} } = options;
+    const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
+      onProgress({ phase, done, total });
     const divisors = await readRopeDivisors(file, config);
     const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
     const gpu = platform.openGpu();
@@ -76,19 +84,26 @@ export class Session {
     const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
     const device = await open(adapter);
     try {
-      const tuning = await tuningOf(device, memory, another, shaders);
+      const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
       const library = new KernelLibrary(device, shaders, tuning);
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
       const { chunk } = setting;
-      const runner = await Runner.create(device, library, { config, weights, cache, chunk });
+      const runner = await Runner.create(
+        device,
+        library,
+        { config, weights, cache, chunk },
+        progressOf("kernels"),
+      );
       if (options.onProfile) runner.profiler = new Profiler(device);
-      const ready = library.ready();
-      ready.catch(() => {});
-      await uploadAll(device, file, weights, (done, total) => onProgress({ done, total }));
-      await ready;
+      await uploadAll(device, file, weights, progressOf("weights"));
+      const began = performance.now();
+      const kernels = await runner.compile();
+      const compiled = { kernels, ms: performance.now() - began };
       device.check();
-      return new Session(device, description, cache, runner, weights);
+      const forgets = platform.cannotKeepKernels(adapter);
+      if (forgets !== undefined) onWarning(forgets);
+      return new Session(device, description, cache, runner, weights, compiled);
     } catch (error) {
       await device.close();
       throw error;
