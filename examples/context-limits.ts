@@ -13,22 +13,26 @@ const ways: [string, EngineOptions][] = [
 ];
 
 for (const [name, way] of ways) {
-  await using engine = await Engine.load(SHIPPED_MODEL, { context: 64, ...way });
-  console.log(`\n${name}`);
+  const engine = await Engine.load(SHIPPED_MODEL, { context: 64, ...way });
   try {
-    const { text, usage, finishReason } = await engine.complete(prompt, {
-      ...options,
-      fillLevel: 0.75,
-      onFill: ({ freeTokens }) =>
-        console.log(`  three quarters full: ${freeTokens} tokens are left`),
-    });
-    const { promptTokens, generatedTokens, freeTokens } = usage;
-    console.log(
-      `  ${promptTokens} + ${generatedTokens} tokens, ${freeTokens} free, ended by ${finishReason}`,
-    );
-    console.log(`  …${text.slice(-60)}`);
-  } catch (error) {
-    if (!(error instanceof ContextOverflowError)) throw error;
-    console.log(`  ${error.message}`);
+    console.log(`\n${name}`);
+    try {
+      const { text, usage, finishReason } = await engine.complete(prompt, {
+        ...options,
+        fillLevel: 0.75,
+        onFill: ({ freeTokens }) =>
+          console.log(`  three quarters full: ${freeTokens} tokens are left`),
+      });
+      const { promptTokens, generatedTokens, freeTokens } = usage;
+      console.log(
+        `  ${promptTokens} + ${generatedTokens} tokens, ${freeTokens} free, ended by ${finishReason}`,
+      );
+      console.log(`  …${text.slice(-60)}`);
+    } catch (error) {
+      if (!(error instanceof ContextOverflowError)) throw error;
+      console.log(`  ${error.message}`);
+    }
+  } finally {
+    await engine.close();
   }
 }

@@ -34,14 +34,18 @@ for (const tokens of [128, 192, 384]) {
     const memory = conversationMemory(parseMemory(name), { summarize, tokenizer });
     const recalled = await memory.recall(conversation.slice(0, -1), { tokens, count });
 
-    await using engine = await Engine.load(SHIPPED_MODEL, { attention: memory.attention });
-    const given = engine.tokenize(`${textOf(recalled.messages)}${answer.role}:`);
-    const next = engine.tokenize(` ${answer.content}`, { continuation: true });
-    const { nll } = await engine.score([...given, ...next]);
-    const surprise = nll.slice(-next.length).reduce((a, b) => a + b, 0);
-    console.log(
-      `${name.padEnd(11)} ${recalled.fates.map(signOf).join("")} ` +
-        `${recalled.tokens} of ${tokens} tokens, last answer ${surprise.toFixed(1)} nats`,
-    );
+    const engine = await Engine.load(SHIPPED_MODEL, { attention: memory.attention });
+    try {
+      const given = engine.tokenize(`${textOf(recalled.messages)}${answer.role}:`);
+      const next = engine.tokenize(` ${answer.content}`, { continuation: true });
+      const { nll } = await engine.score([...given, ...next]);
+      const surprise = nll.slice(-next.length).reduce((a, b) => a + b, 0);
+      console.log(
+        `${name.padEnd(11)} ${recalled.fates.map(signOf).join("")} ` +
+          `${recalled.tokens} of ${tokens} tokens, last answer ${surprise.toFixed(1)} nats`,
+      );
+    } finally {
+      await engine.close();
+    }
   }
 }

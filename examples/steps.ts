@@ -2,23 +2,27 @@
 // attention window with sinks forgets the middle of the text.                             npx tsx examples/steps.ts
 import { Engine, SHIPPED_MODEL } from "dawnstream";
 
-await using engine = await Engine.load(SHIPPED_MODEL, {
+const engine = await Engine.load(SHIPPED_MODEL, {
   attention: { kind: "sinks", sinks: 4, window: 60 },
   pageSize: 16,
 });
-const ids = engine.tokenize("Once upon a time");
-const sequence = engine.sequence();
+try {
+  const ids = engine.tokenize("Once upon a time");
+  const sequence = engine.sequence();
 
-let pending = ids.slice();
-for (let i = 0; i < 300; i++) {
-  const logits = await engine.step(sequence, pending, 1); // [1, V]
-  const next = logits.indexOf(Math.max(...logits));
-  ids.push(next);
-  pending = [next];
-  if (i % 50 === 0) {
-    const pages = sequence.entries.map(({ first }) => first).join(" ");
-    console.log(`after ${sequence.length} tokens the pages at positions ${pages} are held`);
+  let pending = ids.slice();
+  for (let i = 0; i < 300; i++) {
+    const logits = await engine.step(sequence, pending, 1); // [1, V]
+    const next = logits.indexOf(Math.max(...logits));
+    ids.push(next);
+    pending = [next];
+    if (i % 50 === 0) {
+      const pages = sequence.entries.map(({ first }) => first).join(" ");
+      console.log(`after ${sequence.length} tokens the pages at positions ${pages} are held`);
+    }
   }
+  sequence.clear();
+  console.log(engine.detokenize(ids));
+} finally {
+  await engine.close();
 }
-sequence.clear();
-console.log(engine.detokenize(ids));

@@ -6,21 +6,25 @@ import { Engine, SHIPPED_MODEL, type SummaryNode, streamText } from "dawnstream"
 const [file = "test/fixtures/text/frankenstein-chapter-1.txt", model = SHIPPED_MODEL] =
   process.argv.slice(2);
 
-await using engine = await Engine.load(model);
-const { root, levels } = await engine.summarize(streamText(file), {
-  budget: 64,
-  overlap: 32,
-  onNode: ({ level, tokens, start, end }) => {
-    if (level > 0) console.error(`level ${level}: tokens ${start} to ${end}, now ${tokens}`);
-  },
-});
+const engine = await Engine.load(model);
+try {
+  const { root, levels } = await engine.summarize(streamText(file), {
+    budget: 64,
+    overlap: 32,
+    onNode: ({ level, tokens, start, end }) => {
+      if (level > 0) console.error(`level ${level}: tokens ${start} to ${end}, now ${tokens}`);
+    },
+  });
 
-function show({ level, text, start, end, children }: SummaryNode, indent = ""): void {
-  if (level === 0) return; // the chapter itself
-  console.log(`${indent}${start} to ${end}: ${JSON.stringify(text)}`);
-  for (const child of children) show(child, `${indent}  `);
+  function show({ level, text, start, end, children }: SummaryNode, indent = ""): void {
+    if (level === 0) return; // the chapter itself
+    console.log(`${indent}${start} to ${end}: ${JSON.stringify(text)}`);
+    for (const child of children) show(child, `${indent}  `);
+  }
+  show(root);
+  console.log(
+    `\n${levels.map((level) => level.length).join(" > ")} texts; the last one:\n${root.text}`,
+  );
+} finally {
+  await engine.close();
 }
-show(root);
-console.log(
-  `\n${levels.map((level) => level.length).join(" > ")} texts; the last one:\n${root.text}`,
-);

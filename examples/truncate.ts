@@ -8,18 +8,22 @@ const story =
   "Then the rain stopped. Her mother opened the door and smiled. Lily took the thing that she loved.";
 const next = " It was her red ball.";
 
-await using engine = await Engine.load(SHIPPED_MODEL);
-const { tokenizer } = engine;
-const answer = tokenizer.encode(next, { addSpecial: false });
+const engine = await Engine.load(SHIPPED_MODEL);
+try {
+  const { tokenizer } = engine;
+  const answer = tokenizer.encode(next, { addSpecial: false });
 
-for (const strategy of ["head", "tail", "middle"] as const) {
-  const options = { budget: 48, reserve: answer.length, strategy };
-  const { text, tokens, originalTokens } = truncate(story, tokenizer, options);
-  const ids = engine.tokenize(text + next);
-  const { nll } = await engine.score(ids);
-  const surprise = nll.slice(-answer.length).reduce((a, b) => a + b, 0);
-  console.log(
-    `${strategy}: ${tokens} of ${originalTokens} tokens, next sentence ${surprise.toFixed(1)} nats`,
-  );
-  console.log(`  ${text}`);
+  for (const strategy of ["head", "tail", "middle"] as const) {
+    const options = { budget: 48, reserve: answer.length, strategy };
+    const { text, tokens, originalTokens } = truncate(story, tokenizer, options);
+    const ids = engine.tokenize(text + next);
+    const { nll } = await engine.score(ids);
+    const surprise = nll.slice(-answer.length).reduce((a, b) => a + b, 0);
+    console.log(
+      `${strategy}: ${tokens} of ${originalTokens} tokens, next sentence ${surprise.toFixed(1)} nats`,
+    );
+    console.log(`  ${text}`);
+  }
+} finally {
+  await engine.close();
 }

@@ -116,8 +116,12 @@ export const Engine = {
   /**
    * Loads a GGUF file onto the GPU. Throws a `UserError` for what is wrong with the file, the options or the machine.
    *
-   *     await using engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
-   *     for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
+   *     const engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
+   *     try {
+   *       for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
+   *     } finally {
+   *       await engine.close(); // from Node 24 on, `await using engine = …` does the same
+   *     }
    */
   async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     return LoadedEngine.open(nodePlatform, await openModel(path, openFile), options);

@@ -23,8 +23,8 @@ import {
 import { readBytes, readText } from "./input.ts";
 import { plotScores } from "./scores-plot.ts";
 import {
-  duration,
   interruptSignal,
+  loadInWords,
   note,
   rate,
   withEngine,
@@ -131,7 +131,7 @@ async function answer(
     }
     const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
     note(
-      `[load ${duration(engine.loadMs)} | ${promptInWords(usage)}, ${sources.length} sources` +
+      `[${loadInWords(engine)} | ${promptInWords(usage)}, ${sources.length} sources` +
         `${leftOut.length > 0 ? ` (no room for ${leftOut.length} more)` : ""} | ` +
         `${tokens.length} tokens, ${rate(decoded, value.decodeMs).toFixed(1)} tok/s | ${finishReason} | seed ${seed}]`,
     );

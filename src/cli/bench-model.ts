@@ -22,8 +22,8 @@ import { writePlot } from "./plot.ts";
 import { profileTable } from "./profile-report.ts";
 import { table } from "./table.ts";
 import {
-  duration,
   interruptSignal,
+  loadInWords,
   note,
   progress,
   withEngine,
@@ -272,7 +272,7 @@ async function report(
       for (const phase of profile) await write(`\nat ${at}\n${profileTable(phase)}`);
     }
   }
-  note(`[load ${duration(engine.loadMs)} | ${engine.adapter}]`);
+  note(`[${loadInWords(engine)} | ${engine.adapter}]`);
   if (flags.plot === undefined) return;
   await writePlot(flags.plot, {
     title: what === "decode" ? "What does a token cost, and where?" : "What does a prompt cost?",

@@ -19,6 +19,7 @@ import { readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  loadInWords,
   note,
   rate,
   withEngine,
@@ -104,6 +105,7 @@ function report(engine: Engine, result: GenerationResult) {
     adapter: engine.adapter,
     timings: {
       loadMs: engine.loadMs,
+      compileMs: engine.compiled.ms,
       prefillMs: result.prefillMs,
       prefillTokensPerSecond: rate(result.usage.promptTokens, result.prefillMs),
       decodeMs: result.decodeMs,
@@ -117,7 +119,7 @@ function timingLine(engine: Engine, result: GenerationResult): string {
   const { usage, prefillMs, decodeMs, tokens } = result;
   const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
   return [
-    `[load ${duration(engine.loadMs)}`,
+    `[${loadInWords(engine)}`,
     `${promptInWords(usage)} in ${duration(prefillMs)}`,
     `${tokens.length} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
     ...freeInWords(usage),

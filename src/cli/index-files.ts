@@ -15,6 +15,7 @@ import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  loadInWords,
   note,
   progress,
   rate,
@@ -136,7 +137,7 @@ async function indexDocuments(
   }
   const { size, overlap } = index.setting;
   note(
-    `[load ${duration(engine.loadMs)} | ${windows} windows of ${size} tokens, ${overlap} shared | ` +
+    `[${loadInWords(engine)} | ${windows} windows of ${size} tokens, ${overlap} shared | ` +
       `${tokens} tokens in ${duration(ms)}, ${rate(tokens, ms).toFixed(0)} tok/s | ${out}: ${sizeOf(bytes.length)}]`,
   );
 }

@@ -6,7 +6,16 @@ import { UserError } from "../errors.ts";
 import { NewFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { readText, readTokens } from "./input.ts";
-import { duration, interruptSignal, note, rate, withEngine, write, writeJson } from "./terminal.ts";
+import {
+  duration,
+  interruptSignal,
+  loadInWords,
+  note,
+  rate,
+  withEngine,
+  write,
+  writeJson,
+} from "./terminal.ts";
 
 interface Flags extends EngineFlags {
   readonly tokens?: string;
@@ -109,7 +118,7 @@ async function run(
     await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
   else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
   note(
-    `[load ${duration(engine.loadMs)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
+    `[${loadInWords(engine)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
   );
 }
 

@@ -23,6 +23,7 @@ import { nameOf, readText } from "./input.ts";
 import {
   duration,
   interruptSignal,
+  loadInWords,
   note,
   type Progress,
   progress,
@@ -114,7 +115,7 @@ async function run(
     else await writeText(`${tree.root.text}\n`);
   }
   note(
-    `[load ${duration(engine.loadMs)} | ${windows} windows, ${summaries} summaries in ${duration(ms)}${tree ? "" : " | aborted"}]`,
+    `[${loadInWords(engine)} | ${windows} windows, ${summaries} summaries in ${duration(ms)}${tree ? "" : " | aborted"}]`,
   );
 }
 

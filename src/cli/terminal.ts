@@ -4,7 +4,7 @@ import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
 import { type ModelFile, openModel } from "../engine/inspect.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
-import { type EngineOptions, resolveSetting } from "../engine/options.ts";
+import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { printable } from "./printable.ts";
 
@@ -44,19 +44,49 @@ export async function loadEngine(
 }
 
 async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
-  let bar: Progress | undefined;
+  const phases = phaseBars();
   try {
     return await Engine.open(nodePlatform, model, {
       ...options,
       onWarning: (message) => note(`warning: ${message}`),
-      onProgress: ({ done, total }) => {
-        bar ??= progress("loading", megabytes(total), "MB");
-        bar.update(megabytes(done));
-      },
+      onProgress: phases.update,
     });
   } finally {
-    bar?.stop();
+    phases.stop();
   }
+}
+
+/** A bar for each phase, until it is done: of loading, and of a request that is the first to need some kernels. */
+function phaseBars() {
+  let phase: LoadProgress["phase"] | undefined;
+  let bar: Progress | undefined;
+  const stop = () => {
+    bar?.stop();
+    bar = undefined;
+    phase = undefined;
+  };
+  const update = (now: LoadProgress) => {
+    const [what, unit, scale] = PHASES[now.phase];
+    if (now.phase !== phase) {
+      stop();
+      phase = now.phase;
+      bar = progress(what, Math.ceil(now.total / scale), unit);
+    }
+    bar?.update(Math.ceil(now.done / scale));
+    if (now.done === now.total) stop();
+  };
+  return { update, stop };
+}
+
+const PHASES = {
+  adapter: ["measuring the adapter, once on this machine", "trials", 1],
+  weights: ["loading", "MB", 1e6],
+  kernels: ["compiling", "kernels", 1],
+} as const;
+
+/** "load 0.45 s | compiled 18 kernels in 12.90 s": the two together are `loadMs`. */
+export function loadInWords({ loadMs, compiled: { kernels, ms } }: Engine): string {
+  return `load ${duration(loadMs - ms)} | compiled ${kernels} kernels in ${duration(ms)}`;
 }
 
 export interface Progress {
@@ -132,8 +162,4 @@ export function size(bytes: number): string {
 /** Tokens a second, or 0 where nothing was timed. */
 export function rate(tokens: number, ms: number): number {
   return ms > 0 ? (tokens * 1000) / ms : 0;
-}
-
-function megabytes(bytes: number): number {
-  return Math.ceil(bytes / 1e6);
 }

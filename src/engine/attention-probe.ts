@@ -31,7 +31,7 @@ export class AttentionProbe {
   readonly #device: Device;
   readonly #shape: HeadShape;
   readonly #weights: GPUBuffer;
-  readonly #dispatches: readonly Dispatch[];
+  readonly dispatches: readonly Dispatch[];
   /** The label of the dispatch that it comes before. */
   readonly #before: string;
 
@@ -47,7 +47,7 @@ export class AttentionProbe {
     this.#device = device;
     this.#shape = shape;
     this.#weights = weights;
-    this.#dispatches = dispatches;
+    this.dispatches = dispatches;
     this.#before = before;
   }
 
@@ -72,7 +72,6 @@ export class AttentionProbe {
       ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
     ];
     checkGrids(device, dispatches, { tokens: 1 });
-    await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
   }
 
@@ -83,7 +82,7 @@ export class AttentionProbe {
   /** The dispatches of the layers with its own among them. */
   insertInto(layers: readonly Dispatch[]): Dispatch[] {
     const at = layers.findIndex(({ label }) => label === this.#before);
-    return [...layers.slice(0, at), ...this.#dispatches, ...layers.slice(at)];
+    return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];
   }
 
   /** What the last `tokens` tokens of a sequence attended to, after the step that appended them. */

@@ -31,6 +31,8 @@ import type { DecodeOptions, EncodeOptions } from "./tokenizer/tokenizer.ts";
 export class Engine extends RunningModel {
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly loadMs: number;
+  /** The kernels that loading compiled, and the milliseconds of `loadMs` in which it waited for them. */
+  readonly compiled: { readonly kernels: number; readonly ms: number };
   /** Of chats that bring none. */
   readonly #chats: PrefixCache;
   readonly #tensors: string;
@@ -45,6 +47,7 @@ export class Engine extends RunningModel {
   ) {
     super(model, setting, recovery, onProfile);
     this.loadMs = loadMs;
+    this.compiled = recovery.session.compiled;
     this.#chats = this.prefixCache();
     this.#tensors = tensorList(model.file);
     this.#content = recovery.session.content;

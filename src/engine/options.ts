@@ -18,8 +18,14 @@ import type { HeadShape } from "../kernels/head-shape.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
 import type { ModelConfig } from "./config.ts";
 
-/** Bytes of the file uploaded so far and in all. */
+/** What is under way while a model is loaded, or while a request waits for kernels that it is the first to need. */
 export interface LoadProgress {
+  /**
+   * "adapter": it is measured, once on a machine; "weights": they are uploaded; "kernels": they are compiled, which takes
+   * a software adapter seconds at the first run, until the driver finds them in its cache.
+   */
+  readonly phase: "adapter" | "weights" | "kernels";
+  /** Trials, bytes of the file or kernels, as many as are done and in all. */
   readonly done: number;
   readonly total: number;
 }

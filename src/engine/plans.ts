@@ -55,9 +55,11 @@ export interface Plans {
   readonly top: TopList;
   /** Logits on their way to the host. */
   readonly staging: GPUBuffer;
+  /** All that are prepared before the first token. */
+  readonly dispatches: readonly Dispatch[];
 }
 
-/** Allocates the scratch, prepares all plans and lets their kernels compile; `library.ready()` waits for them. */
+/** Allocates the scratch, prepares all plans and lets their kernels compile; `rehearse` waits for them. */
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
@@ -82,8 +84,7 @@ export async function createPlans(
       head: head(new Ops(library, params.head, single), config, weights, headScratch),
     };
   };
-  const single = plan(true);
-  const several = plan(false);
+  const [single, several] = [plan(true), plan(false)];
   checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
   checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
   checkGrids(device, several.head, { tokens: logits.rows });
@@ -91,6 +92,9 @@ export async function createPlans(
   const choices = await Choices.create(device, cache.shape.cells);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
+  const choose = choice.choose(logits, scratch.tokens, choices.buffer);
+  const findTop = choice.top(logits, top.buffer);
+  const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
   return {
     scratch,
     headScratch,
@@ -103,11 +107,12 @@ export async function createPlans(
       hidden.set(depth, found);
       return found;
     },
-    choose: choice.choose(logits, scratch.tokens, choices.buffer),
-    findTop: choice.top(logits, top.buffer),
+    choose,
+    findTop,
     choices,
     top,
     staging,
+    dispatches: [...steps, ...choose, ...findTop],
   };
 }
 

@@ -8,6 +8,7 @@ import type { Device } from "../kernels/device.ts";
 import type { KernelLibrary } from "../kernels/kernel.ts";
 import type { Profiler } from "../kernels/profiler.ts";
 import { Commands, type Dispatch } from "../kernels/recorder.ts";
+import { type OnCompiled, rehearse } from "../kernels/rehearsal.ts";
 import { AttentionProbe } from "./attention-probe.ts";
 import type { ChosenRun } from "./chosen.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
@@ -21,6 +22,8 @@ export class Runner {
   readonly vocabulary: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
+  /** Hears of kernels while they are compiled. */
+  readonly #onCompiled: OnCompiled;
   /** Times every kernel, where there is one. */
   profiler: Profiler | undefined;
   readonly #device: Device;
@@ -31,21 +34,33 @@ export class Runner {
   /** Whose next token lies on the GPU already. */
   #chosenFor: ChosenRun | undefined;
 
-  private constructor(device: Device, { config, cache, chunk }: PlanOptions, plans: Plans) {
+  private constructor(
+    device: Device,
+    { config, cache, chunk }: PlanOptions,
+    plans: Plans,
+    onCompiled: OnCompiled,
+  ) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
     this.#device = device;
     this.#cache = cache;
     this.#plans = plans;
+    this.#onCompiled = onCompiled;
   }
 
-  /** Prepares all plans; `library.ready()` waits for their kernels. */
+  /** Prepares all plans; `compile()` waits for their kernels. `onCompiled` hears of them, then and when more are needed. */
   static async create(
     device: Device,
     library: KernelLibrary,
     options: PlanOptions,
+    onCompiled: OnCompiled,
   ): Promise<Runner> {
-    return new Runner(device, options, await createPlans(device, library, options));
+    return new Runner(device, options, await createPlans(device, library, options), onCompiled);
+  }
+
+  /** Waits until the kernels of all plans are compiled, before the first step. Returns how many there are. */
+  compile(): Promise<number> {
+    return rehearse(this.#device, this.#plans.dispatches, this.#onCompiled);
   }
 
   /** Dispatches of a decoding step, at most. */
@@ -60,9 +75,19 @@ export class Runner {
   }
 
   /** Prepares to read the attention weights of a layer. */
-  probe(layer: number): Promise<AttentionProbe> {
+  async probe(layer: number): Promise<AttentionProbe> {
     const { several, scratch } = this.#plans;
-    return AttentionProbe.create(this.#device, several.ops, this.#cache, scratch, layer);
+    const probe = await AttentionProbe.create(
+      this.#device,
+      several.ops,
+      this.#cache,
+      scratch,
+      layer,
+    );
+    // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a
+    // sequence may hold what the scratch would overwrite.
+    await rehearse(this.#device, probe.dispatches, this.#onCompiled);
+    return probe;
   }
 
   /** Commands of a step of so many tokens. */
@@ -168,7 +193,7 @@ export class Runner {
   ): Promise<Float32Array> {
     const began = performance.now();
     const { dispatches, states } = this.#plans.hidden(depth);
-    await Promise.all(dispatches.map(({ kernel }) => kernel.ready));
+    await rehearse(this.#device, dispatches, this.#onCompiled);
     this.#layers(sequence, tokens, dispatches).submit();
     const submitted = performance.now();
     const { buffer, stride, width } = states;

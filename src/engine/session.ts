@@ -9,7 +9,7 @@ import { Profiler } from "../kernels/profiler.ts";
 import { type Memory, tuningOf } from "../kernels/tuning.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
-import type { EngineOptions, Setting } from "./options.ts";
+import type { EngineOptions, LoadProgress, Setting } from "./options.ts";
 import { readRopeDivisors } from "./rope-divisors.ts";
 import { Runner } from "./runner.ts";
 import { allocateWeights, type ModelWeights, uploadAll } from "./weights.ts";
@@ -25,6 +25,8 @@ export interface Platform {
   readonly shaders: ShaderSource;
   /** What was measured on this machine. */
   readonly memory: Memory;
+  /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
+  cannotKeepKernels(adapter: GPUAdapter): string | undefined;
 }
 
 /** A device with the weights, the cache and the prepared plans of a model on it. */
@@ -39,6 +41,8 @@ export class Session {
   readonly stepBytes: number;
   /** Tells the content of its tensors from any other. */
   readonly content: string;
+  /** The kernels of all plans, and the milliseconds that were waited for them when the weights were uploaded. */
+  readonly compiled: { readonly kernels: number; readonly ms: number };
 
   private constructor(
     device: Device,
@@ -47,12 +51,14 @@ export class Session {
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
     content: string,
+    compiled: Session["compiled"],
   ) {
     this.content = content;
     this.device = device;
     this.adapter = adapter;
     this.cache = cache;
     this.runner = runner;
+    this.compiled = compiled;
     this.weightBytes = bytes;
     this.stepBytes = output === tokenEmbd ? bytes : bytes - tokenEmbd.bytes;
   }
@@ -69,7 +75,9 @@ export class Session {
     options: EngineOptions,
     pool?: PagePool,
   ): Promise<Session> {
-    const { onProgress = () => {} } = options;
+    const { onProgress = () => {}, onWarning = () => {} } = options;
+    const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
+      onProgress({ phase, done, total });
     const divisors = await readRopeDivisors(file, config);
     const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
     const gpu = platform.openGpu();
@@ -80,22 +88,27 @@ export class Session {
     const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
     const device = await open(adapter);
     try {
-      const tuning = await tuningOf(device, memory, another, shaders);
+      const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
       const library = new KernelLibrary(device, shaders, tuning);
       const weights = await allocateWeights(device, file, config);
       const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
       const { chunk } = setting;
-      const runner = await Runner.create(device, library, { config, weights, cache, chunk });
-      if (options.onProfile) runner.profiler = new Profiler(device);
-      const ready = library.ready();
-      ready.catch(() => {});
-      const tensors = await uploadAll(device, file, weights, (done, total) =>
-        onProgress({ done, total }),
+      const runner = await Runner.create(
+        device,
+        library,
+        { config, weights, cache, chunk },
+        progressOf("kernels"),
       );
-      await ready;
+      if (options.onProfile) runner.profiler = new Profiler(device);
+      const tensors = await uploadAll(device, file, weights, progressOf("weights"));
+      const began = performance.now();
+      const kernels = await runner.compile();
+      const compiled = { kernels, ms: performance.now() - began };
       device.check();
+      const forgets = platform.cannotKeepKernels(adapter);
+      if (forgets !== undefined) onWarning(forgets);
       const content = JSON.stringify([tensors, divisors]);
-      return new Session(device, description, cache, runner, weights, content);
+      return new Session(device, description, cache, runner, weights, content, compiled);
     } catch (error) {
       await device.close();
       throw error;

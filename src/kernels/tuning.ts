@@ -38,13 +38,14 @@ const ABOUT_AS_FAST = 1.04;
 
 /**
  * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is closed again. Where that
- * fails it is what is usual, and the adapter will be asked again.
+ * fails it is what is usual, and the adapter will be asked again. `onTrial` hears when a trial begins (0 of 1) and ends.
  */
 export async function tuningOf(
   device: Device,
   memory: Memory,
   open: () => Promise<Device>,
   shaders: ShaderSource,
+  onTrial: (done: number, total: number) => void = () => {},
 ): Promise<Tuning> {
   const remembered = async (
     what: string,
@@ -59,11 +60,14 @@ export async function tuningOf(
     const known = await memory.recall(name);
     if (known !== undefined && possible.includes(known)) return known;
     let measured: number;
+    onTrial(0, 1);
     try {
       await using second = await open();
       measured = await measure(second, shaders);
     } catch {
       return undefined; // what is wrong with the adapter will show without this
+    } finally {
+      onTrial(1, 1);
     }
     await memory.keep(name, measured);
     return measured;

@@ -37,6 +37,11 @@ export function openGpu(options: GpuOptions = {}): GPU {
   return create([...values].map(([name, all]) => `${name}=${all.join()}`));
 }
 
+// Of a driver without a limit for dynamic buffers, such as llvmpipe, Dawn prints two lines about
+// `maxDynamic…BuffersPerPipelineLayout` when it looks for adapters. They go straight to file descriptor 2: no toggle,
+// requested limit, callback or environment variable of Dawn's (Limits.cpp, Log.cpp) turns them off, and to exchange the
+// descriptor for that moment would lose what others write. README.md says that they mean nothing.
+
 /** Without it Dawn keeps to itself what no standard has yet, such as subgroup matrices: see `matmul-matrices`. */
 const SUBGROUP_MATRICES = "enable-dawn-features=allow_unsafe_apis";
 

@@ -7,6 +7,7 @@ import { runInNewContext } from "node:vm";
 import type { Wait } from "../kernels/device.ts";
 import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
 import { openFile } from "./file.ts";
+import { noKernelCache } from "./kernel-cache.ts";
 import { fileMemory, memoryFile } from "./memory.ts";
 import { patiently } from "./patience.ts";
 
@@ -36,6 +37,15 @@ function collectGarbage(): void {
 /** The last one opened, while anything still uses it; a strong reference would keep the process from ending. */
 let opened: WeakRef<GPU> | undefined;
 
+let isCacheChecked = false;
+
+/** Of Mesa's drivers, once a process; where others keep their kernels they do not tell. */
+function cannotKeepKernels({ info }: GPUAdapter): string | undefined {
+  if (isCacheChecked || !info.description.includes("Mesa")) return undefined;
+  isCacheChecked = true;
+  return noKernelCache();
+}
+
 export const nodePlatform = {
   /** One Dawn for all engines that are alive together: each new one would look for adapters, and say so, again. */
   openGpu(): GPU {
@@ -51,4 +61,5 @@ export const nodePlatform = {
   openFile,
   shaders,
   memory: fileMemory(memoryFile),
+  cannotKeepKernels,
 };
