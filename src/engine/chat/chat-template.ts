@@ -1,13 +1,12 @@
 // What a conversation looks like to a model: the template that came with it, rendered as Hugging Face's transformers
 // render it, and kept within bounds.
 
-import { parse, tokenize } from "@huggingface/jinja";
-import { type Message, ROLES } from "../../context/text/message.ts";
+import { type Message, ROLES, type Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
 import { quote } from "../gguf/reader.ts";
-import { BoundedInterpreter, type Node } from "./bounded-interpreter.ts";
-import { LONGEST_BLANK, LONGEST_SOURCE, limitsFor, TemplateLimitError } from "./limits.ts";
-import { strftime } from "./strftime.ts";
+import { RaisedError } from "./jinja/errors.ts";
+import { Template } from "./jinja/template.ts";
+import { LONGEST_SOURCE, limitsFor, TemplateLimitError } from "./limits.ts";
 
 /** As the vocabulary spells them; undefined where it has none. */
 export interface TemplateTokens {
@@ -24,8 +23,9 @@ export class ChatTemplate {
   /** In Jinja. */
   readonly source: string;
   readonly #tokens: TemplateTokens;
-  readonly #program: Node;
-  readonly #printed: ReadonlySet<Node>;
+  readonly #template: Template;
+  /** Whose messages the template reads as a list of parts; found out when it is first rendered. */
+  #inParts: ReadonlySet<Role> | undefined;
 
   /** Throws a `UserError` where the source is no Jinja, a `TemplateLimitError` where it is too long. */
   constructor(source: string, tokens: TemplateTokens = {}) {
@@ -35,13 +35,10 @@ export class ChatTemplate {
       const length = source.length;
       throw new TemplateLimitError("source", `${length} characters, at most ${LONGEST_SOURCE}`);
     }
-    if (new RegExp(`\\s{${LONGEST_BLANK + 1}}`).test(source)) {
-      throw new TemplateLimitError("source", `white space of more than ${LONGEST_BLANK} in a row`);
-    }
     try {
-      this.#program = parse(tokenize(source, { trim_blocks: true, lstrip_blocks: true }));
-      this.#printed = collectPrinted(this.#program);
+      this.#template = new Template(source);
     } catch (error) {
+      if (error instanceof UserError) throw error;
       throw new UserError(
         `The chat template does not parse: ${oneLine(error)}. Give one in Jinja, or name another, such as "chatml".`,
       );
@@ -63,54 +60,83 @@ export class ChatTemplate {
         );
       }
     }
+    this.#inParts ??= this.#findParts();
+    return this.#render(messages, addGenerationPrompt, this.#inParts);
+  }
+
+  #render(
+    messages: readonly Message[],
+    addGenerationPrompt: boolean,
+    inParts: ReadonlySet<Role>,
+  ): string {
     const { bos, eos } = this.#tokens;
     const variables = {
-      messages: messages.map(({ role, content }) => ({ role, content })),
+      messages: messages.map(({ role, content }) => ({
+        role,
+        content: inParts.has(role) ? [{ type: "text", text: content }] : content,
+      })),
       // As in transformers, where they are always there and often none.
       tools: null,
       documents: null,
       add_generation_prompt: addGenerationPrompt,
       ...(bos !== undefined && { bos_token: bos }),
       ...(eos !== undefined && { eos_token: eos }),
-      raise_exception: (reason: unknown) => {
-        throw new UserError(`The chat template refuses this conversation: ${oneLine(reason)}`);
-      },
-      strftime_now: (format: unknown) => strftime(new Date(), oneLine(format)),
     };
     const limits = limitsFor(
       messages.reduce((sum, { content }) => sum + content.length + MESSAGE_SIZE, 0),
     );
     try {
-      return String(
-        new BoundedInterpreter(variables, this.#printed, limits).run(this.#program).value,
-      );
+      return this.#template.render(variables, limits);
     } catch (error) {
       if (error instanceof UserError) throw error;
       throw new UserError(
-        `The chat template failed: ${oneLine(error)}. Name another, such as "chatml".`,
+        error instanceof RaisedError
+          ? `The chat template refuses this conversation: ${oneLine(error)}`
+          : `The chat template failed: ${oneLine(error)}. Name another, such as "chatml".`,
       );
     }
   }
+
+  /**
+   * Templates of models that also see pictures read a message as a list of parts, `[{ type: "text", text }]`, or as
+   * either. A trial tells: parts are for roles whose text shows in what is rendered only if it is given as a part.
+   */
+  #findParts(): ReadonlySet<Role> {
+    const inParts = new Set<Role>();
+    // What reads parts says "text".
+    if (!this.source.includes("text")) return inParts;
+    for (const [role, roles] of TRIALS) {
+      const messages = roles.map((said) => ({ role: said, content: said === role ? PROBE : "x" }));
+      if (this.#shows(messages, inParts)) continue;
+      const others = new Set([...inParts, role]);
+      if (this.#shows(messages, others)) inParts.add(role);
+    }
+    return inParts;
+  }
+
+  /** Whether the probe is in what is rendered. */
+  #shows(messages: readonly Message[], inParts: ReadonlySet<Role>): boolean {
+    try {
+      return this.#render(messages, true, inParts).toLowerCase().includes(PROBE);
+    } catch (error) {
+      if (error instanceof UserError) return false;
+      throw error;
+    }
+  }
 }
+
+/** What is looked for in a trial: a word of letters, which templates leave as they are. */
+const PROBE = "probeofcontent";
+
+/** Conversations that every format has a place for. The user comes first, since the others need one. */
+const TRIALS: readonly (readonly [Role, readonly Role[]])[] = [
+  ["user", ["user"]],
+  ["system", ["system", "user"]],
+  ["assistant", ["user", "assistant", "user"]],
+];
 
 /** Characters that a message counts for beside its content. */
 const MESSAGE_SIZE = 64;
-
-/** The nodes of a program whose values become text: what stands in a block, and assigns or defines nothing. */
-function collectPrinted(node: unknown, printed = new Set<Node>()): ReadonlySet<Node> {
-  if (node instanceof Map) node = [...node].flat();
-  if (typeof node !== "object" || node === null) return printed;
-  for (const [field, child] of Object.entries(node)) {
-    if (BLOCKS.includes(field)) {
-      for (const statement of child) if (!SILENT.includes(statement.type)) printed.add(statement);
-    }
-    collectPrinted(child, printed);
-  }
-  return printed;
-}
-
-const BLOCKS: readonly string[] = ["body", "alternate", "defaultBlock"];
-const SILENT: readonly string[] = ["Set", "Macro", "Comment", "Break", "Continue"];
 
 /** What a template or the interpreter says, fit for a line of a terminal. */
 function oneLine(said: unknown): string {

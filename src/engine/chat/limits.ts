@@ -4,18 +4,14 @@ import { UserError } from "../../errors.ts";
 
 /** Characters of a template. The longest that models come with have about 20,000. */
 export const LONGEST_SOURCE = 2 ** 17;
-/** White space in a row, which the parser looks at once for each of its characters. */
-export const LONGEST_BLANK = 2 ** 10;
 /** Expressions and blocks within each other, macros that call macros included: a few hundred frames of the stack. */
 export const DEEPEST_NESTING = 256;
 /** Lists and mappings within each other. */
 export const DEEPEST_VALUE = 64;
-/** Milliseconds. Rendering a conversation takes a few, one of a million characters on a busy machine more than a second. */
-export const LONGEST_TIME = 5000;
 /** What an item of a list or a mapping counts for, in characters. */
 export const ITEM_SIZE = 8;
-/** The same for the methods of a string, which it gets when the first is asked for. */
-export const METHODS_SIZE = 512;
+/** Characters that an operation looks at in the time of a step. */
+export const SCANNED_PER_STEP = 32;
 
 /** What a template has of each, before the conversation is counted. */
 const SMALLEST_ROOM = 2 ** 20;
@@ -42,7 +38,7 @@ export function limitsFor(characters: number): Limits {
   return { size: room, memory: 8 * room, output: 8 * room, steps: room, work: 4 * room };
 }
 
-export type Limit = keyof Limits | "time" | "nesting" | "source";
+export type Limit = keyof Limits | "nesting" | "source";
 
 /** A template that would not end, or would not fit. `limit` is what it went beyond. */
 export class TemplateLimitError extends UserError {

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from "vitest";
 import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
-import { type Limit, LONGEST_TIME, TemplateLimitError } from "../../../src/engine/chat/limits.ts";
+import { type Limit, TemplateLimitError } from "../../../src/engine/chat/limits.ts";
 import { UserError } from "../../../src/errors.ts";
 
 const render = (source: string, content = "x") =>
@@ -18,8 +18,8 @@ const list = (power: number, item = "1") =>
 const forever = (body: string) =>
   `${"{% for i in range(100000) %}".repeat(4)}${body}${"{% endfor %}".repeat(4)}`;
 
-/** Microseconds of all threads: what compilers and collectors of garbage take comes on top of the limit of time. */
-const SOON = 1.5e3 * LONGEST_TIME;
+/** Microseconds of all threads, many times what the limits of work let through on a slow machine. */
+const SOON = 10e6;
 /** Bytes. What is let through takes less; what is not would take gigabytes. */
 const LITTLE = 400e6;
 
@@ -41,14 +41,13 @@ function stopped(source: string, limits: readonly Limit[], content?: string): vo
   expect(grown).toBeLessThan(LITTLE);
 }
 
-// A slow machine meets the limit of time before that of steps.
-const LONG: readonly Limit[] = ["steps", "time"];
-const WRITTEN: readonly Limit[] = ["memory", "output", "time"];
+const LONG: readonly Limit[] = ["steps"];
+const WRITTEN: readonly Limit[] = ["memory", "output"];
 
 describe("is stopped:", () => {
   test.each<[string, string, readonly Limit[]]>([
     ["loops in loops", forever("{{ i }}"), LONG],
-    ["loops without a body", forever(""), [...LONG, "memory"]],
+    ["loops without a body", forever(""), LONG],
     ["loops that only test", forever("{% if i > 5 and 'a' in 'b' %}{% endif %}"), LONG],
     ["a loop that filters", forever("{% for j in range(100000) if false %}{% endfor %}"), LONG],
     ["a macro that calls itself", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", ["nesting"]],
@@ -106,7 +105,7 @@ describe("is stopped:", () => {
     ],
     ["join with a long separator", `${string(19)}{{ range(100000) | join(ns.s) }}`, ["size"]],
     ["join of characters", `${string(18)}{{ ns.s | join(ns.s) }}`, ["size"]],
-    ["join by a keyword", `${string(18)}{{ range(1000) | join(separator=ns.s) }}`, ["size"]],
+    ["join by a keyword", `${string(18)}{{ range(1000) | join(d=ns.s) }}`, ["size"]],
     [
       "join by unpacking",
       `${string(18)}{% set a = [ns.s] %}{{ range(1000) | join(*a) }}`,
@@ -126,16 +125,7 @@ describe("is stopped:", () => {
       `${string(16)}{{ (ns.s | replace('b', '\\n')) | indent(width=1000, first=true) }}`,
       ["size"],
     ],
-    [
-      "indent by much, beside what is no number",
-      "{{ 'a\\nb' | indent(10 ** 8, 0 % 0) }}",
-      ["size"],
-    ],
-    [
-      "methods of many strings",
-      `${string(17)}{% for s in ns.s.split('b') %}{% set f = s.upper %}{% endfor %}`,
-      ["memory", "time"],
-    ],
+    ["indent by much, the first line too", "{{ 'a\\nb' | indent(10 ** 8, true) }}", ["size"]],
     ["indent a block", "{% filter indent(10 ** 9) %}a\n\nb{% endfilter %}", ["size"]],
     ["tojson indented by much", "{{ messages | tojson(indent=10 ** 9) }}", ["size"]],
     [
@@ -143,7 +133,7 @@ describe("is stopped:", () => {
       `${string(19)}{{ messages | tojson(separators=(ns.s, ns.s)) }}`,
       ["size"],
     ],
-    ["a long string taken apart", `${string(20)}{{ ns.s[::1] | length }}`, ["size"]],
+    ["a long string taken apart", `${string(20)}{{ ns.s | list | length }}`, ["size"]],
     ["a long string split", `${string(20)}{{ ns.s.split('b') | length }}`, ["size"]],
     ["a long string split at blanks", `${string(20)}{{ ns.s.split() | length }}`, ["size"]],
     [
@@ -153,22 +143,26 @@ describe("is stopped:", () => {
     ],
     [
       "a long path into many items",
-      `${string(19)}{{ range(1000) | map(attribute=ns.s) | list }}`,
-      ["work"],
+      `${string(17)}{% set p = ns.s | replace('ab', 'real.') ~ 'real' %}{{ range(1000) | map(attribute=p) | list }}`,
+      LONG,
     ],
-    ["a long path to sort by", `${string(19)}{{ range(1000) | sort(attribute=ns.s) }}`, ["work"]],
+    [
+      "a long path to sort by",
+      `${string(17)}{% set p = ns.s | replace('ab', 'real.') ~ 'real' %}{{ range(1000) | sort(attribute=p) }}`,
+      LONG,
+    ],
     [
       "a namespace of the longest",
-      `${string(19)}{% set ns.a = ns.s ~ '1' %}{% set ns.b = ns.s ~ '2' %}{% set ns.c = ns.s ~ '3' %}{{ ns.a }}`,
+      `${string(19)}{% set ns.a = ns.s ~ '1' %}{% set ns.b = ns.s ~ '2' %}{% set ns.c = ns.s ~ '3' %}{{ ns }}`,
       ["size"],
     ],
   ])("%s", (_, source, limits) => {
     stopped(source, limits);
   });
 
-  test("a template of too many characters, or of too much white space in a row", () => {
+  test("a template of too many characters", () => {
     stopped("x".repeat(2 ** 17 + 1), ["source"]);
-    stopped(`{{ 1 }}${" ".repeat(100_000)}`, ["source"]);
+    expect(render(`{{ 1 ${" ".repeat(100_000)}-}}${" ".repeat(30_000)}`)).toBe("1");
   });
 
   test("what a long conversation allows is still little of it", () => {
@@ -218,7 +212,6 @@ describe("reaches nothing of JavaScript's:", () => {
     "require",
     "this",
     "window",
-    "self",
     "eval",
     "Function",
     "console",
@@ -253,12 +246,12 @@ describe("reaches nothing of JavaScript's:", () => {
         "{% set ns = namespace(__proto__={'polluted': 'yes'}) %}{% set ns.__proto__ = {'polluted': 'yes'} %}" +
           "{% set ns.constructor = 'x' %}{% set d = {'__proto__': {'polluted': 'yes'}, 'constructor': 'y'} %}" +
           "{% set __proto__ = 'z' %}{% set n2 = namespace(d) %}{{ ns.polluted }}{{ d.polluted }}{{ n2.polluted }}" +
-          "{{ ns.__proto__.polluted }}{{ d.constructor }}{{ __proto__ }}{{ d | tojson }}",
+          "{{ d.constructor }}{{ __proto__ }}{{ d | tojson }}",
       ),
-    ).toBe('yesyz{"__proto__": {"polluted": "yes"}, "constructor": "y"}');
+    ).toBe('yz{"__proto__": {"polluted": "yes"}, "constructor": "y"}');
     expect(Object.getOwnPropertyNames(Object.prototype)).toEqual(before);
     expect(({} as { polluted?: string }).polluted).toBeUndefined();
-    expect(render("{{ true }} {{ [].length }} {{ '' is string }}")).toBe("True 0 True");
+    expect(render("{{ true }} {{ [].length }} {{ '' is string }}")).toBe("True  True");
   });
 
   test("what one rendering defines is gone in the next", () => {
@@ -268,14 +261,16 @@ describe("reaches nothing of JavaScript's:", () => {
     for (const _ of [1, 2]) expect(template.render([{ role: "user", content: "x" }])).toBe("again");
   });
 
+  // Oracle: Jinja2 3.1.6, by hand.
   test("by a namespace that holds itself", () => {
-    for (const source of [
-      "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
-      "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a == b }}",
-      "{% set ns = namespace() %}{% set l = [ns] %}{% set ns.l = l %}{{ l | tojson }}",
-    ]) {
-      expect(() => render(source)).toThrow(/a namespace is no text/);
-    }
+    const itself = "{% set ns = namespace() %}{% set ns.a = ns %}";
+    expect(render(`${itself}{{ ns }}`)).toBe("<Namespace {'a': <Namespace {...}>}>");
+    expect(
+      render(
+        "{% set a = namespace() %}{% set b = namespace(a=a) %}{% set a.b = b %}{{ a == b }}{{ a == a }}",
+      ),
+    ).toBe("FalseTrue");
+    expect(() => render(`${itself}{{ [ns] | tojson }}`)).toThrow(/cannot be written as JSON/);
   });
 });
 
