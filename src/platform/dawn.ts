@@ -19,7 +19,8 @@ export class NoAdapterError extends UserError {
 }
 
 /**
- * Starts Dawn.
+ * Starts Dawn, with the switches of `DAWNSTREAM_DAWN_FLAGS` (separated by blanks) in addition: what a toggle brings on an
+ * adapter is measured with the commands that there are.
  *
  * The returned object *is* Dawn. Whoever opens a device on it must hold it in a field for as long
  * as the device, or anything made by the device, is in use: nothing else references it, and once it
@@ -33,6 +34,7 @@ export function openGpu(options: GpuOptions = {}): GPU {
     EXACT_TIMESTAMPS,
     SUBGROUP_MATRICES,
     F16_ON_NVIDIA,
+    ...(process.env.DAWNSTREAM_DAWN_FLAGS?.split(" ").filter(Boolean) ?? []),
     ...(options.flags ?? []),
   ]) {
     const at = flag.indexOf("=");
