@@ -5,6 +5,7 @@
 #   BUDGET=510            seconds for everything             STAGES="adapter kernels golden …"  only these, in this order
 #   SHAPES="1b 8b"        models to be written (134m, deep)  SHAPE=N,K  rows and columns of the kernels' matrices
 #   AT=128,2048           positions and lengths              TIME=200   milliseconds that a kernel is timed
+#   PATIENCE=1            all limits of stages times this, for a rehearsal on a slow machine
 #
 # RESULTS gets results.tar.gz (all JSON and logs), summary.txt and device.txt.
 set -u
@@ -23,6 +24,7 @@ budget=${BUDGET:-510}
 shapes=${SHAPES:-1b 8b}
 at=${AT:-128,2048}
 time=${TIME:-200}
+patience=${PATIENCE:-1}
 stages=${STAGES:-adapter kernels golden toggles decode prefill statistics peers}
 sizes=(--time "$time" ${SHAPE:+--shape "$SHAPE"})
 
@@ -64,11 +66,11 @@ bench="$node bench/main.js"
 
 # What came of a stage is on disk, whole, before the next begins.
 keep() {
-  tar -C "$work" -czf "$results/.results.tar.gz" --exclude=mesa_shader_cache results && mv "$results/.results.tar.gz" "$results/results.tar.gz"
+  tar -C "$work" -czf "$results/.results.tar.gz" --exclude="mesa_shader_cache*" results && mv "$results/.results.tar.gz" "$results/results.tar.gz"
 }
 
 stage() { # NAME LIMIT COMMAND...: its result as NAME.json, what it says on the way as NAME.log
-  local name=$1 limit=$2 began=$SECONDS status=0 said
+  local name=$1 limit=$(($2 * patience)) began=$SECONDS status=0 said
   shift 2
   [ $((budget - SECONDS)) -lt "$limit" ] && limit=$((budget - SECONDS))
   if [ "$limit" -lt 5 ]; then
@@ -76,7 +78,7 @@ stage() { # NAME LIMIT COMMAND...: its result as NAME.json, what it says on the 
   else
     timeout --kill-after=5 "$limit" "$@" >"$parts/$name.json" 2>"$parts/$name.log" || status=$?
     said="ok"
-    [ $status = 0 ] || said="status $status$([ $status = 124 ] && echo ", its limit"): $(tail -n 1 "$parts/$name.log")"
+    [ $status = 0 ] || said="status $status$([ $status = 124 ] && echo ", its limit"): $(tail -n 1 "$parts/$name.log" | cut -c1-200)"
     said="$said, $((SECONDS - began)) of $limit s"
   fi
   echo "$name: $said" | tee -a "$results/summary.txt"
