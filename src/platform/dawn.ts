@@ -19,7 +19,8 @@ export class NoAdapterError extends UserError {
 }
 
 /**
- * Starts Dawn.
+ * Starts Dawn, with the switches of `DAWNSTREAM_DAWN_FLAGS` (separated by blanks) in addition: what a toggle brings on an
+ * adapter is measured with the commands that there are.
  *
  * The returned object *is* Dawn. Whoever opens a device on it must hold it in a field for as long
  * as the device, or anything made by the device, is in use: nothing else references it, and once it
@@ -29,7 +30,13 @@ export class NoAdapterError extends UserError {
 export function openGpu(options: GpuOptions = {}): GPU {
   // Of flags with one name Dawn takes the last only.
   const values = new Map<string, string[]>();
-  for (const flag of [EXACT_TIMESTAMPS, SUBGROUP_MATRICES, ...(options.flags ?? [])]) {
+  for (const flag of [
+    EXACT_TIMESTAMPS,
+    SUBGROUP_MATRICES,
+    F16_ON_NVIDIA,
+    ...(process.env.DAWNSTREAM_DAWN_FLAGS?.split(" ").filter(Boolean) ?? []),
+    ...(options.flags ?? []),
+  ]) {
     const at = flag.indexOf("=");
     const [name, value] = [flag.slice(0, at), flag.slice(at + 1)];
     values.set(name, [...(values.get(name) ?? []), value]);
@@ -44,6 +51,13 @@ export function openGpu(options: GpuOptions = {}): GPU {
 
 /** Without it Dawn keeps to itself what no standard has yet, such as subgroup matrices: see `matmul-matrices`. */
 const SUBGROUP_MATRICES = "enable-dawn-features=allow_unsafe_apis";
+
+/**
+ * Dawn withholds `shader-f16` from every NVIDIA GPU on Vulkan unless this is on (crbug.com/42251215: conformance tests
+ * failed), and with it all subgroup matrices of halves, that is the tensor cores. On other adapters it changes nothing.
+ * Only `matmul-matrices` uses halves so, and it is used only after `tryMatrices` has compared its results bit by bit.
+ */
+const F16_ON_NVIDIA = "enable-dawn-features=vulkan_enable_f16_on_nvidia";
 
 /** A browser rounds timestamps to 0.1 ms, lest pages spy on each other; a profile needs all of them. */
 const EXACT_TIMESTAMPS = "disable-dawn-features=timestamp_quantization";

@@ -2,6 +2,7 @@
 // by those of the adapter where it has some, as Mesa's llvmpipe from 26 on.
 
 import { describe, expect, test } from "vitest";
+import type { Device } from "../../src/kernels/device.ts";
 import { SUBGROUP_MATRIX } from "../../src/kernels/device.ts";
 import { decoderOf, type WeightFormat } from "../../src/kernels/formats/format.ts";
 import { FORMATS } from "../../src/kernels/formats/index.ts";
@@ -232,3 +233,30 @@ describe.skipIf(!own)("this adapter's own", () => {
     expect(await tryMatrices(device, shaderSource)).toBe(1);
   });
 });
+
+test("a GH100 as Dawn lists it offers the tensor cores only with halves", () => {
+  // Recorded from Dawn on Mesa 26.1's NVK without the card, with vulkan_enable_f16_on_nvidia and without.
+  const integers = ["16x16x32", "16x8x32", "16x8x16", "8x8x16"].flatMap((shape) => [
+    config("u8", "u32", shape),
+    config("i8", "i32", shape),
+  ]);
+  const halves = ["16x16x16", "16x8x16", "16x8x8"].flatMap((shape) => [
+    config("f16", "f16", shape),
+    config("f16", "f32", shape),
+  ]);
+  const gh100 = (features: string[], matrixConfigs: object[]) =>
+    matrixShape({
+      info: { isFallbackAdapter: false, subgroupMinSize: 32, subgroupMaxSize: 32 },
+      features: new Set(features),
+      languageFeatures: new Set(["subgroup_id"]),
+      limits: { maxComputeInvocationsPerWorkgroup: 1024, maxComputeWorkgroupStorageSize: 49152 },
+      matrixConfigs,
+    } as unknown as Device);
+  expect(gh100(["subgroups"], integers)).toBeUndefined();
+  expect(gh100(["subgroups", "shader-f16"], [...halves, ...integers])).toBe("16x16x16");
+});
+
+function config(componentType: string, resultComponentType: string, shape: string): object {
+  const [M, N, K] = shape.split("x").map(Number);
+  return { componentType, resultComponentType, M, N, K };
+}

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { UserError } from "../../src/errors.ts";
 import {
   describeAdapter,
@@ -31,4 +31,24 @@ test("switches of one name add up: Dawn by itself takes the last only", async ()
   const features = "enable-dawn-features=use_vulkan_memory_model";
   const adapter = await requestAdapter(openGpu({ flags: ["backend=null", features] }));
   expect([...adapter.features]).toContain("chromium-experimental-subgroup-matrix");
+});
+
+test("Dawn is asked for halves on NVIDIA cards, beside what callers ask for", async () => {
+  const flags: string[][] = [];
+  vi.doMock("webgpu", () => ({ create: (given: string[]) => flags.push(given) }));
+  vi.resetModules();
+  try {
+    const dawn = await import("../../src/platform/dawn.ts");
+    dawn.openGpu({ flags: ["enable-dawn-features=use_vulkan_memory_model"] });
+  } finally {
+    vi.doUnmock("webgpu");
+  }
+  const enabled = flags[0]!.find((flag) => flag.startsWith("enable-dawn-features="))!;
+  expect(enabled.slice(enabled.indexOf("=") + 1).split(",")).toEqual(
+    expect.arrayContaining([
+      "allow_unsafe_apis",
+      "use_vulkan_memory_model",
+      "vulkan_enable_f16_on_nvidia",
+    ]),
+  );
 });
