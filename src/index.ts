@@ -8,18 +8,25 @@ import {
   openTokenizer,
   planMemory as plan,
 } from "./engine/inspect.ts";
-import type { EngineOptions, LoadProgress } from "./engine/options.ts";
+import { type EngineOptions, type LoadProgress, readEngineOptions } from "./engine/options.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
+import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
-export type { AttentionOptions, AttentionPolicy } from "./context/attention-policy.ts";
+export type {
+  AttentionChoice,
+  AttentionOptions,
+  AttentionPolicy,
+  AttentionText,
+} from "./context/attention-policy.ts";
 export { isVisible, parseAttention } from "./context/attention-policy.ts";
+export type { RopeChoiceOption, RopeText } from "./context/rope-choice.ts";
 export { parseRope } from "./context/rope-choice.ts";
 export type { RopeScaling } from "./context/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
 export type { Embedder, Pooling } from "./context/text/embedder.ts";
-export type { MemoryOptions } from "./context/text/memory/conversation-memory.ts";
+export type { MemoryOptions, MemoryText } from "./context/text/memory/conversation-memory.ts";
 export { conversationMemory, parseMemory } from "./context/text/memory/conversation-memory.ts";
 export type {
   ConversationMemory,
@@ -90,6 +97,7 @@ export { GgufError } from "./engine/gguf/gguf.ts";
 export type { PrefixCache } from "./engine/prefix-cache.ts";
 export { ModelChangedError } from "./engine/recovery.ts";
 export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
+export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { Score } from "./engine/score.ts";
 export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/summarizer.ts";
@@ -124,18 +132,22 @@ export const Engine = {
    *     }
    */
   async load(path: string, options: EngineOptions = {}): Promise<Engine> {
+    readEngineOptions(options); // before the file is opened
+    text(path, "path");
     return LoadedEngine.open(nodePlatform, await openModel(path, openFile), options);
   },
 };
 
 /** The tokenizer of a GGUF file, which may be a vocabulary and nothing else. Needs no GPU. */
-export function loadTokenizer(path: string): Promise<Tokenizer> {
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  text(path, "path");
   return openTokenizer(path, openFile);
 }
 
 /** Exact bytes on the GPU that `Engine.load` would take with the same options, from the header of the file alone. */
 export async function planMemory(path: string, options: EngineOptions = {}): Promise<MemoryPlan> {
-  const { file, config } = await openModel(path, openFile);
+  readEngineOptions(options);
+  const { file, config } = await openModel(text(path, "path"), openFile);
   try {
     return plan(file, config, options);
   } finally {
@@ -144,17 +156,19 @@ export async function planMemory(path: string, options: EngineOptions = {}): Pro
 }
 
 /**
- * The largest context that fits so many bytes on the GPU, with `Engine.load`'s options; 0 where not even one token does,
+ * The largest context that fits this many bytes on the GPU, a number or a size such as "1GiB", with `Engine.load`'s options; 0 where not even one token does,
  * Infinity where the length does not matter, as under attention that forgets. From the header of the file alone.
  */
 export async function largestContext(
   path: string,
-  bytes: number,
+  bytes: number | string,
   options: EngineOptions = {},
 ): Promise<number> {
-  const { file, config } = await openModel(path, openFile);
+  readEngineOptions(options);
+  const room = byteSize(bytes, "size");
+  const { file, config } = await openModel(text(path, "path"), openFile);
   try {
-    return largest(file, config, options, bytes);
+    return largest(file, config, options, room);
   } finally {
     await file.close();
   }

@@ -4,8 +4,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model-state.ts";
-import { count } from "../engine/options.ts";
 import { UserError } from "../errors.ts";
+import { whole } from "../option-reader.ts";
 import { AttentionMap, drawAttention, NEAR } from "./attention-map.ts";
 import {
   addEngineFlags,
@@ -55,7 +55,7 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
   if ((given === undefined) === (flags.file === undefined)) {
     throw new UserError("Give either a text or --file FILE.");
   }
-  const most = count("--tokens", flags.tokens, 1, 2 ** 20);
+  const most = whole(1, 2 ** 20)(flags.tokens, "--tokens");
   const text = flags.file === undefined ? given! : await readText(flags.file);
   // Token by token, as a stream would have it: every eviction is where it happens.
   const options = {
@@ -78,9 +78,9 @@ async function run(given: string | undefined, flags: Flags): Promise<void> {
 function whatToShow({ config, tokenizer }: OpenedModel, text: string, flags: Flags) {
   const ids = tokenizer.encode(text).slice(0, flags.tokens);
   if (ids.length < 2) throw new UserError("The text has too few tokens: at least 2 are needed.");
-  const layer = count("--layer", flags.layer ?? config.layers >> 1, 0, config.layers - 1);
+  const layer = whole(0, config.layers - 1)(flags.layer ?? config.layers >> 1, "--layer");
   const heads = flags.heads ?? Array.from({ length: config.heads }, (_, i) => i);
-  for (const head of heads) count("--heads", head, 0, config.heads - 1);
+  for (const head of heads) whole(0, config.heads - 1)(head, "--heads");
   return { ids, layer, heads: [...heads] };
 }
 

@@ -5,7 +5,7 @@ import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseAttention } from "../context/attention-policy.ts";
 import { parseRope } from "../context/rope-choice.ts";
-import type { EngineOptions } from "../engine/options.ts";
+import { type EngineOptions, whenFullReader } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { CELL_TYPES } from "../kernels/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
@@ -107,7 +107,7 @@ export function addEngineFlags(command: Command): Command {
     .option(
       "--when-full <choice>",
       "of a full context: error, stop or slide:K (default: error)",
-      readWhenFull,
+      reading((text) => whenFullReader(text, "choice")),
     )
     .option(
       "--rope <scaling>",
@@ -203,15 +203,6 @@ export function samplingOptions(flags: SamplingFlags): SamplingOptions {
   return Object.fromEntries(
     names.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]),
   );
-}
-
-/** "slide:4" keeps the first four tokens. */
-function readWhenFull(text: string): EngineOptions["whenFull"] {
-  if (text === "error" || text === "stop") return text;
-  const [, keep] = /^slide:(\d+)$/.exec(text) ?? [];
-  if (keep === undefined)
-    throw new InvalidArgumentError("Expected error, stop or slide:K, K the tokens to keep.");
-  return { keep: Number(keep) };
 }
 
 function readBias(

@@ -14,9 +14,9 @@ import type { Summarizer } from "../context/text/summarizer.ts";
 import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import { messageCounter } from "../engine/chat/message-counter.ts";
 import type { Engine } from "../engine/engine.ts";
-import { count } from "../engine/options.ts";
 import { engineSummarizer } from "../engine/summarizer.ts";
 import { loadTokenizer } from "../index.ts";
+import { whole } from "../option-reader.ts";
 import { templateChoice } from "./chat-template.ts";
 import {
   addModelFlag,
@@ -164,5 +164,5 @@ function draw(path: string, results: readonly Result[], budget: MemoryBudget): P
 }
 
 function readBudget(text: string): number {
-  return count("budget", integer(text), 1, 2 ** 31);
+  return whole(1, 2 ** 31)(integer(text), "budget");
 }

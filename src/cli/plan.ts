@@ -22,6 +22,7 @@ import {
 } from "../engine/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/cells.ts";
+import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { addModelFlag, integer, integers, type ModelFlags, pictureFile, reading } from "./flags.ts";
 import { writePlot } from "./plot.ts";
@@ -73,7 +74,11 @@ export function planCommand(): Command {
         .argParser(readCells)
         .default(["f16"], "f16"),
     )
-    .option("--memory <size>", "tell the largest context that fits, such as 8GiB", readSize)
+    .option(
+      "--memory <size>",
+      "tell the largest context that fits, such as 8GiB",
+      reading((text) => byteSize(text, "size")),
+    )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
     .option("--sequences <n>", "texts in the cache at a time (default: 1)", integer)
@@ -233,24 +238,4 @@ function readCells(text: string): CellType[] {
     if (cells) return cells;
     throw new InvalidArgumentError(`"${name}" is none of ${CELL_TYPES.join(", ")}.`);
   });
-}
-
-const UNITS: Readonly<Record<string, number>> = {
-  "": 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
-
-/** "8GiB", "500MB", "1000000" */
-function readSize(text: string): number {
-  const [, number = "", unit = ""] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text) ?? [];
-  const factor = UNITS[unit.toLowerCase()];
-  if (number === "" || factor === undefined) {
-    throw new InvalidArgumentError("Expected a size such as 8GiB, 500MB or 1000000.");
-  }
-  return Math.floor(Number(number) * factor);
 }

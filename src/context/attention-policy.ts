@@ -4,7 +4,7 @@
 //
 // Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has four.
 
-import { UserError } from "../errors.ts";
+import { invalid, isOfKind, isRecord, isWhole, type Reader } from "../option-reader.ts";
 
 /**
  * Anybody may write one: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }` keeps a system prompt, whatever
@@ -30,36 +30,70 @@ export const FULL_ATTENTION: AttentionPolicy = {
   window: Number.POSITIVE_INFINITY,
 };
 
+/** A policy as text, as on the command line: "full", "window:1024", "sinks:4+1020". */
+export type AttentionText = "full" | `window:${number}` | `sinks:${number}+${number}`;
+
+/** All the forms in which a policy may be given. */
+export type AttentionChoice = AttentionOptions | AttentionPolicy | AttentionText;
+
 const FORMS = "full, window:W or sinks:S+W with whole numbers W >= 1 and S >= 0";
 
-/** The policy of an option object, or a policy checked. Throws a `UserError` for numbers that make no sense. */
-export function attentionPolicy(options: AttentionOptions | AttentionPolicy): AttentionPolicy {
-  if (!("kind" in options)) {
-    const { name, sinks, window } = options;
-    if (isCount(sinks, 0) && (window === Number.POSITIVE_INFINITY || isCount(window, 1)))
-      return options;
-    throw new UserError(
-      `Invalid attention policy "${name}": expected sinks >= 0 and window >= 1, found ${sinks} and ${window}.`,
-    );
+const KINDS = {
+  full: {},
+  window: { window: (window: unknown) => isWhole(window, 1) },
+  sinks: {
+    sinks: (sinks: unknown) => isWhole(sinks, 0),
+    window: (window: unknown) => isWhole(window, 1),
+  },
+};
+
+/** A policy from a text, from an object of one of the kinds, or from a policy of the user's own. */
+export const attentionReader: Reader<AttentionPolicy> = (value, option) => {
+  if (typeof value === "string") return policyOfKind(readText(value, option));
+  if (isRecord(value) && "kind" in value) {
+    if (isOfKind(value, KINDS)) return policyOfKind(value as unknown as AttentionOptions);
+  } else if (isPolicy(value)) {
+    return value;
   }
-  if (options.kind === "full") return FULL_ATTENTION;
-  const sinks = options.kind === "sinks" ? options.sinks : 0;
-  const { window } = options;
-  const name = options.kind === "sinks" ? `sinks:${sinks}+${window}` : `window:${window}`;
-  if (!isCount(sinks, 0) || !isCount(window, 1)) {
-    throw new UserError(`Invalid attention ${name}: expected ${FORMS}.`);
-  }
-  return { name, sinks, window };
+  throw invalid(option, value, `${FORMS}, or an object { name, sinks, window }`);
+};
+
+/** The policy of any of its forms. Throws a `UserError` that quotes a form that makes no sense. */
+export function attentionPolicy(choice: AttentionChoice): AttentionPolicy {
+  return attentionReader(choice, "attention");
 }
 
-/** Reads "full", "window:W" or "sinks:S+W". */
+/** Reads "full", "window:W" or "sinks:S+W"; throws a `UserError` for any other text. */
 export function parseAttention(text: string): AttentionOptions {
+  return readText(text, "attention");
+}
+
+function readText(text: unknown, option: string): AttentionOptions {
   if (text === "full") return { kind: "full" };
-  const [, window] = /^window:(\d+)$/.exec(text) ?? [];
-  if (window) return { kind: "window", window: Number(window) };
-  const [, sinks, rest] = /^sinks:(\d+)\+(\d+)$/.exec(text) ?? [];
-  if (sinks && rest) return { kind: "sinks", sinks: Number(sinks), window: Number(rest) };
-  throw new UserError(`Invalid attention "${text}": expected ${FORMS}.`);
+  const [, kind, sinks, window] = /^(window|sinks):(?:(\d+)\+)?(\d+)$/.exec(String(text)) ?? [];
+  const options =
+    kind === "sinks"
+      ? { kind, sinks: Number(sinks), window: Number(window) }
+      : { kind, window: Number(window) };
+  const isForm = (kind === "sinks") === (sinks !== undefined);
+  if (typeof text === "string" && isForm && isOfKind(options, KINDS)) {
+    return options as AttentionOptions;
+  }
+  throw invalid(option, text, FORMS);
+}
+
+function policyOfKind(options: AttentionOptions): AttentionPolicy {
+  if (options.kind === "full") return FULL_ATTENTION;
+  const { window } = options;
+  if (options.kind === "window") return { name: `window:${window}`, sinks: 0, window };
+  return { name: `sinks:${options.sinks}+${window}`, sinks: options.sinks, window };
+}
+
+function isPolicy(value: unknown): value is AttentionPolicy {
+  if (!isRecord(value) || Object.keys(value).some((key) => !(key in FULL_ATTENTION))) return false;
+  const { name, sinks, window } = value;
+  const isWindow = window === Number.POSITIVE_INFINITY || isWhole(window, 1);
+  return typeof name === "string" && isWhole(sinks, 0) && isWindow;
 }
 
 /**
@@ -110,8 +144,4 @@ export function pagesNeeded(
   const whole = Math.ceil(context / pageSize);
   if (window === Number.POSITIVE_INFINITY) return whole;
   return Math.ceil(sinks / pageSize) + Math.ceil((window - 1 + chunk) / pageSize) + 1;
-}
-
-function isCount(n: number, least: number): boolean {
-  return Number.isSafeInteger(n) && n >= least;
 }

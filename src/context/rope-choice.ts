@@ -1,6 +1,7 @@
 // How a user names a RoPE scaling, and how one is chosen for a length.
 
 import { UserError } from "../errors.ts";
+import { invalid, isOfKind, number, type Reader } from "../option-reader.ts";
 import { BASES, MOST_FACTOR, type RopeScaling } from "./rope-scaling.ts";
 
 const FORMS =
@@ -15,7 +16,8 @@ const DETAILS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 
 /** Reads "none", "linear:2", "yarn:4", "yarn:4:2048:fast=16:attention=1", "llama3:8:8192:low=1:high=4", "longrope". */
 export function parseRope(text: string): RopeScaling {
-  const invalid = () => new UserError(`Invalid RoPE scaling "${text}": expected ${FORMS}.`);
+  const refusal = () => invalid("RoPE scaling", text, FORMS);
+  if (typeof text !== "string") throw refusal();
   if (text === "none" || text === "longrope") return { kind: text };
   const [, kind, s, tail = ""] = /^([a-z0-9-]+):([\d.]+)((?::[^:]+)*)$/.exec(text) ?? [];
   const scaling: Record<string, unknown> = { kind, factor: decimal(s) };
@@ -27,34 +29,60 @@ export function parseRope(text: string): RopeScaling {
   for (const part of parts) {
     const [name = "", value] = part.split("=");
     const field = names?.[name];
-    if (field === undefined || field in scaling) throw invalid();
+    if (field === undefined || field in scaling) throw refusal();
     scaling[field] = decimal(value);
   }
-  if (!isScaling(scaling)) throw invalid();
+  if (!isScaling(scaling)) throw refusal();
   return scaling;
 }
 
-/** A scaling that a script gives as an object, checked. */
-export function checkRope(scaling: RopeScaling): RopeScaling {
-  if (isScaling(scaling)) return scaling;
-  throw new UserError(`Invalid RoPE scaling ${JSON.stringify(scaling)}: expected ${FORMS}.`);
+/** A scaling as text: the kinds alone, or with details behind a colon, as `parseRope` reads them. */
+export type RopeText =
+  | "none"
+  | "longrope"
+  | `${"linear" | "ntk" | "dynamic-ntk"}:${number}`
+  | `${"yarn" | "llama3"}:${number}${"" | `:${string}`}`;
+
+/** All the forms in which a scaling may be given. */
+export type RopeChoiceOption = RopeScaling | RopeText;
+
+/** A scaling from a text or an object. */
+export const ropeReader: Reader<RopeScaling> = (value, option) => {
+  if (typeof value === "string") return parseRope(value);
+  if (isScaling(value)) return value;
+  throw invalid(option, value, FORMS);
+};
+
+/** A scaling that a script gives, checked. Throws a `UserError` that quotes it. */
+export function checkRope(scaling: RopeChoiceOption): RopeScaling {
+  return ropeReader(scaling, "RoPE scaling");
 }
 
-function isScaling(scaling: object): scaling is RopeScaling {
-  const { kind, factor, original, ...details } = scaling as Record<string, unknown>;
-  if (kind === "none" || kind === "longrope") return factor === undefined;
-  if (!["linear", "ntk", "dynamic-ntk", "yarn", "llama3"].includes(kind as string)) return false;
-  const { betaFast = 32, betaSlow = 1, low = 1, high = 4 } = details;
-  const positive = (value: unknown) =>
-    value === undefined || (Number.isFinite(value) && (value as number) > 0);
-  return (
-    Number.isFinite(factor) &&
-    (factor as number) >= 1 &&
-    (factor as number) <= MOST_FACTOR &&
-    [original, ...Object.values(details)].every(positive) &&
-    (betaFast as number) > (betaSlow as number) &&
-    (high as number) > (low as number)
-  );
+const isFactor = (value: unknown) =>
+  Number.isFinite(value) && (value as number) >= 1 && (value as number) <= MOST_FACTOR;
+const isDetail = (value: unknown) =>
+  value === undefined || (Number.isFinite(value) && (value as number) > 0);
+
+const KINDS = {
+  none: {},
+  longrope: {},
+  linear: { factor: isFactor },
+  ntk: { factor: isFactor },
+  "dynamic-ntk": { factor: isFactor },
+  yarn: {
+    factor: isFactor,
+    original: isDetail,
+    betaFast: isDetail,
+    betaSlow: isDetail,
+    attentionFactor: isDetail,
+  },
+  llama3: { factor: isFactor, original: isDetail, low: isDetail, high: isDetail },
+};
+
+function isScaling(scaling: unknown): scaling is RopeScaling {
+  if (!isOfKind(scaling, KINDS)) return false;
+  const { betaFast = 32, betaSlow = 1, low = 1, high = 4 } = scaling as Record<string, number>;
+  return betaFast > betaSlow && high > low;
 }
 
 function decimal(text: string | undefined): number {
@@ -72,14 +100,11 @@ export function formatRope(scaling: RopeScaling): string {
   return [kind, factor, ...(original === undefined ? [] : [original]), ...spelled].join(":");
 }
 
-/** A base of rotary frequencies that is given in place of the file's. Throws a `UserError` for what is none. */
-export function checkFreqBase(base: number): number {
-  const [least, most] = BASES;
-  if (Number.isFinite(base) && base >= least && base <= most) return base;
-  throw new UserError(
-    `Invalid base of the rotary frequencies ${base}: expected a number from ${least} to ${most}; leave it out for the file's own.`,
-  );
-}
+/** A base of rotary frequencies that is given in place of the file's. */
+export const freqBaseReader = number(...BASES);
+
+/** What rotary frequencies are multiplied with. */
+export const freqScaleReader = number(1 / MOST_FACTOR, 1);
 
 /**
  * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches positions by 4. It
@@ -87,11 +112,7 @@ export function checkFreqBase(base: number): number {
  */
 export function withFreqScale(scaling: RopeScaling, freqScale: number | undefined): RopeScaling {
   if (freqScale === undefined) return scaling;
-  if (!(freqScale >= 1 / MOST_FACTOR && freqScale <= 1)) {
-    throw new UserError(
-      `Invalid RoPE frequency scale ${freqScale}: expected a number from ${1 / MOST_FACTOR} to 1.`,
-    );
-  }
+  freqScaleReader(freqScale, "RoPE frequency scale");
   const factor = 1 / freqScale;
   if (scaling.kind === "none") return { kind: "linear", factor };
   if (scaling.kind === "linear" || scaling.kind === "yarn") return { ...scaling, factor };

@@ -1,40 +1,53 @@
 // What the tokens of a text attend to, one after the other.
 
-import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
+import {
+  type AttentionChoice,
+  type AttentionPolicy,
+  attentionReader,
+} from "../context/attention-policy.ts";
+import { needed, type Readers, readOptions, textOrIds, whole } from "../option-reader.ts";
 import { collectable, type Held } from "./abandoned.ts";
 import type { AttentionProbe, AttentionRow } from "./attention-probe.ts";
 import type { LoadedModel } from "./model-state.ts";
-import { count } from "./options.ts";
 import { checkFits, checkIds, policyOf } from "./requests.ts";
 
 export interface AttentionRowsOptions {
   /** 0 is the first. */
   readonly layer: number;
   /** What queries see, where it differs from what the engine was loaded with. */
-  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  readonly attention?: AttentionChoice | undefined;
 }
 
-/** Feeds ids to a sequence of its own and yields what each of them attended to. */
-export function attentionRows(
-  model: ProbedModel,
-  ids: readonly number[],
-  options: AttentionRowsOptions,
-): AsyncGenerator<AttentionRow, void, void> {
-  return collectable((held) => rows(model, ids, options, held));
-}
+export const ATTENTION_READERS = {
+  layer: needed(whole(0)),
+  attention: attentionReader,
+} satisfies Readers<AttentionRowsOptions>;
 
 type ProbedModel = LoadedModel & { probe(layer: number): Promise<AttentionProbe> };
+
+/** Feeds a text to a sequence of its own and yields what each of its tokens attended to. */
+export function attentionRows(
+  model: ProbedModel,
+  prompt: string | readonly number[],
+  options: AttentionRowsOptions,
+): AsyncGenerator<AttentionRow, void, void> {
+  const { layer, attention } = readOptions("attention", options, ATTENTION_READERS);
+  whole(0, model.config.layers - 1)(layer, "layer");
+  const given = textOrIds(prompt, "prompt");
+  const ids = typeof given === "string" ? model.tokenizer.encode(given) : given;
+  const policy = policyOf(model, attention);
+  checkIds(model, ids);
+  checkFits(model, policy, ids.length);
+  return collectable((held) => rows(model, ids, layer, policy, held));
+}
 
 async function* rows(
   model: ProbedModel,
   ids: readonly number[],
-  { layer, attention }: AttentionRowsOptions,
+  layer: number,
+  policy: AttentionPolicy,
   held: Held,
 ): AsyncGenerator<AttentionRow, void, void> {
-  count("layer", layer, 0, model.config.layers - 1);
-  const policy = policyOf(model, attention);
-  checkIds(model, ids);
-  checkFits(model, policy, ids.length);
   const sequence = await model.admit({ ids, policy });
   held.push(sequence);
   let probe: AttentionProbe | undefined;

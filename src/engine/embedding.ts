@@ -3,8 +3,16 @@
 import type { PageTable } from "../context/cache/page-table.ts";
 import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import { UserError } from "../errors.ts";
+import {
+  abortSignal,
+  type Readers,
+  readOptions,
+  textOrIds,
+  whole,
+  word,
+  yesOrNo,
+} from "../option-reader.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
-import { count } from "./options.ts";
 import { checkFits, checkIds } from "./requests.ts";
 
 export interface EmbedOptions {
@@ -21,6 +29,13 @@ export interface EmbedOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const EMBED_READERS = {
+  pooling: word(POOLINGS),
+  layer: whole(0),
+  normalize: yesOrNo,
+  signal: abortSignal,
+} satisfies Readers<EmbedOptions>;
+
 /** What embedding takes of an engine. */
 export interface EmbeddingModel extends LoadedModel {
   /** As `Runner.hidden`; steps run one at a time, in the order of the calls. */
@@ -30,11 +45,14 @@ export interface EmbeddingModel extends LoadedModel {
 /** The vector [D] of a text, or of token ids. Throws a `UserError` where they are none, or too many for the context. */
 export async function embed(
   model: EmbeddingModel,
-  text: string | readonly number[],
-  { pooling, layer, normalize = true, signal }: EmbedOptions,
+  given: string | readonly number[],
+  options: EmbedOptions,
 ): Promise<Float32Array> {
   const { layers: L, width: D } = model.config;
-  const depth = count("layer", layer ?? L, 0, L);
+  const read = readOptions("embed", options, EMBED_READERS);
+  const { pooling, layer = L, normalize = true, signal } = read;
+  const depth = whole(0, L)(layer, "layer");
+  const text = textOrIds(given, "text");
   const ids = typeof text === "string" ? model.tokenizer.encode(text) : text;
   checkEmbeddable(model, ids);
   const isPooled = poolingRule(model, ids, pooling ?? defaultPooling(model));
@@ -75,8 +93,6 @@ function poolingRule(
       return (position) => position === 0;
     case "last":
       return (position) => position === ids.length - 1;
-    default:
-      throw new UserError(`Invalid pooling "${String(pooling)}": expected ${EXPECTED}.`);
   }
 }
 

@@ -4,11 +4,12 @@ import type { PagePool } from "../context/cache/page-pool.ts";
 import type { Message } from "../context/text/message.ts";
 import type { SummaryTree } from "../context/text/summaries.ts";
 import type { TextSource } from "../context/text/windows.ts";
+import { readOptions, several } from "../option-reader.ts";
 import type { AttentionRow } from "./attention-probe.ts";
 import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
-import { type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
+import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
-import { type EmbedOptions, embed } from "./embedding.ts";
+import { EMBED_READERS, type EmbedOptions, embed } from "./embedding.ts";
 import { fingerprint, tensorList } from "./fingerprint.ts";
 import {
   complete,
@@ -19,7 +20,7 @@ import {
 } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
-import { type EngineOptions, resolveSetting, type Setting } from "./options.ts";
+import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { PrefixCache } from "./prefix-cache.ts";
 import { ModelChangedError, Recovery } from "./recovery.ts";
 import { RunningModel } from "./running-model.ts";
@@ -60,12 +61,13 @@ export class Engine extends RunningModel {
   static async open(
     platform: Platform,
     model: ModelFile,
-    options: EngineOptions = {},
+    given: EngineOptions = {},
   ): Promise<Engine> {
     const began = performance.now() - model.openMs;
     const { config, tokenizer } = model;
-    const { onWarning = () => {} } = options;
     try {
+      const options = readEngineOptions(given);
+      const { onWarning = () => {} } = options;
       const setting = resolveSetting(config, options);
       for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
         onWarning(warning);
@@ -147,8 +149,9 @@ export class Engine extends RunningModel {
     conversation: readonly Message[],
     options: ChatOptions = {},
   ): AsyncGenerator<Piece, ChatResult, void> {
-    const own = options.cache === false ? undefined : this.#chats;
-    return chat(this, conversation, { ...options, prefixCache: options.prefixCache ?? own });
+    const read = readOptions("chat", options, CHAT_READERS);
+    const own = read.cache === false ? undefined : this.#chats;
+    return chat(this, conversation, { ...read, prefixCache: read.prefixCache ?? own });
   }
 
   /**
@@ -184,6 +187,8 @@ export class Engine extends RunningModel {
     texts: Iterable<string | readonly number[]>,
     options: EmbedOptions = {},
   ): AsyncGenerator<Float32Array, void, void> {
+    readOptions("embedAll", options, EMBED_READERS);
+    several("an array of texts")(texts, "texts");
     for (const text of texts) yield await this.embed(text, options);
   }
 
@@ -195,7 +200,6 @@ export class Engine extends RunningModel {
     prompt: string | readonly number[],
     options: AttentionRowsOptions,
   ): AsyncGenerator<AttentionRow, void, void> {
-    const ids = typeof prompt === "string" ? this.tokenize(prompt) : prompt;
-    return attentionRows(this, ids, options);
+    return attentionRows(this, prompt, options);
   }
 }

@@ -1,13 +1,32 @@
 // From a prompt to text: prefill in chunks, then a token a step.
 
-import type { AttentionOptions, AttentionPolicy } from "../context/attention-policy.ts";
+import {
+  type AttentionChoice,
+  type AttentionPolicy,
+  attentionReader,
+} from "../context/attention-policy.ts";
 import type { PageTable } from "../context/cache/page-table.ts";
 import { UserError } from "../errors.ts";
+import {
+  abortSignal,
+  callback,
+  instance,
+  listOf,
+  type OptionsOf,
+  positive,
+  type Reader,
+  type Readers,
+  readOptions,
+  text,
+  textOrIds,
+  whole,
+  yesOrNo,
+} from "../option-reader.ts";
 import { collectable, type Held } from "./abandoned.ts";
 import { appendAnd } from "./append.ts";
 import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
-import type { PrefixCache } from "./prefix-cache.ts";
+import { PrefixCache } from "./prefix-cache.ts";
 import { checkIds, policyOf } from "./requests.ts";
 import {
   Sampler,
@@ -15,25 +34,25 @@ import {
   type TokenChoice,
   type TokenLogprob,
 } from "./sampler/sampler.ts";
-import { checkTopLogprobs } from "./sampler/sampling-options.ts";
+import { SAMPLING_READERS } from "./sampler/sampling-options.ts";
 import { StopStrings } from "./sampler/stop-strings.ts";
 import type { DecodeOptions } from "./tokenizer/decoder.ts";
 import type { Vocabulary } from "./tokenizer/vocabulary.ts";
-import { checkFillLevel, FillWatch, type TokenUsage, tokenBudget, tokenUsage } from "./usage.ts";
+import { FillWatch, type TokenUsage, tokenBudget, tokenUsage } from "./usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate. Default: 256, or what the context has room for. */
   readonly maxTokens?: number | undefined;
-  /** The text ends before the first of these; none of it is given out. */
-  readonly stop?: readonly string[] | undefined;
+  /** The text ends before this text, or the first of these; none of it is given out. */
+  readonly stop?: string | readonly string[] | undefined;
   /** Goes on after end-of-generation tokens, which are never shown. */
   readonly ignoreEos?: boolean | undefined;
   /** Log-probabilities of so many of the likeliest tokens with each piece. */
   readonly logprobs?: number | undefined;
   /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
   readonly parseSpecial?: boolean | undefined;
-  /** What queries of this text see, where it differs from what the engine was loaded with. */
-  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  /** What queries of this text see, where it differs from what the engine was loaded with. As text: "sinks:4+60". */
+  readonly attention?: AttentionChoice | undefined;
   /** Told of tokens whose pages are freed since nothing can see them any more. */
   readonly onEvict?: ((eviction: Eviction) => void) | undefined;
   /** False: recomputes the whole text for every token, for comparison. Default: true. */
@@ -47,6 +66,34 @@ export interface GenerateOptions extends SamplingOptions {
   /** Ends the generation after the token in work; its reason is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
+
+const stopReader: Reader<readonly string[]> = (value, name) => {
+  const stops = listOf(text, "a text or an array of texts")(
+    typeof value === "string" ? [value] : value,
+    name,
+  );
+  if (!stops.includes("")) return stops;
+  throw new UserError(`A stop string is empty: "" of ${name} must have at least one character.`);
+};
+
+export const GENERATE_READERS = {
+  ...SAMPLING_READERS,
+  maxTokens: whole(1, 2 ** 40),
+  stop: stopReader,
+  ignoreEos: yesOrNo,
+  logprobs: whole(0),
+  parseSpecial: yesOrNo,
+  attention: attentionReader,
+  onEvict: callback,
+  cache: yesOrNo,
+  prefixCache: instance(PrefixCache, "what engine.prefixCache() gives"),
+  onFill: callback,
+  fillLevel: positive(1),
+  signal: abortSignal,
+} satisfies Readers<GenerateOptions>;
+
+/** A request as the user made it, read. */
+export type Request = OptionsOf<typeof GENERATE_READERS>;
 
 /** A generated token and the text that it completes, which may be none. */
 export interface Piece extends TokenChoice {
@@ -71,6 +118,7 @@ export interface GenerationResult {
   readonly decodeMs: number;
 }
 
+/** See `Engine.generate`. What is wrong with a request is thrown at once. */
 export function generate(
   engine: LoadedModel,
   prompt: string | readonly number[],
@@ -78,18 +126,17 @@ export function generate(
   // The text of a prompt goes on; an answer begins one.
   decoding: DecodeOptions = { continuation: true },
 ): AsyncGenerator<Piece, GenerationResult, void> {
-  return collectable((held) => pieces(engine, prompt, options, decoding, held));
+  const prepared = prepareGeneration(engine, prompt, options);
+  return collectable((held) => pieces(engine, prepared, decoding, held));
 }
 
 async function* pieces(
   engine: LoadedModel,
-  prompt: string | readonly number[],
-  options: GenerateOptions,
+  { ids, policy, maxTokens, sampler, stops, request: options }: PreparedGeneration,
   decoding: DecodeOptions,
   held: Held,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { vocabulary } = engine.tokenizer;
-  const { ids, policy, maxTokens, sampler, stops } = prepareGeneration(engine, prompt, options);
   const decoder = engine.tokenizer.decoder(decoding);
   const promptTokens = ids.length;
   const logprobs: GenerationResult["logprobs"][number][] = [];
@@ -213,7 +260,7 @@ async function chooseNext(
   tokens: readonly number[],
   sampler: Sampler,
   ids: readonly number[],
-  { logprobs, signal }: GenerateOptions,
+  { logprobs, signal }: Request,
 ): Promise<TokenChoice | undefined> {
   const keep = sampler.wants(ids, logprobs);
   const found = await appendAnd(engine, sequence, tokens, signal, (part) =>
@@ -224,6 +271,16 @@ async function chooseNext(
   return found instanceof Float32Array ? sampler.sample(found, ids, logprobs) : found;
 }
 
+/** What a generation works with. */
+interface PreparedGeneration {
+  readonly ids: number[];
+  readonly policy: AttentionPolicy;
+  readonly maxTokens: number;
+  readonly sampler: Sampler;
+  readonly stops: StopStrings;
+  readonly request: Request;
+}
+
 /**
  * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
  * whatever is wrong with the prompt or the options, a `ContextOverflowError` where they do not fit the context.
@@ -232,30 +289,29 @@ export function prepareGeneration(
   model: OpenedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
-): {
-  ids: number[];
-  policy: AttentionPolicy;
-  maxTokens: number;
-  sampler: Sampler;
-  stops: StopStrings;
-} {
-  const sampler = new Sampler(options, model.config.vocabulary);
-  checkTopLogprobs(options.logprobs ?? 0);
-  checkFillLevel(options.fillLevel);
-  if (options.cache === false && options.prefixCache) {
+): PreparedGeneration {
+  const request = readOptions("generate", options, GENERATE_READERS);
+  const sampler = new Sampler(samplingOf(request), model.config.vocabulary);
+  if (request.cache === false && request.prefixCache) {
     throw new UserError(
       "Without a cache there is no prefix to keep: leave out cache or prefixCache.",
     );
   }
-  const stops = new StopStrings(options.stop ?? [], (stop) =>
+  const stops = new StopStrings(request.stop ?? [], (stop) =>
     model.tokenizer
       .encode(stop, { addSpecial: false, parseSpecial: true })
       .some((id) => isHidden(model.tokenizer.vocabulary, id)),
   );
-  const ids = [...promptIds(model, prompt, options)];
-  const policy = policyOf(model, options.attention);
-  const maxTokens = tokenBudget(model, policy, ids.length, options.maxTokens);
-  return { ids, policy, maxTokens, sampler, stops };
+  const ids = [...promptIds(model, textOrIds(prompt, "prompt"), request)];
+  const policy = policyOf(model, request.attention);
+  const maxTokens = tokenBudget(model, policy, ids.length, request.maxTokens);
+  return { ids, policy, maxTokens, sampler, stops, request };
+}
+
+/** What of a request is the sampler's. */
+export function samplingOf(request: Request): SamplingOptions {
+  const names = Object.keys(SAMPLING_READERS) as (keyof SamplingOptions)[];
+  return Object.fromEntries(names.map((name) => [name, request[name]]));
 }
 
 /** Whether a token gives no text. */
@@ -267,7 +323,7 @@ function isHidden(vocabulary: Vocabulary, id: number): boolean {
 function promptIds(
   model: OpenedModel,
   prompt: string | readonly number[],
-  { parseSpecial = false }: GenerateOptions,
+  { parseSpecial = false }: Request,
 ): readonly number[] {
   const { tokenizer } = model;
   const { vocabulary } = tokenizer;

@@ -1,21 +1,44 @@
 // What a user may ask for at load, checked against the model and made total.
 
 import {
-  type AttentionOptions,
+  type AttentionChoice,
   type AttentionPolicy,
   attentionPolicy,
+  attentionReader,
   pagesNeeded,
   withSlidingWindow,
 } from "../context/attention-policy.ts";
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
 import type { KeyStorage } from "../context/cache/turns.ts";
-import { checkFreqBase, checkRope, chooseRope, withFreqScale } from "../context/rope-choice.ts";
+import {
+  chooseRope,
+  freqBaseReader,
+  freqScaleReader,
+  type RopeChoiceOption,
+  ropeReader,
+  withFreqScale,
+} from "../context/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
 import { UserError } from "../errors.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/cells.ts";
-import type { DeviceOptions } from "../kernels/device.ts";
+import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/device.ts";
 import type { HeadShape } from "../kernels/head-shape.ts";
 import type { PhaseProfile } from "../kernels/profiler.ts";
+import {
+  byteSize,
+  callback,
+  group,
+  invalid,
+  isRecord,
+  isWhole,
+  listOf,
+  type OptionsOf,
+  type Reader,
+  type Readers,
+  readOptions,
+  whole,
+  word,
+} from "../option-reader.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** What is under way while a model is loaded, or while a request waits for kernels that it is the first to need. */
@@ -33,15 +56,15 @@ export interface LoadProgress {
 export interface EngineOptions {
   /** The most tokens of a text under full attention. Default: what the model was trained for, at most 4096. */
   readonly context?: number | undefined;
-  /** What a query sees. Default: full attention, or the model's own sliding window. */
-  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  /** What a query sees. As text: "sinks:4+1020". Default: full attention, or the model's own sliding window. */
+  readonly attention?: AttentionChoice | undefined;
   /**
    * What happens when a text under full attention fills the context. "error" (default): a request that could not end
-   * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten.
+   * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten. As text: "slide:n".
    */
-  readonly whenFull?: "error" | "stop" | { readonly keep: number } | undefined;
-  /** How rotary positions are scaled; "auto" chooses for the context. Default: what the file says. */
-  readonly rope?: RopeScaling | "auto" | undefined;
+  readonly whenFull?: WhenFull | `slide:${number}` | undefined;
+  /** How rotary positions are scaled; "auto" chooses for the context. As text: "yarn:4". Default: what the file says. */
+  readonly rope?: RopeChoiceOption | "auto" | undefined;
   /** The base of the rotary frequencies in place of the file's. */
   readonly ropeFreqBase?: number | undefined;
   /** What the rotary frequencies are multiplied with, as in llama.cpp: 1 over the factor of linear scaling or YaRN. */
@@ -74,6 +97,57 @@ export interface EngineOptions {
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
+/** What happens when a text under full attention fills the context. */
+export type WhenFull = "error" | "stop" | { readonly keep: number };
+
+const WHEN_FULL = "error, stop or slide:K, K the tokens to keep";
+
+/** Reads "error", "stop" or "slide:4", or what they stand for. */
+export const whenFullReader: Reader<WhenFull> = (value, name) => {
+  if (value === "error" || value === "stop") return value;
+  if (typeof value === "string") {
+    const [, keep] = /^slide:(\d+)$/.exec(value) ?? [];
+    if (isWhole(Number(keep), 0)) return { keep: Number(keep) };
+  }
+  const isKeep = isRecord(value) && Object.keys(value).join() === "keep";
+  if (isKeep && isWhole(value.keep, 0)) return { keep: value.keep };
+  throw invalid(name, value, WHEN_FULL);
+};
+
+const refusable = listOf(word(FEATURES), `an array of ${FEATURES.join(", ")}`);
+
+export const DEVICE_READERS = {
+  refuse: refusable,
+  limits: group(
+    Object.fromEntries(
+      LIMITS.map((limit) => [limit, limit.endsWith("Size") ? byteSize : whole(0)]),
+    ) as Record<(typeof LIMITS)[number], Reader<number>>,
+  ),
+} satisfies Readers<DeviceOptions>;
+
+export const ENGINE_READERS = {
+  context: whole(1, 2 ** 31),
+  attention: attentionReader,
+  whenFull: whenFullReader,
+  rope: (value: unknown, name: string) => (value === "auto" ? value : ropeReader(value, name)),
+  ropeFreqBase: freqBaseReader,
+  ropeFreqScale: freqScaleReader,
+  keys: word(["rotated", "raw"]),
+  kv: word(CELL_TYPES),
+  pageSize: whole(1, 1024),
+  chunk: whole(1, 4096),
+  sequences: whole(1, 1024),
+  onProfile: callback,
+  device: group(DEVICE_READERS),
+  onProgress: callback,
+  onWarning: callback,
+} satisfies Readers<EngineOptions>;
+
+/** Options as they were given, read; what a model makes of them is its setting. */
+export function readEngineOptions(options: EngineOptions): OptionsOf<typeof ENGINE_READERS> {
+  return readOptions("Engine.load", options, ENGINE_READERS);
+}
+
 /** Options resolved for a model. */
 export interface Setting {
   readonly context: number;
@@ -91,17 +165,11 @@ const DEFAULT_CONTEXT = 4096;
 const DEFAULT_CHUNK = 256;
 const DEFAULT_PAGE = 16;
 
-export function resolveSetting(config: ModelConfig, options: EngineOptions): Setting {
+export function resolveSetting(config: ModelConfig, given: EngineOptions): Setting {
+  const options = readEngineOptions(given);
   const trained = config.trainedContext;
-  const context = count(
-    "context",
-    options.context ?? Math.min(trained, DEFAULT_CONTEXT),
-    1,
-    2 ** 31,
-  );
-  const pageSize = count("page size", options.pageSize ?? DEFAULT_PAGE, 1, 1024);
-  const chunk = count("chunk", options.chunk ?? Math.min(DEFAULT_CHUNK, context), 1, 4096);
-  const sequences = count("number of sequences", options.sequences ?? 1, 1, 1024);
+  const { context = Math.min(trained, DEFAULT_CONTEXT), pageSize = DEFAULT_PAGE } = options;
+  const { chunk = Math.min(DEFAULT_CHUNK, context), sequences = 1 } = options;
   const attention = whenFull(
     attentionPolicy(options.attention ?? { kind: "full" }),
     context,
@@ -114,7 +182,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
       : undefined;
   const asked = options.rope === "auto" ? undefined : options.rope;
   const scaling = withFreqScale(
-    choice?.scaling ?? (asked ? checkRope(asked) : config.rope.scaling),
+    choice?.scaling ?? asked ?? config.rope.scaling,
     options.ropeFreqScale,
   );
   const keys = options.keys ?? (scaling.kind === "dynamic-ntk" ? "raw" : "rotated");
@@ -131,7 +199,7 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
     scaling,
     ropeModel: {
       width: config.headWidth,
-      base: checkFreqBase(options.ropeFreqBase ?? config.rope.base),
+      base: options.ropeFreqBase ?? config.rope.base,
       originalContext: config.rope.originalContext,
       context,
     },
@@ -154,20 +222,15 @@ export function resolveSetting(config: ModelConfig, options: EngineOptions): Set
 function whenFull(
   policy: AttentionPolicy,
   context: number,
-  choice: EngineOptions["whenFull"],
+  choice: WhenFull | undefined,
 ): AttentionPolicy {
   if (typeof choice !== "object" || policy.window !== Number.POSITIVE_INFINITY) return policy;
-  const sinks = count("number of kept tokens", choice.keep, 0, context - 1);
+  const sinks = whole(0, context - 1)(choice.keep, "number of kept tokens");
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
 }
 
 /** A type of cells that heads are whole blocks of. */
 function cellType(cells: CellType, headWidth: number): CellType {
-  if (!CELL_TYPES.includes(cells)) {
-    throw new UserError(
-      `Invalid cache type "${String(cells)}": expected one of ${CELL_TYPES.join(", ")}.`,
-    );
-  }
   const { blockNumbers } = CELL_FORMATS[cells];
   if (headWidth % blockNumbers === 0) return cells;
   throw new UserError(
@@ -203,12 +266,4 @@ function warningsOf(
     `${what} of ${reach} tokens is longer than the ${trained} that the model was trained for: ` +
       "expect worse text beyond, or scale its positions (--rope).",
   ];
-}
-
-/** A whole number between two bounds, or a `UserError` that names what it was for. */
-export function count(name: string, value: number, least: number, most: number): number {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
-  throw new UserError(
-    `Invalid ${name} ${value}: expected a whole number from ${least} to ${most}.`,
-  );
 }

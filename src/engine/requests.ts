@@ -1,19 +1,20 @@
 // What is checked of a request before any work.
 
 import {
-  type AttentionOptions,
+  type AttentionChoice,
   type AttentionPolicy,
   attentionPolicy,
   pagesNeeded,
   withSlidingWindow,
 } from "../context/attention-policy.ts";
 import { UserError } from "../errors.ts";
+import { quoteValue } from "../option-reader.ts";
 import type { OpenedModel } from "./model-state.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
 export function policyOf(
   { config, setting }: OpenedModel,
-  attention: AttentionOptions | AttentionPolicy | undefined,
+  attention: AttentionChoice | undefined,
 ): AttentionPolicy {
   if (!attention) return setting.policy;
   const policy = withSlidingWindow(
@@ -33,8 +34,9 @@ export function policyOf(
 /** Throws a `UserError` where ids are no tokens of the model. */
 export function checkIds({ config }: OpenedModel, ids: readonly number[]): void {
   const V = config.vocabulary;
-  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= V);
-  if (bad !== undefined) throw new UserError(`Token id ${bad} is none of the model's ${V}.`);
+  const bad = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= V);
+  if (bad === -1) return;
+  throw new UserError(`Token id ${quoteValue(ids[bad])} is none of the model's ${V}.`);
 }
 
 /** Throws a `UserError` where a text does not fit the context. */

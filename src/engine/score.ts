@@ -1,6 +1,7 @@
 // How well a model predicts a given text.
 
 import { UserError } from "../errors.ts";
+import { callback, tokenIds } from "../option-reader.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { NotFiniteError } from "./not-finite.ts";
 import { checkFits, checkIds } from "./requests.ts";
@@ -20,7 +21,8 @@ export async function score(
   ids: readonly number[],
   onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
 ): Promise<Score> {
-  checkScorable(engine, ids);
+  checkScorable(engine, tokenIds(ids, "ids"));
+  callback(onRow, "onRow");
   const V = engine.config.vocabulary;
   const nll: number[] = [];
   const argmax: number[] = [];

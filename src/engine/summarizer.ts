@@ -2,6 +2,7 @@
 
 import {
   DEFAULT_FAN_IN,
+  SUMMARY_READERS,
   type SummaryOptions,
   type SummaryTree,
   summarize,
@@ -11,19 +12,36 @@ import type { Summarizer } from "../context/text/summarizer.ts";
 import { truncate } from "../context/text/truncation.ts";
 import type { TextSource } from "../context/text/windows.ts";
 import { UserError } from "../errors.ts";
+import {
+  callback,
+  having,
+  type Readers,
+  readOptions,
+  text as textReader,
+  whole,
+} from "../option-reader.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
-import { complete, type GenerateOptions } from "./generation.ts";
+import { complete, GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
+import { resolveSampling } from "./sampler/sampling-options.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
   /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
+const { maxTokens: _m, signal: _s, ...sampledReaders } = GENERATE_READERS;
+
+export const SUMMARIZER_READERS = {
+  ...sampledReaders,
+  prompt: callback,
+} satisfies Readers<EngineSummarizerOptions>;
+
 /** The text, and an instruction behind it. */
 export function instructionBehind(
   instruction = "A short summary of the text above:",
 ): (text: string) => string {
+  textReader(instruction, "instruction");
   return (text) => `${text}\n\n${instruction}`;
 }
 
@@ -33,8 +51,12 @@ export function instructionBehind(
  */
 export function engineSummarizer(
   engine: LoadedModel,
-  { prompt = instructionBehind(), ...options }: EngineSummarizerOptions = {},
+  given: EngineSummarizerOptions = {},
 ): Summarizer {
+  having<LoadedModel>("an engine", "step", "sequence")(engine, "engine");
+  const read = readOptions("engineSummarizer", given, SUMMARIZER_READERS);
+  const { prompt = instructionBehind(), ...options } = read;
+  resolveSampling(samplingOf(options), engine.config.vocabulary); // refuses ids now, not after hours of windows
   return async (text, { maxTokens, signal }) => {
     const sampling = { temperature: 0, seed: 0, ...options };
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
@@ -56,12 +78,20 @@ export interface EngineSummaryOptions
   readonly summarizer?: Summarizer | undefined;
 }
 
+export const ENGINE_SUMMARY_READERS = {
+  ...SUMMARIZER_READERS,
+  ...SUMMARY_READERS,
+  size: whole(1),
+  summarizer: callback,
+} satisfies Readers<EngineSummaryOptions>;
+
 /** See `Engine.summarize`. */
 export async function summarizeBy(
   engine: LoadedModel,
   document: TextSource,
-  options: EngineSummaryOptions,
+  given: EngineSummaryOptions,
 ): Promise<SummaryTree> {
+  const options = readOptions("summarize", given, ENGINE_SUMMARY_READERS);
   const { overlap, budget, fanIn, signal, onNode, summarizer, size: _, ...own } = options;
   return summarize(document, engine.tokenizer, {
     ...{ overlap, budget, fanIn, signal, onNode },

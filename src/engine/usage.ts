@@ -3,7 +3,6 @@
 import type { AttentionPolicy } from "../context/attention-policy.ts";
 import { UserError } from "../errors.ts";
 import type { OpenedModel } from "./model-state.ts";
-import { count } from "./options.ts";
 
 /** Tokens of a text. */
 export interface TokenUsage {
@@ -46,12 +45,7 @@ export function tokenBudget(
 ): number {
   const { context, stopsWhenFull } = setting;
   const room = roomOf(context, window, promptTokens);
-  const budget = count(
-    "max tokens",
-    maxTokens ?? Math.max(1, Math.min(DEFAULT_MAX_TOKENS, room)),
-    1,
-    2 ** 40,
-  );
+  const budget = maxTokens ?? Math.max(1, Math.min(DEFAULT_MAX_TOKENS, room));
   if (budget <= room) return budget;
   if (stopsWhenFull && room >= 1) return room;
   throw new ContextOverflowError(promptTokens, budget, context);
@@ -75,14 +69,6 @@ export function tokenUsage(
 
 function roomOf(context: number, window: number, tokens: number): number {
   return window === Number.POSITIVE_INFINITY ? context - tokens : Number.POSITIVE_INFINITY;
-}
-
-/** Throws a `UserError` where a share of the context is none. */
-export function checkFillLevel(level: number | undefined): void {
-  if (level === undefined || (level > 0 && level <= 1)) return;
-  throw new UserError(
-    `Invalid fill level ${level}: expected a share of the context above 0, at most 1.`,
-  );
 }
 
 export interface FillOptions {

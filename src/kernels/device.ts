@@ -43,7 +43,7 @@ export interface DeviceOptions {
 export type Wait = <T>(start: () => Promise<T>) => Promise<T>;
 
 /** The limits that the engine asks for and works within. */
-const LIMITS = [
+export const LIMITS = [
   "maxStorageBufferBindingSize",
   "maxBufferSize",
   "maxStorageBuffersPerShaderStage",
@@ -56,7 +56,7 @@ const LIMITS = [
 export type LimitName = (typeof LIMITS)[number];
 export type Limits = Readonly<Record<LimitName, number>>;
 
-const FEATURES: readonly Feature[] = [
+export const FEATURES: readonly Feature[] = [
   "shader-f16",
   "subgroups",
   "timestamp-query",

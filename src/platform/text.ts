@@ -2,6 +2,7 @@
 
 import { createReadStream } from "node:fs";
 import { UserError } from "../errors.ts";
+import { text } from "../option-reader.ts";
 import { reason } from "./file.ts";
 
 /**
@@ -9,6 +10,7 @@ import { reason } from "./file.ts";
  * be read or is no UTF-8.
  */
 export async function* streamText(path: string): AsyncGenerator<string, void, void> {
+  text(path, "path");
   const bytes = createReadStream(path);
   try {
     yield* decodeText(path, bytes);

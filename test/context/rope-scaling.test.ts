@@ -54,7 +54,7 @@ describe("what a user may write", () => {
   ])("not %j", (text) => {
     expect(() => parseRope(text)).toThrow(UserError);
     expect(() => parseRope(text)).toThrow(
-      `Invalid RoPE scaling "${text}": expected none, linear:s`,
+      `Invalid RoPE scaling "${text.length > 80 ? `${text.slice(0, 80)}…` : text}": expected none, linear:s`,
     );
   });
 });

@@ -85,7 +85,7 @@ test("they do not depend on chunks, pages, or how keys are stored, and the text 
 
 test("a layer that is none, a text too long, ids that are none: one line", async () => {
   const engine = await loadEngine(file, { context: 20 });
-  const first = (prompt: readonly number[], layer: number) =>
+  const first = async (prompt: readonly number[], layer: number) =>
     engine.attention(prompt, { layer }).next();
   await expect(first([1], engine.config.layers)).rejects.toThrow(UserError);
   await expect(first([1], -1)).rejects.toThrow(/layer/);

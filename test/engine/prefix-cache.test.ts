@@ -216,7 +216,9 @@ describe("the fill of a context", () => {
 
   test("is a share", async () => {
     for (const fillLevel of [0, -1, 1.01, Number.NaN]) {
-      await expect(engine.complete([5], { fillLevel })).rejects.toThrow(/expected a share/);
+      await expect(engine.complete([5], { fillLevel })).rejects.toThrow(
+        /expected a number above 0, at most 1/,
+      );
     }
   });
 });

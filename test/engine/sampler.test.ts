@@ -445,7 +445,9 @@ describe("Sampler", () => {
     const three = Float32Array.of(1, 2, 3);
     expect(sampler.sample(three, [])).not.toHaveProperty("top");
     expect(sampler.sample(three, [], 0).top).toEqual([]);
-    expect(() => sampler.sample(three, [], -1)).toThrow("topLogprobs is -1: it must be an integer");
+    expect(() => sampler.sample(three, [], -1)).toThrow(
+      "Invalid logprobs -1: expected a whole number",
+    );
     expect(sampler.sample(three, [], 9).top?.map(({ id }) => id)).toEqual([2, 1, 0]);
   });
 
@@ -469,26 +471,32 @@ describe("Sampler", () => {
   });
 
   test.each<[SamplingOptions, string]>([
-    [{ temperature: -0.1 }, "temperature is -0.1: it must be a number not below 0."],
-    [{ temperature: Number.NaN }, "temperature is NaN: it must be a number not below 0."],
-    [{ temperature: Number.POSITIVE_INFINITY }, "temperature is Infinity"],
-    [{ topK: 1.5 }, "topK is 1.5: it must be an integer not below 0."],
-    [{ topP: 1.01 }, "topP is 1.01: it must be a number from 0 to 1."],
-    [{ minP: -1 }, "minP is -1: it must be a number from 0 to 1."],
-    [{ typicalP: 2 }, "typicalP is 2: it must be a number from 0 to 1."],
-    [{ repeatPenalty: 0 }, "repeatPenalty is 0: it must be a number from 0.001 to 1000."],
+    [{ temperature: -0.1 }, "Invalid temperature -0.1: expected a number of at least 0."],
+    [{ temperature: Number.NaN }, "Invalid temperature NaN: expected a number of at least 0."],
+    [{ temperature: Number.POSITIVE_INFINITY }, "Invalid temperature Infinity"],
+    [{ topK: 1.5 }, "Invalid topK 1.5: expected a whole number of at least 0."],
+    [{ topP: 1.01 }, "Invalid topP 1.01: expected a number from 0 to 1."],
+    [{ minP: -1 }, "Invalid minP -1: expected a number from 0 to 1."],
+    [{ typicalP: 2 }, "Invalid typicalP 2: expected a number from 0 to 1."],
+    [{ repeatPenalty: 0 }, "Invalid repeatPenalty 0: expected a number from 0.001 to 1000."],
     [
       { frequencyPenalty: Number.NaN },
-      "frequencyPenalty is NaN: it must be a number from -1000 to 1000.",
+      "Invalid frequencyPenalty NaN: expected a number from -1000 to 1000.",
     ],
-    [{ presencePenalty: Number.NEGATIVE_INFINITY }, "presencePenalty is -Infinity"],
-    [{ penaltyLastN: -2 }, "penaltyLastN is -2: it must be an integer not below -1."],
-    [{ seed: -1 }, "seed is -1: it must be an integer from 0 to 9007199254740991."],
-    [{ seed: 0.5 }, "seed is 0.5"],
-    [{ minKeep: 0 }, "minKeep is 0: it must be an integer not below 1."],
-    [{ logitBias: new Map([[10, 1]]) }, "token 10: ids are integers from 0 to 9."],
-    [{ logitBias: new Map([[2, Number.NaN]]) }, "token 2 is NaN"],
-    [{ logitBias: new Map([[2, Number.POSITIVE_INFINITY]]) }, "token 2 is Infinity"],
+    [{ presencePenalty: Number.NEGATIVE_INFINITY }, "Invalid presencePenalty -Infinity"],
+    [{ penaltyLastN: -2 }, "Invalid penaltyLastN -2: expected a whole number of at least -1."],
+    [{ seed: -1 }, "Invalid seed -1: expected a whole number from 0 to 9007199254740991."],
+    [{ seed: 0.5 }, "Invalid seed 0.5"],
+    [{ minKeep: 0 }, "Invalid minKeep 0: expected a whole number of at least 1."],
+    [
+      { logitBias: new Map([[10, 1]]) },
+      "Invalid token id of logitBias 10: expected a whole number from 0 to 9.",
+    ],
+    [{ logitBias: new Map([[2, Number.NaN]]) }, "Invalid logitBias of token 2 NaN"],
+    [
+      { logitBias: new Map([[2, Number.POSITIVE_INFINITY]]) },
+      "Invalid logitBias of token 2 Infinity",
+    ],
   ])("refuses %o", (options, message) => {
     const make = () => new Sampler(options, 10);
     expect(make).toThrow(UserError);

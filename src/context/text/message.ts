@@ -1,3 +1,6 @@
+import { UserError } from "../../errors.ts";
+import { invalid, isRecord, quoteValue, type Reader } from "../../option-reader.ts";
+
 /** Who says something in a conversation. */
 export type Role = "system" | "user" | "assistant";
 
@@ -7,4 +10,33 @@ export const ROLES: readonly Role[] = ["system", "user", "assistant"];
 export interface Message {
   readonly role: Role;
   readonly content: string;
+}
+
+/** Messages as a script gives them; fields other than `role` and `content` are left out. */
+export const messagesReader: Reader<Message[]> = (value, name) => {
+  if (!Array.isArray(value)) throw invalid(name, value, "an array of { role, content }");
+  return Array.from(value, readMessage);
+};
+
+/** Checks a message, from whatever it comes; its number counts from 1 in what is said of it. */
+export function readMessage(value: unknown, index: number): Message {
+  const place = `Message ${index + 1}`;
+  if (!isRecord(value)) {
+    throw new UserError(`${place} is ${quoteValue(value)}: expected { "role", "content" }.`);
+  }
+  const { role, content } = value;
+  if (!isRole(role)) {
+    const found = role === undefined ? "has no role" : `has the role ${quoteValue(role)}`;
+    throw new UserError(`${place} ${found}: expected one of ${ROLES.join(", ")}.`);
+  }
+  if (typeof content !== "string") {
+    const found =
+      content === undefined ? "has no content" : `has ${quoteValue(content)} for its content`;
+    throw new UserError(`${place} (${role}) ${found}: expected a text.`);
+  }
+  return { role, content };
+}
+
+function isRole(value: unknown): value is Role {
+  return ROLES.includes(value as Role);
 }

@@ -2,10 +2,25 @@
 // fits the budget. The tree is kept.
 
 import { UserError } from "../../errors.ts";
+import {
+  abortSignal,
+  callback,
+  needed,
+  type Readers,
+  readOptions,
+  text as textReader,
+  whole,
+} from "../../option-reader.ts";
 import type { Summarizer } from "./summarizer.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
-import { truncate } from "./truncation.ts";
-import { type StreamTokenizer, type TextSource, type TextWindow, windows } from "./windows.ts";
+import { textTokenizer, truncate } from "./truncation.ts";
+import {
+  type StreamTokenizer,
+  type TextSource,
+  type TextWindow,
+  WINDOW_READERS,
+  windows,
+} from "./windows.ts";
 
 export interface SummaryNode {
   /** 0 for a window of the document, else one more than the highest of its children. */
@@ -46,6 +61,15 @@ export interface SummaryOptions {
   readonly onNode?: ((node: SummaryNode) => void) | undefined;
 }
 
+export const SUMMARY_READERS = {
+  ...WINDOW_READERS,
+  budget: needed(whole(1)),
+  fanIn: whole(2),
+  summarizer: needed(callback),
+  signal: abortSignal,
+  onNode: callback,
+} satisfies Readers<SummaryOptions>;
+
 export const DEFAULT_FAN_IN = 4;
 
 /** Stands between summaries that are joined, and is a token. */
@@ -64,9 +88,11 @@ export async function summarize(
   tokenizer: TextTokenizer & StreamTokenizer,
   options: SummaryOptions,
 ): Promise<SummaryTree> {
-  const { size, overlap, budget, summarizer, signal, onNode = () => {} } = options;
+  const read = readOptions("summarize", options, SUMMARY_READERS);
+  const { size, overlap, budget, summarizer, signal, onNode = () => {} } = read;
+  textTokenizer(tokenizer, "tokenizer");
   const count = (text: string) => tokenizer.encode(text, { addSpecial: false }).length;
-  const maxTokens = summaryShare(options);
+  const maxTokens = summaryShare(read);
 
   const leaves: SummaryNode[] = [];
   let whole = "";
@@ -89,6 +115,7 @@ export async function summarize(
     signal?.throwIfAborted();
     const level = levelAbove(children);
     const given = await summarizer(joined(children), { maxTokens, level, signal });
+    textReader(given ?? null, "summary of the summarizer's");
     const { text, tokens } = truncate(given, tokenizer, { budget: maxTokens });
     const node = { level, text, tokens, children, ...spanOf(children) };
     onNode(node);
@@ -123,14 +150,6 @@ export function summaryShare({
   budget,
   fanIn = DEFAULT_FAN_IN,
 }: Pick<SummaryOptions, "size" | "budget" | "fanIn">): number {
-  if (!Number.isSafeInteger(budget) || budget < 1) {
-    throw new UserError(
-      `Invalid budget of ${budget} tokens: expected a whole number of at least 1.`,
-    );
-  }
-  if (!Number.isSafeInteger(fanIn) || fanIn < 2) {
-    throw new UserError(`Invalid fan-in ${fanIn}: expected a whole number of at least 2.`);
-  }
   const share = Math.floor((size + 1) / fanIn) - 1;
   if (share >= 1) return Math.min(budget, share);
   throw new UserError(

@@ -1,6 +1,15 @@
 // A text cut to a budget of tokens, counted by the model's own tokenizer: what is left is tokenised again, and fits.
 
 import { UserError } from "../../errors.ts";
+import {
+  having,
+  needed,
+  type Readers,
+  readOptions,
+  text as textReader,
+  whole,
+  word,
+} from "../../option-reader.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 /** What stays: the beginning of a text; its end; or both, with a marker in the place of the middle. */
@@ -22,6 +31,16 @@ export interface TruncationOptions {
   readonly border?: Border | undefined;
 }
 
+export const TRUNCATION_READERS = {
+  budget: needed(whole(1)),
+  reserve: whole(0),
+  strategy: word(["head", "tail", "middle"]),
+  marker: textReader,
+  border: word(["token", "sentence", "paragraph"]),
+} satisfies Readers<TruncationOptions>;
+
+export const textTokenizer = having<TextTokenizer>("a tokenizer", "encode", "decoder");
+
 export interface Truncation {
   readonly text: string;
   /** Of `text`, special tokens left out. */
@@ -38,15 +57,18 @@ export interface Truncation {
 export function truncate(
   given: string,
   tokenizer: TextTokenizer,
-  { budget, reserve = 0, strategy = "head", marker = " … ", border = "token" }: TruncationOptions,
+  options: TruncationOptions,
 ): Truncation {
+  const read = readOptions("truncate", options, TRUNCATION_READERS);
+  const { budget, reserve = 0, strategy = "head", marker = " … ", border = "token" } = read;
+  textTokenizer(tokenizer, "tokenizer");
   const room = budget - reserve;
-  if (!Number.isSafeInteger(budget) || !Number.isSafeInteger(reserve) || reserve < 0 || room < 1) {
+  if (room < 1) {
     throw new UserError(
       `A budget of ${budget} tokens with ${reserve} in reserve leaves no room for text: expected whole numbers with at least 1 to spare.`,
     );
   }
-  const text = given.replace(/\p{Surrogate}/gu, "\ufffd");
+  const text = textReader(given, "text").replace(/\p{Surrogate}/gu, "\ufffd");
   const count = (part: string) => tokenizer.encode(part, { addSpecial: false }).length;
   const ids = tokenizer.encode(text, { addSpecial: false });
   const originalTokens = ids.length;

@@ -2,6 +2,17 @@
 // of it is held than a window and the part that is being read.
 
 import { UserError } from "../../errors.ts";
+import {
+  abortSignal,
+  callback,
+  having,
+  invalid,
+  needed,
+  type Reader,
+  type Readers,
+  readOptions,
+  whole,
+} from "../../option-reader.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
 /** A text, whole or in parts that may end anywhere, such as those that a file is read in. */
@@ -22,6 +33,23 @@ export interface WindowOptions {
   /** Tokens that a window shares with the one before it: less than `size`. Default: 0. */
   readonly overlap?: number | undefined;
 }
+
+export const WINDOW_READERS = {
+  size: needed(whole(1)),
+  overlap: whole(0),
+} satisfies Readers<WindowOptions>;
+
+const tokenizerReader = having<StreamTokenizer>("a tokenizer", "encoder", "decoder");
+
+/** A text, or what gives its parts. */
+export const documentReader: Reader<TextSource> = (value, name) => {
+  const isParts =
+    typeof value === "object" &&
+    value !== null &&
+    (Symbol.iterator in value || Symbol.asyncIterator in value);
+  if (typeof value === "string" || isParts) return value as TextSource;
+  throw invalid(name, value, "a text, or its parts, such as streamText(path)");
+};
 
 /** Tokens [start, end) of a text, counted from 0, special tokens left out. */
 export interface TextWindow {
@@ -53,20 +81,21 @@ export function windows(
   tokenizer: StreamTokenizer,
   options: WindowOptions,
 ): AsyncGenerator<TextWindow, void, void> {
-  checkWindows(options);
-  return slide(document, tokenizer, options.size, options.overlap ?? 0);
+  const { size, overlap = 0 } = checkWindows(options);
+  const source = documentReader(document, "document");
+  return slide(source, tokenizerReader(tokenizer, "tokenizer"), size, overlap);
 }
 
 /** Throws a `UserError` for sizes that make no sense. */
-export function checkWindows({ size, overlap = 0 }: WindowOptions): void {
-  if (!Number.isSafeInteger(size) || size < 1) {
-    throw new UserError(`Invalid window of ${size} tokens: expected a whole number of at least 1.`);
-  }
-  if (!Number.isSafeInteger(overlap) || overlap < 0 || overlap >= size) {
+export function checkWindows(options: WindowOptions): WindowOptions {
+  const read = readOptions("windows", options, WINDOW_READERS);
+  const { size, overlap = 0 } = read;
+  if (overlap >= size) {
     throw new UserError(
       `Windows of ${size} tokens cannot overlap by ${overlap}: expected a whole number from 0 to ${size - 1}.`,
     );
   }
+  return read;
 }
 
 async function* slide(
@@ -100,6 +129,7 @@ async function* idsOf(
 ): AsyncGenerator<readonly number[], void, void> {
   const encoder = tokenizer.encoder({ addSpecial: false });
   for await (const given of typeof document === "string" ? [document] : document) {
+    if (typeof given !== "string") throw invalid("part of the document", given ?? null, "a text");
     for (let at = 0; at < given.length; at += PART) yield encoder.push(given.slice(at, at + PART));
   }
   yield encoder.flush();
@@ -180,6 +210,12 @@ export interface MapWindowsOptions<R, C> {
   readonly signal?: AbortSignal | undefined;
 }
 
+export const MAP_WINDOWS_READERS = {
+  combine: callback,
+  concurrency: whole(1),
+  signal: abortSignal,
+} satisfies Readers<MapWindowsOptions<unknown, unknown>>;
+
 /**
  * What `work` makes of each window, in order, or what `combine` makes of that. No more of the text is read than the
  * windows in work take. The first error ends it all, once the windows in work are through.
@@ -189,13 +225,11 @@ export async function mapWindows<R, C = R[]>(
   tokenizer: StreamTokenizer,
   options: WindowOptions,
   work: (window: TextWindow) => R | Promise<R>,
-  { combine = (results) => results as C, concurrency = 1, signal }: MapWindowsOptions<R, C> = {},
+  mapping: MapWindowsOptions<R, C> = {},
 ): Promise<C> {
-  if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
-    throw new UserError(
-      `Invalid concurrency ${concurrency}: expected a whole number of at least 1.`,
-    );
-  }
+  const read = readOptions("mapWindows", mapping, MAP_WINDOWS_READERS);
+  const { combine = (results: R[]) => results as C, concurrency = 1, signal } = read;
+  callback(work, "work");
   const source = windows(document, tokenizer, options);
   const results: R[] = [];
   const failures: unknown[] = [];

@@ -1,6 +1,6 @@
 // How much of a conversation a model may be shown.
 
-import type { AttentionOptions, AttentionPolicy } from "../../context/attention-policy.ts";
+import type { AttentionChoice } from "../../context/attention-policy.ts";
 import { answerReserve } from "../../context/text/answer-reserve.ts";
 import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
@@ -14,7 +14,7 @@ import { messageCounter } from "./message-counter.ts";
 export interface BudgetOptions {
   readonly template: ChatTemplate;
   readonly memory?: ConversationMemory | undefined;
-  readonly attention?: AttentionOptions | AttentionPolicy | undefined;
+  readonly attention?: AttentionChoice | undefined;
   readonly maxTokens?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,6 +41,6 @@ export function chatBudget(model: OpenedModel, options: BudgetOptions): MemoryBu
 export function attentionOf({
   attention,
   memory,
-}: Pick<BudgetOptions, "attention" | "memory">): AttentionOptions | AttentionPolicy | undefined {
+}: Pick<BudgetOptions, "attention" | "memory">): AttentionChoice | undefined {
   return attention ?? (memory?.attention.kind === "full" ? undefined : memory?.attention);
 }

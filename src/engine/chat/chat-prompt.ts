@@ -1,11 +1,12 @@
 // A conversation as the tokens that a model reads: the template's own special tokens, and none that a message spells.
 
-import type { Message, Role } from "../../context/text/message.ts";
+import { type Message, messagesReader, type Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
+import { having, instance } from "../../option-reader.ts";
 import { Spellings } from "../tokenizer/spellings.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { isSpecial, type Vocabulary } from "../tokenizer/vocabulary.ts";
-import type { ChatTemplate, RenderOptions } from "./chat-template.ts";
+import { ChatTemplate, type RenderOptions } from "./chat-template.ts";
 
 export interface ChatPrompt {
   /** As the template renders it, without a BOS that encoding adds. */
@@ -34,10 +35,13 @@ export interface Spoken {
 export function chatPrompt(
   tokenizer: Tokenizer,
   template: ChatTemplate,
-  messages: readonly Message[],
+  conversation: readonly Message[],
   options: RenderOptions = {},
   spoken?: Spoken,
 ): ChatPrompt {
+  having<Tokenizer>("a tokenizer", "encode")(tokenizer, "tokenizer");
+  instance(ChatTemplate, "a ChatTemplate")(template, "template");
+  const messages = messagesReader(conversation, "conversation");
   const { vocabulary } = tokenizer;
   const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
   const { userDefined } = spellingsOf(vocabulary);

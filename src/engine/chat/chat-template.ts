@@ -1,9 +1,9 @@
 // What a conversation looks like to a model: the template that came with it, rendered as Hugging Face's transformers
 // render it, and kept within bounds.
 
-import { type Message, ROLES, type Role } from "../../context/text/message.ts";
+import { type Message, messagesReader, type Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
-import { quote } from "../gguf/reader.ts";
+import { type Readers, readOptions, text, yesOrNo } from "../../option-reader.ts";
 import { RaisedError } from "./jinja/errors.ts";
 import { Template } from "./jinja/template.ts";
 import { LONGEST_SOURCE, limitsFor, TemplateLimitError } from "./limits.ts";
@@ -19,6 +19,10 @@ export interface RenderOptions {
   readonly addGenerationPrompt?: boolean | undefined;
 }
 
+export const TOKEN_READERS = { bos: text, eos: text } satisfies Readers<TemplateTokens>;
+
+export const RENDER_READERS = { addGenerationPrompt: yesOrNo } satisfies Readers<RenderOptions>;
+
 export class ChatTemplate {
   /** In Jinja. */
   readonly source: string;
@@ -29,8 +33,8 @@ export class ChatTemplate {
 
   /** Throws a `UserError` where the source is no Jinja, a `TemplateLimitError` where it is too long. */
   constructor(source: string, tokens: TemplateTokens = {}) {
-    this.source = source;
-    this.#tokens = tokens;
+    this.source = text(source, "source");
+    this.#tokens = readOptions("ChatTemplate", tokens, TOKEN_READERS);
     if (source.length > LONGEST_SOURCE) {
       const length = source.length;
       throw new TemplateLimitError("source", `${length} characters, at most ${LONGEST_SOURCE}`);
@@ -49,17 +53,9 @@ export class ChatTemplate {
    * The conversation as one text, special tokens spelled. Throws a `UserError` where the template refuses the
    * conversation or fails, a `TemplateLimitError` where it would not end or would not fit.
    */
-  render(
-    messages: readonly Message[],
-    { addGenerationPrompt = false }: RenderOptions = {},
-  ): string {
-    for (const { role } of messages) {
-      if (!ROLES.includes(role)) {
-        throw new UserError(
-          `${quote(role)} is nobody in a conversation: expected ${ROLES.join(", ")}.`,
-        );
-      }
-    }
+  render(conversation: readonly Message[], options: RenderOptions = {}): string {
+    const { addGenerationPrompt = false } = readOptions("render", options, RENDER_READERS);
+    const messages = messagesReader(conversation, "conversation");
     this.#inParts ??= this.#findParts();
     return this.#render(messages, addGenerationPrompt, this.#inParts);
   }

@@ -2,13 +2,28 @@
 // lies in the cache already.
 
 import {
+  conversationMemory,
+  type MemoryOptions,
+  type MemoryText,
+  memoryReader,
+} from "../../context/text/memory/conversation-memory.ts";
+import {
   type ConversationMemory,
   MessageTooLongError,
   type Recollection,
 } from "../../context/text/memory/memory.ts";
-import type { Message } from "../../context/text/message.ts";
+import { type Message, messagesReader } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
 import {
+  hasMethods,
+  invalid,
+  type OptionsOf,
+  type Reader,
+  type Readers,
+  readOptions,
+} from "../../option-reader.ts";
+import {
+  GENERATE_READERS,
   type GenerateOptions,
   type GenerationResult,
   generate,
@@ -17,16 +32,56 @@ import {
 import type { LoadedModel, OpenedModel } from "../model-state.ts";
 import type { PrefixCache } from "../prefix-cache.ts";
 import { policyOf } from "../requests.ts";
+import { engineSummarizer } from "../summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
-import type { ChatTemplate } from "./chat-template.ts";
+import { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
 export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
-  /** How messages are written for the model. Default: the file's own template, or "plain" where it has none. */
-  readonly template?: ChatTemplate | undefined;
-  /** What of a long conversation the model reads. Default: all of it, or a `ContextOverflowError`. */
-  readonly memory?: ConversationMemory | undefined;
+  /**
+   * How messages are written for the model: a template, its name ("chatml"), or its source in Jinja. Default: the file's
+   * own, or "plain" where it has none.
+   */
+  readonly template?: ChatTemplate | string | undefined;
+  /**
+   * What of a long conversation the model reads. As text: "buffer", "turns:3"; a memory that summarises asks the model
+   * itself. Default: all of it, or a `ContextOverflowError`.
+   */
+  readonly memory?: ConversationMemory | MemoryOptions | MemoryText | undefined;
+}
+
+const { parseSpecial: _, ...generateReaders } = GENERATE_READERS;
+
+export const CHAT_READERS = {
+  ...generateReaders,
+  template: ((value, name) => {
+    if (value instanceof ChatTemplate || typeof value === "string") return value;
+    throw invalid(name, value, 'a ChatTemplate, a name such as "chatml", or a source in Jinja');
+  }) as Reader<ChatTemplate | string>,
+  memory: ((value, name) =>
+    hasMethods(value, "recall")
+      ? (value as ConversationMemory)
+      : memoryReader(value, name)) as Reader<ConversationMemory | MemoryOptions>,
+} satisfies Readers<ChatOptions>;
+
+/** Memories that were asked for by options, so that the next turn finds what has been summarised. */
+const memoriesOf = new WeakMap<LoadedModel, Map<string, ConversationMemory>>();
+
+function memoryOf(
+  engine: LoadedModel,
+  memory: ConversationMemory | MemoryOptions | undefined,
+): ConversationMemory | undefined {
+  if (memory === undefined || !("kind" in memory)) return memory;
+  const known = memoriesOf.get(engine) ?? new Map<string, ConversationMemory>();
+  memoriesOf.set(engine, known);
+  const key = JSON.stringify(memory);
+  const { tokenizer } = engine;
+  const made =
+    known.get(key) ??
+    conversationMemory(memory, { summarize: engineSummarizer(engine), tokenizer });
+  known.set(key, made);
+  return made;
 }
 
 export interface ChatResult extends GenerationResult {
@@ -39,12 +94,28 @@ export interface ChatResult extends GenerationResult {
 /** What a prefix cache holds of a conversation, as it was spoken. */
 const spokenOf = new WeakMap<PrefixCache, Spoken>();
 
-export async function* chat(
+/** See `Engine.chat`. Options and messages that are wrong are refused at once. */
+export function chat(
   engine: LoadedModel,
   conversation: readonly Message[],
   options: ChatOptions,
 ): AsyncGenerator<Piece, ChatResult, void> {
-  const { memory, template = ownTemplate(engine), ...generating } = options;
+  const read = readOptions("chat", options, CHAT_READERS);
+  return answer(engine, messagesReader(conversation, "conversation"), {
+    ...read,
+    template: templateOf(engine, read.template),
+    memory: memoryOf(engine, read.memory),
+  });
+}
+
+type ReadChat = Omit<OptionsOf<typeof CHAT_READERS>, "template" | "memory"> & BudgetOptions;
+
+async function* answer(
+  engine: LoadedModel,
+  conversation: readonly Message[],
+  options: ReadChat,
+): AsyncGenerator<Piece, ChatResult, void> {
+  const { memory, template, ...generating } = options;
   const { prefixCache } = options;
   if (conversation.at(-1)?.role !== "user") {
     throw new UserError("A chat answers the user: the last message must be the user's.");
@@ -89,7 +160,12 @@ async function recall(
   }
 }
 
-/** The file's own, or "plain". */
-export function ownTemplate({ tokenizer }: OpenedModel): ChatTemplate {
-  return chatTemplateOf(tokenizer.vocabulary).template;
+/** The one chosen, by itself or by its name; else the file's own, or "plain". */
+export function templateOf(
+  { tokenizer }: OpenedModel,
+  chosen?: ChatTemplate | string,
+): ChatTemplate {
+  return chosen instanceof ChatTemplate
+    ? chosen
+    : chatTemplateOf(tokenizer.vocabulary, chosen).template;
 }

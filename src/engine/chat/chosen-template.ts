@@ -1,6 +1,7 @@
 // Which chat template is taken: the file's own, one by name, or one that the user gives.
 
 import { UserError } from "../../errors.ts";
+import { text } from "../../option-reader.ts";
 import { quote } from "../gguf/reader.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { ChatTemplate } from "./chat-template.ts";
@@ -28,6 +29,7 @@ export function chatTemplateOf(vocabulary: Vocabulary, choice?: string): ChosenT
     warning,
   });
 
+  if (choice !== undefined) text(choice, "template");
   if (choice !== undefined && /\{[{%]/.test(choice)) return chosen("given", choice);
   const name = choice ?? "default";
   const source = chatTemplates.get(name) ?? NAMED_TEMPLATES.get(name);

@@ -1,3 +1,4 @@
+import { text } from "../../option-reader.ts";
 import type { OpenedModel } from "../model-state.ts";
 import { chatPrompt } from "./chat-prompt.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
@@ -10,6 +11,7 @@ export function requestPrompt(
   { tokenizer }: Pick<OpenedModel, "tokenizer">,
   request: string,
 ): string | readonly number[] {
+  text(request, "request");
   const { vocabulary } = tokenizer;
   if (!vocabulary.chatTemplates.has("default")) return request;
   const { template } = chatTemplateOf(vocabulary);

@@ -1,4 +1,13 @@
-import { UserError } from "../../errors.ts";
+import {
+  invalid,
+  isRecord,
+  number,
+  quoteValue,
+  type Reader,
+  type Readers,
+  readOptions,
+  whole,
+} from "../../option-reader.ts";
 import { randomSeed } from "./random.ts";
 
 /** How the next token is chosen. Names, formulas and defaults are llama.cpp's. */
@@ -21,90 +30,89 @@ export interface SamplingOptions {
   readonly presencePenalty?: number;
   /** How many of the last tokens, the prompt's included, count as lately; -1 is all, 0 none. Default 64. */
   readonly penaltyLastN?: number;
-  /** Added to the logits of these tokens before anything else; -Infinity bans a token. */
-  readonly logitBias?: ReadonlyMap<number, number>;
+  /**
+   * Added to the logits of these tokens before anything else; -Infinity bans a token. A map, pairs, or an object such as
+   * `{ 42: -Infinity }`.
+   */
+  readonly logitBias?: LogitBias;
   /** The same seed and model give the same text. Default: random, to be read from `Sampler.seed`. */
   readonly seed?: number;
   /** No filter but top-k leaves fewer tokens than this. Default 1. */
   readonly minKeep?: number;
 }
 
-interface Limits {
-  readonly from: number;
-  readonly to: number;
-  readonly integer?: true;
-}
-
-interface Range extends Limits {
-  readonly fallback: number | (() => number);
-}
-
-type NumberOption = Exclude<keyof SamplingOptions, "logitBias">;
+/** By token id. */
+export type LogitBias =
+  | ReadonlyMap<number, number>
+  | readonly (readonly [id: number, bias: number])[]
+  | Readonly<Record<number, number>>;
 
 const LARGEST_BIAS = 1e9;
-const INFINITY = Number.POSITIVE_INFINITY;
 
-const RANGES: Record<NumberOption, Range> = {
-  temperature: { from: 0, to: INFINITY, fallback: 0.8 },
-  topK: { from: 0, to: INFINITY, fallback: 40, integer: true },
-  topP: { from: 0, to: 1, fallback: 0.95 },
-  minP: { from: 0, to: 1, fallback: 0.05 },
-  typicalP: { from: 0, to: 1, fallback: 1 },
-  // Wider than anyone needs, narrow enough that no logit overflows.
-  repeatPenalty: { from: 0.001, to: 1000, fallback: 1 },
-  frequencyPenalty: { from: -1000, to: 1000, fallback: 0 },
-  presencePenalty: { from: -1000, to: 1000, fallback: 0 },
-  penaltyLastN: { from: -1, to: INFINITY, fallback: 64, integer: true },
-  seed: { from: 0, to: Number.MAX_SAFE_INTEGER, fallback: randomSeed, integer: true },
-  minKeep: { from: 1, to: INFINITY, fallback: 1, integer: true },
+const biasReader: Reader<ReadonlyMap<number, number>> = (value, name) => {
+  const isList = value instanceof Map || Array.isArray(value);
+  if (!isList && !isRecord(value)) {
+    throw invalid(name, value, "biases by token id, such as { 42: -Infinity }");
+  }
+  const pairs: readonly unknown[] = isList
+    ? [...value]
+    : Object.entries(value).map(([id, bias]) => [/^\d+$/.test(id) ? Number(id) : id, bias]);
+  return new Map(pairs.map((pair) => readBias(pair, name)));
 };
 
-export type Sampling = Required<SamplingOptions>;
+function readBias(pair: unknown, name: string): readonly [number, number] {
+  if (!Array.isArray(pair) || pair.length !== 2) throw invalid(name, pair, "pairs of id and bias");
+  const [id, bias] = pair as readonly unknown[];
+  whole(0)(id, `token id of ${name}`);
+  const isBias = Number.isFinite(bias) && Math.abs(bias as number) <= LARGEST_BIAS;
+  if (isBias || bias === Number.NEGATIVE_INFINITY) return [id as number, bias as number];
+  const allowed = `a number from -${LARGEST_BIAS} to ${LARGEST_BIAS}, or -Infinity to ban the token`;
+  throw invalid(`${name} of token ${quoteValue(id)}`, bias ?? null, allowed);
+}
+
+export const SAMPLING_READERS = {
+  temperature: number(0),
+  topK: whole(0),
+  topP: number(0, 1),
+  minP: number(0, 1),
+  typicalP: number(0, 1),
+  // Wider than anyone needs, narrow enough that no logit overflows.
+  repeatPenalty: number(0.001, 1000),
+  frequencyPenalty: number(-1000, 1000),
+  presencePenalty: number(-1000, 1000),
+  penaltyLastN: whole(-1),
+  logitBias: biasReader,
+  seed: whole(0, Number.MAX_SAFE_INTEGER),
+  minKeep: whole(1),
+} satisfies Readers<SamplingOptions>;
+
+const DEFAULTS = {
+  temperature: 0.8,
+  topK: 40,
+  topP: 0.95,
+  minP: 0.05,
+  typicalP: 1,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  penaltyLastN: 64,
+  minKeep: 1,
+};
+
+/** Options made total, biases as a map. */
+export type Sampling = Required<Omit<SamplingOptions, "logitBias">> & {
+  readonly logitBias: ReadonlyMap<number, number>;
+};
 
 /** Fills in the defaults. Throws a `UserError` that names the option, its value and what is allowed. */
 export function resolveSampling(options: SamplingOptions, vocabularySize: number): Sampling {
-  const names = Object.keys(RANGES) as NumberOption[];
-  const numbers = names.map((name) => [name, resolveNumber(name, options[name])]);
-  const logitBias = options.logitBias ?? new Map<number, number>();
-  checkBias(logitBias, vocabularySize);
-  return { ...(Object.fromEntries(numbers) as Record<NumberOption, number>), logitBias };
+  const read = readOptions("a sampler", options, SAMPLING_READERS);
+  const { logitBias = new Map<number, number>() } = read;
+  for (const id of logitBias.keys()) whole(0, vocabularySize - 1)(id, "token id of logitBias");
+  return { ...DEFAULTS, ...read, logitBias, seed: read.seed ?? randomSeed() };
 }
 
 /** How many of the likeliest tokens are to be listed with a choice. */
 export function checkTopLogprobs(count: number): number {
-  return checkNumber("topLogprobs", count, { from: 0, to: INFINITY, integer: true });
-}
-
-function resolveNumber(name: NumberOption, value: number | undefined): number {
-  const range = RANGES[name];
-  if (value !== undefined) return checkNumber(name, value, range);
-  return typeof range.fallback === "function" ? range.fallback() : range.fallback;
-}
-
-function checkNumber(name: string, value: number, range: Limits): number {
-  const kind = range.integer ? Number.isInteger(value) : Number.isFinite(value);
-  if (!kind || value < range.from || value > range.to) {
-    throw new UserError(`${name} is ${value}: it must be ${describe(range)}.`);
-  }
-  return value;
-}
-
-function describe({ from, to, integer }: Limits): string {
-  const kind = integer ? "an integer" : "a number";
-  return to === INFINITY ? `${kind} not below ${from}` : `${kind} from ${from} to ${to}`;
-}
-
-function checkBias(logitBias: ReadonlyMap<number, number>, vocabularySize: number): void {
-  for (const [id, bias] of logitBias) {
-    if (!Number.isInteger(id) || id < 0 || id >= vocabularySize) {
-      throw new UserError(
-        `logitBias names token ${id}: ids are integers from 0 to ${vocabularySize - 1}.`,
-      );
-    }
-    if (!(Math.abs(bias) <= LARGEST_BIAS) && bias !== -INFINITY) {
-      throw new UserError(
-        `logitBias of token ${id} is ${bias}: it must be a number from -${LARGEST_BIAS} to ${LARGEST_BIAS}, or -Infinity to ban the token.`,
-      );
-    }
-  }
+  return whole(0)(count, "logprobs");
 }

@@ -1,5 +1,6 @@
 /** The text of tokens that arrive one by one. */
 import { UserError } from "../../errors.ts";
+import { quoteValue } from "../../option-reader.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
@@ -53,7 +54,7 @@ export class StreamDecoder implements TokenDecoder {
     const { size } = this.#vocabulary;
     if (!Number.isInteger(id) || id < 0 || id >= size) {
       throw new UserError(
-        `Token id ${id} is not in the vocabulary: it has ${size} tokens, 0 to ${size - 1}. Are these the tokens of another model?`,
+        `Token id ${quoteValue(id)} is not in the vocabulary: it has ${size} tokens, 0 to ${size - 1}. Are these the tokens of another model?`,
       );
     }
     const type = this.#vocabulary.type(id);

@@ -1,5 +1,6 @@
 /** Tokens of a text that arrives in parts: exactly those of the whole, in memory that does not grow with it. */
 import { UserError } from "../../errors.ts";
+import { text as textReader } from "../../option-reader.ts";
 
 export interface TokenEncoder {
   /**
@@ -58,6 +59,7 @@ export class StreamEncoder implements TokenEncoder {
   }
 
   push(part: string): number[] {
+    textReader(part, "text");
     const given = this.#half + part;
     const whole = /[\ud800-\udbff]/.test(given.slice(-1)) ? given.length - 1 : given.length;
     this.#half = given.slice(whole);

@@ -1,3 +1,10 @@
+import {
+  type Readers,
+  readOptions,
+  several,
+  text as textReader,
+  yesOrNo,
+} from "../../option-reader.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { createBpe } from "./bpe.ts";
@@ -25,9 +32,21 @@ export interface EncodeOptions {
   readonly guard?: string;
 }
 
+export const ENCODE_READERS = {
+  addSpecial: yesOrNo,
+  parseSpecial: yesOrNo,
+  continuation: yesOrNo,
+  guard: textReader,
+} satisfies Readers<EncodeOptions>;
+
+export const DECODE_READERS = {
+  special: yesOrNo,
+  continuation: yesOrNo,
+} satisfies Readers<DecodeOptions>;
+
 export interface Tokenizer {
   readonly vocabulary: Vocabulary;
-  /** Never throws; half of a surrogate pair counts as U+FFFD. */
+  /** Throws for what is no text only; half of a surrogate pair counts as U+FFFD. */
   encode(text: string, options?: EncodeOptions): number[];
   /** For streaming: the ids, joined, are what `encode` gives for the whole text. */
   encoder(options?: Omit<EncodeOptions, "guard">): TokenEncoder;
@@ -66,7 +85,8 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
     return ids;
   };
 
-  const encoding = (options: EncodeOptions = {}): StreamEncoding => {
+  const encoding = (given?: EncodeOptions): StreamEncoding => {
+    const options = readOptions("encode", given, ENCODE_READERS);
     const { addSpecial = true, continuation = false } = options;
     return {
       encode: (text, isStart) => encodePart(text, isStart && !continuation, options),
@@ -78,19 +98,24 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
 
   const encode = (text: string, options?: EncodeOptions): number[] => {
     const { encode, before, after } = encoding(options);
-    return [...before, ...encode(text, true), ...after];
+    return [...before, ...encode(textReader(text, "text"), true), ...after];
   };
 
   const encoder = (options?: Omit<EncodeOptions, "guard">): TokenEncoder =>
     new StreamEncoder(encoding(options));
 
-  const decoder = (options: DecodeOptions = {}): TokenDecoder =>
-    new StreamDecoder(vocabulary, algorithm, findText, options);
+  const decoder = (options?: DecodeOptions): TokenDecoder =>
+    new StreamDecoder(
+      vocabulary,
+      algorithm,
+      findText,
+      readOptions("decode", options, DECODE_READERS),
+    );
 
   const decode = (ids: Iterable<number>, options?: DecodeOptions): string => {
     const stream = decoder(options);
     const pieces: string[] = [];
-    for (const id of ids) pieces.push(stream.push(id));
+    for (const id of several<number>("token ids")(ids, "ids")) pieces.push(stream.push(id));
     pieces.push(stream.flush());
     return pieces.join("");
   };

@@ -574,7 +574,7 @@ test("budgets and conversations that make no sense are refused", async () => {
     });
     await expect(memory.recall([], toy(10))).rejects.toThrow(/no messages/);
     for (const tokens of [0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
-      await expect(memory.recall([user("a")], toy(tokens))).rejects.toThrow(/Invalid budget/);
+      await expect(memory.recall([user("a")], toy(tokens))).rejects.toThrow(/Invalid tokens/);
     }
   }
 });

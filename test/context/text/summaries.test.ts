@@ -164,9 +164,9 @@ test("numbers without sense and an empty document are a line each", async () => 
   const good = { size: 40, budget: 10, summarizer: async () => "a" };
   for (const [document, change, message] of [
     ["", {}, /^The document is empty/],
-    ["a", { budget: 0 }, /^Invalid budget of 0 tokens: expected a whole number of at least 1\.$/],
-    ["a", { budget: Number.NaN }, /^Invalid budget of NaN/],
-    ["a", { fanIn: 1 }, /^Invalid fan-in 1: expected a whole number of at least 2\.$/],
+    ["a", { budget: 0 }, /^Invalid budget 0: expected a whole number of at least 1\.$/],
+    ["a", { budget: Number.NaN }, /^Invalid budget NaN/],
+    ["a", { fanIn: 1 }, /^Invalid fanIn 1: expected a whole number of at least 2\.$/],
     ["a", { size: 6 }, /^A window of 6 tokens has no room for 4 summaries: expected at least 7\.$/],
     ["a", { overlap: 40 }, /^Windows of 40 tokens cannot overlap by 40/],
   ] as const) {

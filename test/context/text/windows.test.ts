@@ -87,12 +87,12 @@ describe("by the shipped tokenizer", async () => {
 
   test("bad sizes and an empty document are a line each", async () => {
     for (const [options, message] of [
-      [{ size: 0 }, /^Invalid window of 0 tokens: expected a whole number of at least 1\.$/],
-      [{ size: 2.5 }, /window of 2.5 tokens/],
+      [{ size: 0 }, /^Invalid size 0: expected a whole number of at least 1\.$/],
+      [{ size: 2.5 }, /Invalid size 2.5/],
       [{ size: 8, overlap: 8 }, /^Windows of 8 tokens cannot overlap by 8: .* from 0 to 7\.$/],
       [{ size: 8, overlap: 9 }, /cannot overlap by 9/],
-      [{ size: 8, overlap: -1 }, /cannot overlap by -1/],
-      [{ size: 8, overlap: 0.5 }, /cannot overlap by 0.5/],
+      [{ size: 8, overlap: -1 }, /Invalid overlap -1/],
+      [{ size: 8, overlap: 0.5 }, /Invalid overlap 0.5/],
     ] as const) {
       // At once, before anything is read.
       expect(() => windows("text", tokenizer, options)).toThrow(UserError);

@@ -167,7 +167,7 @@ describe("what else a template may use", () => {
   test("only a system, a user and an assistant talk", () => {
     const tool = { role: "<|im_start|>", content: "x" } as unknown as Message;
     expect(() => render("{{ messages[0].role }}", [tool])).toThrow(
-      /expected system, user, assistant/,
+      /expected one of system, user, assistant/,
     );
   });
 });

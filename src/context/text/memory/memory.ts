@@ -1,8 +1,16 @@
 // What a model is shown of a conversation that is longer than what it may read.
 
 import { UserError } from "../../../errors.ts";
+import {
+  abortSignal,
+  callback,
+  needed,
+  type Readers,
+  readOptions,
+  whole,
+} from "../../../option-reader.ts";
 import type { AttentionOptions } from "../../attention-policy.ts";
-import type { Message, Role } from "../message.ts";
+import { type Message, messagesReader, type Role } from "../message.ts";
 
 export interface MemoryBudget {
   /** At least 1. */
@@ -15,6 +23,12 @@ export interface MemoryBudget {
   /** Ends a summary in work: `recall` throws its reason. */
   readonly signal?: AbortSignal | undefined;
 }
+
+export const BUDGET_READERS = {
+  tokens: needed(whole(1)),
+  count: needed(callback),
+  signal: abortSignal,
+} satisfies Readers<MemoryBudget>;
 
 /** What became of a message. */
 export type Fate =
@@ -79,9 +93,8 @@ export class MessageTooLongError extends UserError {
 }
 
 /** Throws a `UserError` for a budget or a conversation that makes no sense. */
-export function checkRecall(conversation: readonly Message[], { tokens }: MemoryBudget): void {
+export function checkRecall(conversation: readonly Message[], budget: MemoryBudget): void {
+  readOptions("a memory's budget", budget, BUDGET_READERS);
+  messagesReader(conversation, "conversation");
   if (conversation.length === 0) throw new UserError("There are no messages to recall.");
-  if (!Number.isSafeInteger(tokens) || tokens < 1) {
-    throw new UserError(`Invalid budget ${tokens}: expected a whole number of tokens from 1 on.`);
-  }
 }

@@ -1,8 +1,22 @@
 // A question, answered from what an index has on it: as many windows as the budget of tokens has room for.
 
 import { UserError } from "../../../errors.ts";
+import {
+  callback,
+  having,
+  instance,
+  type Readers,
+  splitOptions,
+  text as textReader,
+  whole,
+} from "../../../option-reader.ts";
 import { answerReserve } from "../answer-reserve.ts";
-import type { RetrieveOptions, ScoredChunk, TextIndex } from "./text-index.ts";
+import {
+  RETRIEVE_READERS,
+  type RetrieveOptions,
+  type ScoredChunk,
+  TextIndex,
+} from "./text-index.ts";
 
 /** What a question and its sources become for the model: a text, or token ids where special tokens are among them. */
 export type RetrievalPrompt = (
@@ -34,6 +48,13 @@ export interface AnswerOptions extends RetrieveOptions {
   /** Default: the sources, numbered, then the question, as the model is asked for something. */
   readonly prompt?: RetrievalPrompt | undefined;
 }
+
+export const ANSWER_READERS = {
+  ...RETRIEVE_READERS,
+  budget: whole(1),
+  maxTokens: whole(1),
+  prompt: callback,
+} satisfies Readers<AnswerOptions>;
 
 /** A window that is part of the prompt. */
 export interface Source extends ScoredChunk {
@@ -69,21 +90,25 @@ export async function* generateWithRetrieval<
   question: string,
   options: AnswerOptions & Omit<O, "maxTokens" | "parseSpecial"> = {} as O,
 ): AsyncGenerator<P, R & Sources, void> {
-  const { k, mode, budget = engine.setting.context, prompt: given, ...rest } = options;
+  having<typeof engine>("an engine", "tokenize", "promptFor", "generate")(engine, "engine");
+  instance(TextIndex, "a TextIndex")(index, "index");
+  textReader(question, "question");
+  const [own, rest] = splitOptions("generateWithRetrieval", options, ANSWER_READERS);
+  const { k, mode, budget = engine.setting.context, prompt: given } = own;
   const prompt: RetrievalPrompt = given ?? ((...asked) => engine.promptFor(plainPrompt(...asked)));
   const { policy, stopsWhenFull } = engine.setting;
   const mustEnd = policy.window === Number.POSITIVE_INFINITY && !stopsWhenFull;
-  const reserve = answerReserve(budget, options.maxTokens, mustEnd);
-  const { maxTokens = reserve } = options;
-  if (!Number.isSafeInteger(budget) || budget - reserve < 1) {
+  const reserve = answerReserve(budget, own.maxTokens, mustEnd);
+  const { maxTokens = reserve } = own;
+  if (budget - reserve < 1) {
     throw new UserError(
       `A budget of ${budget} tokens with ${reserve} for the answer leaves no room for a question.`,
     );
   }
   const found = await index.retrieve(question, { k, mode });
   const { sources, leftOut } = fitSources(engine, question, found, budget - reserve, prompt);
-  const own = { ...rest, maxTokens } as unknown as O;
-  const result = yield* engine.generate(prompt(question, sources), own);
+  const asked = { ...rest, maxTokens } as unknown as O;
+  const result = yield* engine.generate(prompt(question, sources), asked);
   return { ...result, sources, leftOut };
 }
 

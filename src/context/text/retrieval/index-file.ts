@@ -6,6 +6,7 @@
 // since anybody can write a checksum.
 
 import { UserError } from "../../../errors.ts";
+import { instance } from "../../../option-reader.ts";
 import { POOLINGS, type Pooling } from "../embedder.ts";
 import { checkWindows, type WindowOptions } from "../windows.ts";
 
@@ -71,6 +72,7 @@ export async function encodeIndex(contents: IndexContents): Promise<Uint8Array> 
 
 /** Throws an `IndexFileError` for whatever no `encodeIndex` has written. */
 export async function decodeIndex(bytes: Uint8Array): Promise<IndexContents> {
+  instance(Uint8Array, "the bytes of an index")(bytes, "index");
   if (!MAGIC.every((byte, i) => bytes[i] === byte)) {
     throw new IndexFileError(
       'Not an index: it does not begin with "DAWNINDX". Make one with `dawnstream index`.',
@@ -138,7 +140,7 @@ function isSetting(value: IndexSetting | undefined): value is IndexSetting {
   if (!isCount(value?.layer) || typeof value.whiten !== "boolean") return false;
   if (!POOLINGS.includes(value.pooling)) return false;
   try {
-    checkWindows(value);
+    checkWindows({ size: value.size, overlap: value.overlap });
     return true;
   } catch {
     return false;

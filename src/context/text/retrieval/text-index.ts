@@ -2,7 +2,20 @@
 // (BM25), or by both.
 
 import { UserError } from "../../../errors.ts";
-import type { Embedder } from "../embedder.ts";
+import {
+  abortSignal,
+  callback,
+  having,
+  invalid,
+  isRecord,
+  type Readers,
+  readOptions,
+  text as textReader,
+  whole,
+  word,
+  yesOrNo,
+} from "../../../option-reader.ts";
+import { type Embedder, POOLINGS } from "../embedder.ts";
 import { checkWindows, windows } from "../windows.ts";
 import { Bm25 } from "./bm25.ts";
 import {
@@ -37,6 +50,28 @@ export interface RetrieveOptions {
   readonly mode?: RetrievalMode | undefined;
 }
 
+export const INDEX_READERS = {
+  size: whole(1),
+  overlap: whole(0),
+  pooling: word(POOLINGS),
+  layer: whole(0),
+  whiten: yesOrNo,
+} satisfies Readers<IndexOptions>;
+
+export const ADD_READERS = {
+  signal: abortSignal,
+  onWindow: callback,
+} satisfies Readers<AddOptions>;
+
+const modeReader = word(RETRIEVAL_MODES);
+
+export const RETRIEVE_READERS = {
+  k: whole(1),
+  mode: modeReader,
+} satisfies Readers<RetrieveOptions>;
+
+const embedderReader = having<Embedder>("an engine", "embed", "fingerprint");
+
 export interface ScoredChunk extends Chunk {
   /** A cosine, a BM25 score, or the sum of both in standard deviations: the larger the better, comparable within one mode only. */
   readonly score: number;
@@ -59,7 +94,7 @@ export class TextIndex {
 
   /** An empty index. Throws a `UserError` for options that make no sense: see `indexSetting`. */
   constructor(embedder: Embedder, options: IndexOptions = {}) {
-    this.setting = indexSetting(embedder, options);
+    this.setting = indexSetting(embedderReader(embedder, "embedder"), options);
     this.#embedder = embedder;
   }
 
@@ -68,6 +103,10 @@ export class TextIndex {
    * `IndexFileError` for any other.
    */
   static async load(file: Uint8Array | IndexContents, embedder: Embedder): Promise<TextIndex> {
+    embedderReader(embedder, "embedder");
+    if (!(file instanceof Uint8Array) && !isRecord(file)) {
+      throw invalid("index", file ?? null, "the bytes of an index, or what decodeIndex gives");
+    }
     const contents = file instanceof Uint8Array ? await decodeIndex(file) : file;
     const { model, setting, chunks, vectors } = contents;
     const { name, width } = embedder.config;
@@ -88,16 +127,15 @@ export class TextIndex {
   }
 
   /** Cuts a document into windows and embeds them; `source` is what they are told by. Throws a `UserError` where it is empty. */
-  async add(
-    document: string,
-    source: string,
-    { signal, onWindow }: AddOptions = {},
-  ): Promise<void> {
-    if (document.trim() === "") throw new UserError(`Nothing to index: ${source} has no text.`);
-    const { pooling, layer } = this.setting;
+  async add(document: string, source: string, options: AddOptions = {}): Promise<void> {
+    const { signal, onWindow } = readOptions("TextIndex.add", options, ADD_READERS);
+    textReader(source ?? null, "source");
+    if (textReader(document, "document").trim() === "")
+      throw new UserError(`Nothing to index: ${source} has no text.`);
+    const { size, overlap, pooling, layer } = this.setting;
     const chunks: Chunk[] = [];
     const vectors: Float32Array[] = [];
-    for await (const window of windows(document, this.#embedder.tokenizer, this.setting)) {
+    for await (const window of windows(document, this.#embedder.tokenizer, { size, overlap })) {
       const { text, start, end } = window;
       vectors.push(this.#checked(await this.#embedder.embed(text, { pooling, layer, signal })));
       chunks.push({ text, source, start, end });
@@ -129,7 +167,9 @@ export class TextIndex {
 
   /** The score of every window [N] for a query. */
   async scores(query: string, mode: RetrievalMode): Promise<Float64Array> {
-    if (query.trim() === "") throw new UserError("The question is empty: give some text.");
+    modeReader(mode, "mode");
+    if (textReader(query, "query").trim() === "")
+      throw new UserError("The question is empty: give some text.");
     if (mode === "embedding") {
       const { pooling, layer } = this.setting;
       const vector = this.#checked(await this.#embedder.embed(query, { pooling, layer }));
@@ -140,23 +180,15 @@ export class TextIndex {
       this.#words.add(this.#chunks);
       return this.#words.scores(query);
     }
-    if (mode !== "hybrid") {
-      const modes = RETRIEVAL_MODES.join(", ");
-      throw new UserError(`Invalid retrieval mode "${String(mode)}": expected one of ${modes}.`);
-    }
     const byMeaning = await this.scores(query, "embedding");
     const byWords = await this.scores(query, "bm25");
     return fuse([byMeaning, byWords]);
   }
 
   /** The best windows for a query, best first. By words alone they may be fewer than there are: all of them share one. */
-  async retrieve(
-    query: string,
-    { k = DEFAULT_K, mode = "hybrid" }: RetrieveOptions = {},
-  ): Promise<ScoredChunk[]> {
-    if (!Number.isSafeInteger(k) || k < 1) {
-      throw new UserError(`Invalid number of windows ${k}: expected at least 1.`);
-    }
+  async retrieve(query: string, options: RetrieveOptions = {}): Promise<ScoredChunk[]> {
+    const read = readOptions("TextIndex.retrieve", options, RETRIEVE_READERS);
+    const { k = DEFAULT_K, mode = "hybrid" } = read;
     const scores = await this.scores(query, mode);
     const best = ranking(scores, (i) => mode !== "bm25" || scores[i]! > 0).slice(0, k);
     return best.map((i) => ({ ...this.#chunks[i]!, score: scores[i]! }));
@@ -186,8 +218,9 @@ export function indexSetting(
     config: { layers: L, pooling: own },
     setting: { context },
   }: Pick<Embedder, "config" | "setting">,
-  options: IndexOptions,
+  given: IndexOptions,
 ): IndexSetting {
+  const options = readOptions("an index", given, INDEX_READERS);
   const isMadeToEmbed = own !== undefined && own !== "none";
   const {
     size = Math.min(DEFAULT_SIZE, Math.ceil(context / 8)),
@@ -197,9 +230,7 @@ export function indexSetting(
     whiten = !isMadeToEmbed,
   } = options;
   checkWindows({ size, overlap });
-  if (!Number.isInteger(layer) || layer < 0 || layer > L) {
-    throw new UserError(`Invalid layer ${layer}: expected a whole number from 0 to ${L}.`);
-  }
+  whole(0, L)(layer, "layer");
   if (size + WINDOW_MARGIN > context) {
     throw new UserError(
       `Windows of ${size} tokens, tokenized by themselves, may exceed the context of ${context}: expected at most ${context - WINDOW_MARGIN}.`,

@@ -123,7 +123,7 @@ describe("the budget", () => {
 
   test.each([
     [{ budget: 10, maxTokens: 10 }, /A budget of 10 tokens with 10 for the answer leaves no room/],
-    [{ budget: 10.5 }, /A budget of 10.5/],
+    [{ budget: 10.5 }, /Invalid budget 10.5/],
     [
       { budget: 20, maxTokens: 12 },
       /The question takes \d+ tokens in its prompt, of 8 that the budget has/,

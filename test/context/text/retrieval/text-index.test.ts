@@ -190,8 +190,8 @@ describe("mistakes are one line each", () => {
       () => new TextIndex(embedder, { size: 8, overlap: 8 }),
       /Windows of 8 tokens cannot overlap by 8/,
     ],
-    ["no window", () => new TextIndex(embedder, { size: 0 }), /Invalid window of 0/],
-    ["half a token", () => new TextIndex(embedder, { size: 8.5 }), /Invalid window of 8.5/],
+    ["no window", () => new TextIndex(embedder, { size: 0 }), /Invalid size 0/],
+    ["half a token", () => new TextIndex(embedder, { size: 8.5 }), /Invalid size 8.5/],
     [
       "windows beyond the context",
       () => new TextIndex(embedder, { size: 512 }),
@@ -208,15 +208,11 @@ describe("mistakes are one line each", () => {
       /Nothing to index: a\.txt has no text/,
     ],
     ["an empty question", async () => (await indexOf()).retrieve(" "), /The question is empty/],
-    [
-      "no windows wanted",
-      async () => (await indexOf()).retrieve("a", { k: 0 }),
-      /Invalid number of windows 0/,
-    ],
+    ["no windows wanted", async () => (await indexOf()).retrieve("a", { k: 0 }), /Invalid k 0/],
     [
       "a mode that is none",
       async () => (await indexOf()).retrieve("a", { mode: "best" as "bm25" }),
-      /Invalid retrieval mode "best": expected one of embedding, bm25, hybrid/,
+      /Invalid mode "best": expected one of embedding, bm25, hybrid/,
     ],
   ];
   test.each(refused)("%s", async (_, act, message) => {
