@@ -1,8 +1,7 @@
 import { Command } from "commander";
-import { type ModelConfig, readConfig } from "../engine/config.ts";
+import type { ModelConfig } from "../engine/config.ts";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
-import { planMemory } from "../engine/inspect.ts";
-import { checkTensors } from "../engine/weights.ts";
+import { planMemory, readModel } from "../engine/inspect.ts";
 import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";
@@ -56,8 +55,7 @@ async function inspect(file: GgufFile, flags: Flags) {
 function plan(file: GgufFile, flags: Flags) {
   let config: ModelConfig;
   try {
-    config = readConfig(file);
-    checkTensors(file, config);
+    config = readModel(file).config;
   } catch (error) {
     if (error instanceof UserError) return { refused: error.message };
     throw error;

@@ -82,7 +82,7 @@ describe("generate", () => {
   });
 
   test.concurrent.each([
-    [[], /missing required argument 'prompt'/],
+    [[], /No text: give TEXT/],
     [[""], /The prompt is empty/],
     [["-"], /The prompt is empty/],
     [["<s>", "--parse-special"], /special tokens only/],
@@ -94,8 +94,8 @@ describe("generate", () => {
 
 const others: [string[], RegExp][] = [
   [["frobnicate"], /unknown command 'frobnicate'/],
-  [["tokenize"], /either a text or --file/],
-  [["tokenize", "a", "--file", "b"], /either a text or --file/],
+  [["tokenize"], /No text: give TEXT, --file FILE, or a text by a pipe/],
+  [["tokenize", "a", "--file", "b"], /either TEXT or --file FILE/],
   [["tokenize", "--file", at("none.txt")], /none\.txt: no such file/],
   [["tokenize", "--file", at("folder")], /it is a directory/],
   [["tokenize", "--file", at("latin1.txt")], /not UTF-8/],
@@ -109,8 +109,8 @@ const others: [string[], RegExp][] = [
   [["inspect", "--context", "-5"], /context -5/],
   [["inspect", at("text.gguf")], /text\.gguf/],
   [["inspect", at("header.gguf")], /header\.gguf/],
-  [["perplexity"], /either a text file or --tokens/],
-  [["perplexity", at("short.txt"), "--tokens", at("ids.json")], /either a text file or --tokens/],
+  [["perplexity"], /No text: give FILE/],
+  [["perplexity", at("short.txt"), "--tokens", at("ids.json")], /either a text or --tokens/],
   [["perplexity", at("none.txt")], /no such file/],
   [["perplexity", at("latin1.txt")], /not UTF-8/],
   [["perplexity", at("short.txt"), "--chunks", "0"], /--chunks 0/],
