@@ -51,7 +51,7 @@ export function askCommand(): Command {
   const command = new Command("ask")
     .description("answer a question from an index of texts")
     .argument("[question]", "the question; - is stdin, as is a pipe without it")
-    .option("--file <file>", "take the question from a file")
+    .option("-f, --file <file>", "take the question from a file")
     .requiredOption("--index <file>", "what `index` has written, with the same model")
     .option("--k <n>", "the most windows to retrieve", integer, 5)
     .addOption(
@@ -61,7 +61,7 @@ export function askCommand(): Command {
     )
     .option("--sources-only", "print what is found, and generate nothing")
     .option(
-      "--max-tokens <n>",
+      "-n, --max-tokens <n>",
       "the most tokens of the answer (default: 256, at most a quarter of the context)",
       integer,
     )

@@ -37,7 +37,7 @@ export function attentionCommand(): Command {
   const command = new Command("attention")
     .description("show where the tokens of a text look: the attention weights of a layer")
     .argument("[text]", "the text; - is stdin, as is a pipe without it")
-    .option("--file <file>", "take the text from a file")
+    .option("-f, --file <file>", "take the text from a file")
     .option("--tokens <n>", "so many of its tokens, at most", integer, 256)
     .option("--layer <n>", "0 is the first (default: the middle one)", integer)
     .option(

@@ -56,7 +56,7 @@ export function indexCommand(): Command {
   const command = new Command("index")
     .description("cut texts into windows and embed them, for `ask`")
     .argument("[files...]", "UTF-8 texts; - is stdin, as is a pipe without any")
-    .option("--file <file>", "one of them (repeatable)", collect)
+    .option("-f, --file <file>", "one of them (repeatable)", collect)
     .requiredOption("--out <file>", "the index to write", outputFile)
     .option("--size <n>", "tokens of a window (default: 256, at most half the context)", integer)
     .option("--overlap <n>", "tokens that windows share (default: an eighth of them)", integer)

@@ -53,7 +53,7 @@ export function memoryCommand(): Command {
       "[file]",
       "JSON or JSON Lines of messages with role and content; - is stdin, as is a pipe without it",
     )
-    .option("--file <file>", "the same")
+    .option("-f, --file <file>", "the same")
     .requiredOption(
       "--strategy <list>",
       "turns:K, buffer, summary, summary:K, sinks:S+W",

@@ -33,7 +33,7 @@ export function perplexityCommand(): Command {
       "[file]",
       "UTF-8 text, cut into chunks of the context, each with BOS in front; - is stdin, as is a pipe without it",
     )
-    .option("--file <file>", "the same")
+    .option("-f, --file <file>", "the same")
     .option(
       "--tokens <file>",
       "score these ids as they are: a JSON array, or an object with `tokens`",

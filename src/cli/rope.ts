@@ -46,7 +46,7 @@ export function ropeCommand(): Command {
       "[file]",
       "UTF-8 text for the perplexity, as long as the longest length at least; - is stdin, as is a pipe without it",
     )
-    .option("--file <file>", "the same")
+    .option("-f, --file <file>", "the same")
     .option(
       "--methods <list>",
       "scalings to compare",

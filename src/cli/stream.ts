@@ -53,7 +53,7 @@ export function streamCommand(): Command {
       "feed a long text token by token under several policies: perplexity, time and bytes along the way",
     )
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
-    .option("--file <file>", "the same")
+    .option("-f, --file <file>", "the same")
     .option(
       "--policies <list>",
       "full, window:W, sinks:S+W, or recompute:W (BOS and the last W - 1 tokens from scratch) " +

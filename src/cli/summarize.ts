@@ -51,7 +51,7 @@ export function summarizeCommand(): Command {
       "summarise a text of any length by windows, and summaries of summaries; greedily unless told otherwise",
     )
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
-    .option("--file <file>", "the same")
+    .option("-f, --file <file>", "the same")
     .requiredOption("--budget <n>", "the most tokens of the summary", integer)
     .option(
       "--window <n>",

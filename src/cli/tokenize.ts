@@ -16,7 +16,7 @@ export function tokenizeCommand(): Command {
   const command = new Command("tokenize")
     .description("show the tokens of a text")
     .argument("[text]", "the text; - is stdin, as is a pipe without it")
-    .option("--file <file>", "take the text from a file")
+    .option("-f, --file <file>", "take the text from a file")
     .option("--no-bos", "leave out the tokens that begin and end a text")
     .option("--parse-special", "take special tokens spelled in the text as such")
     .option("--json", "print the array of ids only");

@@ -27,11 +27,12 @@ mkdirSync(at("folder"));
 /** What a user types after `generate "Once upon a time"`, and what the line says. */
 const generate: [string[], RegExp][] = [
   [["--frobnicate"], /unknown option '--frobnicate'/],
+  [["--max-token", "5"], /unknown option '--max-token' \(Did you mean --max-tokens\?\)/],
   [["--fro\nbnicate"], /unknown option/],
   [["and", "more"], /too many arguments/],
   [["--max-tokens", "0"], /max tokens 0: expected a whole number from 1/],
   [["--max-tokens", "-3"], /max tokens -3/],
-  [["--max-tokens", "many"], /'--max-tokens <n>' argument 'many'.*whole number/],
+  [["--max-tokens", "many"], /--max-tokens <n>' argument 'many'.*whole number/],
   [["--max-tokens", "1.5"], /whole number/],
   [["--max-tokens"], /argument missing/],
   [["--max-tokens", "600"], /5 tokens and 600 to generate exceed the context of 512.*605.*window/],
@@ -94,6 +95,8 @@ describe("generate", () => {
 
 const others: [string[], RegExp][] = [
   [["frobnicate"], /unknown command 'frobnicate'/],
+  [["inspect", at("header.gguf"), "-m", model], /either FILE or --model FILE/],
+  [["plan", model], /either FILE or --model FILE/],
   [["tokenize"], /No text: give TEXT, --file FILE, or a text by a pipe/],
   [["tokenize", "a", "--file", "b"], /either TEXT or --file FILE/],
   [["tokenize", "--file", at("none.txt")], /none\.txt: no such file/],

@@ -140,3 +140,25 @@ test("inspect: a model whose tokenizer is unknown cannot be run", async () => {
   expect(why).toBe(report.refused);
   expect((await dawnstream(["inspect", path])).text).toContain(`cannot be run: ${why}`);
 });
+
+test("short flags are the long ones, and DAWNSTREAM_MODEL is the model unless --model is given", async () => {
+  const long = ["--max-tokens", "2", "--seed", "5", "--context", "64", "--file", at("prompt.txt")];
+  const short = ["-n", "2", "-s", "5", "-c", "64", "-f", at("prompt.txt")];
+  interface Answer {
+    tokens: number[];
+    seed: number;
+    usage: { context: number };
+  }
+  const wanted = await json<Answer>(["generate", ...long, ...small, "--json"]);
+  const found = await json<Answer>(["generate", ...short, "-m", small[1]!, "--json"]);
+  expect(found.tokens).toEqual(wanted.tokens);
+  expect([found.seed, found.tokens.length]).toEqual([5, 2]);
+  expect(found.usage).toEqual(wanted.usage);
+  const ids = await json(["tokenize", "Hello", "--json", ...small]);
+  const env = { DAWNSTREAM_MODEL: small[1]! };
+  expect(await json(["tokenize", "Hello", "--json"], { env })).toEqual(ids);
+  const none = { env: { DAWNSTREAM_MODEL: at("none.gguf") } };
+  await fail(["tokenize", "Hello"], /none\.gguf: no such file/, none);
+  expect(await json(["tokenize", "Hello", "--json", ...small], none)).toEqual(ids);
+  expect((await dawnstream(["inspect", small[1]!], none)).status).toBe(0);
+});
