@@ -15,7 +15,7 @@ import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { benchModel, type ShapeName } from "./random-model.ts";
-import { machine, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 
 const PROMPT = [1, 300, 4000, 777];
 
@@ -41,7 +41,7 @@ export async function main(args: string[]): Promise<void> {
       save: { type: "boolean", default: false },
     },
   });
-  const tokens = Number(values.tokens);
+  const tokens = wholeNumber("--tokens", values.tokens, 2, 500);
   const load = async (platform: Platform, shape: ShapeName) =>
     Engine.open(platform, await openModel(await benchModel(shape), openFile), { context: 512 });
   const backends: HostTimes[] = [];

@@ -4,6 +4,7 @@
 
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { UserError } from "../src/errors.ts";
 import { Device } from "../src/kernels/device.ts";
 import { numbers } from "../src/kernels/dispatcher.ts";
 import { decoderOf, type Placement, rowBytes } from "../src/kernels/formats/format.ts";
@@ -20,7 +21,7 @@ import { decode, randomFloats, randomTensor } from "../src/laboratory/random.ts"
 import { timeDispatches } from "../src/laboratory/time-kernel.ts";
 import { Workbench } from "../src/laboratory/workbench.ts";
 import { nodePlatform } from "../src/platform/node.ts";
-import { machine, percent, printTable, save, spread } from "./report.ts";
+import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 
 const FORMAT = FORMATS.get("Q4_K")!;
 const CHUNK_READER = decoderOf(FORMAT);
@@ -146,10 +147,11 @@ export async function main(args: string[]): Promise<void> {
       save: { type: "boolean", default: false },
     },
   });
+  const time = wholeNumber("--time", values.time, 1, 3_600_000);
   const [n = 0, k = 0] = values.shape.split(",").map(Number);
   if (!(n > 0 && k > 0 && k % FORMAT.blockWeights === 0 && n <= 65535 && 4 * k <= UNIFORM_BYTES)) {
-    throw new Error(
-      `--shape ${values.shape}: expected N,K with K a multiple of 256, at most 16384`,
+    throw new UserError(
+      `Invalid --shape ${values.shape}: expected N,K with K a multiple of 256, at most ${UNIFORM_BYTES / 4}.`,
     );
   }
   const gpu = nodePlatform.openGpu();
@@ -191,7 +193,7 @@ export async function main(args: string[]): Promise<void> {
     console.error(`round ${round} of ${ROUNDS}`);
     for (const { variants, times } of prepared) {
       const step = await bench.prepare();
-      const ms = Number(values.time) / ROUNDS;
+      const ms = time / ROUNDS;
       times.push((await timeDispatches(device, variants, step, ms)).us);
     }
   }

@@ -8,8 +8,8 @@ import { parseArgs } from "node:util";
 import { median } from "../src/kernels/median.ts";
 import type { LoadReply } from "./load/measure.ts";
 import { ask } from "./process.ts";
-import { benchModel, SHAPES, type ShapeName } from "./random-model.ts";
-import { machine, percent, printTable, save, spread } from "./report.ts";
+import { benchModel, shapeNamed } from "./random-model.ts";
+import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 
 const MB = 1e6;
 
@@ -24,11 +24,12 @@ export async function main(args: string[]): Promise<void> {
       save: { type: "boolean", default: false },
     },
   });
-  if (!(values.shape in SHAPES)) throw new Error(`--shape is one of ${Object.keys(SHAPES)}`);
-  const model = values.model ?? (await benchModel(values.shape as ShapeName));
+  const shape = shapeNamed(values.shape);
+  const rounds = wholeNumber("--rounds", values.rounds, 1, 1000);
+  const model = values.model ?? (await benchModel(shape));
   for await (const _ of createReadStream(model, { highWaterMark: 1 << 20 })); // warm
   const loads: LoadReply[] = [];
-  for (let i = 0; i < Number(values.rounds); i++) {
+  for (let i = 0; i < rounds; i++) {
     loads.push(await ask<LoadReply>("load/measure.ts", { model }));
   }
 

@@ -1,4 +1,6 @@
-// npm run bench -- NAME [OPTIONS]: each bench states its question at the top of its file.
+// npm run bench -- NAME [OPTIONS]: each bench states its question at the top of its file. A user's mistake is one line.
+
+import { UserError } from "../src/errors.ts";
 
 const BENCHES = {
   decode: {
@@ -38,13 +40,33 @@ const [name, ...args] = process.argv.slice(2);
 const bench = Object.hasOwn(BENCHES, name ?? "")
   ? BENCHES[name as keyof typeof BENCHES]
   : undefined;
-if (bench) {
+const isHelp = (word: string) => word === "--help" || word === "-h";
+if (bench && args.some(isHelp)) {
+  console.log(`usage: npm run bench -- ${name} [--json] [OPTIONS]\n  ${bench.about}`);
+} else if (bench) {
   const { main } = await bench.load();
-  await main(args);
+  try {
+    await main(args);
+  } catch (error) {
+    if (!isMistake(error)) throw error;
+    console.error(
+      `error: ${error.message.replaceAll(/\s*\n\s*/g, " ")} See: npm run bench -- ${name} --help`,
+    );
+    process.exitCode = 2;
+  }
 } else {
   const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(9)} ${about}`);
   const usage = ["usage: npm run bench -- NAME [--json] [OPTIONS]", ...lines].join("\n");
-  if (name === undefined || name === "--help") console.log(usage);
-  else console.error(usage);
-  process.exitCode = name === undefined || name === "--help" ? 0 : 2;
+  if (name === undefined || isHelp(name)) console.log(usage);
+  else {
+    const names = Object.keys(BENCHES).join(", ");
+    console.error(`error: There is no bench "${name}": expected one of ${names}.`);
+    process.exitCode = 2;
+  }
+}
+
+/** What a user typed, as we or `parseArgs` say. */
+function isMistake(error: unknown): error is Error {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  return error instanceof UserError || code?.startsWith("ERR_PARSE_ARGS") === true;
 }

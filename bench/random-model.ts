@@ -12,6 +12,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { TENSOR_TYPES } from "../src/engine/gguf/format.ts";
+import { UserError } from "../src/errors.ts";
 import { floatToHalf } from "../src/kernels/half.ts";
 import { NewFile } from "../src/platform/write-file.ts";
 import { ggufHeader, tensorBytes, type WrittenTensor } from "../test/support/gguf-writer.ts";
@@ -53,6 +54,14 @@ interface RandomTensor extends WrittenTensor {
 
 /** Bytes in memory at a time while a tensor is written. */
 const SLICE_BYTES = 8 << 20;
+
+/** A shape by its name, or a `UserError`. */
+export function shapeNamed(name: string): ShapeName {
+  if (Object.hasOwn(SHAPES, name)) return name as ShapeName;
+  throw new UserError(
+    `Invalid --shape "${name}": expected one of ${Object.keys(SHAPES).join(", ")}.`,
+  );
+}
 
 /** The path of a model that is kept between benches, written when it is not there yet. */
 export async function benchModel(shape: ShapeName, seed = 1): Promise<string> {

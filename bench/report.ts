@@ -1,9 +1,19 @@
-// What benches share: medians, tables, and results as files.
+// What benches share: numbers of flags, medians, tables, and results as files.
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { UserError } from "../src/errors.ts";
 import { median } from "../src/kernels/median.ts";
 import { writeWholeFile } from "../src/platform/write-file.ts";
+
+/** A flag's whole number between two bounds, or a `UserError`. */
+export function wholeNumber(flag: string, text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new UserError(
+    `Invalid ${flag} "${text}": expected a whole number from ${least} to ${most}.`,
+  );
+}
 
 /** Half the distance between the quartiles, as a share of the median: what half of the samples stay within. */
 export function spread(values: readonly number[]): number {

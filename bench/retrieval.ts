@@ -11,7 +11,7 @@ import { decodeIndex } from "../src/context/text/retrieval/index-file.ts";
 import { ranking } from "../src/context/text/retrieval/ranking.ts";
 import { type RetrievalMode, TextIndex } from "../src/context/text/retrieval/text-index.ts";
 import { Engine, SHIPPED_MODEL, UserError } from "../src/index.ts";
-import { machine, printTable, save } from "./report.ts";
+import { machine, printTable, save, wholeNumber } from "./report.ts";
 import { type Collection, readCranfield } from "./retrieval/cranfield.ts";
 import { ndcg, recall } from "./retrieval/metrics.ts";
 
@@ -41,54 +41,47 @@ export async function main(args: string[]): Promise<void> {
       save: { type: "boolean", default: false },
     },
   });
-  try {
-    const collection = readCranfield(values.data);
-    const size = Number(values.size);
-    await using engine = await Engine.load(values.model, { chunk: size + 16 });
-    const { layers: L, name: model } = engine.config;
-    const ways = values.ways?.split(",").map(readWay) ?? [
-      { pooling: "mean", layer: 0 },
-      { pooling: "mean", layer: Math.ceil(L / 2) },
-      { pooling: "mean", layer: L },
-      { pooling: "last", layer: L },
+  const collection = readCranfield(values.data);
+  const size = wholeNumber("--size", values.size, 1, 4096);
+  await using engine = await Engine.load(values.model, { chunk: size + 16 });
+  const { layers: L, name: model } = engine.config;
+  const ways = values.ways?.split(",").map(readWay) ?? [
+    { pooling: "mean", layer: 0 },
+    { pooling: "mean", layer: Math.ceil(L / 2) },
+    { pooling: "mean", layer: L },
+    { pooling: "last", layer: L },
+  ];
+  const rows: Quality[] = [wholeAbstracts(collection)];
+  const rates: number[] = [];
+  for (const [i, way] of ways.entries()) {
+    const { index, tokensPerSecond } = await indexOf(engine, collection, { ...way, size });
+    rates.push(tokensPerSecond);
+    if (i === 0) rows.push(await qualityOf(index, collection, "bm25, windows", ["bm25"]));
+    const { setting, ...contents } = await decodeIndex(await index.save());
+    const asTheyAre = { ...contents, setting: { ...setting, whiten: false } };
+    const plain = await TextIndex.load(asTheyAre, engine);
+    const name = `${way.pooling} of layer ${way.layer}`;
+    const measures: [TextIndex, string, Scorer][] = [
+      [plain, `embedding, ${name}`, ["embedding"]],
+      [index, `embedding, ${name}, whitened`, ["embedding"]],
+      [plain, `hybrid, ${name}`, ["hybrid"]],
+      [index, `hybrid, ${name}, whitened`, ["hybrid"]],
+      [index, `by ranks, ${name}, whitened`, ["embedding", "bm25"]],
     ];
-    const rows: Quality[] = [wholeAbstracts(collection)];
-    const rates: number[] = [];
-    for (const [i, way] of ways.entries()) {
-      const { index, tokensPerSecond } = await indexOf(engine, collection, { ...way, size });
-      rates.push(tokensPerSecond);
-      if (i === 0) rows.push(await qualityOf(index, collection, "bm25, windows", ["bm25"]));
-      const { setting, ...contents } = await decodeIndex(await index.save());
-      const asTheyAre = { ...contents, setting: { ...setting, whiten: false } };
-      const plain = await TextIndex.load(asTheyAre, engine);
-      const name = `${way.pooling} of layer ${way.layer}`;
-      const measures: [TextIndex, string, Scorer][] = [
-        [plain, `embedding, ${name}`, ["embedding"]],
-        [index, `embedding, ${name}, whitened`, ["embedding"]],
-        [plain, `hybrid, ${name}`, ["hybrid"]],
-        [index, `hybrid, ${name}, whitened`, ["hybrid"]],
-        [index, `by ranks, ${name}, whitened`, ["embedding", "bm25"]],
-      ];
-      for (const [of, by, scorer] of measures)
-        rows.push(await qualityOf(of, collection, by, scorer));
-    }
-    const result = { question: "retrieval", machine: machine(), model, size, ways, rows, rates };
-    if (values.save) await save("retrieval", result);
-    if (values.json) return void console.log(JSON.stringify(result, null, 2));
-    console.log(`Cranfield, windows of ${size} tokens of ${model}, on ${result.machine}`);
-    printTable(
-      ["ranked by", "nDCG@10", "recall@10"],
-      rows.map(({ by, ndcg10, recall10 }) => [by, ndcg10.toFixed(3), recall10.toFixed(3)]),
-    );
-    const each = ways.map(
-      ({ pooling, layer }, i) => `${pooling} of ${layer}: ${rates[i]!.toFixed(0)}`,
-    );
-    console.log(`tokens embedded per second: ${each.join(", ")}`);
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.error(`error: ${error.message}`);
-    process.exitCode = 2;
+    for (const [of, by, scorer] of measures) rows.push(await qualityOf(of, collection, by, scorer));
   }
+  const result = { question: "retrieval", machine: machine(), model, size, ways, rows, rates };
+  if (values.save) await save("retrieval", result);
+  if (values.json) return void console.log(JSON.stringify(result, null, 2));
+  console.log(`Cranfield, windows of ${size} tokens of ${model}, on ${result.machine}`);
+  printTable(
+    ["ranked by", "nDCG@10", "recall@10"],
+    rows.map(({ by, ndcg10, recall10 }) => [by, ndcg10.toFixed(3), recall10.toFixed(3)]),
+  );
+  const each = ways.map(
+    ({ pooling, layer }, i) => `${pooling} of ${layer}: ${rates[i]!.toFixed(0)}`,
+  );
+  console.log(`tokens embedded per second: ${each.join(", ")}`);
 }
 
 /** "mean:0" */

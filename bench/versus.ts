@@ -10,8 +10,8 @@ import { parseArgs } from "node:util";
 import { median } from "../src/kernels/median.ts";
 import { hasPeer, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
-import { benchModel, SHAPES, type ShapeName } from "./random-model.ts";
-import { machine, percent, printTable, save, spread } from "./report.ts";
+import { benchModel, shapeNamed } from "./random-model.ts";
+import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 import type { Reply, Request } from "./versus/protocol.ts";
 
 /** Of the squared difference of two engines' logits to the square sum of ours. */
@@ -62,15 +62,16 @@ export async function versus(question: Question, args: string[]): Promise<void> 
       save: { type: "boolean", default: false },
     },
   });
-  if (!(values.shape in SHAPES)) throw new Error(`--shape is one of ${Object.keys(SHAPES)}`);
+  const shape = shapeNamed(values.shape);
+  const rounds = wholeNumber("--rounds", values.rounds, 1, 1000);
   if (values["install-peers"]) installPeers();
   const compared = hasPeer("node-llama-cpp");
   if (!compared) {
     console.error("llama.cpp is not installed: run again with --install-peers to compare with it.");
   }
-  const model = values.model ?? (await benchModel(values.shape as ShapeName));
+  const model = values.model ?? (await benchModel(shape));
   const contestants = compared ? [OURS, ...LLAMA_CPP] : [OURS];
-  const replies = await compete(question, model, contestants, Number(values.rounds));
+  const replies = await compete(question, model, contestants, rounds);
 
   const perToken = (reply: Reply) =>
     question.times(reply).map((time) => time / question.tokensPerTime);

@@ -20,7 +20,7 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import { readBytes, readText } from "./input.ts";
+import { givenText, readBytes } from "./input.ts";
 import { plotScores } from "./scores-plot.ts";
 import {
   interruptSignal,
@@ -35,6 +35,7 @@ import {
 import { promptInWords, usageJson } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
+  readonly file?: string;
   readonly index: string;
   readonly k: number;
   readonly mode: RetrievalMode;
@@ -49,7 +50,8 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function askCommand(): Command {
   const command = new Command("ask")
     .description("answer a question from an index of texts")
-    .argument("<question>", "the question; - reads it from stdin")
+    .argument("[question]", "the question; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "take the question from a file")
     .requiredOption("--index <file>", "what `index` has written, with the same model")
     .option("--k <n>", "the most windows to retrieve", integer, 5)
     .addOption(
@@ -59,7 +61,7 @@ export function askCommand(): Command {
     )
     .option("--sources-only", "print what is found, and generate nothing")
     .option(
-      "--max-tokens <n>",
+      "-n, --max-tokens <n>",
       "the most tokens of the answer (default: 256, at most a quarter of the context)",
       integer,
     )
@@ -67,8 +69,8 @@ export function askCommand(): Command {
     .option("--json", "print one object with answer, sources, scores and counts")
     .option("--plot <file>", "draw the scores of all windows: .svg or .png", pictureFile);
   addSamplingFlags(addEngineFlags(command));
-  return command.action(async (argument: string, flags: Flags) => {
-    const question = (argument === "-" ? await readText("-") : argument).trim();
+  return command.action(async (argument: string | undefined, flags: Flags) => {
+    const question = (await givenText(argument, flags.file)).trim();
     if (question === "") throw new UserError("The question is empty: give some text.");
     const contents = await decodeIndex(await readBytes(flags.index));
     await withEngine(

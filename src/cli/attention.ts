@@ -15,7 +15,7 @@ import {
   outputFile,
   pictureFile,
 } from "./flags.ts";
-import { readText, writeCsv } from "./input.ts";
+import { givenText, writeCsv } from "./input.ts";
 import { table } from "./table.ts";
 import { interruptSignal, progress, withEngine, write, writeJson } from "./terminal.ts";
 
@@ -36,8 +36,8 @@ interface Flags extends EngineFlags {
 export function attentionCommand(): Command {
   const command = new Command("attention")
     .description("show where the tokens of a text look: the attention weights of a layer")
-    .argument("[text]", "the text; or --file")
-    .option("--file <file>", "UTF-8 text")
+    .argument("[text]", "the text; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "take the text from a file")
     .option("--tokens <n>", "so many of its tokens, at most", integer, 256)
     .option("--layer <n>", "0 is the first (default: the middle one)", integer)
     .option(
@@ -52,11 +52,8 @@ export function attentionCommand(): Command {
 }
 
 async function run(given: string | undefined, flags: Flags): Promise<void> {
-  if ((given === undefined) === (flags.file === undefined)) {
-    throw new UserError("Give either a text or --file FILE.");
-  }
   const most = whole(1, 2 ** 20)(flags.tokens, "--tokens");
-  const text = flags.file === undefined ? given! : await readText(flags.file);
+  const text = await givenText(given, flags.file);
   // Token by token, as a stream would have it: every eviction is where it happens.
   const options = {
     ...engineOptions(flags),

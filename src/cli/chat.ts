@@ -47,7 +47,7 @@ export function chatCommand(): Command {
       reading(parseMemory),
     )
     .option("--load <file>", "go on with a saved conversation")
-    .option("--max-tokens <n>", "the most tokens of an answer (default: 256)", integer)
+    .option("-n, --max-tokens <n>", "the most tokens of an answer (default: 256)", integer)
     .option("--stop <text>", "end an answer before this text (repeatable)", collect);
   addSamplingFlags(addEngineFlags(addTemplateFlag(command)));
   return command.action(async (flags: Flags) => {

@@ -7,6 +7,7 @@ import { parseAttention } from "../context/attention-policy.ts";
 import { parseRope } from "../context/rope-choice.ts";
 import { type EngineOptions, whenFullReader } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
+import { UserError } from "../errors.ts";
 import { CELL_TYPES } from "../kernels/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
 import { canDraw } from "./picture.ts";
@@ -74,8 +75,18 @@ export interface ModelFlags {
 
 export function addModelFlag(command: Command): Command {
   return command.addOption(
-    new Option("--model <file>", "GGUF file").default(SHIPPED_MODEL, "the small model that ships"),
+    new Option("-m, --model <file>", "GGUF file")
+      .env("DAWNSTREAM_MODEL")
+      .default(SHIPPED_MODEL, "the small model that ships"),
   );
+}
+
+/** The model of a command that takes it as FILE or in --model. Throws a `UserError` if both are given. */
+export function givenModel(file: string | undefined, command: Command): string {
+  if (file !== undefined && command.getOptionValueSource("model") === "cli") {
+    throw new UserError("Two models: give either FILE or --model FILE.");
+  }
+  return file ?? command.opts<ModelFlags>().model;
 }
 
 export interface EngineFlags extends ModelFlags {
@@ -95,7 +106,7 @@ export interface EngineFlags extends ModelFlags {
 export function addEngineFlags(command: Command): Command {
   return addModelFlag(command)
     .option(
-      "--context <n>",
+      "-c, --context <n>",
       "the most tokens of a text (default: the model's, at most 4096)",
       integer,
     )
@@ -182,7 +193,7 @@ export function addSamplingFlags(command: Command, temperature = 0.8): Command {
       "add to the logit of a token; -inf bans it (repeatable)",
       readBias,
     )
-    .option("--seed <n>", "the same seed gives the same text (default: random)", integer);
+    .option("-s, --seed <n>", "the same seed gives the same text (default: random)", integer);
 }
 
 /** The sampling options that were given, and none that were not. */

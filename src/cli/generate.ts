@@ -15,7 +15,7 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import { readText } from "./input.ts";
+import { givenPrompt } from "./input.ts";
 import {
   duration,
   interruptSignal,
@@ -30,6 +30,7 @@ import {
 import { freeInWords, promptInWords, usageJson, warnOfFill } from "./usage-report.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
+  readonly file?: string;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
   readonly ignoreEos?: boolean;
@@ -43,8 +44,9 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function generateCommand(): Command {
   const command = new Command("generate")
     .description("continue a prompt")
-    .argument("<prompt>", "the text to continue; - reads it from stdin")
-    .option("--max-tokens <n>", "the most tokens to generate (default: 256)", integer)
+    .argument("[prompt]", "the text to continue; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "take the prompt from a file, without its last line break")
+    .option("-n, --max-tokens <n>", "the most tokens to generate (default: 256)", integer)
     .option("--stop <text>", "end before this text (repeatable)", collect)
     .option("--ignore-eos", "go on after end-of-generation tokens")
     .option("--logprobs <n>", "with --json: log-probabilities of the n likeliest tokens", integer)
@@ -52,8 +54,8 @@ export function generateCommand(): Command {
     .option("--no-cache", "recompute the whole text for every token, for comparison")
     .option("--json", "print one object with text, ids, counts and timings");
   addSamplingFlags(addEngineFlags(command));
-  return command.action(async (argument: string, flags: Flags) => {
-    const prompt = argument === "-" ? await readText("-") : argument;
+  return command.action(async (argument: string | undefined, flags: Flags) => {
+    const prompt = await givenPrompt(argument, flags.file);
     const signal = interruptSignal();
     const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
     const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };

@@ -10,8 +10,15 @@ import {
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer, outputFile } from "./flags.ts";
-import { nameOf, readText } from "./input.ts";
+import {
+  addEngineFlags,
+  collect,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  outputFile,
+} from "./flags.ts";
+import { givenFile } from "./input.ts";
 import {
   duration,
   interruptSignal,
@@ -26,6 +33,7 @@ import {
 } from "./terminal.ts";
 
 interface Flags extends EngineFlags {
+  readonly file?: readonly string[];
   readonly out: string;
   readonly size?: number;
   readonly overlap?: number;
@@ -47,7 +55,8 @@ const MOST_CHUNK = 4096;
 export function indexCommand(): Command {
   const command = new Command("index")
     .description("cut texts into windows and embed them, for `ask`")
-    .argument("<files...>", "UTF-8 texts; - reads one from stdin")
+    .argument("[files...]", "UTF-8 texts; - is stdin, as is a pipe without any")
+    .option("-f, --file <file>", "one of them (repeatable)", collect)
     .requiredOption("--out <file>", "the index to write", outputFile)
     .option("--size <n>", "tokens of a window (default: 256, at most half the context)", integer)
     .option("--overlap <n>", "tokens that windows share (default: an eighth of them)", integer)
@@ -65,7 +74,7 @@ export function indexCommand(): Command {
     .option("--no-whiten", "take cosines of the vectors as they are: for models made to embed")
     .option("--json", "print one object");
   return addEngineFlags(command).action(async (files: readonly string[], flags: Flags) => {
-    const documents = await Promise.all(files.map(readDocument));
+    const documents = await readDocuments([...files, ...(flags.file ?? [])]);
     const { size, overlap, pooling, layer, whiten } = flags;
     // Commander takes a flag that can only be taken away for given.
     const options = { size, overlap, pooling, layer, whiten: whiten ? undefined : false };
@@ -80,10 +89,13 @@ export function indexCommand(): Command {
   });
 }
 
-async function readDocument(path: string): Promise<Document> {
-  const [source, text] = [nameOf(path), await readText(path)];
-  if (text.trim() === "") throw new UserError(`Nothing to index: ${source} has no text.`);
-  return { source, text };
+async function readDocuments(files: readonly string[]): Promise<Document[]> {
+  const paths = files.length > 0 ? files : [undefined];
+  const texts = await Promise.all(paths.map((path) => givenFile(path, undefined)));
+  return texts.map(({ name, text }) => {
+    if (text.trim() === "") throw new UserError(`Nothing to index: ${name} has no text.`);
+    return { source: name, text };
+  });
 }
 
 async function indexDocuments(

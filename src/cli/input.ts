@@ -30,6 +30,57 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
+/** A text, and what people call where it is from. */
+export interface NamedText {
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * The text of a file that is named as an argument or in --file, "-" for stdin; without either, of a pipe. Throws a
+ * `UserError` if there is no text, or two.
+ */
+export async function givenFile(
+  argument: string | undefined,
+  file: string | undefined,
+): Promise<NamedText> {
+  if (argument !== undefined && file !== undefined) {
+    throw new UserError("Two texts: give either FILE or --file FILE.");
+  }
+  return (await namedOrPiped(argument ?? file)) ?? noText("FILE");
+}
+
+/** The same if the argument is the text itself, "-" for stdin. */
+export async function givenText(
+  argument: string | undefined,
+  file: string | undefined,
+): Promise<string> {
+  if (argument !== undefined && file !== undefined) {
+    throw new UserError("Two texts: give either TEXT or --file FILE.");
+  }
+  if (argument !== undefined && argument !== "-") return argument;
+  return ((await namedOrPiped(argument ?? file)) ?? noText("TEXT")).text;
+}
+
+/** A text as `givenText` has it for a model to continue: a file's or a pipe's loses its one last line break. */
+export async function givenPrompt(
+  argument: string | undefined,
+  file: string | undefined,
+): Promise<string> {
+  const text = await givenText(argument, file);
+  return text === argument ? text : text.replace(/\r?\n$/, "");
+}
+
+async function namedOrPiped(path: string | undefined): Promise<NamedText | undefined> {
+  if (path !== undefined) return { name: nameOf(path), text: await readText(path) };
+  const text = process.stdin.isTTY === true ? "" : await readText("-");
+  return text === "" ? undefined : { name: "stdin", text };
+}
+
+function noText(argument: string): never {
+  throw new UserError(`No text: give ${argument}, --file FILE, or a text by a pipe.`);
+}
+
 /** What people call a file. */
 export function nameOf(path: string): string {
   return path === "-" ? "stdin" : path;
@@ -37,11 +88,15 @@ export function nameOf(path: string): string {
 
 /** What `read` makes of a UTF-8 file; its `UserError` names the file too. */
 export async function readUserFile<T>(path: string, read: (text: string) => T): Promise<T> {
-  const text = await readText(path);
+  return readNamed({ name: nameOf(path), text: await readText(path) }, read);
+}
+
+/** What `read` makes of a text; its `UserError` says where the text is from. */
+export function readNamed<T>({ name, text }: NamedText, read: (text: string) => T): T {
   try {
     return read(text);
   } catch (error) {
-    if (error instanceof UserError) throw new UserError(`${nameOf(path)}: ${error.message}`);
+    if (error instanceof UserError) throw new UserError(`${name}: ${error.message}`);
     throw error;
   }
 }

@@ -1,12 +1,11 @@
 import { Command } from "commander";
-import { type ModelConfig, readConfig } from "../engine/config.ts";
+import type { ModelConfig } from "../engine/config.ts";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
-import { planMemory } from "../engine/inspect.ts";
-import { checkTensors } from "../engine/weights.ts";
+import { planMemory, readModel } from "../engine/inspect.ts";
 import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";
-import { addEngineFlags, type EngineFlags, engineOptions } from "./flags.ts";
+import { addEngineFlags, type EngineFlags, engineOptions, givenModel } from "./flags.ts";
 import { printableLine } from "./printable.ts";
 import { size, write, writeJson } from "./terminal.ts";
 
@@ -20,15 +19,17 @@ export function inspectCommand(): Command {
     .description("show metadata, tensors, adapter and exact memory of a model file")
     .argument("[file]", "GGUF file (the same as --model)")
     .option("--json", "print one object");
-  return addEngineFlags(command).action(async (argument: string | undefined, flags: Flags) => {
-    const file = await openGguf(argument ?? flags.model, openFile);
-    try {
-      const report = await inspect(file, flags);
-      await (flags.json ? writeJson(report) : write(format(report)));
-    } finally {
-      await file.close();
-    }
-  });
+  return addEngineFlags(command).action(
+    async (argument: string | undefined, flags: Flags, command: Command) => {
+      const file = await openGguf(givenModel(argument, command), openFile);
+      try {
+        const report = await inspect(file, flags);
+        await (flags.json ? writeJson(report) : write(format(report)));
+      } finally {
+        await file.close();
+      }
+    },
+  );
 }
 
 type Report = Awaited<ReturnType<typeof inspect>>;
@@ -56,8 +57,7 @@ async function inspect(file: GgufFile, flags: Flags) {
 function plan(file: GgufFile, flags: Flags) {
   let config: ModelConfig;
   try {
-    config = readConfig(file);
-    checkTensors(file, config);
+    config = readModel(file).config;
   } catch (error) {
     if (error instanceof UserError) return { refused: error.message };
     throw error;

@@ -61,7 +61,7 @@ for (const command of [
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) })
     .showHelpAfterError(false)
-    .showSuggestionAfterError(false)
+    .showSuggestionAfterError(true)
     .allowExcessArguments(false);
 }
 

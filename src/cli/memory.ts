@@ -27,12 +27,13 @@ import {
   reading,
   type TemplateFlag,
 } from "./flags.ts";
-import { readUserFile } from "./input.ts";
+import { givenFile, readNamed } from "./input.ts";
 import { memoryTable, type Recalled } from "./memory-report.ts";
 import { writePlot } from "./plot.ts";
 import { duration, loadEngine, note, progress, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags, TemplateFlag {
+  readonly file?: string;
   readonly strategy: readonly MemoryOptions[];
   readonly budget: number;
   readonly json?: boolean;
@@ -48,7 +49,11 @@ interface Result extends Recalled {
 export function memoryCommand(): Command {
   const command = new Command("memory")
     .description("show what each strategy keeps of a conversation within a budget of tokens")
-    .argument("<file>", "JSON or JSON Lines of messages with role and content")
+    .argument(
+      "[file]",
+      "JSON or JSON Lines of messages with role and content; - is stdin, as is a pipe without it",
+    )
+    .option("-f, --file <file>", "the same")
     .requiredOption(
       "--strategy <list>",
       "turns:K, buffer, summary, summary:K, sinks:S+W",
@@ -60,8 +65,8 @@ export function memoryCommand(): Command {
   return addTemplateFlag(addModelFlag(command)).action(run);
 }
 
-async function run(path: string, flags: Flags): Promise<void> {
-  const conversation = await readUserFile(path, readConversation);
+async function run(path: string | undefined, flags: Flags): Promise<void> {
+  const conversation = readNamed(await givenFile(path, flags.file), readConversation);
   const tokenizer = await loadTokenizer(flags.model);
   const choice = await templateChoice(flags.template);
   const { template } = chatTemplateOf(tokenizer.vocabulary, choice);

@@ -2,6 +2,10 @@
 
 import type { Engine } from "../engine/engine.ts";
 import { Random } from "../engine/sampler/random.ts";
+import { UserError } from "../errors.ts";
+
+/** Of whole numbers that are exact. */
+const MOST_DIGITS = 15;
 
 export interface PasskeyTask {
   /** The sentence that states the number, {key} in its place. */
@@ -20,6 +24,43 @@ export const DEFAULT_TASK: PasskeyTask = {
     "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.",
   digits: 4,
 };
+
+/** A task of a user's: JSON of what differs from the shipped model's. Throws a `UserError` if it is none. */
+export function readPasskeyTask(text: string): PasskeyTask {
+  const given = parsed(text);
+  const { statement, question, filler, digits, ...rest } = { ...DEFAULT_TASK, ...given };
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) {
+    const names = Object.keys(DEFAULT_TASK).join(", ");
+    throw new UserError(`Unknown key "${unknown}" of the task: expected some of ${names}.`);
+  }
+  for (const [name, value] of Object.entries({ statement, question, filler })) {
+    if (typeof value === "string" && value.trim() !== "") continue;
+    throw new UserError(`Invalid ${name} ${JSON.stringify(value)} of the task: expected a text.`);
+  }
+  if (!statement.includes("{key}")) {
+    throw new UserError(
+      `The statement "${statement}" has no place for the number: put {key} there.`,
+    );
+  }
+  if (!(Number.isInteger(digits) && digits >= 1 && digits <= MOST_DIGITS)) {
+    throw new UserError(
+      `Invalid digits ${JSON.stringify(digits)} of the task: expected a whole number from 1 to ${MOST_DIGITS}.`,
+    );
+  }
+  return { statement, question, filler, digits };
+}
+
+function parsed(text: string): Partial<PasskeyTask> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`The task is not JSON (${(error as Error).message}).`);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  throw new UserError("The task is no JSON object: expected statement, question, filler, digits.");
+}
 
 /** The prompt of about `length` tokens with the statement at `depth` (0: at the start, 1: at the end). */
 export function passkeyPrompt(

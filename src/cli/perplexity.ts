@@ -5,7 +5,7 @@ import { checkScorable, perplexity } from "../engine/score.ts";
 import { UserError } from "../errors.ts";
 import { NewFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
-import { readText, readTokens } from "./input.ts";
+import { givenFile, readTokens } from "./input.ts";
 import {
   duration,
   interruptSignal,
@@ -18,6 +18,7 @@ import {
 } from "./terminal.ts";
 
 interface Flags extends EngineFlags {
+  readonly file?: string;
   readonly tokens?: string;
   readonly chunks?: number;
   readonly json?: boolean;
@@ -28,7 +29,11 @@ interface Flags extends EngineFlags {
 export function perplexityCommand(): Command {
   const command = new Command("perplexity")
     .description("measure how well a model predicts a text")
-    .argument("[file]", "UTF-8 text; it is cut into chunks of the context, each with BOS in front")
+    .argument(
+      "[file]",
+      "UTF-8 text, cut into chunks of the context, each with BOS in front; - is stdin, as is a pipe without it",
+    )
+    .option("-f, --file <file>", "the same")
     .option(
       "--tokens <file>",
       "score these ids as they are: a JSON array, or an object with `tokens`",
@@ -37,14 +42,17 @@ export function perplexityCommand(): Command {
     .option("--json", "print nll a position, argmax and perplexity")
     .option("--logits <file>", "write the logits as raw little-endian f32 rows [T, V]");
   return addEngineFlags(command).action(async (file: string | undefined, flags: Flags) => {
-    if ((file === undefined) === (flags.tokens === undefined)) {
-      throw new UserError("Give either a text file or --tokens FILE.");
+    if (flags.tokens !== undefined && (file ?? flags.file) !== undefined) {
+      throw new UserError("Give either a text or --tokens FILE.");
+    }
+    if (flags.tokens !== undefined && flags.chunks !== undefined) {
+      throw new UserError("--chunks counts pieces of a text: --tokens FILE is scored in one.");
     }
     if (flags.chunks !== undefined && !(flags.chunks >= 1)) {
       throw new UserError(`Invalid --chunks ${flags.chunks}: expected at least 1.`);
     }
     const given = flags.tokens === undefined ? undefined : await readTokens(flags.tokens);
-    const text = file === undefined ? "" : await readText(file);
+    const text = given ? "" : (await givenFile(file, flags.file)).text;
     // Ids are scored in one piece: the context is as long as they are, unless the user says otherwise.
     const context = flags.context ?? (given && Math.max(1, given.length));
     let chunks: number[][] = [];
@@ -100,8 +108,8 @@ async function run(
       for (const id of score.argmax) argmax.push(id);
       scored += chunk.length;
       if (!flags.json && chunks.length > 1) {
-        await write(
-          `chunk ${i + 1} of ${chunks.length}: perplexity so far ${perplexity(nll).toFixed(4)}\n`,
+        note(
+          `[chunk ${i + 1} of ${chunks.length}: perplexity so far ${perplexity(nll).toFixed(4)}]`,
         );
       }
     }

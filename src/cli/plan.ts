@@ -24,7 +24,15 @@ import type { EngineOptions } from "../engine/options.ts";
 import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/cells.ts";
 import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
-import { addModelFlag, integer, integers, type ModelFlags, pictureFile, reading } from "./flags.ts";
+import {
+  addModelFlag,
+  givenModel,
+  integer,
+  integers,
+  type ModelFlags,
+  pictureFile,
+  reading,
+} from "./flags.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { note, size, write, writeJson } from "./terminal.ts";
@@ -60,7 +68,7 @@ export function planCommand(): Command {
     )
     .argument("[file]", "GGUF file (the same as --model)")
     .addOption(
-      new Option("--context <list>", "contexts to compare")
+      new Option("-c, --context <list>", "contexts to compare")
         .argParser(readContexts)
         .default([512, 2048, 8192], "512,2048,8192"),
     )
@@ -84,14 +92,16 @@ export function planCommand(): Command {
     .option("--sequences <n>", "texts in the cache at a time (default: 1)", integer)
     .option("--json", "print one object")
     .option("--plot <file>", "draw memory and cost by context: .svg or .png", pictureFile);
-  return addModelFlag(command).action(async (argument: string | undefined, flags: Flags) => {
-    const model = await openModel(argument ?? flags.model, nodePlatform.openFile);
-    try {
-      await report(model, flags);
-    } finally {
-      await model.file.close();
-    }
-  });
+  return addModelFlag(command).action(
+    async (argument: string | undefined, flags: Flags, command: Command) => {
+      const model = await openModel(givenModel(argument, command), nodePlatform.openFile);
+      try {
+        await report(model, flags);
+      } finally {
+        await model.file.close();
+      }
+    },
+  );
 }
 
 async function report(model: ModelFile, flags: Flags): Promise<void> {

@@ -16,8 +16,8 @@ import {
   outputFile,
   pictureFile,
 } from "./flags.ts";
-import { readText } from "./input.ts";
-import { DEFAULT_TASK, type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
+import { givenFile, readUserFile } from "./input.ts";
+import { DEFAULT_TASK, passkeyAccuracy, readPasskeyTask } from "./passkey.ts";
 import { PARTS, type RopeResult, reportRope } from "./rope-report.ts";
 import { type Cell, fileIdentity, fingerprint, sweep } from "./sweep.ts";
 import { interruptSignal, loadEngine, note } from "./terminal.ts";
@@ -25,7 +25,7 @@ import { interruptSignal, loadEngine, note } from "./terminal.ts";
 interface Flags extends EngineFlags {
   readonly methods: readonly string[];
   readonly lengths: readonly number[];
-  readonly file: string;
+  readonly file?: string;
   readonly chunks: number;
   readonly trials: number;
   readonly depths: readonly number[];
@@ -42,10 +42,11 @@ export function ropeCommand(): Command {
     .description(
       "compare RoPE scalings: perplexity by length and position, passkey retrieval by length and depth",
     )
-    .requiredOption(
-      "--file <file>",
-      "UTF-8 text for the perplexity, as long as the longest length at least",
+    .argument(
+      "[file]",
+      "UTF-8 text for the perplexity, as long as the longest length at least; - is stdin, as is a pipe without it",
     )
+    .option("-f, --file <file>", "the same")
     .option(
       "--methods <list>",
       "scalings to compare",
@@ -72,28 +73,26 @@ export function ropeCommand(): Command {
   return addEngineFlags(command).action(run);
 }
 
-async function run(flags: Flags): Promise<void> {
+async function run(file: string | undefined, flags: Flags): Promise<void> {
   if (flags.chunks < 1 || flags.trials < 0)
     throw new UserError("--chunks must be at least 1, --trials at least 0.");
   const signal = interruptSignal();
+  const { name, text } = await givenFile(file, flags.file);
   const tokenizer = await openTokenizer(flags.model, openFile);
-  const task = flags.task === undefined ? DEFAULT_TASK : await readTask(flags.task);
+  const task =
+    flags.task === undefined ? DEFAULT_TASK : await readUserFile(flags.task, readPasskeyTask);
   const { bos, addBos } = tokenizer.vocabulary;
   const front = addBos && bos !== undefined ? [bos] : [];
-  const ids = tokenizer.encode(await readText(flags.file), { addSpecial: false });
+  const ids = tokenizer.encode(text, { addSpecial: false });
   const longest = Math.max(...flags.lengths);
   if (ids.length < longest * flags.chunks) {
     throw new UserError(
-      `${flags.file} has ${ids.length} tokens: ${flags.chunks} windows of ${longest} need ${longest * flags.chunks}.`,
+      `${name} has ${ids.length} tokens: ${flags.chunks} windows of ${longest} need ${longest * flags.chunks}.`,
     );
   }
 
   const engines = new EnginePool(flags);
-  const base = [
-    await fileIdentity(flags.model),
-    await fileIdentity(flags.file),
-    engineOptions(flags),
-  ];
+  const base = [await fileIdentity(flags.model), fingerprint(text), engineOptions(flags)];
   const cells: Cell<RopeResult>[] = flags.methods.flatMap((method) =>
     flags.lengths.flatMap((length) => {
       const windows = Array.from({ length: flags.chunks }, (_, i) => [
@@ -130,7 +129,7 @@ async function run(flags: Flags): Promise<void> {
   } finally {
     await engines.close();
   }
-  await reportRope(results, flags);
+  await reportRope(results, { ...flags, file: name });
   if (signal.aborted) {
     note(`[stopped after ${results.length} of ${cells.length} cells; the same command goes on]`);
     process.exitCode = 130;
@@ -211,16 +210,4 @@ function readDepths(text: string): number[] {
   if (depths.some((depth) => !(depth >= 0 && depth <= 1)))
     throw new InvalidArgumentError("Expected numbers from 0 to 1.");
   return depths;
-}
-
-async function readTask(path: string): Promise<PasskeyTask> {
-  const text = await readText(path);
-  try {
-    const task = { ...DEFAULT_TASK, ...(JSON.parse(text) as Partial<PasskeyTask>) };
-    if (task.statement.includes("{key}") && task.digits >= 1 && task.question && task.filler)
-      return task;
-  } catch {}
-  throw new UserError(
-    `${path}: expected JSON with statement (holding {key}), question, filler and digits.`,
-  );
 }

@@ -22,7 +22,7 @@ import {
   integers,
   pictureFile,
 } from "./flags.ts";
-import { readText } from "./input.ts";
+import { givenFile } from "./input.ts";
 import { type Part, type Run, reportStream } from "./stream-report.ts";
 import { interruptSignal, loadEngine, progress } from "./terminal.ts";
 
@@ -35,7 +35,7 @@ interface StreamMode {
 }
 
 interface Flags extends EngineFlags {
-  readonly file: string;
+  readonly file?: string;
   readonly policies?: readonly StreamMode[];
   readonly sinks?: readonly number[];
   readonly caches?: readonly number[];
@@ -52,7 +52,8 @@ export function streamCommand(): Command {
     .description(
       "feed a long text token by token under several policies: perplexity, time and bytes along the way",
     )
-    .requiredOption("--file <file>", "UTF-8 text")
+    .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "the same")
     .option(
       "--policies <list>",
       "full, window:W, sinks:S+W, or recompute:W (BOS and the last W - 1 tokens from scratch) " +
@@ -74,7 +75,7 @@ export function streamCommand(): Command {
   return addEngineFlags(command).action(run);
 }
 
-async function run(flags: Flags): Promise<void> {
+async function run(file: string | undefined, flags: Flags): Promise<void> {
   if (flags.parts < 1 || flags.every < 1 || flags.tokens < 2 * flags.parts) {
     throw new UserError(
       "Expected --parts and --every of at least 1, and at least 2 tokens for each part.",
@@ -82,7 +83,7 @@ async function run(flags: Flags): Promise<void> {
   }
   const modes = modesOf(flags);
   const steadyFrom = Math.max(0, ...modes.map(reach).filter((reach) => reach < flags.tokens));
-  const text = await readText(flags.file);
+  const { name, text } = await givenFile(file, flags.file);
   const signal = interruptSignal();
   const bar = progress("streaming", modes.length * flags.tokens, "tokens");
   const runs: Run[] = [];
@@ -98,7 +99,7 @@ async function run(flags: Flags): Promise<void> {
         const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
         if (ids.length <= flags.tokens) {
           throw new UserError(
-            `${flags.file} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
+            `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
           );
         }
         const onToken = (i: number) => bar.update(runs.length * flags.tokens + i);
@@ -112,7 +113,7 @@ async function run(flags: Flags): Promise<void> {
     bar.stop();
   }
   const ablation = flags.sinks !== undefined || flags.caches !== undefined;
-  await reportStream(runs, { ...flags, ablation });
+  await reportStream(runs, { ...flags, file: name, ablation });
   if (signal.aborted) process.exitCode = 130;
 }
 

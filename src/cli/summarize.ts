@@ -19,7 +19,7 @@ import {
   type SamplingFlags,
   samplingOptions,
 } from "./flags.ts";
-import { nameOf, readText } from "./input.ts";
+import { givenFile } from "./input.ts";
 import {
   duration,
   interruptSignal,
@@ -34,6 +34,7 @@ import {
 } from "./terminal.ts";
 
 interface Flags extends EngineFlags, SamplingFlags {
+  readonly file?: string;
   readonly budget: number;
   readonly window?: number;
   readonly overlap: number;
@@ -49,7 +50,8 @@ export function summarizeCommand(): Command {
     .description(
       "summarise a text of any length by windows, and summaries of summaries; greedily unless told otherwise",
     )
-    .argument("<file>", "UTF-8 text; - reads it from stdin")
+    .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "the same")
     .requiredOption("--budget <n>", "the most tokens of the summary", integer)
     .option(
       "--window <n>",
@@ -62,10 +64,9 @@ export function summarizeCommand(): Command {
     .option("--tree", "print all summaries and the windows that they were made from")
     .option("--json", "print one object with the tree");
   addSamplingFlags(addEngineFlags(command), 0);
-  return command.action(async (file: string, flags: Flags) => {
-    const document = await readText(file);
-    if (document.trim() === "")
-      throw new UserError(`Nothing to summarise: ${nameOf(file)} has no text.`);
+  return command.action(async (file: string | undefined, flags: Flags) => {
+    const { name, text: document } = await givenFile(file, flags.file);
+    if (document.trim() === "") throw new UserError(`Nothing to summarise: ${name} has no text.`);
     const { budget, window, overlap, fanIn, instruction } = flags;
     const options: EngineSummaryOptions = {
       ...samplingOptions(flags),

@@ -1,8 +1,7 @@
 import { Command } from "commander";
-import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../index.ts";
 import { addModelFlag, type ModelFlags } from "./flags.ts";
-import { readText } from "./input.ts";
+import { givenText } from "./input.ts";
 import { note, write, writeJson } from "./terminal.ts";
 
 interface Flags extends ModelFlags {
@@ -16,13 +15,13 @@ interface Flags extends ModelFlags {
 export function tokenizeCommand(): Command {
   const command = new Command("tokenize")
     .description("show the tokens of a text")
-    .argument("[text]", "the text; - reads it from stdin")
-    .option("--file <file>", "take the text from a file")
+    .argument("[text]", "the text; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "take the text from a file")
     .option("--no-bos", "leave out the tokens that begin and end a text")
     .option("--parse-special", "take special tokens spelled in the text as such")
     .option("--json", "print the array of ids only");
   return addModelFlag(command).action(async (argument: string | undefined, flags: Flags) => {
-    const text = await textOf(argument, flags.file);
+    const text = await givenText(argument, flags.file);
     const tokenizer = await loadTokenizer(flags.model);
     const ids = tokenizer.encode(text, {
       addSpecial: flags.bos,
@@ -33,12 +32,4 @@ export function tokenizeCommand(): Command {
     await write(lines.join(""));
     note(`[${ids.length} tokens]`);
   });
-}
-
-async function textOf(argument: string | undefined, file: string | undefined): Promise<string> {
-  if ((argument === undefined) === (file === undefined)) {
-    throw new UserError("Give either a text or --file FILE.");
-  }
-  if (file !== undefined) return readText(file);
-  return argument === "-" ? readText("-") : argument!;
 }

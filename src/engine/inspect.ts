@@ -92,15 +92,20 @@ export async function openModel(
   const began = performance.now();
   const file = await openGguf(path, openFile);
   try {
-    const config = readConfig(file);
-    checkTensors(file, config);
-    const tokenizer = createTokenizer(file.metadata);
+    const { config, tokenizer } = readModel(file);
     const openMs = performance.now() - began;
     return { file, config, tokenizer, openMs, reopen: () => openGguf(path, openFile) };
   } catch (error) {
     await file.close();
     throw error;
   }
+}
+
+/** What of a file's header a run needs; throws a `UserError` if the file cannot be run. */
+export function readModel(file: GgufFile): Pick<ModelFile, "config" | "tokenizer"> {
+  const config = readConfig(file);
+  checkTensors(file, config);
+  return { config, tokenizer: createTokenizer(file.metadata) };
 }
 
 /** The tokenizer of a file, which may be a vocabulary and nothing else. */

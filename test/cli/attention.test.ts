@@ -71,8 +71,8 @@ test("attention: figures, pairs and pictures tell the same of sinks, window and 
 });
 
 test.each([
-  [["attention"], /Give either a text or --file/],
-  [["attention", "Hello", "--file", stories], /Give either a text or --file/],
+  [["attention"], /No text: give TEXT/],
+  [["attention", "Hello", "--file", stories], /either TEXT or --file FILE/],
   [["attention", ""], /too few tokens/],
   [["attention", "Hello there", "--layer", "99"], /--layer 99/],
   [["attention", "Hello there", "--heads", "0,8"], /--heads 8/],

@@ -267,7 +267,7 @@ test("rope: passkeys are told by depth and length", async () => {
 });
 
 test.each([
-  [["rope"], /required option '--file <file>'/],
+  [["rope"], /No text: give FILE/],
   [["rope", "--file", stories, "--methods", "magic:2"], /"magic:2"/],
   [["rope", "--file", stories, "--lengths", "9"], /lengths of 16 or more/],
   [["rope", "--file", stories, "--lengths", "100000"], /need 100000/],

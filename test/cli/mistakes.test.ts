@@ -27,11 +27,12 @@ mkdirSync(at("folder"));
 /** What a user types after `generate "Once upon a time"`, and what the line says. */
 const generate: [string[], RegExp][] = [
   [["--frobnicate"], /unknown option '--frobnicate'/],
+  [["--max-token", "5"], /unknown option '--max-token' \(Did you mean --max-tokens\?\)/],
   [["--fro\nbnicate"], /unknown option/],
   [["and", "more"], /too many arguments/],
   [["--max-tokens", "0"], /maxTokens 0: expected a whole number from 1/],
   [["--max-tokens", "-3"], /maxTokens -3/],
-  [["--max-tokens", "many"], /'--max-tokens <n>' argument 'many'.*whole number/],
+  [["--max-tokens", "many"], /--max-tokens <n>' argument 'many'.*whole number/],
   [["--max-tokens", "1.5"], /whole number/],
   [["--max-tokens"], /argument missing/],
   [["--max-tokens", "600"], /5 tokens and 600 to generate exceed the context of 512.*605.*window/],
@@ -82,7 +83,7 @@ describe("generate", () => {
   });
 
   test.concurrent.each([
-    [[], /missing required argument 'prompt'/],
+    [[], /No text: give TEXT/],
     [[""], /The prompt is empty/],
     [["-"], /The prompt is empty/],
     [["<s>", "--parse-special"], /special tokens only/],
@@ -94,8 +95,10 @@ describe("generate", () => {
 
 const others: [string[], RegExp][] = [
   [["frobnicate"], /unknown command 'frobnicate'/],
-  [["tokenize"], /either a text or --file/],
-  [["tokenize", "a", "--file", "b"], /either a text or --file/],
+  [["inspect", at("header.gguf"), "-m", model], /either FILE or --model FILE/],
+  [["plan", model], /either FILE or --model FILE/],
+  [["tokenize"], /No text: give TEXT, --file FILE, or a text by a pipe/],
+  [["tokenize", "a", "--file", "b"], /either TEXT or --file FILE/],
   [["tokenize", "--file", at("none.txt")], /none\.txt: no such file/],
   [["tokenize", "--file", at("folder")], /it is a directory/],
   [["tokenize", "--file", at("latin1.txt")], /not UTF-8/],
@@ -109,8 +112,8 @@ const others: [string[], RegExp][] = [
   [["inspect", "--context", "-5"], /context -5/],
   [["inspect", at("text.gguf")], /text\.gguf/],
   [["inspect", at("header.gguf")], /header\.gguf/],
-  [["perplexity"], /either a text file or --tokens/],
-  [["perplexity", at("short.txt"), "--tokens", at("ids.json")], /either a text file or --tokens/],
+  [["perplexity"], /No text: give FILE/],
+  [["perplexity", at("short.txt"), "--tokens", at("ids.json")], /either a text or --tokens/],
   [["perplexity", at("none.txt")], /no such file/],
   [["perplexity", at("latin1.txt")], /not UTF-8/],
   [["perplexity", at("short.txt"), "--chunks", "0"], /--chunks 0/],

@@ -159,7 +159,7 @@ describe("mistakes", () => {
   const out = ["--out", at("new.index")];
   const mistakes: [string[], RegExp][] = [
     [["index", at("ball.txt")], /required option '--out <file>'/],
-    [["index", ...out], /missing required argument 'files'/],
+    [["index", ...out], /No text: give FILE/],
     [["index", at("none.txt"), ...out], /none\.txt: no such file/],
     [["index", at("empty.txt"), ...out], /Nothing to index: .*empty\.txt has no text/],
     [["index", "-", ...out], /Nothing to index: stdin has no text/],
