@@ -14,19 +14,13 @@ try {
     conversation.push({ role: "user", content });
     const answer = engine.chat(conversation, { memory, maxTokens: 40, temperature: 0.6, seed: 1 });
     console.log(`\n> ${content}`);
-    for (;;) {
-      const { done, value } = await answer.next();
-      if (!done) {
-        process.stdout.write(value.text);
-        continue;
-      }
-      conversation.push(value.message);
-      const { promptTokens, cachedTokens, freeTokens } = value.usage;
-      console.log(
-        `\n[${promptTokens} tokens read, ${cachedTokens} of them in the cache, ${freeTokens} free]`,
-      );
-      break;
-    }
+    for await (const { text } of answer) process.stdout.write(text);
+    const { message, usage } = await answer.result;
+    conversation.push(message);
+    const { promptTokens, cachedTokens, freeTokens } = usage;
+    console.log(
+      `\n[${promptTokens} tokens read, ${cachedTokens} of them in the cache, ${freeTokens} free]`,
+    );
   }
 } finally {
   await engine.close();

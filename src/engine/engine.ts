@@ -11,19 +11,14 @@ import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/ch
 import { requestPrompt } from "./chat/request-prompt.ts";
 import { EMBED_READERS, type EmbedOptions, embed } from "./embedding.ts";
 import { fingerprint, tensorList } from "./fingerprint.ts";
-import {
-  complete,
-  type GenerateOptions,
-  type GenerationResult,
-  generate,
-  type Piece,
-} from "./generation.ts";
+import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelFile } from "./inspect.ts";
 import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { PrefixCache } from "./prefix-cache.ts";
 import { ModelChangedError, Recovery } from "./recovery.ts";
 import { RunningModel } from "./running-model.ts";
+import type { Generation } from "./running-text.ts";
 import { type Score, score } from "./score.ts";
 import { type Platform, Session } from "./session.ts";
 import { type EngineSummaryOptions, summarizeBy } from "./summarizer.ts";
@@ -123,32 +118,35 @@ export class Engine extends RunningModel {
   }
 
   /**
-   * Continues a prompt, a text or token ids, piece by piece. The generator's return value has the whole text, the
-   * reason it ended, counts and timings. Leaving the loop early frees everything that the text held.
+   * Continues a prompt, a text or token ids, piece by piece. `result` is a promise of the whole text, the reason
+   * it ended, counts and timings; it needs no loop. Leaving the loop early ends the text and frees all that it held.
    */
   generate(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
-  ): AsyncGenerator<Piece, GenerationResult, void> {
+  ): Generation<Piece, GenerationResult> {
     return generate(this, prompt, options);
   }
 
-  /** Continues a prompt and waits for the end. */
+  /** Continues a prompt and waits for the end: short for `generate(prompt, options).result`. */
   complete(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): Promise<GenerationResult> {
-    return complete(this, prompt, options);
+    return this.generate(prompt, options).result;
   }
 
   /**
    * Answers the last message of a conversation, piece by piece. What it begins with in common with the last conversation
    * stays in the cache: a turn computes only what is new, and `usage` tells how much of it was not.
+   *
+   *     const answer = engine.chat(messages);
+   *     for await (const { text } of answer) process.stdout.write(text); // or no loop at all
+   *     messages.push((await answer.result).message);
+   *
+   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted".
    */
-  chat(
-    conversation: readonly Message[],
-    options: ChatOptions = {},
-  ): AsyncGenerator<Piece, ChatResult, void> {
+  chat(conversation: readonly Message[], options: ChatOptions = {}): Generation<Piece, ChatResult> {
     const read = readOptions("chat", options, CHAT_READERS);
     const own = read.cache === false ? undefined : this.#chats;
     return chat(this, conversation, { ...read, prefixCache: read.prefixCache ?? own });

@@ -28,6 +28,7 @@ import { type Eviction, Evictions } from "./evictions.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { PrefixCache } from "./prefix-cache.ts";
 import { checkIds, policyOf } from "./requests.ts";
+import { Generation } from "./running-text.ts";
 import {
   Sampler,
   type SamplingOptions,
@@ -125,9 +126,12 @@ export function generate(
   options: GenerateOptions,
   // The text of a prompt goes on; an answer begins one.
   decoding: DecodeOptions = { continuation: true },
-): AsyncGenerator<Piece, GenerationResult, void> {
+): Generation<Piece, GenerationResult> {
   const prepared = prepareGeneration(engine, prompt, options);
-  return collectable((held) => pieces(engine, prepared, decoding, held));
+  return new Generation(prepared.request.signal, (signal) => {
+    const request = { ...prepared.request, signal };
+    return collectable((held) => pieces(engine, { ...prepared, request }, decoding, held));
+  });
 }
 
 async function* pieces(
@@ -238,19 +242,6 @@ async function* pieces(
     prefillMs,
     decodeMs: performance.now() - began - prefillMs,
   };
-}
-
-/** Generates, and waits for the end. */
-export async function complete(
-  engine: LoadedModel,
-  prompt: string | readonly number[],
-  options: GenerateOptions,
-): Promise<GenerationResult> {
-  const generation = generate(engine, prompt, options);
-  for (;;) {
-    const { done, value } = await generation.next();
-    if (done) return value;
-  }
 }
 
 /** Appends tokens and chooses the next one: from the likeliest of them, or from all where these are too few. */

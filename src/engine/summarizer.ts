@@ -21,7 +21,7 @@ import {
   whole,
 } from "../option-reader.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
-import { complete, GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation.ts";
+import { GENERATE_READERS, type GenerateOptions, generate, samplingOf } from "./generation.ts";
 import type { LoadedModel, OpenedModel } from "./model-state.ts";
 import { resolveSampling } from "./sampler/sampling-options.ts";
 
@@ -62,7 +62,7 @@ export function engineSummarizer(
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
     const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
     const request = requestPrompt(engine, prompt(shown));
-    const result = await complete(engine, request, { ...sampling, maxTokens, signal });
+    const result = await generate(engine, request, { ...sampling, maxTokens, signal }).result;
     signal?.throwIfAborted();
     return result.text.trim();
   };

@@ -32,6 +32,7 @@ import {
 import type { LoadedModel, OpenedModel } from "../model-state.ts";
 import type { PrefixCache } from "../prefix-cache.ts";
 import { policyOf } from "../requests.ts";
+import { Generation } from "../running-text.ts";
 import { engineSummarizer } from "../summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
@@ -99,13 +100,14 @@ export function chat(
   engine: LoadedModel,
   conversation: readonly Message[],
   options: ChatOptions,
-): AsyncGenerator<Piece, ChatResult, void> {
+): Generation<Piece, ChatResult> {
   const read = readOptions("chat", options, CHAT_READERS);
-  return answer(engine, messagesReader(conversation, "conversation"), {
-    ...read,
-    template: templateOf(engine, read.template),
-    memory: memoryOf(engine, read.memory),
-  });
+  const messages = messagesReader(conversation, "conversation");
+  const template = templateOf(engine, read.template);
+  const memory = memoryOf(engine, read.memory);
+  return new Generation(read.signal, (signal) =>
+    answer(engine, messages, { ...read, template, memory, signal }),
+  );
 }
 
 type ReadChat = Omit<OptionsOf<typeof CHAT_READERS>, "template" | "memory"> & BudgetOptions;
