@@ -16,7 +16,8 @@ const STEP = { tokens: 1, splits: 2 };
 
 /**
  * Waits until every kernel of some dispatches is compiled and has run once. What they write may be anything: call it when
- * nothing that they write is still needed. Returns how many kernels were new. Throws a `KernelError` if one does not compile.
+ * nothing that they write is still needed. Returns how many kernels were new. Throws a
+ * `KernelError` if one does not compile, a `DeviceLostError` if the device is lost.
  */
 export async function rehearse(
   device: Device,
@@ -35,6 +36,7 @@ export async function rehearse(
     commands.run([dispatch], STEP);
     commands.submit();
     await device.done();
+    device.check();
     rehearsed.add(kernel);
     onCompiled(++done, fresh.size);
   }

@@ -178,7 +178,10 @@ describe("mistakes", () => {
       ["index", at("ball.txt"), ...out, "--layer", "9"],
       /Invalid layer 9: expected a whole number from 0 to 5/,
     ],
-    [["index", at("ball.txt"), ...out, "--pooling", "max"], /Allowed choices are mean, last/],
+    [
+      ["index", at("ball.txt"), ...out, "--pooling", "max"],
+      /Allowed choices are mean, mean-all, cls, last/,
+    ],
     [["ask", "Who?"], /required option '--index <file>'/],
     [["ask", " ", "--index", at("s.index")], /The question is empty/],
     [["ask", "Who?", "--index", at("none.index")], /none\.index: no such file/],

@@ -20,7 +20,7 @@ const opened: Engine[] = [];
 
 /**
  * An engine whose devices can be lost: `lose()` destroys the last one, `loseAt(n, m, ...)` at its n-th submit from now on,
- * the one after it at its m-th, and so on.
+ * the one after it at its m-th when its kernels have been compiled, a submit each, and so on.
  */
 async function fragile(options: EngineOptions = {}, { steps = 1 } = {}) {
   const devices: GPUDevice[] = [];
@@ -57,7 +57,7 @@ async function fragile(options: EngineOptions = {}, { steps = 1 } = {}) {
   const lose = () => devices.at(-1)!.destroy();
   const loseAt = (first: number, ...next: number[]) => {
     left = first;
-    plan = next;
+    plan = next.map((submits) => engine.compiled.kernels + submits);
   };
   const doom = (all: boolean) => {
     doomed = all;

@@ -96,7 +96,9 @@ describe("numbers of any size", () => {
       const y = await gpu.activations(2, 2);
       await gpu.run(gpu.several.project(input, weights, y), { tokens: 2 });
       const [product, beside, below, other] = await gpu.readActivations(y);
-      expect([beside, below, other]).toEqual([0, 0, 5]);
+      // What is no number, or infinite, times zero is no number: only what shares no factor with it is unmoved.
+      if (Number.isFinite(x) && Number.isFinite(w)) expect([beside, below]).toEqual([0, 0]);
+      expect(other).toBe(5);
       found.push(product!);
     }
     return found;
