@@ -100,7 +100,9 @@ export function progress(what: string, total: number, unit: string): Progress {
   const bar = new SingleBar({
     format: `${what} {bar} {value} of {total} ${unit} | {left} left`,
     clearOnComplete: true,
-    hideCursor: true,
+    // What is never switched off needs no way back after a signal: the cursor, and the wrapping of lines.
+    hideCursor: false,
+    linewrap: true,
     stream: process.stderr,
   });
   const began = performance.now();
