@@ -319,5 +319,5 @@ test("generate: a full context stops or slides, RoPE is chosen for a length, key
   expect(auto.stderr[0]).toMatch(/^warning: RoPE: 1024 tokens exceed the 512 .* yarn:2/);
   const scaled = await of(["--max-tokens", "30", "--rope-freq-base", "500"]);
   expect(scaled.tokens).not.toEqual((await of(["--max-tokens", "30"])).tokens);
-  await fail([...ask, "--when-full", "slide"], /--when-full.*Expected error, stop or slide:K/);
+  await fail([...ask, "--when-full", "slide"], /--when-full.*expected error, stop or slide:K/);
 });
