@@ -128,8 +128,8 @@ export class Engine extends RunningModel {
     return generate(this, prompt, options);
   }
 
-  /** Continues a prompt and waits for the end: short for `generate(prompt, options).result`. */
-  complete(
+  /** Continues a prompt and waits for the end, as `generate(prompt, options).result`; a mistake rejects it. */
+  async complete(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): Promise<GenerationResult> {

@@ -264,8 +264,8 @@ test.each([
   ...[0, -1, 2, 1e-300, Number.NaN].map((ropeFreqScale) => ({ ropeFreqScale })),
   ...[0.5, 1e7, Number.NaN].map((factor) => ({ rope: { kind: "linear", factor } as const })),
 ])("%o is refused, and the value quoted", async (options) => {
-  const value = JSON.stringify(Object.values(options)[0]) ?? "";
-  const quoted = value === "null" ? /NaN|Infinity/ : new RegExp(value.replace(/[+.{}]/g, "\\$&"));
+  const [value] = Object.values(options);
+  const quoted = typeof value === "object" ? `factor: ${value.factor}` : String(value);
   await expect(loadEngine(model.bytes, options)).rejects.toThrow(quoted);
   await expect(loadEngine(model.bytes, options)).rejects.toThrow(UserError);
 });
