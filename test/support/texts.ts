@@ -9,7 +9,7 @@ const WORDS = [
   ..."Привет мир здравствуйте 東京、 こんにちは。 中文，今天 안녕하세요 שלום مرحبا، ไทย नमस्ते १२३ 〇一".split(
     " ",
   ),
-  ..."👩‍👩‍👧‍👦 🙂 🏳️‍🌈 é e\u0301 \u{1F1EB}\u{1F1F7} 𝔘𝔫𝔦 \u{1E900} \ufffd \u2581 \ufeff ½".split(" "),
+  ..."👩‍👩‍👧‍👦 🙂 🏳️‍🌈 é e\u0301 \u{1F1EB}\u{1F1F7} 𝔘𝔫𝔦 \u{1E900} \ufffd \ufeff ½".split(" "),
   ..."const x = (a) => a?.b ?? [0x1f]; // TODO HTTPServer iPhoneOS path://a/b #include<stdio.h> `q` ''".split(
     " ",
   ),
@@ -27,7 +27,7 @@ const words = fc
   })
   .map((parts) => parts.flat().join(""));
 
-/** Words of several scripts, emoji, code, special tokens, runs of blanks; any Unicode; halves of surrogate pairs. */
+/** No U+2581, which SentencePiece reads as a space: such texts do not come back. Words of several scripts, emoji, code, special tokens, runs of blanks; any Unicode; halves of surrogate pairs. */
 export const anyText = fc.oneof(
   { arbitrary: words, weight: 6 },
   { arbitrary: fc.string({ unit: "binary", maxLength: 60 }), weight: 1 },
