@@ -49,7 +49,10 @@ export function benchCacheCommand(): Command {
     .option("--policies <list>", "attention policies besides full", "window:64,sinks:4+60")
     .option("--json", "print one object")
     .option("--plot <file>", "draw time and bytes by position: .svg or .png", pictureFile);
-  return addEngineFlags(command).action(async (flags: Flags) => {
+  return addEngineFlags(command, {
+    attention: "full attention and --policies are compared",
+    whenFull: "the texts end within the context",
+  }).action(async (flags: Flags) => {
     if (flags.tokens < 8)
       throw new UserError(`Invalid --tokens ${flags.tokens}: expected at least 8.`);
     const policies = flags.policies.split(",").map((text) => attentionPolicy(parseAttention(text)));

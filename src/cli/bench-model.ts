@@ -85,7 +85,9 @@ export function benchPrefillCommand(): Command {
 }
 
 function addReportFlags(command: Command): Command {
-  return addEngineFlags(command)
+  return addEngineFlags(command, {
+    profile: "the table has the share of each kernel",
+  })
     .option("--json", "print one object")
     .option("--plot <file>", "draw time a token: .svg or .png", pictureFile);
 }

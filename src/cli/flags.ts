@@ -103,8 +103,30 @@ export interface EngineFlags extends ModelFlags {
   readonly profile?: boolean;
 }
 
-export function addEngineFlags(command: Command): Command {
-  return addModelFlag(command)
+export type EngineFlag = Exclude<keyof EngineFlags, "model">;
+
+/**
+ * Adds what the engine is loaded with. A command that decides some of it otherwise says so in `decided`, the reason by the
+ * flag's name: such a flag is not in its help, and giving it is answered by the reason. None is read and ignored.
+ */
+export function addEngineFlags(
+  command: Command,
+  decided: Readonly<Partial<Record<EngineFlag, string>>> = {},
+): Command {
+  declareEngineFlags(addModelFlag(command));
+  for (const option of command.options) {
+    const reason = decided[option.attributeName() as EngineFlag];
+    if (reason === undefined) continue;
+    option.hideHelp();
+    command.on(`option:${option.name()}`, () => {
+      throw new UserError(`${option.long} does nothing here: ${reason}.`);
+    });
+  }
+  return command;
+}
+
+function declareEngineFlags(command: Command): void {
+  command
     .option(
       "-c, --context <n>",
       "the most tokens of a text (default: the model's, at most 4096)",

@@ -5,6 +5,7 @@ import {
   type GenerationResult,
   prepareGeneration,
 } from "../engine/generation.ts";
+import { UserError } from "../errors.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -58,6 +59,9 @@ export function generateCommand(): Command {
     const prompt = await givenPrompt(argument, flags.file);
     const signal = interruptSignal();
     const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
+    if (logprobs !== undefined && !flags.json) {
+      throw new UserError("--logprobs is printed by --json: give both, or neither.");
+    }
     const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };
     const options = { ...samplingOptions(flags), ...own };
     await withEngine(
@@ -75,6 +79,9 @@ async function generate(
   options: GenerateOptions,
   json: boolean,
 ): Promise<void> {
+  if (engine.tokenizer.vocabulary.chatTemplates.size > 0) {
+    note("[this model has a chat template: `dawnstream chat` has it answer, generate goes on]");
+  }
   let isFull = false;
   const onFill = () => {
     isFull = true; // to be told after the text

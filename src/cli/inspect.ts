@@ -19,17 +19,19 @@ export function inspectCommand(): Command {
     .description("show metadata, tensors, adapter and exact memory of a model file")
     .argument("[file]", "GGUF file (the same as --model)")
     .option("--json", "print one object");
-  return addEngineFlags(command).action(
-    async (argument: string | undefined, flags: Flags, command: Command) => {
-      const file = await openGguf(givenModel(argument, command), openFile);
-      try {
-        const report = await inspect(file, flags);
-        await (flags.json ? writeJson(report) : write(format(report)));
-      } finally {
-        await file.close();
-      }
-    },
-  );
+  return addEngineFlags(command, {
+    ropeFreqBase: "memory does not depend on it",
+    ropeFreqScale: "memory does not depend on it",
+    profile: "nothing is run",
+  }).action(async (argument: string | undefined, flags: Flags, command: Command) => {
+    const file = await openGguf(givenModel(argument, command), openFile);
+    try {
+      const report = await inspect(file, flags);
+      await (flags.json ? writeJson(report) : write(format(report)));
+    } finally {
+      await file.close();
+    }
+  });
 }
 
 type Report = Awaited<ReturnType<typeof inspect>>;

@@ -70,7 +70,11 @@ export function ropeCommand(): Command {
     .option("--json", "print one object")
     .option("--csv <file>", "write one row a figure", outputFile)
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
-  return addEngineFlags(command).action(run);
+  return addEngineFlags(command, {
+    rope: "--methods names the scalings that are compared",
+    context: "it is as long as each of --lengths",
+    whenFull: "each text is as long as its context",
+  }).action(run);
 }
 
 async function run(file: string | undefined, flags: Flags): Promise<void> {

@@ -72,7 +72,10 @@ export function streamCommand(): Command {
     )
     .option("--json", "print one object")
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
-  return addEngineFlags(command).action(run);
+  return addEngineFlags(command, {
+    attention: "--policies names the attentions that are compared",
+    whenFull: "the policy sinks:K+W is what slide:K does",
+  }).action(run);
 }
 
 async function run(file: string | undefined, flags: Flags): Promise<void> {

@@ -1,0 +1,67 @@
+// The command line as a value: every command with its flags.
+
+import { readFileSync } from "node:fs";
+import { Command } from "commander";
+import { askCommand } from "./ask.ts";
+import { attentionCommand } from "./attention.ts";
+import { benchCommand } from "./bench.ts";
+import { chatCommand } from "./chat.ts";
+import { detokenizeCommand } from "./detokenize.ts";
+import { generateCommand } from "./generate.ts";
+import { indexCommand } from "./index-files.ts";
+import { inspectCommand } from "./inspect.ts";
+import { memoryCommand } from "./memory.ts";
+import { perplexityCommand } from "./perplexity.ts";
+import { planCommand } from "./plan.ts";
+import { printableLine } from "./printable.ts";
+import { ropeCommand } from "./rope.ts";
+import { setupCommand } from "./setup.ts";
+import { streamCommand } from "./stream.ts";
+import { summarizeCommand } from "./summarize.ts";
+import { tokenizeCommand } from "./tokenize.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+export const program: Command = new Command("dawnstream")
+  .description("Run GGUF language models on WebGPU.")
+  .version(version);
+
+for (const command of [
+  generateCommand(),
+  chatCommand(),
+  tokenizeCommand(),
+  detokenizeCommand(),
+  inspectCommand(),
+  planCommand(),
+  memoryCommand(),
+  perplexityCommand(),
+  benchCommand(),
+  ropeCommand(),
+  streamCommand(),
+  attentionCommand(),
+  summarizeCommand(),
+  indexCommand(),
+  askCommand(),
+  setupCommand(),
+]) {
+  program.addCommand(command);
+}
+for (const command of [
+  program,
+  ...program.commands,
+  ...program.commands.flatMap((c) => c.commands),
+]) {
+  command
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) })
+    .showHelpAfterError(false)
+    .showSuggestionAfterError(true)
+    .allowExcessArguments(false);
+}
+
+/** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */
+export function oneLine(text: string): string {
+  return printableLine(text.trim().replaceAll(/\s*[\r\n]\s*/g, " "));
+}

@@ -1,0 +1,113 @@
+// Every command, every flag of the engine: it reaches the engine, which refuses a wrong value, or it is refused by name.
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Command, Option } from "commander";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { program } from "../../src/cli/program.ts";
+import { UserError } from "../../src/errors.ts";
+import { temporaryFolder } from "../support/cli.ts";
+import { fixtureModel } from "../support/models.ts";
+
+const folder = temporaryFolder();
+writeFileSync(join(folder, "tale.txt"), "Once upon a time there was a cat. It sat on a mat.");
+const stories = fileURLToPath(new URL("../fixtures/text/stories.txt", import.meta.url));
+
+/** What each command needs beside its flags; a new command that runs a model has to be named. */
+const NEEDED: Readonly<Record<string, readonly string[]>> = {
+  generate: ["Once"],
+  chat: [],
+  inspect: [],
+  perplexity: [stories, "--chunks", "1"],
+  "bench decode": [],
+  "bench prefill": [],
+  "bench cache": ["--tokens", "8"],
+  rope: [stories, "--lengths", "64", "--chunks", "1", "--trials", "0", "--keep", folder],
+  stream: [stories, "--tokens", "40"],
+  attention: ["Once upon a time"],
+  summarize: [stories, "--budget", "20"],
+  index: [join(folder, "tale.txt"), "--out", join(folder, "other.index")],
+  ask: ["Who?", "--index", join(folder, "tale.index")],
+};
+
+/** A value that commander reads and the engine refuses (of a model with heads 8 wide), and what it says. */
+const PROBES: Readonly<Record<string, [args: readonly string[], says: RegExp]>> = {
+  context: [["--context", "0"], /context 0/],
+  whenFull: [["--when-full", "slide:999999999"], /999999999/],
+  rope: [["--rope", "dynamic-ntk:2", "--keys", "rotated"], /dynamic-ntk moves/],
+  ropeFreqBase: [["--rope-freq-base", "0"], /0: expected a number from 1/],
+  ropeFreqScale: [["--rope-freq-scale", "0"], /0: expected a number from/],
+  kv: [["--kv", "q4_0"], /heads of a multiple of 32/],
+  page: [["--page", "0"], /0: expected a whole number from 1 to 1024/],
+  chunk: [["--chunk", "0"], /chunk 0/],
+};
+/** Of these no value is wrong: test/cli/laboratory.test.ts and commands.test.ts see what they do. */
+const SEEN_ELSEWHERE = ["attention", "keys", "profile"];
+
+const runs: readonly (readonly [name: string, command: Command])[] = program.commands
+  .flatMap((command) => (command.commands.length > 0 ? command.commands : [command]))
+  .filter((command) => command.options.some(({ long }) => long === "--keys"))
+  .map((command) => {
+    const { parent } = command;
+    return [parent === program ? command.name() : `${parent?.name()} ${command.name()}`, command];
+  });
+
+const said: string[] = [];
+beforeEach(() => {
+  said.length = 0;
+  for (const stream of [process.stdout, process.stderr]) {
+    vi.spyOn(stream, "write").mockImplementation((text) => said.push(String(text)) > 0);
+  }
+});
+afterEach(() => vi.restoreAllMocks());
+
+function run(name: string, args: readonly string[]): Promise<unknown> {
+  const model = fixtureModel("stories260K-F32.gguf");
+  return program.parseAsync([...name.split(" "), ...NEEDED[name]!, "--model", model, ...args], {
+    from: "user",
+  });
+}
+
+beforeAll(async () => {
+  await run("index", ["--out", join(folder, "tale.index")]);
+});
+
+const isDecided = (option: Option) => option.hidden;
+
+test("every command that runs a model is known here", () => {
+  expect(runs.map(([name]) => name).sort()).toEqual(Object.keys(NEEDED).sort());
+});
+
+describe.each(runs)("%s", (name, command) => {
+  const known = [...Object.keys(PROBES), ...SEEN_ELSEWHERE];
+  const options = command.options.filter((option) => known.includes(option.attributeName()));
+
+  test("has every flag of the engine", () => {
+    expect(options.map((option) => option.attributeName()).sort()).toEqual(known.sort());
+  });
+
+  test.each(options.filter(isDecided).map((option) => [option.long!, option] as const))(
+    "%s is refused by name, and is not in its help",
+    async (long, option) => {
+      const [args] = PROBES[option.attributeName()] ?? [
+        { attention: ["--attention", "full"], profile: ["--profile"] }[option.attributeName()]!,
+      ];
+      const failure = run(name, args);
+      await expect(failure).rejects.toThrow(UserError);
+      await expect(failure).rejects.toThrow(`${long} does nothing here: `);
+      expect(command.helpInformation()).not.toContain(` ${long} `);
+    },
+  );
+
+  const probed = options.filter(
+    (option) => !isDecided(option) && PROBES[option.attributeName()] !== undefined,
+  );
+  test.each(probed.map((option) => [option.long!, option.attributeName()] as const))(
+    "%s reaches the engine",
+    async (_, flag) => {
+      const [args, says] = PROBES[flag]!;
+      await expect(run(name, args)).rejects.toThrow(says);
+    },
+  );
+});
