@@ -3,11 +3,11 @@
 import { Engine as LoadedEngine } from "./engine/engine.ts";
 import {
   largestContext as largest,
-  type MemoryPlan,
   openModel,
   openTokenizer,
   planMemory as plan,
 } from "./engine/inspect.ts";
+import type { MemoryPlan } from "./engine/memory-plan.ts";
 import { type EngineOptions, type LoadProgress, readEngineOptions } from "./engine/options.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
 import { byteSize, text } from "./option-reader.ts";

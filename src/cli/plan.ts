@@ -13,13 +13,8 @@ import {
   attentionPolicy,
   parseAttention,
 } from "../context/attention-policy.ts";
-import {
-  largestContext,
-  type MemoryPlan,
-  type ModelFile,
-  openModel,
-  planMemory,
-} from "../engine/inspect.ts";
+import { largestContext, type ModelFile, openModel, planMemory } from "../engine/inspect.ts";
+import type { MemoryPlan } from "../engine/memory-plan.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/cells.ts";
 import { byteSize } from "../option-reader.ts";

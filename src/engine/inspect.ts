@@ -1,29 +1,12 @@
 // What a file holds and what running it would take, from its header alone.
 
-import { tokenBytes } from "../context/attention-cost.ts";
-import { cacheBytes } from "../context/cache/kv-cache.ts";
-import { bytesOfNumber } from "../kernels/cells.ts";
 import { type ModelConfig, readConfig } from "./config.ts";
 import { type GgufFile, openGguf } from "./gguf/gguf.ts";
 import type { ByteSource } from "./gguf/source.ts";
+import { type MemoryPlan, memoryPlan } from "./memory-plan.ts";
 import { type EngineOptions, resolveSetting } from "./options.ts";
-import { planBytes } from "./plans.ts";
 import { createTokenizer, type Tokenizer } from "./tokenizer/tokenizer.ts";
-import { checkTensors, gpuBytesByFormat } from "./weights.ts";
-
-/** Exact bytes on the GPU. */
-export interface MemoryPlan {
-  readonly weights: number;
-  /** The same by format, such as `{ Q4_K: 70123520, Q6_K: 15728640, F32: 76800 }`. */
-  readonly weightsByFormat: Readonly<Record<string, number>>;
-  readonly cache: number;
-  /** Keys and values of one token, 2 L G E numbers; the cache holds whole pages of them. */
-  readonly bytesPerToken: number;
-  /** Activations, staging and parameters. */
-  readonly scratch: number;
-  readonly total: number;
-  readonly context: number;
-}
+import { checkTensors } from "./weights.ts";
 
 /** What `Engine.load` with the same options would allocate. */
 export function planMemory(
@@ -31,20 +14,7 @@ export function planMemory(
   config: ModelConfig,
   options: EngineOptions = {},
 ): MemoryPlan {
-  const { cache, chunk, context } = resolveSetting(config, options);
-  const weightsByFormat = gpuBytesByFormat(file, config);
-  const weights = Object.values(weightsByFormat).reduce((a, b) => a + b, 0);
-  const pages = cacheBytes(cache);
-  const scratch = planBytes(config, cache.shape, chunk);
-  return {
-    weights,
-    weightsByFormat,
-    cache: pages,
-    bytesPerToken: tokenBytes(config, bytesOfNumber(cache.shape.cells)),
-    scratch,
-    total: weights + pages + scratch,
-    context,
-  };
+  return memoryPlan(file, config, resolveSetting(config, options));
 }
 
 /** No text is longer than this. */

@@ -9,6 +9,7 @@ import { Profiler } from "../kernels/profiler.ts";
 import { type Memory, tuningOf } from "../kernels/tuning.ts";
 import type { ModelConfig } from "./config.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
+import { checkMemory, memoryPlan } from "./memory-plan.ts";
 import type { EngineOptions, LoadProgress, Setting } from "./options.ts";
 import { readRopeDivisors } from "./rope-divisors.ts";
 import { Runner } from "./runner.ts";
@@ -27,6 +28,8 @@ export interface Platform {
   readonly memory: Memory;
   /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
   cannotKeepKernels(adapter: GPUAdapter): string | undefined;
+  /** Bytes that an adapter which allocates from the machine's own memory may take; undefined for a card, which tells by itself. */
+  availableMemory(adapter: GPUAdapter): number | undefined;
 }
 
 /** A device with the weights, the cache and the prepared plans of a model on it. */
@@ -83,6 +86,9 @@ export class Session {
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
+    // At reopening what the lost device had is not given back yet.
+    const available = pool ? undefined : platform.availableMemory(adapter);
+    if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
     const { memory, shaders } = platform;
     const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
     const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only

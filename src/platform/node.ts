@@ -62,4 +62,6 @@ export const nodePlatform = {
   shaders,
   memory: fileMemory(memoryFile),
   cannotKeepKernels,
+  availableMemory: (adapter: GPUAdapter): number | undefined =>
+    adapter.info.isFallbackAdapter ? process.availableMemory() : undefined,
 };

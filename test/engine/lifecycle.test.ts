@@ -62,6 +62,7 @@ function watched(bytes: Uint8Array, changes: Partial<ByteSource> = {}) {
   };
   const platform: Platform = {
     ...nodePlatform,
+    availableMemory: () => undefined, // what adapters refuse is seen here
     memory: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
@@ -297,5 +298,31 @@ test("an abort between the chunks of a long prompt ends there", async () => {
   const generation = engine.complete(prompt, { maxTokens: 4, signal: controller.signal });
   setTimeout(() => controller.abort());
   expect(await generation).toMatchObject({ finishReason: "aborted", tokens: [] });
+  expect(engine.usage.pages).toBe(0);
+});
+
+test("a model that is larger than a software adapter's memory is refused before anything is allocated", async () => {
+  let devices = 0;
+  const platform: Platform = {
+    ...sharingPlatform,
+    availableMemory: () => 100_000,
+    requestAdapter: async (gpu) => {
+      const adapter = await sharingPlatform.requestAdapter(gpu);
+      const requestDevice = (descriptor: GPUDeviceDescriptor) => {
+        devices++;
+        return adapter.requestDevice(descriptor);
+      };
+      return withMethods(adapter, { requestDevice });
+    },
+  };
+  const open = async (on: Platform) =>
+    Engine.open(on, await openModel("test.gguf", async (path) => bytesSource(path, tiny.bytes)));
+  await expect(open(platform)).rejects.toThrow(CapacityError);
+  await expect(open(platform)).rejects.toThrow(
+    /^The model takes \d\.\d\d GB \(weights .*, cache .*\), and this machine has 0\.00 GB of memory left: [^\n]*$/,
+  );
+  expect(devices).toBe(0);
+  await using engine = await open({ ...platform, availableMemory: () => undefined }); // a card tells by itself
+  expect(devices).toBe(1);
   expect(engine.usage.pages).toBe(0);
 });
