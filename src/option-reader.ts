@@ -1,7 +1,7 @@
 // One way of reading what a user gives: a table for each options interface, with a reader for each of its names. A value
 // is read before any work; one that is refused is quoted, with what is allowed.
 
-import { UserError } from "./errors.ts";
+import { OptionError, UserError } from "./errors.ts";
 
 /** Checks a value and gives it in the form that the code works with; throws a `UserError` that names it and quotes it. */
 export type Reader<T> = (value: unknown, name: string) => T;
@@ -89,7 +89,7 @@ function list(names: readonly string[]): string {
 export function invalid(name: string, value: unknown, expected: string): UserError {
   if (value === undefined) return new UserError(`${name} is missing: expected ${expected}.`);
   const hint = isPromise(value) ? "; it is a promise: await it first" : "";
-  return new UserError(`Invalid ${name} ${quoteValue(value)}: expected ${expected}${hint}.`);
+  return new OptionError(name, `${quoteValue(value)}: expected ${expected}${hint}.`);
 }
 
 // ---- readers

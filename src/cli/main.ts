@@ -4,7 +4,7 @@
 import { CommanderError } from "commander";
 import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/device.ts";
-import { oneLine, program } from "./program.ts";
+import { messageOf, oneLine, program } from "./program.ts";
 import { note } from "./terminal.ts";
 
 // A reader that has seen enough (`| head`) is no error.
@@ -21,7 +21,7 @@ try {
     // Commander has printed its line; help and version are no mistakes.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof UserError) {
-    note(`error: ${oneLine(error.message)}`);
+    note(`error: ${oneLine(messageOf(error))}`);
     process.exitCode = 2;
   } else if (error instanceof DeviceLostError) {
     // No mistake of the user's, and none of ours.

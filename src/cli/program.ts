@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { OptionError, type UserError } from "../errors.ts";
 import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
@@ -59,6 +60,23 @@ for (const command of [
     .showHelpAfterError(false)
     .showSuggestionAfterError(true)
     .allowExcessArguments(false);
+}
+
+/** The command that runs. */
+let running: Command = program;
+program.hook("preAction", (_, command) => {
+  running = command;
+});
+
+/** Flags that are not spelled as the option is. */
+const FLAGS: Readonly<Record<string, string>> = { pageSize: "page" };
+
+/** What is said of a mistake: options by the flag that they were given as. */
+export function messageOf(error: UserError): string {
+  if (!(error instanceof OptionError)) return error.message;
+  const attribute = FLAGS[error.option] ?? error.option;
+  const flag = running.options.find((option) => option.attributeName() === attribute)?.long;
+  return flag ? error.messageFor(flag) : error.message;
 }
 
 /** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */

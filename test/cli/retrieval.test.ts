@@ -165,7 +165,7 @@ describe("mistakes", () => {
     [["index", "-", ...out], /Nothing to index: stdin has no text/],
     [["index", at("latin1.txt"), ...out], /not UTF-8/],
     [["index", at("ball.txt"), "--out", at("none/x.index")], /no such folder/],
-    [["index", at("ball.txt"), ...out, "--size", "0"], /Invalid size 0/],
+    [["index", at("ball.txt"), ...out, "--size", "0"], /Invalid --size 0/],
     [
       ["index", at("ball.txt"), ...out, "--size", "8", "--overlap", "8"],
       /Windows of 8 tokens cannot overlap by 8/,
@@ -176,7 +176,7 @@ describe("mistakes", () => {
     ],
     [
       ["index", at("ball.txt"), ...out, "--layer", "9"],
-      /Invalid layer 9: expected a whole number from 0 to 5/,
+      /Invalid --layer 9: expected a whole number from 0 to 5/,
     ],
     [
       ["index", at("ball.txt"), ...out, "--pooling", "max"],
@@ -187,7 +187,7 @@ describe("mistakes", () => {
     [["ask", "Who?", "--index", at("none.index")], /none\.index: no such file/],
     [["ask", "Who?", "--index", at("ball.txt")], /Not an index: it does not begin with/],
     [["ask", "Who?", "--index", at("cut.index")], /The index is damaged: its checksum is another/],
-    [["ask", "Who?", "--index", at("s.index"), "--k", "0"], /Invalid k 0/],
+    [["ask", "Who?", "--index", at("s.index"), "--k", "0"], /Invalid --k 0/],
     [
       ["ask", "Who?", "--index", at("s.index"), "--mode", "best"],
       /Allowed choices are embedding, bm25, hybrid/,

@@ -66,13 +66,13 @@ test("Ctrl-C leaves nothing on stdout, and ends with status 130", async () => {
 
 test.concurrent.each<[string[], RegExp]>([
   [[at("text.txt")], /required option '--budget <n>' not specified/],
-  [[at("text.txt"), "--budget", "0"], /Invalid budget of 0 tokens/],
-  [[at("text.txt"), "--budget", "9", "--overlap", "-1"], /cannot overlap by -1/],
+  [[at("text.txt"), "--budget", "0"], /Invalid --budget 0:/],
+  [[at("text.txt"), "--budget", "9", "--overlap", "-1"], /Invalid --overlap -1:/],
   [
     [at("text.txt"), "--budget", "9", "--window", "20", "--overlap", "20"],
     /overlap by 20.*0 to 19/,
   ],
-  [[at("text.txt"), "--budget", "9", "--fan-in", "1"], /Invalid fan-in 1/],
+  [[at("text.txt"), "--budget", "9", "--fan-in", "1"], /Invalid --fan-in 1:/],
   [[at("text.txt"), "--budget", "9", "--window", "600"], /do not fit the \d+ tokens .*at most \d+/],
   [[at("empty.txt"), "--budget", "9"], /Nothing to summarise: .*empty\.txt has no text/],
   [[at("none.txt"), "--budget", "9"], /none\.txt: no such file/],
