@@ -129,7 +129,7 @@ for (const line of lines) {
     if (!/ chat /.test(line)) expect(stdout.trim().length).toBeGreaterThan(0);
     const [, plot] = / --plot (\S+)/.exec(line) ?? [];
     if (plot) expect(readFileSync(join(folder, plot)).length).toBeGreaterThan(1000);
-  });
+  }, 400_000); // the longest streams 15,000 tokens
 }
 
 test("every reason not to run a command is needed", () => {
