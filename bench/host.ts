@@ -7,10 +7,10 @@
 
 import { parseArgs } from "node:util";
 import { Engine } from "../src/engine/engine.ts";
-import { openModel } from "../src/engine/inspect.ts";
-import type { Platform } from "../src/engine/session.ts";
-import { median } from "../src/kernels/median.ts";
-import { USAGE } from "../src/kernels/usage.ts";
+import { openModel } from "../src/engine/model/inspect.ts";
+import type { Platform } from "../src/engine/run/session.ts";
+import { USAGE } from "../src/kernels/gpu/usage-flags.ts";
+import { median } from "../src/numbers.ts";
 import { openGpu } from "../src/platform/dawn.ts";
 import { openFile } from "../src/platform/file.ts";
 import { nodePlatform } from "../src/platform/node.ts";

@@ -1,25 +1,25 @@
-// What does each idea in matvec.wgsl and matvec-lanes.wgsl bring? The same product, y = W x with W [N, K] in Q4_K, by
+// What does each idea in matvec.wgsl and matvec-cpu.wgsl bring? The same product, y = W x with W [N, K] in Q4_K, by
 // versions that lead from the formula to the engine's kernel on a software adapter: docs/matvec.md tells the story. A
 // version that computes something else gets no time.
 
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { UserError } from "../src/errors.ts";
-import { Device } from "../src/kernels/device.ts";
-import { numbers } from "../src/kernels/dispatcher.ts";
-import { decoderOf, type Placement, rowBytes } from "../src/kernels/formats/format.ts";
-import { FORMATS } from "../src/kernels/formats/index.ts";
-import type { KernelSpec } from "../src/kernels/kernel.ts";
-import { lanesOf, matvecTiling, reduction } from "../src/kernels/lanes.ts";
-import { median } from "../src/kernels/median.ts";
-import { placementOf } from "../src/kernels/planes.ts";
-import type { Dispatch } from "../src/kernels/recorder.ts";
+import { lanesOf, matvecTiling, reduction } from "../src/kernels/adapter/tiling.ts";
+import { measureWorkgroups } from "../src/kernels/adapter/tuning.ts";
+import type { Dispatch } from "../src/kernels/gpu/commands.ts";
+import { Device } from "../src/kernels/gpu/device.ts";
+import { numbers } from "../src/kernels/gpu/dispatcher.ts";
+import type { KernelSpec } from "../src/kernels/gpu/kernel.ts";
 import { project } from "../src/kernels/reference.ts";
-import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/tensor.ts";
-import { measureWorkgroups } from "../src/kernels/tuning.ts";
-import { decode, randomFloats, randomTensor } from "../src/laboratory/random.ts";
-import { timeDispatches } from "../src/laboratory/time-kernel.ts";
-import { Workbench } from "../src/laboratory/workbench.ts";
+import { decoderOf, type Placement, rowBytes } from "../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../src/kernels/weights/formats/index.ts";
+import { placementOf } from "../src/kernels/weights/layout.ts";
+import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/weights/tensor.ts";
+import { decode, randomFloats, randomTensor } from "../src/laboratory/kernels/random.ts";
+import { timeDispatches } from "../src/laboratory/kernels/time-kernel.ts";
+import { Workbench } from "../src/laboratory/kernels/workbench.ts";
+import { median } from "../src/numbers.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 
@@ -79,14 +79,18 @@ function engines(
   overrides: Readonly<Record<string, number>> & { readonly ROWS: number },
   name = page.replaceAll("-", " "),
 ): Version {
-  const eight = page !== "matvec";
+  const eight = page !== "matrix/matvec";
   return {
     name,
     eight,
-    placement: decoder.includes("formats/eights") ? "eights" : "rows",
+    placement: decoder.includes("cpu/planes/interleaved") ? "interleaved" : "rows",
     dispatches(bench, w, x, y) {
       const LANES = lanesOf(bench.device);
-      const rest = [`inputs/${memory}`, "inputs/plain", "outputs/plain"];
+      const rest = [
+        `${memory === "uniform" ? "cpu" : "matrix"}/inputs/${memory}`,
+        "matrix/inputs/plain",
+        "matrix/outputs/plain",
+      ];
       const kernel = bench.library.kernel({
         page,
         fragments: [...decoder, ...rest, reduction(bench.device, LANES)],
@@ -103,7 +107,7 @@ function engines(
 }
 
 const ROWS = 64;
-const EIGHTS_READER = decoderOf(FORMAT, "eights");
+const INTERLEAVED_READER = decoderOf(FORMAT, "interleaved");
 
 /** Of which the last but one takes as many rows a workgroup as the last one, the engine's. */
 const versionsOf = (overrides: { readonly ROWS: number }): readonly Version[] => [
@@ -112,23 +116,23 @@ const versionsOf = (overrides: { readonly ROWS: number }): readonly Version[] =>
   version("3-lanes-along-the-row", CHUNK_READER, 1),
   version("4-several-rows", CHUNK_READER, 8),
   version("4-several-rows", CHUNK_READER, ROWS, "5 many rows"),
-  engines("matvec", "storage", CHUNK_READER, { ROWS }, "6 scales applied to sums"),
-  engines("matvec", "uniform", CHUNK_READER, { ROWS }, "7 x in constant memory"),
+  engines("matrix/matvec", "storage", CHUNK_READER, { ROWS }, "6 scales applied to sums"),
+  engines("matrix/matvec", "uniform", CHUNK_READER, { ROWS }, "7 x in constant memory"),
   engines("8-rows-from-end-to-end", "uniform", CHUNK_READER, { ROWS }),
-  engines("9-a-lane-a-row", "uniform", EIGHTS_READER, overrides),
+  engines("9-a-lane-a-row", "uniform", INTERLEAVED_READER, overrides),
   {
     name: "10 a chunk ahead",
     eight: true,
-    placement: "eights",
+    placement: "interleaved",
     dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
   },
 ];
 
 /** What version 10 takes without a part of its work, in workgroups of the same size: no products, so nothing is checked. */
 const PROBES = {
-  "loads alone": ["loads-alone", ...EIGHTS_READER.slice(1)],
-  "arithmetic alone": ["arithmetic-alone", "formats/eights", "formats/unpack"],
-  neither: ["neither", "formats/eights", "formats/unpack"],
+  "loads alone": ["loads-alone", ...INTERLEAVED_READER.slice(1)],
+  "arithmetic alone": ["arithmetic-alone", "cpu/planes/interleaved", "weights/planes/unpack"],
+  neither: ["neither", "cpu/planes/interleaved", "weights/planes/unpack"],
 } as const;
 
 /** Pages of the engine, and of the lesson beside them. */
@@ -165,8 +169,8 @@ export async function main(args: string[]): Promise<void> {
   const input = randomFloats(2, k);
   const x = await bench.activations(1, k, input);
   const y = await bench.activations(1, n);
-  const copies = { rows: [] as Weights[], eights: [] as Weights[] };
-  for (const placement of ["rows", "eights"] as const) {
+  const copies = { rows: [] as Weights[], interleaved: [] as Weights[] };
+  for (const placement of ["rows", "interleaved"] as const) {
     copies[placement].push(await bench.weights(FORMAT, n, k, file, placement));
     while (copies[placement].length * bytes < BYTES) {
       copies[placement].push(await bench.copyOf(copies[placement][0]!));
@@ -175,10 +179,10 @@ export async function main(args: string[]): Promise<void> {
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
   const { page, overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
-  const eight = page === "matvec-lanes";
+  const eight = page === "cpu/matvec-cpu";
   const checked = versionsOf(overrides).filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
-    engines("matvec-lanes", "uniform", decoder, overrides, name),
+    engines("cpu/matvec-cpu", "uniform", decoder, overrides, name),
   );
   const prepared = [...checked, ...probes].map(({ name, placement = "rows", dispatches }) => {
     const variants = copies[placement].map((w) => dispatches(bench, w, x, y));

@@ -5,7 +5,7 @@
 
 import { createReadStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { median } from "../src/kernels/median.ts";
+import { median } from "../src/numbers.ts";
 import type { LoadReply } from "./load/measure.ts";
 import { ask } from "./process.ts";
 import { benchModel, shapeNamed } from "./random-model.ts";

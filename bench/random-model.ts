@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { TENSOR_TYPES } from "../src/engine/gguf/format.ts";
 import { UserError } from "../src/errors.ts";
-import { floatToHalf } from "../src/kernels/half.ts";
+import { floatToHalf } from "../src/kernels/weights/half.ts";
 import { NewFile } from "../src/platform/write-file.ts";
 import { ggufHeader, tensorBytes, type WrittenTensor } from "../test/support/gguf-writer.ts";
 import { randomTokenizer } from "./random-tokenizer.ts";

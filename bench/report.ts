@@ -3,7 +3,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { UserError } from "../src/errors.ts";
-import { median } from "../src/kernels/median.ts";
+import { median } from "../src/numbers.ts";
 import { writeWholeFile } from "../src/platform/write-file.ts";
 
 /** A flag's whole number between two bounds, or a `UserError`. */

@@ -7,7 +7,7 @@
 // and an engine must say the same in every round.
 
 import { parseArgs } from "node:util";
-import { median } from "../src/kernels/median.ts";
+import { median } from "../src/numbers.ts";
 import { hasPeer, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
 import { benchModel, shapeNamed } from "./random-model.ts";

@@ -6,9 +6,9 @@ import {
   openModel,
   openTokenizer,
   planMemory as plan,
-} from "./engine/inspect.ts";
-import type { MemoryPlan } from "./engine/memory-plan.ts";
+} from "./engine/model/inspect.ts";
 import { type EngineOptions, type LoadProgress, readEngineOptions } from "./engine/options.ts";
+import type { MemoryPlan } from "./engine/run/memory-plan.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
 import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
@@ -19,11 +19,11 @@ export type {
   AttentionOptions,
   AttentionPolicy,
   AttentionText,
-} from "./context/attention-policy.ts";
-export { isVisible, parseAttention } from "./context/attention-policy.ts";
-export type { RopeChoiceOption, RopeText } from "./context/rope-choice.ts";
-export { parseRope } from "./context/rope-choice.ts";
-export type { RopeScaling } from "./context/rope-scaling.ts";
+} from "./context/positions/attention-policy.ts";
+export { isVisible, parseAttention } from "./context/positions/attention-policy.ts";
+export type { RopeChoiceOption, RopeText } from "./context/positions/rope-choice.ts";
+export { parseRope } from "./context/positions/rope-choice.ts";
+export type { RopeScaling } from "./context/positions/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
 export type { Embedder, Pooling } from "./context/text/embedder.ts";
 export type { MemoryOptions, MemoryText } from "./context/text/memory/conversation-memory.ts";
@@ -73,8 +73,6 @@ export type {
   WindowOptions,
 } from "./context/text/windows.ts";
 export { mapWindows, windows } from "./context/text/windows.ts";
-export type { AttentionRow } from "./engine/attention-probe.ts";
-export type { AttentionRowsOptions } from "./engine/attention-rows.ts";
 export type { ChatOptions, ChatResult } from "./engine/chat/chat.ts";
 export type { ChatPrompt } from "./engine/chat/chat-prompt.ts";
 export { chatPrompt } from "./engine/chat/chat-prompt.ts";
@@ -83,24 +81,28 @@ export { ChatTemplate } from "./engine/chat/chat-template.ts";
 export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
 export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
-export type { ModelConfig } from "./engine/config.ts";
-export { UnsupportedError } from "./engine/config.ts";
-export type { EmbedOptions } from "./engine/embedding.ts";
-export type { Eviction } from "./engine/evictions.ts";
+export { GgufError } from "./engine/gguf/gguf.ts";
+export type { ModelConfig } from "./engine/model/config.ts";
+export { UnsupportedError } from "./engine/model/config.ts";
+export type { AttentionRow } from "./engine/run/attention-probe.ts";
+export { ModelChangedError } from "./engine/run/recovery.ts";
+export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
+export type { LogitBias } from "./engine/sampler/sampling-options.ts";
+export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
+export type { EmbedOptions } from "./engine/tasks/embedding.ts";
+export type { Eviction } from "./engine/tasks/evictions.ts";
 export type {
   FinishReason,
   GenerateOptions,
   GenerationResult,
   Piece,
-} from "./engine/generation.ts";
-export { GgufError } from "./engine/gguf/gguf.ts";
-export type { PrefixCache } from "./engine/prefix-cache.ts";
-export { ModelChangedError } from "./engine/recovery.ts";
-export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
-export type { LogitBias } from "./engine/sampler/sampling-options.ts";
-export type { Score } from "./engine/score.ts";
-export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/summarizer.ts";
-export { engineSummarizer, instructionBehind } from "./engine/summarizer.ts";
+} from "./engine/tasks/generation.ts";
+export type { PrefixCache } from "./engine/tasks/prefix-cache.ts";
+export type { Score } from "./engine/tasks/score.ts";
+export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/tasks/summarizer.ts";
+export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
+export type { TokenUsage } from "./engine/tasks/token-usage.ts";
+export { ContextOverflowError } from "./engine/tasks/token-usage.ts";
 export type {
   DecodeOptions,
   EncodeOptions,
@@ -108,12 +110,10 @@ export type {
   TokenEncoder,
 } from "./engine/tokenizer/tokenizer.ts";
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
-export type { TokenUsage } from "./engine/usage.ts";
-export { ContextOverflowError } from "./engine/usage.ts";
 export { UserError } from "./errors.ts";
-export type { CellType } from "./kernels/cells.ts";
-export { CapacityError, DeviceLostError, GpuError } from "./kernels/device.ts";
-export type { KernelTime, PhaseProfile } from "./kernels/profiler.ts";
+export type { CellType } from "./kernels/attention/cells.ts";
+export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
+export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
 export { streamText } from "./platform/text.ts";
 export type { EngineOptions, LoadProgress, MemoryPlan, Tokenizer };

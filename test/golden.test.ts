@@ -3,10 +3,10 @@
 
 import { describe, expect, test } from "vitest";
 import { Engine } from "../src/engine/engine.ts";
-import { openModel } from "../src/engine/inspect.ts";
+import { openModel } from "../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../src/index.ts";
-import { CELL_FORMATS, CELL_TYPES, type CellType } from "../src/kernels/cells.ts";
-import type { DeviceOptions } from "../src/kernels/device.ts";
+import { CELL_FORMATS, CELL_TYPES, type CellType } from "../src/kernels/attention/cells.ts";
+import type { DeviceOptions } from "../src/kernels/gpu/device.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { loadEngine, sharingPlatform } from "./support/engine.ts";
 import {
@@ -158,7 +158,7 @@ describe.each([
         );
       const { nmse } = await scoreOn(load, golden, { kv: "f32", chunk: 16 });
       expect(nmse).toBeLessThanOrEqual(TOLERANCES.f32.nmse);
-      expect(pages).toContain("matmul-matrices");
+      expect(pages).toContain("matrix/matmul-matrices");
       expect(pages).not.toContain("matmul");
     },
   );

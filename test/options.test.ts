@@ -13,13 +13,13 @@ import {
 import { SUMMARY_READERS } from "../src/context/text/summaries.ts";
 import { TRUNCATION_READERS } from "../src/context/text/truncation.ts";
 import { MAP_WINDOWS_READERS, WINDOW_READERS } from "../src/context/text/windows.ts";
-import { ATTENTION_READERS } from "../src/engine/attention-rows.ts";
 import { CHAT_READERS } from "../src/engine/chat/chat.ts";
 import { RENDER_READERS, TOKEN_READERS } from "../src/engine/chat/chat-template.ts";
-import { EMBED_READERS } from "../src/engine/embedding.ts";
-import { GENERATE_READERS } from "../src/engine/generation.ts";
 import { DEVICE_READERS, ENGINE_READERS } from "../src/engine/options.ts";
-import { ENGINE_SUMMARY_READERS, SUMMARIZER_READERS } from "../src/engine/summarizer.ts";
+import { ATTENTION_READERS } from "../src/engine/tasks/attention-rows.ts";
+import { EMBED_READERS } from "../src/engine/tasks/embedding.ts";
+import { GENERATE_READERS } from "../src/engine/tasks/generation.ts";
+import { ENGINE_SUMMARY_READERS, SUMMARIZER_READERS } from "../src/engine/tasks/summarizer.ts";
 import { DECODE_READERS, ENCODE_READERS } from "../src/engine/tokenizer/tokenizer.ts";
 import * as dawnstream from "../src/index.ts";
 import { UserError } from "../src/index.ts";

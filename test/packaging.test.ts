@@ -39,8 +39,8 @@ test("the package holds code, pages, model, licence, and nothing of the workshop
     "bin/dawnstream.cjs",
     "dist/cli/main.js",
     "dist/index.d.ts",
-    "dist/kernels/attention.wgsl",
-    "dist/kernels/formats/q4-k.wgsl",
+    "dist/kernels/attention/attention.wgsl",
+    "dist/kernels/weights/formats/q4-k.wgsl",
     "models/tinystories-4m.Q4_K_M.gguf",
     "models/tinystories-4m.md",
   ]) {
@@ -59,7 +59,7 @@ test("every page of src is packed", () => {
   const paths = new Set(packed.files.map(({ path }) => path));
   const missing = pages.filter((page) => !paths.has(page));
   expect(missing).toEqual([]);
-  expect(existsSync(join(installed, "dist/kernels/matvec.wgsl"))).toBe(true);
+  expect(existsSync(join(installed, "dist/kernels/matrix/matvec.wgsl"))).toBe(true);
 });
 
 test("the installed command writes a story from another folder", async () => {

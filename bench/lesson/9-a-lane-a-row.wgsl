@@ -1,6 +1,6 @@
-// As matvec-lanes.wgsl, but what a chunk needs is loaded when it is needed: a workgroup is one subgroup of eight lanes, and
+// As matvec-cpu.wgsl, but what a chunk needs is loaded when it is needed: a workgroup is one subgroup of eight lanes, and
 // each lane takes a row, so that no sums have to meet.
-// Appended: as for matvec.wgsl, with planes in the order of formats/eights; the reduction is the one of eight lanes.
+// Appended: as for matvec.wgsl, with planes in the order of cpu/planes/interleaved; the reduction is the one of eight lanes.
 override ROWS: u32 = 64;  // a multiple of 8, at most MOST
 const LANES = 8u;
 const MOST = 1024u;
@@ -32,7 +32,7 @@ fn main(
       halves[c] = subgroupShuffle(own_halves, c);
     }
 
-    // In `eights`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
+    // In `interleaved`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
     let last = min(LANES, matrix.chunks - start) - 1u;
     for (var e = 0u; e < eights; e++) {
       let row = row_of(place, 8u * e + lane);

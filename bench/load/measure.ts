@@ -1,15 +1,15 @@
 // One load, in a process of its own: what each part of it takes, and how much memory.
 
-import { readConfig } from "../../src/engine/config.ts";
 import { type GgufFile, openGguf } from "../../src/engine/gguf/gguf.ts";
+import { readConfig } from "../../src/engine/model/config.ts";
+import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/model/weights.ts";
 import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
-import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/weights.ts";
-import { Device } from "../../src/kernels/device.ts";
-import { rowBytes } from "../../src/kernels/formats/format.ts";
+import { Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
-import type { Weights } from "../../src/kernels/tensor.ts";
-import { decode, randomFloats } from "../../src/laboratory/random.ts";
-import { Workbench } from "../../src/laboratory/workbench.ts";
+import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
+import type { Weights } from "../../src/kernels/weights/tensor.ts";
+import { decode, randomFloats } from "../../src/laboratory/kernels/random.ts";
+import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { describeAdapter, openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { nodePlatform } from "../../src/platform/node.ts";

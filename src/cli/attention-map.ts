@@ -1,7 +1,7 @@
 // Attention weights as a picture and as figures: what was gathered while a text went through, head by head.
 
-import { type AttentionPolicy, isVisible } from "../context/attention-policy.ts";
-import type { AttentionRow } from "../engine/attention-probe.ts";
+import { type AttentionPolicy, isVisible } from "../context/positions/attention-policy.ts";
+import type { AttentionRow } from "../engine/run/attention-probe.ts";
 import { frame, writePicture } from "./picture.ts";
 import { linePanel } from "./plot.ts";
 

@@ -2,14 +2,14 @@
 // without it, and under windows; each step is timed, and the logits of every step are compared.
 
 import { Command } from "commander";
-import type { AttentionPolicy } from "../context/attention-policy.ts";
-import { attentionPolicy, parseAttention } from "../context/attention-policy.ts";
 import { pageBytes } from "../context/cache/kv-cache.ts";
-import { append } from "../engine/append.ts";
+import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
+import { attentionPolicy, parseAttention } from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
-import { prepareGeneration } from "../engine/generation.ts";
+import { prepareGeneration } from "../engine/tasks/generation.ts";
+import { append } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
-import { median } from "../kernels/median.ts";
+import { median } from "../numbers.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { type Growth, growth, normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";

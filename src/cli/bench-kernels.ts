@@ -3,14 +3,14 @@
 
 import { Command, InvalidArgumentError } from "commander";
 import { UserError } from "../errors.ts";
-import { Device } from "../kernels/device.ts";
-import { matrixShape } from "../kernels/lanes.ts";
-import { tuningOf } from "../kernels/tuning.ts";
-import { KERNELS, kernelCases, type Selection } from "../laboratory/kernel-cases.ts";
-import { measureAll, type Timing } from "../laboratory/measure.ts";
-import { measureRates, type Rates } from "../laboratory/rates.ts";
-import { hasClock } from "../laboratory/time-kernel.ts";
-import { Workbench } from "../laboratory/workbench.ts";
+import { matrixShape } from "../kernels/adapter/tiling.ts";
+import { tuningOf } from "../kernels/adapter/tuning.ts";
+import { Device } from "../kernels/gpu/device.ts";
+import { KERNELS, kernelCases, type Selection } from "../laboratory/kernels/kernel-cases.ts";
+import { measureAll, type Timing } from "../laboratory/kernels/measure.ts";
+import { measureRates, type Rates } from "../laboratory/kernels/rates.ts";
+import { hasClock } from "../laboratory/kernels/time-kernel.ts";
+import { Workbench } from "../laboratory/kernels/workbench.ts";
 import { machine } from "../platform/machine.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { writeWholeFile } from "../platform/write-file.ts";

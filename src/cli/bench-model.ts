@@ -2,13 +2,13 @@
 // checked: computed again another way, it must be the same.
 
 import { Command } from "commander";
-import { append } from "../engine/append.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model-state.ts";
-import { checkFits } from "../engine/requests.ts";
+import type { OpenedModel } from "../engine/model/model-state.ts";
+import { checkFits } from "../engine/tasks/checks.ts";
+import { append } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
-import { median } from "../kernels/median.ts";
-import type { PhaseProfile } from "../kernels/profiler.ts";
+import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
+import { median } from "../numbers.ts";
 import {
   addEngineFlags,
   type EngineFlags,

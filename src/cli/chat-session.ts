@@ -9,8 +9,8 @@ import type { Message } from "../context/text/message.ts";
 import type { ChatOptions, ChatResult } from "../engine/chat/chat.ts";
 import { type BudgetOptions, chatBudget } from "../engine/chat/chat-budget.ts";
 import type { Engine } from "../engine/engine.ts";
-import { engineSummarizer } from "../engine/summarizer.ts";
-import type { TokenUsage } from "../engine/usage.ts";
+import { engineSummarizer } from "../engine/tasks/summarizer.ts";
+import type { TokenUsage } from "../engine/tasks/token-usage.ts";
 import { duration, note, rate } from "./terminal.ts";
 import { freeInWords, promptInWords } from "./usage-report.ts";
 

@@ -3,12 +3,12 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseAttention } from "../context/attention-policy.ts";
-import { parseRope } from "../context/rope-choice.ts";
+import { parseAttention } from "../context/positions/attention-policy.ts";
+import { parseRope } from "../context/positions/rope-choice.ts";
 import { type EngineOptions, whenFullReader } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { UserError } from "../errors.ts";
-import { CELL_TYPES } from "../kernels/cells.ts";
+import { CELL_TYPES } from "../kernels/attention/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
 import { canDraw } from "./picture.ts";
 import { printProfile } from "./profile-report.ts";

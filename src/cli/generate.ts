@@ -4,7 +4,7 @@ import {
   type GenerateOptions,
   type GenerationResult,
   prepareGeneration,
-} from "../engine/generation.ts";
+} from "../engine/tasks/generation.ts";
 import { UserError } from "../errors.ts";
 import {
   addEngineFlags,

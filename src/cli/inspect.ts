@@ -1,7 +1,7 @@
 import { Command } from "commander";
-import type { ModelConfig } from "../engine/config.ts";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
-import { planMemory, readModel } from "../engine/inspect.ts";
+import type { ModelConfig } from "../engine/model/config.ts";
+import { planMemory, readModel } from "../engine/model/inspect.ts";
 import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";

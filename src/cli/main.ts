@@ -3,7 +3,7 @@
 
 import { CommanderError } from "commander";
 import { UserError } from "../errors.ts";
-import { DeviceLostError } from "../kernels/device.ts";
+import { DeviceLostError } from "../kernels/gpu/device.ts";
 import { messageOf, oneLine, program } from "./program.ts";
 import { note } from "./terminal.ts";
 

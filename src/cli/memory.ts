@@ -14,7 +14,7 @@ import type { Summarizer } from "../context/text/summarizer.ts";
 import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import { messageCounter } from "../engine/chat/message-counter.ts";
 import type { Engine } from "../engine/engine.ts";
-import { engineSummarizer } from "../engine/summarizer.ts";
+import { engineSummarizer } from "../engine/tasks/summarizer.ts";
 import { loadTokenizer } from "../index.ts";
 import { whole } from "../option-reader.ts";
 import { templateChoice } from "./chat-template.ts";

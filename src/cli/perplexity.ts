@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model-state.ts";
-import { checkScorable, perplexity } from "../engine/score.ts";
+import type { OpenedModel } from "../engine/model/model-state.ts";
+import { checkScorable, perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { NewFile } from "../platform/write-file.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";

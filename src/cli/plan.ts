@@ -7,16 +7,16 @@ import {
   tokenBytes,
   visibleKeys,
   visiblePairs,
-} from "../context/attention-cost.ts";
+} from "../context/positions/attention-cost.ts";
 import {
   type AttentionPolicy,
   attentionPolicy,
   parseAttention,
-} from "../context/attention-policy.ts";
-import { largestContext, type ModelFile, openModel, planMemory } from "../engine/inspect.ts";
-import type { MemoryPlan } from "../engine/memory-plan.ts";
+} from "../context/positions/attention-policy.ts";
+import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
-import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/cells.ts";
+import type { MemoryPlan } from "../engine/run/memory-plan.ts";
+import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
 import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
 import {

@@ -1,6 +1,6 @@
 // Where the GPU's time went, as a table.
 
-import type { PhaseProfile } from "../kernels/profiler.ts";
+import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import { table } from "./table.ts";
 import { note } from "./terminal.ts";
 

@@ -2,10 +2,10 @@
 // length and depth. Every cell is kept, so that a stopped sweep goes on where it was.
 
 import { Command, InvalidArgumentError } from "commander";
-import { formatRope, parseRope } from "../context/rope-choice.ts";
+import { formatRope, parseRope } from "../context/positions/rope-choice.ts";
 import type { Engine } from "../engine/engine.ts";
-import { openTokenizer } from "../engine/inspect.ts";
-import { perplexity } from "../engine/score.ts";
+import { openTokenizer } from "../engine/model/inspect.ts";
+import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { openFile } from "../platform/file.ts";
 import {

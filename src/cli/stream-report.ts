@@ -1,8 +1,8 @@
 // What streams under several policies found: tables, JSON, a plot.
 
-import { attentionPolicy, parseAttention } from "../context/attention-policy.ts";
+import { attentionPolicy, parseAttention } from "../context/positions/attention-policy.ts";
 
-import { median } from "../kernels/median.ts";
+import { median } from "../numbers.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 import { note, size, write, writeJson } from "./terminal.ts";

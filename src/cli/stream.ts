@@ -2,18 +2,18 @@
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
 import { Command, InvalidArgumentError } from "commander";
+import { pageBytes } from "../context/cache/kv-cache.ts";
 import {
   type AttentionOptions,
   attentionPolicy,
   parseAttention,
-} from "../context/attention-policy.ts";
-import { pageBytes } from "../context/cache/kv-cache.ts";
-import { append } from "../engine/append.ts";
+} from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
-import { perplexity } from "../engine/score.ts";
+import { append } from "../engine/tasks/prefill.ts";
+import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
-import { median } from "../kernels/median.ts";
+import { median } from "../numbers.ts";
 import {
   addEngineFlags,
   type EngineFlags,

@@ -8,7 +8,7 @@ import {
   type EngineSummaryOptions,
   instructionBehind,
   summaryWindow,
-} from "../engine/summarizer.ts";
+} from "../engine/tasks/summarizer.ts";
 import { UserError } from "../errors.ts";
 import {
   addEngineFlags,

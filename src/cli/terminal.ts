@@ -2,8 +2,8 @@
 
 import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
-import { type ModelFile, openModel } from "../engine/inspect.ts";
-import type { OpenedModel } from "../engine/model-state.ts";
+import { type ModelFile, openModel } from "../engine/model/inspect.ts";
+import type { OpenedModel } from "../engine/model/model-state.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { printable } from "./printable.ts";

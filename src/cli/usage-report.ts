@@ -1,6 +1,6 @@
 // What is said of the tokens of a text.
 
-import type { TokenUsage } from "../engine/usage.ts";
+import type { TokenUsage } from "../engine/tasks/token-usage.ts";
 import { note } from "./terminal.ts";
 
 /** For JSON, which has no Infinity. */

@@ -5,23 +5,28 @@ import type { Message } from "../context/text/message.ts";
 import type { SummaryTree } from "../context/text/summaries.ts";
 import type { TextSource } from "../context/text/windows.ts";
 import { readOptions, several } from "../option-reader.ts";
-import type { AttentionRow } from "./attention-probe.ts";
-import { type AttentionRowsOptions, attentionRows } from "./attention-rows.ts";
 import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
-import { EMBED_READERS, type EmbedOptions, embed } from "./embedding.ts";
-import { fingerprint, tensorList } from "./fingerprint.ts";
-import { type GenerateOptions, type GenerationResult, generate, type Piece } from "./generation.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
-import type { ModelFile } from "./inspect.ts";
+import { fingerprint, tensorList } from "./model/fingerprint.ts";
+import type { ModelFile } from "./model/inspect.ts";
 import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
-import type { PrefixCache } from "./prefix-cache.ts";
-import { ModelChangedError, Recovery } from "./recovery.ts";
-import { RunningModel } from "./running-model.ts";
-import type { Generation } from "./running-text.ts";
-import { type Score, score } from "./score.ts";
-import { type Platform, Session } from "./session.ts";
-import { type EngineSummaryOptions, summarizeBy } from "./summarizer.ts";
+import type { AttentionRow } from "./run/attention-probe.ts";
+import { ModelChangedError, Recovery } from "./run/recovery.ts";
+import { RunningModel } from "./run/running-model.ts";
+import { type Platform, Session } from "./run/session.ts";
+import { type AttentionRowsOptions, attentionRows } from "./tasks/attention-rows.ts";
+import { EMBED_READERS, type EmbedOptions, embed } from "./tasks/embedding.ts";
+import {
+  type GenerateOptions,
+  type GenerationResult,
+  generate,
+  type Piece,
+} from "./tasks/generation.ts";
+import type { PrefixCache } from "./tasks/prefix-cache.ts";
+import type { Generation } from "./tasks/running-text.ts";
+import { type Score, score } from "./tasks/score.ts";
+import { type EngineSummaryOptions, summarizeBy } from "./tasks/summarizer.ts";
 import type { DecodeOptions, EncodeOptions } from "./tokenizer/tokenizer.ts";
 
 export class Engine extends RunningModel {

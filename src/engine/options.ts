@@ -1,5 +1,7 @@
 // What a user may ask for at load, checked against the model and made total.
 
+import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
+import type { KeyStorage } from "../context/cache/rotations.ts";
 import {
   type AttentionChoice,
   type AttentionPolicy,
@@ -7,9 +9,7 @@ import {
   attentionReader,
   pagesNeeded,
   withSlidingWindow,
-} from "../context/attention-policy.ts";
-import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
-import type { KeyStorage } from "../context/cache/turns.ts";
+} from "../context/positions/attention-policy.ts";
 import {
   chooseRope,
   freqBaseReader,
@@ -17,13 +17,13 @@ import {
   type RopeChoiceOption,
   ropeReader,
   withFreqScale,
-} from "../context/rope-choice.ts";
-import type { RopeModel, RopeScaling } from "../context/rope-scaling.ts";
+} from "../context/positions/rope-choice.ts";
+import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
 import { UserError } from "../errors.ts";
-import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/cells.ts";
-import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/device.ts";
-import type { HeadShape } from "../kernels/head-shape.ts";
-import type { PhaseProfile } from "../kernels/profiler.ts";
+import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
+import type { HeadShape } from "../kernels/attention/head-shape.ts";
+import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/gpu/device.ts";
+import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import {
   byteSize,
   callback,
@@ -39,7 +39,7 @@ import {
   whole,
   word,
 } from "../option-reader.ts";
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "./model/config.ts";
 
 /** What is under way while a model is loaded, or while a request waits for kernels that it is the first to need. */
 export interface LoadProgress {

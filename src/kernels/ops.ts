@@ -1,14 +1,19 @@
 // One function a kernel: it picks the page, the overrides and the grid, binds by name, and returns prepared dispatches.
 
-import { AttentionOps } from "./attention-ops.ts";
-import type { Device } from "./device.ts";
-import { Dispatcher, numbers, whole } from "./dispatcher.ts";
-import { decoderOf } from "./formats/format.ts";
-import { KernelError, type KernelLibrary } from "./kernel.ts";
-import { lanesOf, matmulTiling, matvecTiling, reduction, rowGroups } from "./lanes.ts";
-import type { ParamBlock } from "./params.ts";
-import type { Dispatch, Grid } from "./recorder.ts";
-import { type Activations, UNIFORM_BYTES, type WeightPart, type Weights } from "./tensor.ts";
+import { lanesOf, matmulTiling, matvecTiling, reduction, rowGroups } from "./adapter/tiling.ts";
+import { AttentionOps } from "./attention/attention-ops.ts";
+import type { Dispatch, Grid } from "./gpu/commands.ts";
+import type { Device } from "./gpu/device.ts";
+import { Dispatcher, numbers, whole } from "./gpu/dispatcher.ts";
+import { KernelError, type KernelLibrary } from "./gpu/kernel.ts";
+import type { ParamBlock } from "./gpu/params.ts";
+import { decoderOf } from "./weights/formats/format.ts";
+import {
+  type Activations,
+  UNIFORM_BYTES,
+  type WeightPart,
+  type Weights,
+} from "./weights/tensor.ts";
 
 const ONE_GROUP: Grid = [1, 1, 1];
 
@@ -54,7 +59,7 @@ export class Ops {
     return table.parts.map((part) => {
       const overrides = { LANES: lanes };
       const kernel = this.#library.kernel({
-        page: "embed",
+        page: "rows/embed",
         fragments: decoderOf(part.format, part.placement),
         overrides,
       });
@@ -81,7 +86,7 @@ export class Ops {
   ): Dispatch[] {
     const overrides = { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
     const kernel = this.#library.kernel({
-      page: "rms-norm",
+      page: "rows/rms-norm",
       fragments: [reduction(this.#device, this.#lanes)],
       overrides,
     });
@@ -109,7 +114,15 @@ export class Ops {
     const { norm, bias, add = false } = options;
     const products = weights.parts.map((part) => {
       if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, add);
-      return this.#matvec(weights.label, x, norm, part, "outputs/plain", { y: numbers(y) }, add);
+      return this.#matvec(
+        weights.label,
+        x,
+        norm,
+        part,
+        "matrix/outputs/plain",
+        { y: numbers(y) },
+        add,
+      );
     });
     return [...this.#normed(x, norm), ...products, ...(bias ? this.#addBias(bias, y) : [])];
   }
@@ -131,7 +144,9 @@ export class Ops {
       const both = this.project(x, weights, gateUp, { norm, bias });
       return [...both, ...this.swiglu(label, gateUp, hidden)];
     }
-    return [this.#matvec(label, x, norm, part, "outputs/gated", { h: numbers(hidden) }, false)];
+    return [
+      this.#matvec(label, x, norm, part, "matrix/outputs/gated", { h: numbers(hidden) }, false),
+    ];
   }
 
   /** The norm of several tokens; that of one is taken on the way. */
@@ -145,11 +160,11 @@ export class Ops {
     x: Activations,
     norm: InputNorm | undefined,
     part: WeightPart,
-    output: "outputs/plain" | "outputs/gated",
+    output: "matrix/outputs/plain" | "matrix/outputs/gated",
     outputs: Readonly<Record<string, GPUBufferBinding>>,
     add: boolean,
   ): Dispatch {
-    const least = output === "outputs/gated" ? 16 : 8;
+    const least = output === "matrix/outputs/gated" ? 16 : 8;
     const { page, fragments, overrides } = matvecTiling(
       this.#library,
       part.placement,
@@ -158,14 +173,15 @@ export class Ops {
     );
     const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
     const memory = inUniform ? "uniform" : "storage";
+    const inputs = inUniform ? "cpu/inputs" : "matrix/inputs";
     const input = (binding: GPUBufferBinding) =>
       inUniform ? { ...binding, size: UNIFORM_BYTES } : binding;
     const kernel = this.#library.kernel({
       page,
       fragments: [
         ...decoderOf(part.format, part.placement),
-        `inputs/${memory}`,
-        ...(norm ? [`inputs/norm-${memory}`, "inputs/normed"] : ["inputs/plain"]),
+        `${inputs}/${memory}`,
+        ...(norm ? [`${inputs}/norm-${memory}`, "matrix/inputs/normed"] : ["matrix/inputs/plain"]),
         output,
         ...fragments,
       ],
@@ -196,7 +212,7 @@ export class Ops {
 
   #addBias(bias: Weights, y: Activations): Dispatch[] {
     const overrides = { N: bias.k, STRIDE: y.stride, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "add-bias", overrides });
+    const kernel = this.#library.kernel({ page: "rows/add-bias", overrides });
     const columns = Math.ceil(bias.k / 4 / this.#lanes);
     const bindings = { bias: vector(bias), y: numbers(y) };
     return [
@@ -207,7 +223,7 @@ export class Ops {
   /** hidden [T, F] = silu(gate) up, for gateUp [T, 2, F]. */
   swiglu(label: string, gateUp: Activations, hidden: Activations): Dispatch[] {
     const overrides = { F: hidden.width, STRIDE: gateUp.stride, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "swiglu", overrides });
+    const kernel = this.#library.kernel({ page: "rows/swiglu", overrides });
     const bindings = { gate_up: numbers(gateUp), hidden: numbers(hidden) };
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
@@ -223,7 +239,11 @@ export class Ops {
    * `step.temperature` is not 0; the id goes to tokens [1], too.
    */
   choose(logits: Activations, tokens: GPUBuffer, choice: GPUBuffer): Dispatch[] {
-    const spec = { page: "choose", fragments: ["noise"], overrides: { V: logits.width } };
+    const spec = {
+      page: "choice/choose",
+      fragments: ["choice/noise"],
+      overrides: { V: logits.width },
+    };
     const bindings = { logits: numbers(logits), tokens: whole(tokens), choice: whole(choice) };
     const kernel = this.#library.kernel(spec);
     return [this.#dispatcher.dispatch("choose", kernel, bindings, () => ONE_GROUP)];
@@ -231,7 +251,7 @@ export class Ops {
 
   /** top [4 + 2 ROOM]: the `step.keep` largest of the logits [1, V] and the sum of all; see the page. */
   top(logits: Activations, top: GPUBuffer): Dispatch[] {
-    const kernel = this.#library.kernel({ page: "top", overrides: { V: logits.width } });
+    const kernel = this.#library.kernel({ page: "choice/top", overrides: { V: logits.width } });
     const bindings = { logits: numbers(logits), top: whole(top) };
     return [this.#dispatcher.dispatch("top", kernel, bindings, () => ONE_GROUP)];
   }

@@ -4,16 +4,16 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import type { Wait } from "../kernels/device.ts";
+import type { Wait } from "../kernels/gpu/device.ts";
 import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
+import { patiently } from "./dawn-polling.ts";
 import { openFile } from "./file.ts";
 import { noKernelCache } from "./kernel-cache.ts";
-import { fileMemory, memoryFile } from "./memory.ts";
-import { patiently } from "./patience.ts";
+import { fileMemory, memoryFile } from "./measurements.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
 
-/** The text of a page, such as "matvec". */
+/** The text of a page, such as "matrix/matvec". */
 export function shaders(name: string): string {
   return readFileSync(new URL(`${name}.wgsl`, kernels), "utf8");
 }

@@ -3,7 +3,7 @@
 import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { Timing } from "../../src/laboratory/measure.ts";
+import type { Timing } from "../../src/laboratory/kernels/measure.ts";
 import { ROOT } from "../support/build.ts";
 import { dawnstream, fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 
@@ -88,7 +88,7 @@ test("a kernel that computes something else is told, gets no time, and makes sta
     cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  const page = join(copy, "dist/kernels/swiglu.wgsl");
+  const page = join(copy, "dist/kernels/rows/swiglu.wgsl");
   const text = readFileSync(page, "utf8");
   writeFileSync(page, text.replace("(1.0 + exp", "(1.1 + exp"));
   expect(readFileSync(page, "utf8")).not.toBe(text);

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { CellType } from "../../src/kernels/cells.ts";
+import type { CellType } from "../../src/kernels/attention/cells.ts";
 import { fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

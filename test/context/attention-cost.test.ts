@@ -7,8 +7,8 @@ import {
   tokenBytes,
   visibleKeys,
   visiblePairs,
-} from "../../src/context/attention-cost.ts";
-import { FULL_ATTENTION, isVisible } from "../../src/context/attention-policy.ts";
+} from "../../src/context/positions/attention-cost.ts";
+import { FULL_ATTENTION, isVisible } from "../../src/context/positions/attention-policy.ts";
 
 const policies = fc.oneof(
   fc.constant(FULL_ATTENTION),

@@ -10,7 +10,7 @@ import {
   parseAttention,
   sinkPosition,
   withSlidingWindow,
-} from "../../src/context/attention-policy.ts";
+} from "../../src/context/positions/attention-policy.ts";
 import { UserError } from "../../src/errors.ts";
 
 const sinksAndWindow = fc

@@ -2,16 +2,16 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { PagePool } from "../../src/context/cache/page-pool.ts";
+import { PageTable } from "../../src/context/cache/page-table.ts";
 import {
   type AttentionPolicy,
   attentionPolicy,
   FULL_ATTENTION,
   isVisible,
   pagesNeeded,
-} from "../../src/context/attention-policy.ts";
-import { PagePool } from "../../src/context/cache/page-pool.ts";
-import { PageTable } from "../../src/context/cache/page-table.ts";
-import { CapacityError } from "../../src/kernels/device.ts";
+} from "../../src/context/positions/attention-policy.ts";
+import { CapacityError } from "../../src/kernels/gpu/device.ts";
 
 describe("page pool", () => {
   test("gives page 0 first, and a freed page again", () => {

@@ -8,8 +8,12 @@ import {
   formatRope,
   parseRope,
   withFreqScale,
-} from "../../src/context/rope-choice.ts";
-import { createRope, type RopeModel, type RopeScaling } from "../../src/context/rope-scaling.ts";
+} from "../../src/context/positions/rope-choice.ts";
+import {
+  createRope,
+  type RopeModel,
+  type RopeScaling,
+} from "../../src/context/positions/rope-scaling.ts";
 import { UserError } from "../../src/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { expectClose } from "../support/numbers.ts";

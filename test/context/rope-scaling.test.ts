@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseRope } from "../../src/context/rope-choice.ts";
+import { parseRope } from "../../src/context/positions/rope-choice.ts";
 import {
   type FixedScaling,
   type RopeModel,
   ropeFrequencies,
   writeTurns,
-} from "../../src/context/rope-scaling.ts";
+} from "../../src/context/positions/rope-scaling.ts";
 import { UserError } from "../../src/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { expectClose } from "../support/numbers.ts";

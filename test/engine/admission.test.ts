@@ -2,11 +2,11 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { attentionPolicy, FULL_ATTENTION } from "../../src/context/attention-policy.ts";
 import { PagePool } from "../../src/context/cache/page-pool.ts";
 import { PageTable } from "../../src/context/cache/page-table.ts";
-import { Admission, pagesOf } from "../../src/engine/admission.ts";
-import { IdlePrefixes } from "../../src/engine/prefix-cache.ts";
+import { attentionPolicy, FULL_ATTENTION } from "../../src/context/positions/attention-policy.ts";
+import { Admission, pagesOf } from "../../src/engine/run/admission.ts";
+import { IdlePrefixes } from "../../src/engine/tasks/prefix-cache.ts";
 import { CapacityError, UserError } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { tinyModel } from "../support/tiny-model.ts";

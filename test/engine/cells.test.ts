@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import { UserError } from "../../src/index.ts";
-import { throughCells } from "../../src/kernels/cells.ts";
+import { throughCells } from "../../src/kernels/attention/cells.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { ALL, inText, nmse, oracleLogits, storedRaw, storedTurned } from "../support/oracle.ts";

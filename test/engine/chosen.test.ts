@@ -2,12 +2,12 @@
 
 import { describe, expect, test } from "vitest";
 import type { PageTable } from "../../src/context/cache/page-table.ts";
-import { chosenTokens } from "../../src/engine/chosen.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import type { Eviction } from "../../src/engine/evictions.ts";
-import { openModel } from "../../src/engine/inspect.ts";
+import { openModel } from "../../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
-import type { Platform } from "../../src/engine/session.ts";
+import { chosenTokens } from "../../src/engine/run/gpu-choice.ts";
+import type { Platform } from "../../src/engine/run/session.ts";
+import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

@@ -2,8 +2,8 @@
 
 import { expect, test, vi } from "vitest";
 import { Engine, type LoadProgress, SHIPPED_MODEL } from "../../src/index.ts";
-import { KernelLibrary } from "../../src/kernels/kernel.ts";
-import { Commands } from "../../src/kernels/recorder.ts";
+import { Commands } from "../../src/kernels/gpu/commands.ts";
+import { KernelLibrary } from "../../src/kernels/gpu/kernel.ts";
 
 test("loading reports weights, then kernels, each to its end; generating needs none that is new", async () => {
   const heard: LoadProgress[] = [];

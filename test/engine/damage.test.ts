@@ -3,11 +3,11 @@
 
 import { describe, expect, test, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { type ModelFile, openModel, planMemory } from "../../src/engine/inspect.ts";
+import { type ModelFile, openModel, planMemory } from "../../src/engine/model/inspect.ts";
+import { readRopeDivisors } from "../../src/engine/model/rope-divisors.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
-import { readRopeDivisors } from "../../src/engine/rope-divisors.ts";
 import { UserError } from "../../src/errors.ts";
-import { uniform } from "../../src/laboratory/random.ts";
+import { uniform } from "../../src/laboratory/kernels/random.ts";
 import { bytesOpener, loadEngine } from "../support/engine.ts";
 import { ggufHeader, type MetadataEntry, writeGguf } from "../support/gguf-writer.ts";
 import { tinyModel } from "../support/tiny-model.ts";

@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { indexSetting } from "../../src/context/text/retrieval/text-index.ts";
-import type { EmbedOptions } from "../../src/engine/embedding.ts";
 import type { Engine } from "../../src/engine/engine.ts";
+import type { EmbedOptions } from "../../src/engine/tasks/embedding.ts";
 import { UserError } from "../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { loadEngine } from "../support/engine.ts";

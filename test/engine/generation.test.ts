@@ -2,8 +2,12 @@
 
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import type { GenerateOptions, GenerationResult, Piece } from "../../src/engine/generation.ts";
 import { logSoftmax } from "../../src/engine/sampler/sampler.ts";
+import type {
+  GenerateOptions,
+  GenerationResult,
+  Piece,
+} from "../../src/engine/tasks/generation.ts";
 import { ContextOverflowError, UserError } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

@@ -1,10 +1,10 @@
 // What llama.cpp loads as it stands: dimensions of 1 behind the others, and keys whose value changes nothing.
 
 import { expect, test } from "vitest";
-import { readConfig, UnsupportedError } from "../../src/engine/config.ts";
 import { type GgufFile, openGguf } from "../../src/engine/gguf/gguf.ts";
 import type { MetadataValue } from "../../src/engine/gguf/metadata.ts";
-import { checkTensors } from "../../src/engine/weights.ts";
+import { readConfig, UnsupportedError } from "../../src/engine/model/config.ts";
+import { checkTensors } from "../../src/engine/model/weights.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { fixtureModel } from "../support/models.ts";
 

@@ -3,9 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { TextIndex } from "../../src/context/text/retrieval/text-index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { NotFiniteError } from "../../src/engine/not-finite.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
-import { perplexity } from "../../src/engine/score.ts";
+import { NotFiniteError } from "../../src/engine/run/not-finite.ts";
+import { perplexity } from "../../src/engine/tasks/score.ts";
 import { UserError } from "../../src/errors.ts";
 import { loadEngine } from "../support/engine.ts";
 import { writeGguf } from "../support/gguf-writer.ts";

@@ -1,7 +1,7 @@
 // Policies that a text brings itself, a full context that stops or slides, and evictions that are heard.
 
 import { expect, test } from "vitest";
-import type { Eviction } from "../../src/engine/evictions.ts";
+import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import {
   type AttentionPolicy,
   ContextOverflowError,

@@ -2,9 +2,9 @@
 
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import type { AttentionOptions } from "../../src/context/attention-policy.ts";
-import { append } from "../../src/engine/append.ts";
+import type { AttentionOptions } from "../../src/context/positions/attention-policy.ts";
 import type { Engine } from "../../src/engine/engine.ts";
+import { append } from "../../src/engine/tasks/prefill.ts";
 import type { PrefixCache } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

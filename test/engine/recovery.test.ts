@@ -2,10 +2,10 @@
 
 import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
-import { ContentHash } from "../../src/engine/fingerprint.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
-import { openModel } from "../../src/engine/inspect.ts";
-import type { Platform } from "../../src/engine/session.ts";
+import { ContentHash } from "../../src/engine/model/fingerprint.ts";
+import { openModel } from "../../src/engine/model/inspect.ts";
+import type { Platform } from "../../src/engine/run/session.ts";
 import { ModelChangedError, UserError } from "../../src/index.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { MEASURED } from "../support/engine.ts";

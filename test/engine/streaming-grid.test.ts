@@ -2,11 +2,11 @@
 // both modes of keys, against a recompute in f64. P6, P7 and P12 of reference/algorithms.md 9.2.
 
 import { expect, test } from "vitest";
-import { attentionPolicy } from "../../src/context/attention-policy.ts";
+import { attentionPolicy } from "../../src/context/positions/attention-policy.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { AttentionPolicy } from "../../src/index.ts";
-import { uniform } from "../../src/laboratory/random.ts";
+import { uniform } from "../../src/laboratory/kernels/random.ts";
 import { loadEngine } from "../support/engine.ts";
 import { inText, kShift, nmse, oracleLogits, type Visibility } from "../support/oracle.ts";
 import { TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";

@@ -2,7 +2,11 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { engineSummarizer, instructionBehind, summaryWindow } from "../../src/engine/summarizer.ts";
+import {
+  engineSummarizer,
+  instructionBehind,
+  summaryWindow,
+} from "../../src/engine/tasks/summarizer.ts";
 import { UserError } from "../../src/errors.ts";
 import { SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { loadEngine } from "../support/engine.ts";

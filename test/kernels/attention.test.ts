@@ -7,9 +7,9 @@ import {
   attentionPolicy,
   FULL_ATTENTION,
   isForgotten,
-} from "../../src/context/attention-policy.ts";
-import { CELL_TYPES } from "../../src/kernels/cells.ts";
-import { uniform } from "../../src/laboratory/random.ts";
+} from "../../src/context/positions/attention-policy.ts";
+import { CELL_TYPES } from "../../src/kernels/attention/cells.ts";
+import { uniform } from "../../src/laboratory/kernels/random.ts";
 import {
   type AttentionCase,
   attendOnGpu,

@@ -10,10 +10,10 @@ import {
   packCells,
   throughCells,
   unpackCells,
-} from "../../src/kernels/cells.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { floatToHalf } from "../../src/kernels/half.ts";
-import { randomFloats } from "../../src/laboratory/random.ts";
+} from "../../src/kernels/attention/cells.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { floatToHalf } from "../../src/kernels/weights/half.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 import { shapeOf } from "../support/attention.ts";
 import { useGpu } from "../support/gpu.ts";

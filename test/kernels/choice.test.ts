@@ -1,13 +1,13 @@
 // What happens to logits on the GPU: a token is chosen, or the likeliest go to the host.
 
 import { describe, expect, test } from "vitest";
+import { TOP_BYTES } from "../../src/engine/run/top-logits.ts";
 import { gumbel } from "../../src/engine/sampler/gumbel.ts";
-import { TOP_BYTES } from "../../src/engine/top-logits.ts";
+import { run } from "../../src/kernels/gpu/commands.ts";
+import { ParamBlock, type StepValues } from "../../src/kernels/gpu/params.ts";
+import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { Ops } from "../../src/kernels/ops.ts";
-import { ParamBlock, type StepValues } from "../../src/kernels/params.ts";
-import { run } from "../../src/kernels/recorder.ts";
-import { USAGE } from "../../src/kernels/usage.ts";
-import { randomFloats } from "../../src/laboratory/random.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();

@@ -2,18 +2,23 @@
 // what kernel.ts says where the host and a page disagree.
 
 import { afterAll, describe, expect, test } from "vitest";
-import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/cells.ts";
-import type { Device } from "../../src/kernels/device.ts";
-import { F32 } from "../../src/kernels/formats/f32.ts";
-import type { WeightFormat } from "../../src/kernels/formats/format.ts";
-import { decoderOf } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import type { HeadShape } from "../../src/kernels/head-shape.ts";
-import { Kernel, KernelError, KernelLibrary, type KernelSpec } from "../../src/kernels/kernel.ts";
+import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/attention/cells.ts";
+import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
+import type { Device } from "../../src/kernels/gpu/device.ts";
+import {
+  Kernel,
+  KernelError,
+  KernelLibrary,
+  type KernelSpec,
+} from "../../src/kernels/gpu/kernel.ts";
+import { ParamBlock } from "../../src/kernels/gpu/params.ts";
+import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { Ops } from "../../src/kernels/ops.ts";
-import { ParamBlock } from "../../src/kernels/params.ts";
-import { createActivations, createStack, createWeights } from "../../src/kernels/tensor.ts";
-import { USAGE } from "../../src/kernels/usage.ts";
+import { F32 } from "../../src/kernels/weights/formats/f32.ts";
+import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { createActivations, createStack, createWeights } from "../../src/kernels/weights/tensor.ts";
 import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
 
 /** The lowest rung: what WebGPU guarantees everywhere, and none of the features. */
@@ -49,7 +54,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const [single, several] = [new Ops(library, params, true), new Ops(library, params, false)];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
   const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
-  library.kernel({ page: "multiply-rate", overrides: { LANES: 64 } });
+  library.kernel({ page: "adapter/multiply-rate", overrides: { LANES: 64 } });
   const x = await createActivations(device, "x", 2, 256);
   const y = await createActivations(device, "y", 2, 40);
   const bias = await createWeights(device, "bias", F32, 1, 40);
@@ -114,19 +119,19 @@ class Recording extends KernelLibrary {
 }
 
 const OTHER_RUNGS = [
-  "formats/bits-texture",
-  "formats/eights",
-  "formats/heads-texture",
-  "formats/pairs-texture",
-  "formats/quants-texture",
-  "inputs/norm-uniform",
-  "inputs/uniform",
-  "matmul-lanes",
-  "matmul-matrices",
-  "matvec-lanes",
-  "reduce-eight",
-  "reduce-subgroup",
-  ...shaderPages().filter((page) => page.startsWith("matrices/")), // test/kernels/matrices.test.ts
+  "cpu/planes/bits",
+  "cpu/planes/interleaved",
+  "cpu/planes/heads",
+  "cpu/planes/pairs",
+  "cpu/planes/quants",
+  "cpu/inputs/norm-uniform",
+  "cpu/inputs/uniform",
+  "cpu/matmul-cpu",
+  "matrix/matmul-matrices",
+  "cpu/matvec-cpu",
+  "cpu/reduce-eight",
+  "rows/reduce-subgroup",
+  ...shaderPages().filter((page) => page.startsWith("matrix/matrices/")), // test/kernels/matrices.test.ts
 ];
 
 describe("every kernel that ops.ts asks for", () => {
@@ -149,23 +154,28 @@ describe("every kernel that ops.ts asks for", () => {
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
     for (const format of FORMATS.values()) {
-      const [own, eights] = [decoderOf(format), decoderOf(format, "eights")];
+      const [own, interleaved] = [decoderOf(format), decoderOf(format, "interleaved")];
       for (const memory of ["storage", "uniform"]) {
-        for (const output of ["outputs/plain", "outputs/gated"]) {
-          const inputs = [`inputs/${memory}`, `inputs/norm-${memory}`, "inputs/normed"];
+        for (const output of ["matrix/outputs/plain", "matrix/outputs/gated"]) {
+          const room = memory === "uniform" ? "cpu/inputs" : "matrix/inputs";
+          const inputs = [`${room}/${memory}`, `${room}/norm-${memory}`, "matrix/inputs/normed"];
           const rest = [...inputs, output];
-          const fragments = [...own, ...rest, "reduce-subgroup"];
-          library.kernel({ page: "matvec", fragments, overrides: { LANES: 8, ROWS: 32, EPS } });
-          const eight = [...eights, ...rest, "reduce-eight"];
-          library.kernel({ page: "matvec-lanes", fragments: eight, overrides: { EPS } });
+          const fragments = [...own, ...rest, "rows/reduce-subgroup"];
+          library.kernel({
+            page: "matrix/matvec",
+            fragments,
+            overrides: { LANES: 8, ROWS: 32, EPS },
+          });
+          const eight = [...interleaved, ...rest, "cpu/reduce-eight"];
+          library.kernel({ page: "cpu/matvec-cpu", fragments: eight, overrides: { EPS } });
         }
       }
-      const fragments = [...eights, "reduce-eight"];
-      library.kernel({ page: "matmul-lanes", fragments });
+      const fragments = [...interleaved, "cpu/reduce-eight"];
+      library.kernel({ page: "cpu/matmul-cpu", fragments });
     }
     library.kernel({
-      page: "rms-norm",
-      fragments: ["reduce-subgroup"],
+      page: "rows/rms-norm",
+      fragments: ["rows/reduce-subgroup"],
       overrides: { D: 64, STRIDE: 64, EPS: 1e-5, LANES: 32 },
     });
     await library.ready();

@@ -1,11 +1,11 @@
 // Buffers and errors of the device, on the null backend; halves; the library of kernels.
 
 import { describe, expect, test } from "vitest";
-import { CapacityError, GpuError } from "../../src/kernels/device.ts";
-import { floatToHalf, halfToFloat } from "../../src/kernels/half.ts";
-import { KernelLibrary } from "../../src/kernels/kernel.ts";
-import { attentionLanes, lanesOf } from "../../src/kernels/lanes.ts";
-import { USAGE } from "../../src/kernels/usage.ts";
+import { attentionLanes, lanesOf } from "../../src/kernels/adapter/tiling.ts";
+import { CapacityError, GpuError } from "../../src/kernels/gpu/device.ts";
+import { KernelLibrary } from "../../src/kernels/gpu/kernel.ts";
+import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
+import { floatToHalf, halfToFloat } from "../../src/kernels/weights/half.ts";
 import { openDevice, shaderSource, useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu({ null: true });
@@ -122,7 +122,7 @@ describe("lanes", () => {
 describe("library", () => {
   test("gives the same kernel for the same specification, another one otherwise", async () => {
     const library = new KernelLibrary(gpu.device, shaderSource);
-    const spec = { page: "swiglu", overrides: { F: 32, STRIDE: 32, LANES: 8 } };
+    const spec = { page: "rows/swiglu", overrides: { F: 32, STRIDE: 32, LANES: 8 } };
     const kernel = library.kernel(spec);
     expect(library.kernel({ ...spec, overrides: { ...spec.overrides } })).toBe(kernel);
     expect(library.kernel({ ...spec, overrides: { ...spec.overrides, F: 64 } })).not.toBe(kernel);

@@ -1,12 +1,12 @@
 // The fifteen weight formats: the plain decoders against golden vectors, then the GPU against the plain decoders.
 
 import { describe, expect, test } from "vitest";
-import { rowBytes, type WeightFormat } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { planeRowBytes } from "../../src/kernels/planes.ts";
 import { project } from "../../src/kernels/reference.ts";
-import { type Weights, weightBytes } from "../../src/kernels/tensor.ts";
-import { decode, HALVES, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+import { rowBytes, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { planeRowBytes } from "../../src/kernels/weights/layout.ts";
+import { type Weights, weightBytes } from "../../src/kernels/weights/tensor.ts";
+import { decode, HALVES, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 

@@ -1,9 +1,14 @@
 // Which page an adapter gets, and how much a workgroup does. What the pages compute is tested elsewhere, on all of them.
 
 import { expect, test } from "vitest";
-import type { Device } from "../../src/kernels/device.ts";
-import { attentionSplits, matmulTiling, matvecTiling, reduction } from "../../src/kernels/lanes.ts";
-import { placementOf } from "../../src/kernels/planes.ts";
+import {
+  attentionSplits,
+  matmulTiling,
+  matvecTiling,
+  reduction,
+} from "../../src/kernels/adapter/tiling.ts";
+import type { Device } from "../../src/kernels/gpu/device.ts";
+import { placementOf } from "../../src/kernels/weights/layout.ts";
 import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
@@ -22,21 +27,24 @@ const nvidia = adapter(false, 32);
 const intel = adapter(false, 8, 32);
 
 test("adapters that are CPUs, have subgroups of eight and read textures get pages of their own", () => {
-  expect(tiling(llvmpipe, 4096).page).toBe("matvec-lanes");
-  expect(matmulTiling({ device: llvmpipe, matrices: true }).page).toBe("matmul-lanes");
-  expect(reduction(llvmpipe, 8)).toBe("reduce-eight");
+  expect(tiling(llvmpipe, 4096).page).toBe("cpu/matvec-cpu");
+  expect(matmulTiling({ device: llvmpipe, matrices: true }).page).toBe("cpu/matmul-cpu");
+  expect(reduction(llvmpipe, 8)).toBe("cpu/reduce-eight");
   const mute = { ...llvmpipe, languageFeatures: new Set() } as unknown as Device;
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16), mute]) {
-    expect(tiling(other, 4096).page).toBe("matvec");
-    expect(matmulTiling({ device: other, matrices: false }).page).toBe("matmul");
+    expect(tiling(other, 4096).page).toBe("matrix/matvec");
+    expect(matmulTiling({ device: other, matrices: false }).page).toBe("matrix/matmul");
   }
-  expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual(["reduce-subgroup", "reduce"]);
+  expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual([
+    "rows/reduce-subgroup",
+    "rows/reduce",
+  ]);
 });
 
 test("llvmpipe is such an adapter", async () => {
   const { description } = gpu.device.info;
   const { page } = tiling(gpu.device, 4096);
-  expect(page === "matvec-lanes", description).toBe(description.includes("llvmpipe"));
+  expect(page === "cpu/matvec-cpu", description).toBe(description.includes("llvmpipe"));
 });
 
 test.each([

@@ -2,15 +2,15 @@
 // by those of the adapter where it has some, as Mesa's llvmpipe from 26 on.
 
 import { describe, expect, test } from "vitest";
-import type { Device } from "../../src/kernels/device.ts";
-import { SUBGROUP_MATRIX } from "../../src/kernels/device.ts";
-import { decoderOf, type WeightFormat } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { assemble } from "../../src/kernels/kernel.ts";
-import { matmulTiling, matrixShape } from "../../src/kernels/lanes.ts";
+import { matmulTiling, matrixShape } from "../../src/kernels/adapter/tiling.ts";
+import { tryMatrices, tuningOf } from "../../src/kernels/adapter/tuning.ts";
+import type { Device } from "../../src/kernels/gpu/device.ts";
+import { SUBGROUP_MATRIX } from "../../src/kernels/gpu/device.ts";
+import { assemble } from "../../src/kernels/gpu/kernel.ts";
 import { project } from "../../src/kernels/reference.ts";
-import { tryMatrices, tuningOf } from "../../src/kernels/tuning.ts";
-import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+import { decoderOf, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { openDevice, shaderSource, type TestGpu, useGpu } from "../support/gpu.ts";
 import { imitated, ownShape, SHAPES } from "../support/matrices.ts";
 import { expectClose } from "../support/numbers.ts";
@@ -33,7 +33,7 @@ function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number
 }
 
 async function check(gpu: TestGpu, format: WeightFormat, n: number, k: number, tokens: number) {
-  expect(matmulTiling(gpu.library).page).toBe("matmul-matrices");
+  expect(matmulTiling(gpu.library).page).toBe("matrix/matmul-matrices");
   const file = randomTensor(format, n, k, 1);
   const numbers = randomFloats(2, tokens * k);
   const before = randomFloats(3, tokens * n);
@@ -61,8 +61,8 @@ test("every shape compiles with every format", async () => {
   expect(device.features.has(SUBGROUP_MATRIX)).toBe(true);
   for (const format of FORMATS.values()) {
     for (const { M, N, K } of SHAPES) {
-      const pages = ["matmul-matrices", ...decoderOf(format), "matrices/matrices"];
-      const code = assemble([...pages, `matrices/${M}x${N}x${K}`].map(shaderSource));
+      const pages = ["matrix/matmul-matrices", ...decoderOf(format), "matrix/matrices/matrices"];
+      const code = assemble([...pages, `matrix/matrices/${M}x${N}x${K}`].map(shaderSource));
       const { messages } = await device.handle.createShaderModule({ code }).getCompilationInfo();
       expect(messages.map(({ message }) => message)).toEqual([]);
     }
@@ -178,7 +178,7 @@ describe("matrices that an adapter is not known for", () => {
     expect(text).toContain(from);
     return text.replace(from, to);
   };
-  const [PAGE, UNITS] = ["matmul-matrices", "matrices/matrices"];
+  const [PAGE, UNITS] = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
 
   test.each([
     ["right", imitated, 1],

@@ -1,14 +1,19 @@
 // Where planes lie changes no weight: row after row in buffers, or by eight rows and in textures.
 
 import { describe, expect, test } from "vitest";
-import type { Device } from "../../src/kernels/device.ts";
-import type { Placement, WeightFormat } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { placementOf, planeBytes, texelBits } from "../../src/kernels/planes.ts";
+import type { Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
-import { createWeights, memoryOf, rowsPerPart, weightBytes } from "../../src/kernels/tensor.ts";
-import { Uploader } from "../../src/kernels/upload.ts";
-import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+import type { Placement, WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { placementOf, planeBytes, texelBits } from "../../src/kernels/weights/layout.ts";
+import {
+  createWeights,
+  memoryOf,
+  rowsPerPart,
+  weightBytes,
+} from "../../src/kernels/weights/tensor.ts";
+import { Uploader } from "../../src/kernels/weights/upload.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose } from "../support/numbers.ts";
 
@@ -68,18 +73,18 @@ describe.each(formats)("$name", (format) => {
     "[%i, %i]: by eight rows in textures, and row after row in buffers",
     async (n, k) => {
       const file = randomTensor(format, n, k, n + k);
-      const [rows, eights] = [
+      const [rows, interleaved] = [
         await uses("rows", format, n, k, file),
-        await uses("eights", format, n, k, file),
+        await uses("interleaved", format, n, k, file),
       ];
       const weights = decode(format, file);
-      expectClose(eights[0]!, [...weights], {});
-      expect(rows[0]).toEqual(eights[0]);
-      for (const [, one, three] of [rows, eights]) {
+      expectClose(interleaved[0]!, [...weights], {});
+      expect(rows[0]).toEqual(interleaved[0]);
+      for (const [, one, three] of [rows, interleaved]) {
         expectProducts(one!, randomFloats(1, k), weights, n, k);
         expectProducts(three!, randomFloats(3, 3 * k), weights, n, k);
       }
-      expect(rows[2], "the same page, the same order of sums").toEqual(eights[2]);
+      expect(rows[2], "the same page, the same order of sums").toEqual(interleaved[2]);
     },
   );
 });
@@ -108,7 +113,7 @@ test("planes whose textures have rows of 128 texels, and that are written from t
   const [n, k] = [2500, 1056]; // the last chunks of eight rows are 64 texels
   expect(texelBits(format, n, k)).toBe(7);
   const file = randomTensor(format, n, k, 4);
-  const weights = await gpu.weights(format, n, k, file, "eights");
+  const weights = await gpu.weights(format, n, k, file, "interleaved");
   const ids = [0, 1, 300, 1023, 1024, 1300, 1999, 2498, 2499]; // 248 rows a slice
   const tokens = await gpu.buffer(Uint32Array.from(ids));
   const rows = await gpu.activations(ids.length, k);
@@ -124,27 +129,27 @@ test("what comes in several slices lies where it would in one", async () => {
   const format = FORMATS.get("Q4_K")!;
   const [n, k] = [1501, 2560];
   const file = randomTensor(format, n, k, 3);
-  const [rows, eights] = [
+  const [rows, interleaved] = [
     await uses("rows", format, n, k, file),
-    await uses("eights", format, n, k, file),
+    await uses("interleaved", format, n, k, file),
   ];
   // The rows themselves, and products by one page; bytes, since to look at millions of numbers one by one takes long.
   const bits = ([all, , ys]: readonly Float32Array[]) =>
     Buffer.concat([all!, ys!].map(({ buffer }) => Buffer.from(buffer)));
-  expect(bits(eights).equals(bits(rows))).toBe(true);
+  expect(bits(interleaved).equals(bits(rows))).toBe(true);
 });
 
 test("planes take the same memory wherever they lie", async () => {
   const [n, k] = [300, 2048];
   for (const format of formats) {
-    for (const placement of ["rows", "eights"] as const) {
+    for (const placement of ["rows", "interleaved"] as const) {
       const before = gpu.device.memory.bytes;
       const weights = await createWeights(gpu.device, "w", format, n, k, placement);
       expect(weights.bytes).toBe(weightBytes(format, n, k));
       expect(gpu.device.memory.bytes - before).toBe(weights.bytes);
       const textures = memoryOf(weights.parts[0]!).filter((memory) => "width" in memory);
       const wide = format.planes.filter(({ texel }) => texel);
-      expect(textures.length).toBe(placement === "eights" ? wide.length : 0);
+      expect(textures.length).toBe(placement === "interleaved" ? wide.length : 0);
       gpu.release(weights);
     }
   }
@@ -153,8 +158,8 @@ test("planes take the same memory wherever they lie", async () => {
 test("software adapters with subgroups of eight get eight rows together; other rungs, cards and vectors rows", async () => {
   const [tiled, card] = [await useGpu({ refuse: ["subgroups"] }), await useGpu({ card: true })];
   for (const [on, n, placement] of [
-    [gpu, 8, "eights"],
-    [gpu, 3, "eights"],
+    [gpu, 8, "interleaved"],
+    [gpu, 3, "interleaved"],
     [gpu, 1, "rows"],
     [tiled, 8, "rows"],
     [card, 8, "rows"],
@@ -167,7 +172,7 @@ test("software adapters with subgroups of eight get eight rows together; other r
 
 test("an adapter whose pages cannot read textures gets rows", () => {
   const mute = Object.create(gpu.device, { languageFeatures: { value: new Set() } });
-  expect(placementOf(gpu.device, 8)).toBe("eights");
+  expect(placementOf(gpu.device, 8)).toBe("interleaved");
   expect(placementOf(mute, 8)).toBe("rows");
 });
 
@@ -185,7 +190,7 @@ test("every texture is of a size that all adapters allow", () => {
         [65536, 16384],
         [18721, 14336], // of F32, a row more than fit, but seven less than lie there
       ] as const) {
-        const most = rowsPerPart(huge, format, n, k, "eights");
+        const most = rowsPerPart(huge, format, n, k, "interleaved");
         const width = 2 ** texelBits(format, most, k);
         const height = planeBytes(format, plane, most, k) / plane.texel.bytes / width;
         expect(Number.isInteger(height)).toBe(true);

@@ -1,20 +1,20 @@
 // Tensors larger than one binding, by lowering the limits of a real device: split by rows, equal to the last bit.
 
 import { describe, expect, test } from "vitest";
-import { CapacityError, type Device } from "../../src/kernels/device.ts";
-import type { WeightFormat } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
-import { placesOf, planeRowBytes } from "../../src/kernels/planes.ts";
+import { CapacityError, type Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
+import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { placesOf, planeRowBytes } from "../../src/kernels/weights/layout.ts";
 import {
   createActivations,
   createWeights,
   memoryOf,
   rowsPerPart,
   weightBytes,
-} from "../../src/kernels/tensor.ts";
-import { uploadWeights } from "../../src/kernels/upload.ts";
-import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+} from "../../src/kernels/weights/tensor.ts";
+import { uploadWeights } from "../../src/kernels/weights/upload.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { openDevice, useGpu } from "../support/gpu.ts";
 import { expectClose } from "../support/numbers.ts";
 
@@ -161,7 +161,7 @@ test("only planes in textures keep to the largest texture of every adapter", () 
   } as Device;
   const [format, n, k] = [FORMATS.get("F32")!, 128256, 4096]; // 2.1 GB
   expect(rowsPerPart(card, format, n, k)).toBe(n);
-  expect(rowsPerPart(card, format, n, k, "eights") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
+  expect(rowsPerPart(card, format, n, k, "interleaved") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
 });
 
 describe("what does not fit", () => {

@@ -1,13 +1,13 @@
 // Several tensors as one matrix, and a gated feed-forward at once: the same as one by one, in f64.
 
 import { describe, expect, test } from "vitest";
-import type { WeightFormat } from "../../src/kernels/formats/format.ts";
-import { rowBytes } from "../../src/kernels/formats/format.ts";
-import { FORMATS } from "../../src/kernels/formats/index.ts";
 import { project, rmsNorm, swiglu } from "../../src/kernels/reference.ts";
-import { createStack, stackBytes, type Weights } from "../../src/kernels/tensor.ts";
-import { Uploader } from "../../src/kernels/upload.ts";
-import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
+import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
+import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
+import { createStack, stackBytes, type Weights } from "../../src/kernels/weights/tensor.ts";
+import { Uploader } from "../../src/kernels/weights/upload.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 

@@ -3,24 +3,28 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { KvCache, partialRowsOf } from "../../src/context/cache/kv-cache.ts";
 import {
   type AttentionPolicy,
   attentionPolicy,
   FULL_ATTENTION,
   pagesNeeded,
-} from "../../src/context/attention-policy.ts";
-import { KvCache, partialRowsOf } from "../../src/context/cache/kv-cache.ts";
+} from "../../src/context/positions/attention-policy.ts";
 import {
   fixedRope,
   type RopeFrequencies,
   ropeFrequencies,
   writeTurns,
-} from "../../src/context/rope-scaling.ts";
-import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/cells.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../src/kernels/head-shape.ts";
+} from "../../src/context/positions/rope-scaling.ts";
+import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/attention/cells.ts";
+import {
+  type HeadShape,
+  partialSizes,
+  rotatedSize,
+} from "../../src/kernels/attention/head-shape.ts";
 import type { Ops } from "../../src/kernels/ops.ts";
 import { rope } from "../../src/kernels/reference.ts";
-import { randomFloats } from "../../src/laboratory/random.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { shapeOf } from "../support/attention.ts";
 import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";

@@ -2,16 +2,16 @@
 
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/inspect.ts";
-import type { Device, DeviceOptions } from "../../src/kernels/device.ts";
-import { Q4_K } from "../../src/kernels/formats/q4-k.ts";
-import { matvecTiling, usualWorkgroups } from "../../src/kernels/lanes.ts";
-import { placementOf } from "../../src/kernels/planes.ts";
+import { openModel } from "../../src/engine/model/inspect.ts";
+import { matvecTiling, usualWorkgroups } from "../../src/kernels/adapter/tiling.ts";
+import type { Memory } from "../../src/kernels/adapter/tuning.ts";
+import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/adapter/tuning.ts";
+import type { Device, DeviceOptions } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
-import type { Memory } from "../../src/kernels/tuning.ts";
-import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/tuning.ts";
-import { decode, randomFloats, randomTensor } from "../../src/laboratory/random.ts";
-import { Workbench } from "../../src/laboratory/workbench.ts";
+import { Q4_K } from "../../src/kernels/weights/formats/q4-k.ts";
+import { placementOf } from "../../src/kernels/weights/layout.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
+import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
 import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { openDevice, shaderSource, type TestGpuOptions } from "../support/gpu.ts";
@@ -21,7 +21,7 @@ import { expectClose } from "../support/numbers.ts";
 function fastWith(rows: number) {
   return (name: string) => {
     const page = shaderSource(name);
-    if (!name.startsWith("matvec")) return page;
+    if (!name.includes("/matvec")) return page;
     const line = /^ {2}output\(.*;$/m;
     expect(page).toMatch(line);
     return page.replace(

@@ -1,9 +1,9 @@
 // The kernels that go over rows of activations: RMSNorm, SwiGLU, biases.
 
 import { describe, expect, test } from "vitest";
-import { F32 } from "../../src/kernels/formats/f32.ts";
 import { rmsNorm, swiglu } from "../../src/kernels/reference.ts";
-import { randomFloats } from "../../src/laboratory/random.ts";
+import { F32 } from "../../src/kernels/weights/formats/f32.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 

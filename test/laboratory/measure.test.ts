@@ -1,11 +1,11 @@
 // The laboratory leaves no kernel out, finds all of them right, and would say if one were wrong.
 
 import { expect, test } from "vitest";
-import type { KernelCase } from "../../src/laboratory/kernel-case.ts";
-import { KERNELS, kernelCases } from "../../src/laboratory/kernel-cases.ts";
-import { measure, measureAll, type Timing } from "../../src/laboratory/measure.ts";
-import { measureRates } from "../../src/laboratory/rates.ts";
-import { Workbench } from "../../src/laboratory/workbench.ts";
+import type { KernelCase } from "../../src/laboratory/kernels/kernel-case.ts";
+import { KERNELS, kernelCases } from "../../src/laboratory/kernels/kernel-cases.ts";
+import { measure, measureAll, type Timing } from "../../src/laboratory/kernels/measure.ts";
+import { measureRates } from "../../src/laboratory/kernels/rates.ts";
+import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
@@ -36,10 +36,10 @@ function corrupted(one: KernelCase, change: (expected: Float64Array) => void): K
 /** Pages that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
 const OTHERS = [
   "matmul",
-  "matmul-lanes",
-  "matmul-matrices",
+  "cpu/matmul-cpu",
+  "matrix/matmul-matrices",
   "matvec",
-  "matvec-lanes",
+  "cpu/matvec-cpu",
   "multiply-rate",
 ];
 

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { memoryFile, fileMemory as remember, threads } from "../../src/platform/memory.ts";
+import { memoryFile, fileMemory as remember, threads } from "../../src/platform/measurements.ts";
 
 const fileMemory = (path: string, machine = "2 threads") => remember(() => path, machine);
 

@@ -1,8 +1,8 @@
 // What `patiently` knows of Dawn's binding: that it polls through the global `setImmediate`, and may do so by a timer.
 
 import { afterEach, expect, test, vi } from "vitest";
-import { USAGE } from "../../src/kernels/usage.ts";
-import { patiently } from "../../src/platform/patience.ts";
+import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
+import { patiently } from "../../src/platform/dawn-polling.ts";
 import { openDevice } from "../support/gpu.ts";
 
 /** So many that copying them is not over at once. */

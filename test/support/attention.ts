@@ -4,11 +4,11 @@ import {
   type AttentionPolicy,
   FULL_ATTENTION,
   isVisible,
-} from "../../src/context/attention-policy.ts";
-import { packCells, throughCells } from "../../src/kernels/cells.ts";
-import { type HeadShape, partialSizes } from "../../src/kernels/head-shape.ts";
+} from "../../src/context/positions/attention-policy.ts";
+import { packCells, throughCells } from "../../src/kernels/attention/cells.ts";
+import { type HeadShape, partialSizes } from "../../src/kernels/attention/head-shape.ts";
 import { attend } from "../../src/kernels/reference.ts";
-import { randomFloats } from "../../src/laboratory/random.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import type { TestGpu } from "./gpu.ts";
 import { HALF_ULP } from "./numbers.ts";
 

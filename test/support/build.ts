@@ -39,7 +39,9 @@ function lock(): boolean {
 
 /** The build ends with the pages of src/kernels: where they are, all is. */
 function isCurrent(): boolean {
-  const built = ["dist/cli/main.js", "dist/kernels/matvec.wgsl"].map((name) => join(ROOT, name));
+  const built = ["dist/cli/main.js", "dist/kernels/matrix/matvec.wgsl"].map((name) =>
+    join(ROOT, name),
+  );
   if (!built.every((path) => existsSync(path))) return false;
   const source = join(ROOT, "src");
   const files = readdirSync(source, { recursive: true }).map((name) => join(source, String(name)));

@@ -6,10 +6,10 @@ import { afterAll, expect } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ByteSource } from "../../src/engine/gguf/source.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
-import { openModel } from "../../src/engine/inspect.ts";
+import { openModel } from "../../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
-import type { Platform } from "../../src/engine/session.ts";
-import type { Memory } from "../../src/kernels/tuning.ts";
+import type { Platform } from "../../src/engine/run/session.ts";
+import type { Memory } from "../../src/kernels/adapter/tuning.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 
 const gpu = nodePlatform.openGpu();

@@ -2,14 +2,14 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect } from "vitest";
-import { Device, type DeviceOptions } from "../../src/kernels/device.ts";
-import { rowBytes } from "../../src/kernels/formats/format.ts";
-import { KernelLibrary, type ShaderSource } from "../../src/kernels/kernel.ts";
-import { ParamBlock } from "../../src/kernels/params.ts";
-import type { Weights } from "../../src/kernels/tensor.ts";
-import { Workbench } from "../../src/laboratory/workbench.ts";
+import { Device, type DeviceOptions } from "../../src/kernels/gpu/device.ts";
+import { KernelLibrary, type ShaderSource } from "../../src/kernels/gpu/kernel.ts";
+import { ParamBlock } from "../../src/kernels/gpu/params.ts";
+import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
+import type { Weights } from "../../src/kernels/weights/tensor.ts";
+import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { openGpu, requestAdapter } from "../../src/platform/dawn.ts";
-import { patiently } from "../../src/platform/patience.ts";
+import { patiently } from "../../src/platform/dawn-polling.ts";
 import { withMethods } from "./engine.ts";
 
 const KERNELS = new URL("../../src/kernels/", import.meta.url);
@@ -18,7 +18,7 @@ const KERNELS = new URL("../../src/kernels/", import.meta.url);
 export const shaderSource: ShaderSource = (name) =>
   readFileSync(new URL(`${name}.wgsl`, KERNELS), "utf8");
 
-/** The names of all pages, such as "matvec" and "formats/q4-k". */
+/** The names of all pages, such as "matrix/matvec" and "weights/formats/q4-k". */
 export function shaderPages(): string[] {
   return readdirSync(KERNELS, { recursive: true })
     .map(String)

@@ -1,7 +1,7 @@
 // Subgroup matrices for tests: few drivers have them, so each lane of a subgroup of eight imitates them, on any adapter.
 
-import type { Platform } from "../../src/engine/session.ts";
-import { SUBGROUP_MATRIX } from "../../src/kernels/device.ts";
+import type { Platform } from "../../src/engine/run/session.ts";
+import { SUBGROUP_MATRIX } from "../../src/kernels/gpu/device.ts";
 import { withMethods } from "./engine.ts";
 import { openDevice, shaderPages, shaderSource } from "./gpu.ts";
 
@@ -41,7 +41,7 @@ fn leave(offset: u32, sums: Products) {
 `;
 /** The pages, but with imitated matrices. */
 export const imitated = (name: string) =>
-  name === "matrices/matrices" ? IMITATED : shaderSource(name);
+  name === "matrix/matrices/matrices" ? IMITATED : shaderSource(name);
 
 /** Of the matrices that there are pages for. */
 export const SHAPES = shaderPages().flatMap((page) => {

@@ -1,7 +1,7 @@
 // One run of rope-store over pages that a test lays out itself.
 
-import { packCells } from "../../src/kernels/cells.ts";
-import { type HeadShape, rotatedSize } from "../../src/kernels/head-shape.ts";
+import { packCells } from "../../src/kernels/attention/cells.ts";
+import { type HeadShape, rotatedSize } from "../../src/kernels/attention/head-shape.ts";
 import type { TestGpu } from "./gpu.ts";
 
 /** q [T, H, E], k and v [T, G, E] side by side, a token a row. */

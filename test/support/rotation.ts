@@ -4,9 +4,9 @@ import {
   type AttentionPolicy,
   isVisible,
   sinkPosition,
-} from "../../src/context/attention-policy.ts";
-import type { RopeFrequencies } from "../../src/context/rope-scaling.ts";
-import type { HeadShape } from "../../src/kernels/head-shape.ts";
+} from "../../src/context/positions/attention-policy.ts";
+import type { RopeFrequencies } from "../../src/context/positions/rope-scaling.ts";
+import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
 import { attend, type Numbers, rope } from "../../src/kernels/reference.ts";
 
 /** One head vector turned to a position. */

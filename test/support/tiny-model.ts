@@ -1,6 +1,6 @@
 // Complete models of a few kB with seeded random weights: every variant of the graph, written as a GGUF file.
 
-import { randomFloats } from "../../src/laboratory/random.ts";
+import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import {
   type GgufContents,
   type MetadataEntry,

@@ -1,16 +1,16 @@
 // The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
 
-import { bytesOfNumber } from "../../kernels/cells.ts";
-import { bufferBytes, CapacityError, type Device } from "../../kernels/device.ts";
-import type { HeadShape, LayerPages } from "../../kernels/head-shape.ts";
-import { attentionSplits } from "../../kernels/lanes.ts";
-import type { StepValues } from "../../kernels/params.ts";
-import { USAGE } from "../../kernels/usage.ts";
-import type { AttentionPolicy } from "../attention-policy.ts";
-import type { Rope } from "../rope-scaling.ts";
+import { attentionSplits } from "../../kernels/adapter/tiling.ts";
+import { bytesOfNumber } from "../../kernels/attention/cells.ts";
+import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
+import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
+import type { StepValues } from "../../kernels/gpu/params.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
+import type { AttentionPolicy } from "../positions/attention-policy.ts";
+import type { Rope } from "../positions/rope-scaling.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
-import { type KeyStorage, Turns, turnsBytes } from "./turns.ts";
+import { type KeyStorage, Turns, turnsBytes } from "./rotations.ts";
 
 export interface KvCacheOptions {
   readonly layers: number;

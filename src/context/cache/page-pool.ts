@@ -1,4 +1,4 @@
-import { CapacityError } from "../../kernels/device.ts";
+import { CapacityError } from "../../kernels/gpu/device.ts";
 
 /** A sequence that pages are kept for. */
 export interface Claim {

@@ -1,4 +1,4 @@
-import { type AttentionPolicy, isForgotten } from "../attention-policy.ts";
+import { type AttentionPolicy, isForgotten } from "../positions/attention-policy.ts";
 import type { Claim, PagePool } from "./page-pool.ts";
 
 export interface PageEntry {

@@ -1,12 +1,12 @@
 // How much of a conversation a model may be shown.
 
-import type { AttentionChoice } from "../../context/attention-policy.ts";
+import type { AttentionChoice } from "../../context/positions/attention-policy.ts";
 import { answerReserve } from "../../context/text/answer-reserve.ts";
 import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
-import type { OpenedModel } from "../model-state.ts";
-import { policyOf } from "../requests.ts";
+import type { OpenedModel } from "../model/model-state.ts";
+import { policyOf } from "../tasks/checks.ts";
 import { chatPrompt } from "./chat-prompt.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { messageCounter } from "./message-counter.ts";

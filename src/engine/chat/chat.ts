@@ -22,18 +22,18 @@ import {
   type Readers,
   readOptions,
 } from "../../option-reader.ts";
+import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import { policyOf } from "../tasks/checks.ts";
 import {
   GENERATE_READERS,
   type GenerateOptions,
   type GenerationResult,
   generate,
   type Piece,
-} from "../generation.ts";
-import type { LoadedModel, OpenedModel } from "../model-state.ts";
-import type { PrefixCache } from "../prefix-cache.ts";
-import { policyOf } from "../requests.ts";
-import { Generation } from "../running-text.ts";
-import { engineSummarizer } from "../summarizer.ts";
+} from "../tasks/generation.ts";
+import type { PrefixCache } from "../tasks/prefix-cache.ts";
+import { Generation } from "../tasks/running-text.ts";
+import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import { ChatTemplate } from "./chat-template.ts";

@@ -3,7 +3,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { conversationMemory } from "../../../src/context/text/memory/conversation-memory.ts";
 import type { Message } from "../../../src/context/text/message.ts";
-import { append } from "../../../src/engine/append.ts";
 import type { ChatOptions, ChatResult } from "../../../src/engine/chat/chat.ts";
 import { chatBudget } from "../../../src/engine/chat/chat-budget.ts";
 import { chatPrompt } from "../../../src/engine/chat/chat-prompt.ts";
@@ -11,6 +10,7 @@ import { ChatTemplate } from "../../../src/engine/chat/chat-template.ts";
 import { chatTemplateOf } from "../../../src/engine/chat/chosen-template.ts";
 import { requestPrompt } from "../../../src/engine/chat/request-prompt.ts";
 import type { Engine } from "../../../src/engine/engine.ts";
+import { append } from "../../../src/engine/tasks/prefill.ts";
 import {
   ContextOverflowError,
   MessageTooLongError,

@@ -11,7 +11,7 @@ import {
   type Readers,
   readOptions,
 } from "../../../option-reader.ts";
-import { attentionPolicy } from "../../attention-policy.ts";
+import { attentionPolicy } from "../../positions/attention-policy.ts";
 import { textTokenizer } from "../truncation.ts";
 import type { ConversationMemory } from "./memory.ts";
 import { recentTurns } from "./recent-turns.ts";

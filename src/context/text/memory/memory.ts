@@ -9,7 +9,7 @@ import {
   readOptions,
   whole,
 } from "../../../option-reader.ts";
-import type { AttentionOptions } from "../../attention-policy.ts";
+import type { AttentionOptions } from "../../positions/attention-policy.ts";
 import { type Message, messagesReader, type Role } from "../message.ts";
 
 export interface MemoryBudget {

@@ -2,8 +2,8 @@
 // tokens (StreamingLLM, arXiv:2309.17453).
 
 import { UserError } from "../../../errors.ts";
-import { visibleKeys } from "../../attention-cost.ts";
-import { type AttentionPolicy, isVisible } from "../../attention-policy.ts";
+import { visibleKeys } from "../../positions/attention-cost.ts";
+import { type AttentionPolicy, isVisible } from "../../positions/attention-policy.ts";
 import type { Message } from "../message.ts";
 import { type ConversationMemory, checkRecall, type Fate, type MemoryBudget } from "./memory.ts";
 import { largest } from "./turns.ts";

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { cosines } from "../../../../src/context/text/retrieval/ranking.ts";
 import { whitening } from "../../../../src/context/text/retrieval/whitening.ts";
-import { randomFloats } from "../../../../src/laboratory/random.ts";
+import { randomFloats } from "../../../../src/laboratory/kernels/random.ts";
 
 const D = 6;
 

@@ -1,0 +1,110 @@
+// Rotations on the GPU: (cos, sin) rows for the queries of a step, and for keys that turn while they are read.
+
+import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
+import { sinkPosition } from "../positions/attention-policy.ts";
+import { type Rope, type RopeFrequencies, writeTurns } from "../positions/rope-scaling.ts";
+import type { PageEntry, PageTable } from "./page-table.ts";
+
+/** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
+export type KeyStorage = "rotated" | "raw";
+
+export interface TurnsOptions {
+  readonly rope: Rope;
+  readonly keys: KeyStorage;
+  /** E */
+  readonly headWidth: number;
+  /** P */
+  readonly pageSize: number;
+  /** N */
+  readonly pages: number;
+  /** The most tokens of a step. */
+  readonly chunk: number;
+}
+
+type Sizes = Pick<TurnsOptions, "keys" | "headWidth" | "pageSize" | "pages" | "chunk">;
+
+/** Bytes of everything that is allocated here. */
+export function turnsBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes): number {
+  const steps = bufferBytes(3 * chunk * headWidth * 4);
+  return steps + (keys === "raw" ? bufferBytes(pages * pageSize * headWidth * 4) : 0);
+}
+
+export class Turns {
+  /**
+   * Of the tokens of the step, [3, T, E/2, 2]: their queries before the window, then before the sinks, then their keys
+   * when they are stored, which is as the first or not at all.
+   */
+  readonly step: GPUBuffer;
+  /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
+  readonly read: GPUBuffer | undefined;
+  readonly #device: Device;
+  readonly #options: TurnsOptions;
+  readonly #stepRows: Float32Array;
+  readonly #pageRows: Float32Array;
+  /** The sequence and frequencies that `read` was last written for. */
+  #written: { sequence: PageTable; frequencies: RopeFrequencies } | undefined;
+
+  private constructor(
+    device: Device,
+    options: TurnsOptions,
+    buffers: Pick<Turns, "step" | "read">,
+  ) {
+    this.#device = device;
+    this.#options = options;
+    this.step = buffers.step;
+    this.read = buffers.read;
+    this.#stepRows = new Float32Array(3 * options.chunk * options.headWidth);
+    this.#pageRows = new Float32Array(options.pageSize * options.headWidth);
+  }
+
+  static async create(device: Device, options: TurnsOptions): Promise<Turns> {
+    const { keys, headWidth, pageSize, pages, chunk } = options;
+    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
+    const step = await device.createBuffer("turns", 3 * chunk * headWidth * 4, usage);
+    if (keys === "rotated") return new Turns(device, options, { step, read: undefined });
+    const read = await device.createBuffer(
+      "turns of keys",
+      pages * pageSize * headWidth * 4,
+      usage,
+    );
+    return new Turns(device, options, { step, read });
+  }
+
+  /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
+  write(sequence: PageTable, tokens: number): void {
+    const { rope, headWidth } = this.#options;
+    const { policy } = sequence;
+    const start = sequence.length - tokens;
+    const frequencies = rope.frequencies(Math.min(sequence.length, policy.sinks + policy.window));
+    const rows = this.#stepRows;
+    const E = headWidth;
+    for (let t = 0; t < tokens; t++) {
+      writeTurns(frequencies, start + t, rows, t * E);
+      writeTurns(frequencies, sinkPosition(policy, start + t), rows, (tokens + t) * E);
+    }
+    const stored = rows.subarray(2 * tokens * E, 3 * tokens * E);
+    if (this.read)
+      stored.forEach((_, i) => {
+        stored[i] = 1 - (i % 2);
+      }); // (1, 0), (1, 0), ...
+    else stored.set(rows.subarray(0, tokens * E));
+    this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * tokens * E);
+    if (!this.read) return;
+
+    const known = this.#written?.sequence === sequence && this.#written.frequencies === frequencies;
+    for (const entry of sequence.entries) {
+      const touched = entry.first + this.#options.pageSize > start;
+      if (!known || touched) this.#writePage(this.read, entry, frequencies);
+    }
+    this.#written = { sequence, frequencies };
+  }
+
+  #writePage(read: GPUBuffer, { page, first }: PageEntry, frequencies: RopeFrequencies): void {
+    const { pageSize, headWidth } = this.#options;
+    for (let i = 0; i < pageSize; i++) {
+      writeTurns(frequencies, first + i, this.#pageRows, i * headWidth);
+    }
+    this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
+  }
+}

@@ -1,0 +1,147 @@
+// What a query sees. One pure rule, exact to the token, whatever the page size and however the prompt was chunked:
+//
+//     key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window)
+//
+// Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has four.
+
+import { invalid, isOfKind, isRecord, isWhole, type Reader } from "../../option-reader.ts";
+
+/**
+ * Anybody may write one: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }` keeps a system prompt, whatever
+ * its length, and the last 256 tokens.
+ */
+export interface AttentionPolicy {
+  /** For people. The built-in ones are named as on the command line: "full", "window:1024", "sinks:4+1020". */
+  readonly name: string;
+  /** S: so many tokens at the start of the text stay visible for ever. */
+  readonly sinks: number;
+  /** W: a query sees so many of the latest tokens, itself included. Infinity: all. */
+  readonly window: number;
+}
+
+export type AttentionOptions =
+  | { readonly kind: "full" }
+  | { readonly kind: "window"; readonly window: number }
+  | { readonly kind: "sinks"; readonly sinks: number; readonly window: number };
+
+export const FULL_ATTENTION: AttentionPolicy = {
+  name: "full",
+  sinks: 0,
+  window: Number.POSITIVE_INFINITY,
+};
+
+/** A policy as text, as on the command line: "full", "window:1024", "sinks:4+1020". */
+export type AttentionText = "full" | `window:${number}` | `sinks:${number}+${number}`;
+
+/** All the forms in which a policy may be given. */
+export type AttentionChoice = AttentionOptions | AttentionPolicy | AttentionText;
+
+const FORMS = "full, window:W or sinks:S+W with whole numbers W >= 1 and S >= 0";
+
+const KINDS = {
+  full: {},
+  window: { window: (window: unknown) => isWhole(window, 1) },
+  sinks: {
+    sinks: (sinks: unknown) => isWhole(sinks, 0),
+    window: (window: unknown) => isWhole(window, 1),
+  },
+};
+
+/** A policy from a text, from an object of one of the kinds, or from a policy of the user's own. */
+export const attentionReader: Reader<AttentionPolicy> = (value, option) => {
+  if (typeof value === "string") return policyOfKind(readText(value, option));
+  if (isRecord(value) && "kind" in value) {
+    if (isOfKind(value, KINDS)) return policyOfKind(value as unknown as AttentionOptions);
+  } else if (isPolicy(value)) {
+    return value;
+  }
+  throw invalid(option, value, `${FORMS}, or an object { name, sinks, window }`);
+};
+
+/** The policy of any of its forms. Throws a `UserError` that quotes a form that makes no sense. */
+export function attentionPolicy(choice: AttentionChoice): AttentionPolicy {
+  return attentionReader(choice, "attention");
+}
+
+/** Reads "full", "window:W" or "sinks:S+W"; throws a `UserError` for any other text. */
+export function parseAttention(text: string): AttentionOptions {
+  return readText(text, "attention");
+}
+
+function readText(text: unknown, option: string): AttentionOptions {
+  if (text === "full") return { kind: "full" };
+  const [, kind, sinks, window] = /^(window|sinks):(?:(\d+)\+)?(\d+)$/.exec(String(text)) ?? [];
+  const options =
+    kind === "sinks"
+      ? { kind, sinks: Number(sinks), window: Number(window) }
+      : { kind, window: Number(window) };
+  const isForm = (kind === "sinks") === (sinks !== undefined);
+  if (typeof text === "string" && isForm && isOfKind(options, KINDS)) {
+    return options as AttentionOptions;
+  }
+  throw invalid(option, text, FORMS);
+}
+
+function policyOfKind(options: AttentionOptions): AttentionPolicy {
+  if (options.kind === "full") return FULL_ATTENTION;
+  const { window } = options;
+  if (options.kind === "window") return { name: `window:${window}`, sinks: 0, window };
+  return { name: `sinks:${options.sinks}+${window}`, sinks: options.sinks, window };
+}
+
+function isPolicy(value: unknown): value is AttentionPolicy {
+  if (!isRecord(value) || Object.keys(value).some((key) => !(key in FULL_ATTENTION))) return false;
+  const { name, sinks, window } = value;
+  const isWindow = window === Number.POSITIVE_INFINITY || isWhole(window, 1);
+  return typeof name === "string" && isWhole(sinks, 0) && isWindow;
+}
+
+/**
+ * The policy of a model that was trained with a sliding window, under the user's: neither may see more than it allows,
+ * but the user's sinks stay visible. Under full attention a text ends with the context: a longer window hides nothing of it,
+ * and must not let it go on.
+ */
+export function withSlidingWindow(
+  policy: AttentionPolicy,
+  slidingWindow: number | undefined,
+  context: number,
+): AttentionPolicy {
+  if (slidingWindow === undefined || slidingWindow >= policy.window) return policy;
+  if (policy.window === Number.POSITIVE_INFINITY && slidingWindow > context) return policy;
+  return { name: policy.name, sinks: policy.sinks, window: slidingWindow };
+}
+
+/** The rule. */
+export function isVisible({ sinks, window }: AttentionPolicy, key: number, query: number): boolean {
+  return key <= query && (key < sinks || query - key < window);
+}
+
+/** Whether no query at `oldest` or later can see any of the positions up to `last`, all at or after `first`. */
+export function isForgotten(
+  { sinks, window }: AttentionPolicy,
+  first: number,
+  last: number,
+  oldest: number,
+): boolean {
+  return first >= sinks && oldest - last >= window;
+}
+
+/**
+ * The position at which the query at `position` meets the sinks: its place in a cache of sinks and window, as
+ * StreamingLLM assigns it (arXiv:2309.17453, section 3.2). Before the first eviction it is the text position.
+ */
+export function sinkPosition({ sinks, window }: AttentionPolicy, position: number): number {
+  return Math.min(position, sinks + window - 1);
+}
+
+/** The most pages that a sequence holds while it takes `chunk` tokens at a time, up to `context` tokens in all. */
+export function pagesNeeded(
+  { sinks, window }: AttentionPolicy,
+  context: number,
+  chunk: number,
+  pageSize: number,
+): number {
+  const whole = Math.ceil(context / pageSize);
+  if (window === Number.POSITIVE_INFINITY) return whole;
+  return Math.ceil(sinks / pageSize) + Math.ceil((window - 1 + chunk) / pageSize) + 1;
+}

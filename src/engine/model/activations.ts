@@ -1,0 +1,109 @@
+// The activations of a step: how large they are, and their buffers.
+
+import { type KvCache, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
+import {
+  type Activations,
+  activationBytes,
+  createActivations,
+} from "../../kernels/weights/tensor.ts";
+import type { ModelConfig } from "./config.ts";
+import type { HeadScratch, Scratch } from "./forward.ts";
+
+/** Bytes of logits that are held at a time when many rows are wanted. */
+const LOGITS_BYTES = 32 << 20;
+
+/** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
+function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
+  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
+  const partial = partialSizes(shape, partialRowsOf(chunk));
+  const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
+  const qkv = [chunk, (H + 2 * G) * E] as const;
+  return {
+    activations: {
+      x: [chunk, D],
+      normed: [chunk, D],
+      qkv,
+      ...(config.headNorms ? { qkNormed: qkv } : {}),
+      attended: [chunk, H * E],
+      gateUp: [chunk, 2 * F],
+      hidden: [chunk, F],
+      headX: [logitsRows, D],
+      headNormed: [logitsRows, D],
+      headAttended: [logitsRows, H * E],
+      logits: [logitsRows, V],
+    } as Readonly<Record<string, readonly [number, number]>>,
+    floats: {
+      tokens: chunk,
+      rotated: rotatedSize(shape, chunk),
+      outputs: partial.outputs,
+      states: partial.states * 2,
+    },
+  };
+}
+
+/** Bytes of a scratch, and of its logits alone. */
+export function scratchBytes(
+  config: ModelConfig,
+  shape: HeadShape,
+  chunk: number,
+): { readonly all: number; readonly logits: number } {
+  const { activations, floats } = scratchTable(config, shape, chunk);
+  const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b, 0);
+  return {
+    all:
+      sum(Object.values(activations).map(([rows, width]) => activationBytes(rows, width))) +
+      sum(Object.values(floats).map((count) => bufferBytes(count * 4))),
+    logits: activationBytes(...activations.logits!),
+  };
+}
+
+/** Allocates the scratch for steps of at most `chunk` tokens. */
+export async function createScratch(
+  device: Device,
+  config: ModelConfig,
+  cache: KvCache,
+  chunk: number,
+): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
+  const table = scratchTable(config, cache.shape, chunk);
+  const made = new Map<string, Activations>();
+  for (const [label, [rows, width]] of Object.entries(table.activations)) {
+    made.set(label, await createActivations(device, label, rows, width));
+  }
+  const buffers = new Map<string, GPUBuffer>();
+  for (const [label, count] of Object.entries(table.floats)) {
+    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
+    const allowed = device.limits.maxStorageBufferBindingSize;
+    if (count * 4 > allowed) {
+      throw new CapacityError(
+        `${label} of ${chunk} tokens needs ${count * 4} bytes in one binding; this adapter allows ${allowed}. ` +
+          "Compute fewer tokens of a prompt at a time (--chunk).",
+      );
+    }
+    buffers.set(label, await device.createBuffer(label, count * 4, usage));
+  }
+  const get = (label: string) => made.get(label)!;
+  const scratch: Scratch = {
+    tokens: buffers.get("tokens")!,
+    x: get("x"),
+    normed: get("normed"),
+    qkv: get("qkv"),
+    qkNormed: made.get("qkNormed") ?? get("qkv"),
+    rotated: buffers.get("rotated")!,
+    partial: { outputs: buffers.get("outputs")!, states: buffers.get("states")! },
+    attended: get("attended"),
+    gateUp: get("gateUp"),
+    hidden: get("hidden"),
+  };
+  const head: HeadScratch = {
+    x: get("headX"),
+    normed: get("headNormed"),
+    attended: get("headAttended"),
+    gateUp: scratch.gateUp,
+    hidden: scratch.hidden,
+    logits: get("logits"),
+  };
+  return { scratch, head };
+}

@@ -1,0 +1,103 @@
+// The forward pass: tokens in, logits out. One straight line for every architecture, for prefill (T > 1) and for
+// decoding (T = 1) alike.
+//
+//   L layers   T tokens of this step   D width          H query heads   G key/value heads   E head width
+//   F feed-forward width   V vocabulary   P tokens a page   N pages   S sinks   W window
+//
+// Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
+
+import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Dispatch } from "../../kernels/gpu/commands.ts";
+import type { Ops } from "../../kernels/ops.ts";
+import type { Activations } from "../../kernels/weights/tensor.ts";
+import type { ModelConfig } from "./config.ts";
+import type { ModelWeights } from "./weights.ts";
+
+/** The activations of a step, for as many tokens as it may have. */
+export interface Scratch {
+  readonly tokens: GPUBuffer; // [T] ids
+  readonly x: Activations; // [T, D] the residual stream
+  readonly normed: Activations; // [T, D] where T > 1: a single token is normed on the way
+  readonly qkv: Activations; // [T, H + 2 G, E]
+  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv where heads have norms, else qkv itself
+  readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
+  readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
+  readonly attended: Activations; // [T, H E]
+  readonly gateUp: Activations; // [T, 2, F]
+  readonly hidden: Activations; // [T, F]
+}
+
+/** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
+export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
+  readonly normed: Activations; // [R, D] where R > 1
+  readonly logits: Activations; // [R, V]
+}
+
+/**
+ * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and x [T, D] and attended
+ * [T, H E] are what the last of them goes on from. What it makes of them concerns only tokens whose logits or hidden
+ * states are wanted: see `head` and `hiddenStates`.
+ */
+export function layers(
+  ops: Ops,
+  config: ModelConfig,
+  weights: ModelWeights,
+  cache: KvCache,
+  scratch: Scratch,
+  depth: number = config.layers,
+): Dispatch[] {
+  const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
+  const { shape, turns, slots, pageTable, keyTurns } = cache;
+  const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
+
+  const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
+  for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
+    if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
+    const label = `blk.${i}.attention`;
+    const pages = cache.layers[i]!;
+    const norm = { weight: layer.attnNorm, eps, into: normed };
+    steps.push(ops.project(x, layer.attnQkv, qkv, { norm, bias: layer.attnQkvBias }));
+    if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
+    if (layer.attnKNorm)
+      steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
+    const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
+    const buffers = { pages, pageTable, keyTurns, partial, x: attended };
+    steps.push(ops.attention.storeAndAttend(label, shape, tokens, buffers));
+  }
+  return steps.flat();
+}
+
+/** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
+export function afterAttention(
+  ops: Ops,
+  { normEpsilon: eps }: ModelConfig,
+  weights: ModelWeights,
+  i: number,
+  { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
+): Dispatch[] {
+  const layer = weights.layers[i]!;
+  const norm = { weight: layer.ffnNorm, eps, into: normed };
+  return [
+    ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
+    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
+      norm,
+      bias: layer.ffnGateUpBias,
+    }),
+    ops.project(hidden, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
+  ].flat();
+}
+
+/** The rest of the last layer, and the head: logits [R, V] of R tokens. */
+export function head(
+  ops: Ops,
+  config: ModelConfig,
+  weights: ModelWeights,
+  scratch: HeadScratch,
+): Dispatch[] {
+  const { x, normed, logits } = scratch;
+  const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
+  return [
+    afterAttention(ops, config, weights, config.layers - 1, scratch),
+    ops.project(x, weights.output, logits, { norm, bias: weights.outputBias }),
+  ].flat();
+}

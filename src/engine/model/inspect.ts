@@ -1,0 +1,92 @@
+// What a file holds and what running it would take, from its header alone.
+
+import { type GgufFile, openGguf } from "../gguf/gguf.ts";
+import type { ByteSource } from "../gguf/source.ts";
+import { type EngineOptions, resolveSetting } from "../options.ts";
+import { type MemoryPlan, memoryPlan } from "../run/memory-plan.ts";
+import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
+import { type ModelConfig, readConfig } from "./config.ts";
+import { checkTensors } from "./weights.ts";
+
+/** What `Engine.load` with the same options would allocate. */
+export function planMemory(
+  file: GgufFile,
+  config: ModelConfig,
+  options: EngineOptions = {},
+): MemoryPlan {
+  return memoryPlan(file, config, resolveSetting(config, options));
+}
+
+/** No text is longer than this. */
+const LONGEST = 2 ** 31;
+
+/**
+ * The largest context whose plan fits so many bytes; 0 where none does, Infinity where the length does not matter, as
+ * under attention that forgets.
+ */
+export function largestContext(
+  file: GgufFile,
+  config: ModelConfig,
+  options: EngineOptions,
+  bytes: number,
+): number {
+  const fits = (context: number) =>
+    planMemory(file, config, { ...options, context }).total <= bytes;
+  if (!fits(1)) return 0;
+  if (fits(LONGEST)) return Number.POSITIVE_INFINITY;
+  let [low, high] = [1, LONGEST];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The header of a model file, read and checked: all that is needed to plan a run, or to refuse it. */
+export interface ModelFile {
+  readonly file: GgufFile;
+  readonly config: ModelConfig;
+  readonly tokenizer: Tokenizer;
+  /** Milliseconds that reading it took. */
+  readonly openMs: number;
+  /** Opens the file another time. */
+  reopen(): Promise<GgufFile>;
+}
+
+/** Opens a file that can be run, or says why it cannot. The caller closes `file`, or hands all to an engine. */
+export async function openModel(
+  path: string,
+  openFile: (path: string) => Promise<ByteSource>,
+): Promise<ModelFile> {
+  const began = performance.now();
+  const file = await openGguf(path, openFile);
+  try {
+    const { config, tokenizer } = readModel(file);
+    const openMs = performance.now() - began;
+    return { file, config, tokenizer, openMs, reopen: () => openGguf(path, openFile) };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** What of a file's header a run needs; throws a `UserError` if the file cannot be run. */
+export function readModel(file: GgufFile): Pick<ModelFile, "config" | "tokenizer"> {
+  const config = readConfig(file);
+  checkTensors(file, config);
+  return { config, tokenizer: createTokenizer(file.metadata) };
+}
+
+/** The tokenizer of a file, which may be a vocabulary and nothing else. */
+export async function openTokenizer(
+  path: string,
+  openFile: (path: string) => Promise<ByteSource>,
+): Promise<Tokenizer> {
+  const file = await openGguf(path, openFile);
+  try {
+    return createTokenizer(file.metadata);
+  } finally {
+    await file.close();
+  }
+}

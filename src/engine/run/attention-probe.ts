@@ -1,0 +1,117 @@
+// Reads the attention weights of one layer out of a step, by a kernel of its own that runs right before the layer's
+// attention, when its queries have been turned and its keys stored: by the step already, or for this. The forward pass
+// knows nothing of it.
+
+import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { PageTable } from "../../context/cache/page-table.ts";
+import type { HeadShape } from "../../kernels/attention/head-shape.ts";
+import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
+import type { Device } from "../../kernels/gpu/device.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
+import type { Ops } from "../../kernels/ops.ts";
+import type { Scratch } from "../model/forward.ts";
+import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
+
+/** What one query attended to. */
+export interface AttentionRow {
+  /** Position of the query in the text. */
+  readonly query: number;
+  /** Positions of the keys that the cache holds for it, ascending, itself last. What is missing has been evicted. */
+  readonly keys: Uint32Array;
+  /** [H, keys.length]: the weights of a head add up to 1; they are 0 where the policy hides a key that is still held. */
+  readonly weights: Float32Array;
+}
+
+/** Bytes of weights that are read back at a time. */
+const WEIGHT_BYTES = 32 << 20;
+
+export class AttentionProbe {
+  /** The most tokens of a step that it can watch. */
+  readonly tokens: number;
+  readonly #device: Device;
+  readonly #shape: HeadShape;
+  readonly #weights: GPUBuffer;
+  readonly dispatches: readonly Dispatch[];
+  /** The label of the dispatch that it comes before. */
+  readonly #before: string;
+
+  private constructor(
+    device: Device,
+    shape: HeadShape,
+    tokens: number,
+    weights: GPUBuffer,
+    dispatches: readonly Dispatch[],
+    before: string,
+  ) {
+    this.tokens = tokens;
+    this.#device = device;
+    this.#shape = shape;
+    this.#weights = weights;
+    this.dispatches = dispatches;
+    this.#before = before;
+  }
+
+  static async create(
+    device: Device,
+    ops: Ops,
+    cache: KvCache,
+    { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
+    layer: number,
+  ): Promise<AttentionProbe> {
+    const { shape, pool, pageTable, turns, slots, keyTurns } = cache;
+    const pages = cache.layers[layer]!;
+    const rowBytes = shape.heads * pool.size * shape.pageSize * 4;
+    const tokens = Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes));
+    const usage = USAGE.STORAGE | USAGE.COPY_SRC;
+    const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
+    const before = `blk.${layer}.attention`;
+    const label = `${before} weights`;
+    const arriving = { qk, qkv, turns, slots, rotated };
+    const dispatches = [
+      ...ops.attention.ropeStore(label, shape, arriving, pages),
+      ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
+    ];
+    checkGrids(device, dispatches, { tokens: 1 });
+    return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
+  }
+
+  isOn(device: Device): boolean {
+    return this.#device === device;
+  }
+
+  /** The dispatches of the layers with its own among them. */
+  insertInto(layers: readonly Dispatch[]): Dispatch[] {
+    const at = layers.findIndex(({ label }) => label === this.#before);
+    return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];
+  }
+
+  /** What the last `tokens` tokens of a sequence attended to, after the step that appended them. */
+  async rows(sequence: PageTable, tokens: number): Promise<AttentionRow[]> {
+    const { heads: H, pageSize: P } = this.#shape;
+    const slots = sequence.entries.length * P;
+    const all = new Float32Array(await this.#device.read(this.#weights, 0, tokens * H * slots * 4));
+    const broken = firstNotFinite(all);
+    if (broken >= 0) {
+      const head = Math.floor(broken / slots) % H;
+      const what = `A weight of ${this.#before}, head ${head}, is ${all[broken]}`;
+      throw new NotFiniteError(what, this.#shape.cells);
+    }
+    const positions = sequence.entries.flatMap(({ first }) =>
+      Array.from({ length: P }, (_, i) => first + i),
+    );
+    return Array.from({ length: tokens }, (_, t) => {
+      const query = sequence.length - tokens + t;
+      const keys = Uint32Array.from(positions.filter((position) => position <= query));
+      const weights = new Float32Array(H * keys.length);
+      for (let head = 0; head < H; head++) {
+        const from = (t * H + head) * slots;
+        weights.set(all.subarray(from, from + keys.length), head * keys.length);
+      }
+      return { query, keys, weights };
+    });
+  }
+
+  release(): void {
+    this.#device.release(this.#weights);
+  }
+}

@@ -1,0 +1,124 @@
+// What is prepared before the first token: buffers, and the dispatches of every kind of step.
+
+import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { HeadShape } from "../../kernels/attention/head-shape.ts";
+import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
+import type { Device } from "../../kernels/gpu/device.ts";
+import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
+import { PARAM_BLOCK_BYTES, ParamBlock } from "../../kernels/gpu/params.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
+import { Ops } from "../../kernels/ops.ts";
+import { createScratch, scratchBytes } from "../model/activations.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { type HeadScratch, head, layers, type Scratch } from "../model/forward.ts";
+import { type HiddenPlan, hiddenStates } from "../model/hidden-states.ts";
+import type { ModelWeights } from "../model/weights.ts";
+import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
+import { TOP_BYTES, TopList } from "./top-logits.ts";
+
+/** As many parts as make attention merge them. */
+const SPLIT = 2;
+
+export interface PlanOptions {
+  readonly config: ModelConfig;
+  readonly weights: ModelWeights;
+  readonly cache: KvCache;
+  /** The most tokens of a step. */
+  readonly chunk: number;
+}
+
+/** The forward pass, for a number of tokens that it is made for. */
+export interface Plan {
+  readonly ops: Ops;
+  readonly layers: readonly Dispatch[];
+  readonly head: readonly Dispatch[];
+}
+
+export interface Plans {
+  readonly scratch: Scratch;
+  readonly headScratch: HeadScratch;
+  /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
+  readonly params: {
+    readonly layers: ParamBlock;
+    readonly head: ParamBlock;
+    readonly choice: ParamBlock;
+  };
+  /** For one token, and for several. */
+  readonly single: Plan;
+  readonly several: Plan;
+  /** Up to a layer, for its hidden states; prepared at the first call. */
+  readonly hidden: (depth: number) => HiddenPlan;
+  /** From the logits of one token on: the choice of the next, or the likeliest ones. */
+  readonly choose: readonly Dispatch[];
+  readonly findTop: readonly Dispatch[];
+  readonly choices: Choices;
+  readonly top: TopList;
+  /** Logits on their way to the host. */
+  readonly staging: GPUBuffer;
+  /** All that are prepared before the first token. */
+  readonly dispatches: readonly Dispatch[];
+}
+
+/** Allocates the scratch, prepares all plans and lets their kernels compile; `rehearse` waits for them. */
+export async function createPlans(
+  device: Device,
+  library: KernelLibrary,
+  { config, weights, cache, chunk }: PlanOptions,
+): Promise<Plans> {
+  const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
+  const usage = USAGE.COPY_DST | USAGE.MAP_READ;
+  const { logits } = headScratch;
+  const staging = await device.createBuffer("logits (read back)", logits.buffer.size, usage);
+  const params = {
+    layers: await ParamBlock.create(device, "params of the layers"),
+    head: await ParamBlock.create(device, "params of the head"),
+    choice: await ParamBlock.create(device, "params of the choice"),
+  };
+  const plan = (single: boolean): Plan => {
+    const ops = new Ops(library, params.layers, single);
+    // A single token is computed where the head looks for it.
+    const { x, attended } = single ? headScratch : scratch;
+    return {
+      ops,
+      layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
+      head: head(new Ops(library, params.head, single), config, weights, headScratch),
+    };
+  };
+  const [single, several] = [plan(true), plan(false)];
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
+  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
+  checkGrids(device, several.head, { tokens: logits.rows });
+  const hidden = new Map<number, HiddenPlan>();
+  const choices = await Choices.create(device, cache.shape.cells);
+  const top = await TopList.create(device);
+  const choice = new Ops(library, params.choice, true);
+  const choose = choice.choose(logits, scratch.tokens, choices.buffer);
+  const findTop = choice.top(logits, top.buffer);
+  const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
+  return {
+    scratch,
+    headScratch,
+    params,
+    single,
+    several,
+    hidden: (depth) => {
+      const found =
+        hidden.get(depth) ?? hiddenStates(several.ops, config, weights, cache, scratch, depth);
+      hidden.set(depth, found);
+      return found;
+    },
+    choose,
+    findTop,
+    choices,
+    top,
+    staging,
+    dispatches: [...steps, ...choose, ...findTop],
+  };
+}
+
+/** Bytes of everything that plans allocate. */
+export function planBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
+  const { all, logits } = scratchBytes(config, shape, chunk);
+  const staging = logits;
+  return all + staging + 3 * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
+}

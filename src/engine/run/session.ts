@@ -1,0 +1,129 @@
+// Everything of an engine that lies on a GPU: it is lost together, and made again together.
+
+import { KvCache } from "../../context/cache/kv-cache.ts";
+import type { PagePool } from "../../context/cache/page-pool.ts";
+import { createRope } from "../../context/positions/rope-scaling.ts";
+import { type Memory, tuningOf } from "../../kernels/adapter/tuning.ts";
+import { Device, type Wait } from "../../kernels/gpu/device.ts";
+import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
+import { Profiler } from "../../kernels/gpu/profiler.ts";
+import type { GgufFile } from "../gguf/gguf.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { readRopeDivisors } from "../model/rope-divisors.ts";
+import { allocateWeights, type ModelWeights, uploadAll } from "../model/weights.ts";
+import type { EngineOptions, LoadProgress, Setting } from "../options.ts";
+import { checkMemory, memoryPlan } from "./memory-plan.ts";
+import { Runner } from "./runner.ts";
+
+/** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
+export interface Platform {
+  openGpu(): GPU;
+  /** Throws a `UserError` that says how to get an adapter where there is none. */
+  requestAdapter(gpu: GPU): Promise<GPUAdapter>;
+  describeAdapter(adapter: GPUAdapter): string;
+  /** How the work of an adapter is waited for. */
+  waitFor(adapter: GPUAdapter): Wait;
+  readonly shaders: ShaderSource;
+  /** What was measured on this machine. */
+  readonly memory: Memory;
+  /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
+  cannotKeepKernels(adapter: GPUAdapter): string | undefined;
+  /** Bytes that an adapter which allocates from the machine's own memory may take; undefined for a card, which tells by itself. */
+  availableMemory(adapter: GPUAdapter): number | undefined;
+}
+
+/** A device with the weights, the cache and the prepared plans of a model on it. */
+export class Session {
+  readonly device: Device;
+  /** One line about the adapter. */
+  readonly adapter: string;
+  readonly cache: KvCache;
+  readonly runner: Runner;
+  /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
+  readonly weightBytes: number;
+  readonly stepBytes: number;
+  /** Tells the content of its tensors from any other. */
+  readonly content: string;
+  /** The kernels of all plans, and the milliseconds that were waited for them when the weights were uploaded. */
+  readonly compiled: { readonly kernels: number; readonly ms: number };
+
+  private constructor(
+    device: Device,
+    adapter: string,
+    cache: KvCache,
+    runner: Runner,
+    { bytes, output, tokenEmbd }: ModelWeights,
+    content: string,
+    compiled: Session["compiled"],
+  ) {
+    this.content = content;
+    this.device = device;
+    this.adapter = adapter;
+    this.cache = cache;
+    this.runner = runner;
+    this.compiled = compiled;
+    this.weightBytes = bytes;
+    this.stepBytes = output === tokenEmbd ? bytes : bytes - tokenEmbd.bytes;
+  }
+
+  /**
+   * Puts a model on the GPU; its kernels compile while the weights upload. Where it fails nothing stays open or allocated.
+   * The sequences of an earlier session go on with its pool, their pages being empty.
+   */
+  static async open(
+    platform: Platform,
+    file: GgufFile,
+    config: ModelConfig,
+    setting: Setting,
+    options: EngineOptions,
+    pool?: PagePool,
+  ): Promise<Session> {
+    const { onProgress = () => {}, onWarning = () => {} } = options;
+    const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
+      onProgress({ phase, done, total });
+    const divisors = await readRopeDivisors(file, config);
+    const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
+    const gpu = platform.openGpu();
+    const adapter = await platform.requestAdapter(gpu);
+    const description = platform.describeAdapter(adapter);
+    // At reopening what the lost device had is not given back yet.
+    const available = pool ? undefined : platform.availableMemory(adapter);
+    if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
+    const { memory, shaders } = platform;
+    const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
+    const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
+    const device = await open(adapter);
+    try {
+      const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
+      const library = new KernelLibrary(device, shaders, tuning);
+      const weights = await allocateWeights(device, file, config);
+      const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
+      const { chunk } = setting;
+      const runner = await Runner.create(
+        device,
+        library,
+        { config, weights, cache, chunk },
+        progressOf("kernels"),
+      );
+      if (options.onProfile) runner.profiler = new Profiler(device);
+      const tensors = await uploadAll(device, file, weights, progressOf("weights"));
+      const began = performance.now();
+      const kernels = await runner.compile();
+      const compiled = { kernels, ms: performance.now() - began };
+      device.check();
+      const forgets = platform.cannotKeepKernels(adapter);
+      if (forgets !== undefined) onWarning(forgets);
+      const content = JSON.stringify([tensors, divisors]);
+      return new Session(device, description, cache, runner, weights, content, compiled);
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+  }
+
+  /** Frees the device and everything on it, when nothing is on its way from it. */
+  async close(): Promise<void> {
+    await this.runner.settled();
+    await this.device.close();
+  }
+}

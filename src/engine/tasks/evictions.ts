@@ -1,0 +1,48 @@
+// What a text forgets while it is generated.
+
+import type { PageEntry, PageTable } from "../../context/cache/page-table.ts";
+
+/** Tokens that are forgotten: what they were, where they stood in the text, which pages of the cache they leave. */
+export interface Eviction {
+  readonly tokens: readonly number[];
+  readonly positions: readonly number[];
+  readonly pages: readonly number[];
+}
+
+type OnEviction = ((eviction: Eviction) => void) | undefined;
+
+/** What a sequence forgets, told when the text has come so far: steps may be ahead of it. */
+export class Evictions {
+  readonly #pageSize: number;
+  readonly #onEvict: OnEviction;
+  readonly #waiting: { readonly length: number; readonly entries: readonly PageEntry[] }[] = [];
+  /** Where the next eviction begins: a step that is taken again, on another device, forgets the same pages again. */
+  #next = 0;
+
+  constructor(sequence: PageTable, pageSize: number, onEvict: OnEviction) {
+    this.#pageSize = pageSize;
+    this.#onEvict = onEvict;
+    if (!onEvict) return;
+    sequence.onEvict = (evicted) => {
+      const entries = evicted.filter(({ first }) => first >= this.#next);
+      if (entries.length === 0) return;
+      this.#next = entries.at(-1)!.first + pageSize;
+      this.#waiting.push({ length: sequence.length, entries });
+    };
+  }
+
+  /** Tells what had to go for the tokens up to the last of `ids`. */
+  tell(ids: readonly number[]): void {
+    while (this.#waiting[0] && this.#waiting[0].length <= ids.length) {
+      const { entries } = this.#waiting.shift()!;
+      const positions = entries.flatMap(({ first }) =>
+        Array.from({ length: this.#pageSize }, (_, i) => first + i),
+      );
+      this.#onEvict?.({
+        positions,
+        tokens: positions.map((position) => ids[position]!),
+        pages: entries.map(({ page }) => page),
+      });
+    }
+  }
+}

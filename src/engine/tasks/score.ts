@@ -1,0 +1,80 @@
+// How well a model predicts a given text.
+
+import { UserError } from "../../errors.ts";
+import { callback, tokenIds } from "../../option-reader.ts";
+import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import { NotFiniteError } from "../run/not-finite.ts";
+import { logSumExp } from "../sampler/softmax.ts";
+import { checkFits, checkIds } from "./checks.ts";
+
+export interface Score {
+  /** Negative log-likelihood, in nats, of token i + 1 given tokens 0..i: one less than there are tokens. */
+  readonly nll: readonly number[];
+  /** The likeliest next token after each token. */
+  readonly argmax: readonly number[];
+  /** exp of the mean of `nll`. */
+  readonly perplexity: number;
+}
+
+export async function score(
+  engine: LoadedModel,
+  ids: readonly number[],
+  onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
+): Promise<Score> {
+  checkScorable(engine, tokenIds(ids, "ids"));
+  callback(onRow, "onRow");
+  const V = engine.config.vocabulary;
+  const nll: number[] = [];
+  const argmax: number[] = [];
+  const sequence = await engine.admit({ ids });
+  try {
+    for (let at = 0; at < ids.length; ) {
+      const tokens = ids.slice(at, at + engine.stepLimit(sequence));
+      const logits = await engine.step(sequence, tokens, tokens.length);
+      for (let t = 0; t < tokens.length; t++) {
+        const row = logits.subarray(t * V, (t + 1) * V);
+        const next = ids[at + t + 1];
+        if (next !== undefined) nll.push(surprise(engine, row, next));
+        argmax.push(largestAt(row));
+        await onRow(at + t, row);
+      }
+      at += tokens.length;
+    }
+  } finally {
+    sequence.release();
+  }
+  return { nll, argmax, perplexity: perplexity(nll) };
+}
+
+/** Negative log-likelihood, in nats, of a token by logits [V]. */
+function surprise({ setting }: OpenedModel, logits: Float32Array, token: number): number {
+  const nll = logSumExp(logits) - logits[token]!;
+  if (Number.isFinite(nll)) return nll;
+  const what = `The negative log-likelihood of token ${token} is ${nll}`;
+  throw new NotFiniteError(what, setting.cache.shape.cells);
+}
+
+/** exp of the mean of negative log-likelihoods in nats; NaN of none. Throws a `UserError` if no number is as large. */
+export function perplexity(nll: readonly number[]): number {
+  const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
+  const found = Math.exp(mean);
+  if (found !== Number.POSITIVE_INFINITY) return found;
+  throw new UserError(
+    `A mean negative log-likelihood of ${mean} nats has no perplexity: at most 709 does. ` +
+      "A weight of the model is broken, or its scaling is.",
+  );
+}
+
+/** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
+export function checkScorable(model: OpenedModel, ids: readonly number[]): void {
+  checkIds(model, ids);
+  if (ids.length < 2)
+    throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
+  checkFits(model, model.setting.policy, ids.length);
+}
+
+function largestAt(row: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
+  return best;
+}

@@ -1,0 +1,147 @@
+// Summaries by the model itself: it goes on from a text and an instruction.
+
+import {
+  DEFAULT_FAN_IN,
+  SUMMARY_READERS,
+  type SummaryOptions,
+  type SummaryTree,
+  summarize,
+  summaryShare,
+} from "../../context/text/summaries.ts";
+import type { Summarizer } from "../../context/text/summarizer.ts";
+import { truncate } from "../../context/text/truncation.ts";
+import type { TextSource } from "../../context/text/windows.ts";
+import { UserError } from "../../errors.ts";
+import {
+  callback,
+  having,
+  type Readers,
+  readOptions,
+  text as textReader,
+  whole,
+} from "../../option-reader.ts";
+import { requestPrompt } from "../chat/request-prompt.ts";
+import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import { resolveSampling } from "../sampler/sampling-options.ts";
+import { GENERATE_READERS, type GenerateOptions, generate, samplingOf } from "./generation.ts";
+
+export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
+  /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */
+  readonly prompt?: ((text: string) => string) | undefined;
+}
+
+const { maxTokens: _m, signal: _s, ...sampledReaders } = GENERATE_READERS;
+
+export const SUMMARIZER_READERS = {
+  ...sampledReaders,
+  prompt: callback,
+} satisfies Readers<EngineSummarizerOptions>;
+
+/** The text, and an instruction behind it. */
+export function instructionBehind(
+  instruction = "A short summary of the text above:",
+): (text: string) => string {
+  textReader(instruction, "instruction");
+  return (text) => `${text}\n\n${instruction}`;
+}
+
+/**
+ * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives the same summary. A text
+ * that is too long for the context is cut in its middle.
+ */
+export function engineSummarizer(
+  engine: LoadedModel,
+  given: EngineSummarizerOptions = {},
+): Summarizer {
+  having<LoadedModel>("an engine", "step", "sequence")(engine, "engine");
+  const read = readOptions("engineSummarizer", given, SUMMARIZER_READERS);
+  const { prompt = instructionBehind(), ...options } = read;
+  resolveSampling(samplingOf(options), engine.config.vocabulary); // refuses ids now, not after hours of windows
+  return async (text, { maxTokens, signal }) => {
+    const sampling = { temperature: 0, seed: 0, ...options };
+    const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
+    const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
+    const request = requestPrompt(engine, prompt(shown));
+    const result = await generate(engine, request, { ...sampling, maxTokens, signal }).result;
+    signal?.throwIfAborted();
+    return result.text.trim();
+  };
+}
+
+/** As for `summarize`, but that the model is the summarizer and its context sets the window, unless others are given. */
+export interface EngineSummaryOptions
+  extends Omit<SummaryOptions, "size" | "summarizer">,
+    EngineSummarizerOptions {
+  /** Default: what the context has room for beside the prompt and a summary. */
+  readonly size?: number | undefined;
+  /** Default: the model. */
+  readonly summarizer?: Summarizer | undefined;
+}
+
+export const ENGINE_SUMMARY_READERS = {
+  ...SUMMARIZER_READERS,
+  ...SUMMARY_READERS,
+  size: whole(1),
+  summarizer: callback,
+} satisfies Readers<EngineSummaryOptions>;
+
+/** See `Engine.summarize`. */
+export async function summarizeBy(
+  engine: LoadedModel,
+  document: TextSource,
+  given: EngineSummaryOptions,
+): Promise<SummaryTree> {
+  const options = readOptions("summarize", given, ENGINE_SUMMARY_READERS);
+  const { overlap, budget, fanIn, signal, onNode, summarizer, size: _, ...own } = options;
+  return summarize(document, engine.tokenizer, {
+    ...{ overlap, budget, fanIn, signal, onNode },
+    size: summaryWindow(engine, options),
+    summarizer: summarizer ?? engineSummarizer(engine, own),
+  });
+}
+
+/** A window that is tokenized by itself, and joined with a prompt, may have a few tokens more: its words are cut. */
+const MARGIN = 16;
+
+/**
+ * Tokens of a window: those given, or else as many as leave room for the prompt and a summary. Throws a `UserError` where
+ * the model could not take a window and summarise it, which another summarizer may.
+ */
+export function summaryWindow(
+  model: OpenedModel,
+  {
+    size,
+    budget,
+    fanIn = DEFAULT_FAN_IN,
+    prompt = instructionBehind(),
+    summarizer,
+  }: EngineSummaryOptions,
+): number {
+  const room = roomFor(model, prompt);
+  const largest = room - Math.min(budget, Math.ceil(room / (fanIn + 1)));
+  if (summarizer === undefined && largest < 1) {
+    throw new UserError(
+      `A context of ${model.setting.context} tokens has no room for a text to summarise and its summary beside the prompt: load with a larger one.`,
+    );
+  }
+  const chosen = size ?? largest;
+  const share = summaryShare({ size: chosen, budget, fanIn });
+  if (summarizer === undefined && chosen + share > room) {
+    throw new UserError(
+      `A window of ${chosen} tokens and its summary of ${share} do not fit the ${room} tokens that a context leaves beside the prompt: ` +
+        `expected a window of at most ${largest}.`,
+    );
+  }
+  return chosen;
+}
+
+/** Tokens that a text and its summary may have together, beside the prompt. */
+function roomFor(model: OpenedModel, prompt: (text: string) => string): number {
+  const { tokenizer, setting } = model;
+  // Where attention forgets, a text has no end, but what the model knows of it has.
+  const { sinks, window } = setting.policy;
+  const reach = Math.min(setting.context, sinks + window);
+  const request = requestPrompt(model, prompt(""));
+  const ids = typeof request === "string" ? tokenizer.encode(request) : request;
+  return reach - ids.length - MARGIN;
+}

@@ -1,0 +1,186 @@
+// What is found out about an adapter where a model is first loaded on it, and remembered.
+//
+// By how many workgroups should it share the product of a matrix with a vector? Few load the vector less often, many keep more
+// of it busy: between a software adapter with two threads and a large card lies a factor of a hundred, so it is measured. How
+// many rows a workgroup takes changes no sum, and so no bit of a text; which page multiplies would: that is a rule (tiling.ts),
+// not a measurement. But a page that relies on what no standard has yet has to multiply right here before it is trusted.
+
+import { median } from "../../numbers.ts";
+import { run } from "../gpu/commands.ts";
+import type { Device } from "../gpu/device.ts";
+import { KernelError, KernelLibrary, type ShaderSource } from "../gpu/kernel.ts";
+import { ParamBlock } from "../gpu/params.ts";
+import { Ops } from "../ops.ts";
+import { F32 } from "../weights/formats/f32.ts";
+import { Q4_K } from "../weights/formats/q4-k.ts";
+import { placementOf } from "../weights/layout.ts";
+import { createActivations, createWeights } from "../weights/tensor.ts";
+import { uploadWeights } from "../weights/upload.ts";
+import { matrixShape, matvecTiling, type Tuning, usualWorkgroups } from "./tiling.ts";
+
+/** Numbers that were measured on this machine, by what they tell. */
+export interface Memory {
+  recall(name: string): Promise<number | undefined>;
+  /** Keeps a number for later processes, where it can. */
+  keep(name: string, value: number): Promise<void>;
+}
+
+/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 440 to 32. */
+const CARD = { kind: "card", n: 4096, k: 2048, candidates: [128, 256, 512] };
+const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [2, 4, 8, 16, 32] };
+
+/** Rounds that count; one before them pays for what is new. */
+const ROUNDS = 15;
+/** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
+const ROUND_MS = 4;
+const MOST_REPEATS = 256;
+const ABOUT_AS_FAST = 1.04;
+
+/**
+ * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is closed again. Where that
+ * fails it is what is usual, and the adapter will be asked again. `onTrial` hears when a trial begins (0 of 1) and ends.
+ */
+export async function tuningOf(
+  device: Device,
+  memory: Memory,
+  open: () => Promise<Device>,
+  shaders: ShaderSource,
+  onTrial: (done: number, total: number) => void = () => {},
+): Promise<Tuning> {
+  const remembered = async (
+    what: string,
+    pages: readonly string[],
+    possible: readonly number[],
+    measure: (second: Device, shaders: ShaderSource) => Promise<number>,
+  ): Promise<number | undefined> => {
+    const { vendor, architecture, device: model, description } = device.info;
+    const name = [what, hashOf(pages.map(shaders)), vendor, architecture, model, description].join(
+      "/",
+    );
+    const known = await memory.recall(name);
+    if (known !== undefined && possible.includes(known)) return known;
+    let measured: number;
+    onTrial(0, 1);
+    try {
+      await using second = await open();
+      measured = await measure(second, shaders);
+    } catch {
+      return undefined; // what is wrong with the adapter will show without this
+    } finally {
+      onTrial(1, 1);
+    }
+    await memory.keep(name, measured);
+    return measured;
+  };
+  const { kind, n, candidates } = trial(device);
+  const { page } = matvecTiling({ device, workgroups: 1 }, placementOf(device, n), n, 8);
+  const workgroups = await remembered(
+    `workgroups/${kind}/${page}`,
+    [page],
+    candidates,
+    measureWorkgroups,
+  );
+  const shape = matrixShape(device);
+  const right = shape && (await remembered(`matrices/${shape}`, MATRIX_PAGES, [0, 1], tryMatrices));
+  return { workgroups: workgroups ?? usualWorkgroups(device), matrices: right === 1 };
+}
+
+const MATRIX_PAGES = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
+
+/** What pages measured is not what others would: FNV-1a, 32 bits, of their texts. */
+function hashOf(texts: readonly string[]): string {
+  let hash = 0x811c9dc5;
+  for (const char of texts.join("\n")) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
+  return (hash >>> 0).toString(16);
+}
+
+function trial(device: Device) {
+  return device.info.isFallbackAdapter ? SOFTWARE : CARD;
+}
+
+/** The candidate that is fastest here; of those that are about as fast the fewest, since to load a normed vector costs more. */
+export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
+  const { n, k, candidates } = trial(device);
+  // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
+  const byRows = new Map(
+    candidates.map((workgroups) => {
+      const { overrides } = matvecTiling({ device, workgroups }, placementOf(device, n), n, 8);
+      return [overrides.ROWS, workgroups];
+    }),
+  );
+  const params = await ParamBlock.create(device, "params");
+  const weights = await createWeights(device, "measured", Q4_K, n, k); // zeros, which take as long as others
+  const x = await createActivations(device, "x", 1, k);
+  const y = await createActivations(device, "y", 1, n);
+  const contestants = [...byRows.values()].map((workgroups) => {
+    const library = new KernelLibrary(device, shaders, { workgroups });
+    const product = new Ops(library, params, true).project(x, weights, y);
+    return { workgroups, library, product };
+  });
+  await Promise.all(contestants.map(({ library }) => library.ready()));
+  const rounds: number[][] = [];
+  let repeats = 1;
+  for (let round = 0; round <= ROUNDS; round++) {
+    const times: number[] = [];
+    for (const { product } of contestants) {
+      const dispatches = Array.from({ length: repeats }, () => product).flat();
+      const began = performance.now();
+      run(device, dispatches, {});
+      await device.done();
+      times.push((performance.now() - began) / repeats);
+    }
+    if (round > 0) rounds.push(times);
+    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / Math.min(...times))));
+  }
+  device.check();
+  return contestants[firstOfFastest(rounds)]!.workgroups;
+}
+
+/**
+ * The first candidate that is about as fast as any, by its times in each of some rounds. What a machine does beside this
+ * comes and goes, and does little to comparisons within a round: so what counts is how much longer than the fastest of a
+ * round a candidate takes, in the middle of all rounds.
+ */
+export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
+  const slowness = rounds[0]!.map((_, i) =>
+    median(rounds.map((times) => times[i]! / Math.min(...times))),
+  );
+  const most = Math.min(...slowness) * ABOUT_AS_FAST;
+  return slowness.findIndex((slow) => slow <= most);
+}
+
+/** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */
+export async function tryMatrices(device: Device, shaders: ShaderSource): Promise<number> {
+  const [n, k, tokens] = [72, 96, 70];
+  // In stripes of sixteen columns one factor has thirteen bits, two halves, and the other three.
+  const numbers = (count: number, fine: 0 | 1) =>
+    Float32Array.from({ length: count }, (_, i) =>
+      Math.floor((i % k) / 16) % 2 === fine ? ((i * 2971) % 8191) - 4095 : ((i * 37) % 7) - 3,
+    );
+  const params = await ParamBlock.create(device, "params");
+  const weights = await createWeights(device, "tried", F32, n, k);
+  const bytes = new Uint8Array(numbers(n * k, 0).buffer);
+  await uploadWeights(device, weights, async (at, into) => {
+    into.set(bytes.subarray(at, at + into.length));
+  });
+  const x = await createActivations(device, "x", tokens, k);
+  device.queue.writeBuffer(x.buffer, 0, numbers(tokens * k, 1));
+  const results: Uint32Array[] = [];
+  for (const matrices of [false, true]) {
+    const library = new KernelLibrary(device, shaders, { matrices });
+    const y = await createActivations(device, "y", tokens, n);
+    const product = new Ops(library, params, false).project(x, weights, y);
+    try {
+      await library.ready();
+    } catch (error) {
+      if (matrices && error instanceof KernelError) return 0; // the adapter does not take the page
+      throw error;
+    }
+    params.write({ tokens });
+    run(device, product, { tokens });
+    results.push(new Uint32Array(await device.read(y.buffer)));
+  }
+  device.check();
+  const [byNumbers, byMatrices] = results;
+  return byNumbers!.every((bits, i) => bits === byMatrices![i]) ? 1 : 0;
+}

@@ -1,0 +1,173 @@
+// A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
+//
+// The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a *super-block*. Each format has
+// a WGSL fragment with `head_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's page; `unpack.wgsl` says
+// what they give and what is made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18,
+// 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane
+// can read with aligned wide loads: all quants of a tensor, then the heads of all its super-blocks, and so on. A *block* is
+// the place of a chunk in them.
+
+/** One plane of a tensor on the GPU: a binding of its own, a buffer or a texture. */
+export interface Plane {
+  /** Name of the WGSL variable that reads it. */
+  readonly name: string;
+  /** What it has something of: every chunk, or eight neighbouring ones of a row. */
+  readonly unit: "chunk" | "super-block";
+  /** Bytes for each. */
+  readonly bytes: number;
+  /** Of a plane that may lie in a texture: how it is stored there, one of so many bytes a texel. */
+  readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
+}
+
+const SIXTEEN = { format: "rgba32uint", bytes: 16 } as const;
+
+/** The plane of which most formats read 16 bytes at a time; read by `weights/planes/quants` or `cpu/planes/quants`. */
+export function quantsPlane(bytes: number): Plane {
+  return { name: "quants", unit: "chunk", bytes, texel: SIXTEEN };
+}
+
+/** Two bits a weight that some formats have; read by `weights/planes/pairs` or `cpu/planes/pairs`. */
+export const PAIRS: Plane = {
+  name: "pairs",
+  unit: "chunk",
+  bytes: 8,
+  texel: { format: "rg32uint", bytes: 8 },
+};
+
+/** What the chunks of a super-block have beside their quants, such as scales; read by `weights/planes/heads` or `cpu/planes/heads`. */
+export function headsPlane(bytes: 16 | 32): Plane {
+  return { name: "heads", unit: "super-block", bytes, texel: SIXTEEN };
+}
+
+/** A bit a weight that some formats have, a word a chunk; read by `weights/planes/bits` or `cpu/planes/bits`. */
+export const BITS: Plane = { name: "bits", unit: "super-block", bytes: 32, texel: SIXTEEN };
+
+/** The scales of scales that do not fit a head: a word. */
+export const SUPERS: Plane = { name: "supers", unit: "super-block", bytes: 4 };
+
+export interface WeightFormat {
+  /** Its name in ggml, such as "Q4_K". */
+  readonly name: string;
+  /** The WGSL fragment beside this file, such as "weights/formats/q4-k". */
+  readonly fragment: string;
+  /** Weights a block. Row lengths are multiples of it. */
+  readonly blockWeights: number;
+  /** Bytes a block in the file. */
+  readonly blockBytes: number;
+  readonly planes: readonly Plane[];
+  /** Decodes whole blocks as the file packs them. This is the specification of the format. */
+  decode(file: Uint8Array, out: Float32Array): void;
+  /** Moves `blocks` blocks of the file into the planes, which start at element 0 of each target. */
+  regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
+}
+
+/**
+ * How the planes of a matrix lie in memory: row after row in buffers; or by eight rows, as eight lanes read them, what is
+ * widest of them in textures, for adapters that are CPUs. The names of the pages that read them so.
+ */
+export type Placement = "rows" | "interleaved";
+
+/** The pages that decode a format: appended to one that reads weights. */
+export function decoderOf(format: WeightFormat, placement: Placement = "rows"): string[] {
+  const wide = format.planes.filter(({ texel }) => texel);
+  const room = placement === "rows" ? "weights/planes" : "cpu/planes";
+  const planes = wide.map(({ name }) => `${room}/${name}`);
+  return [format.fragment, ...planes, `${room}/${placement}`, "weights/planes/unpack"];
+}
+
+/** Weights a chunk, the unit in which kernels read rows. */
+export const CHUNK = 32;
+
+/** Chunks a row of `k` weights: a row's last chunk may be partly empty. */
+export function chunksOf(k: number): number {
+  return Math.ceil(k / CHUNK);
+}
+
+/** Chunks a super-block. */
+export const SUPER = 8;
+
+/** The bytes of a row of `k` weights in the file. */
+export function rowBytes(format: WeightFormat, k: number): number {
+  return (k / format.blockWeights) * format.blockBytes;
+}
+
+// ---- moves shared by several formats ----------------------------------------------------------
+
+/**
+ * 32 bytes that hold two chunks (one in the low nibbles, one in the high) become two chunks of 16 bytes, in which
+ * byte j holds weight j low and weight j + 16 high. `from` and the targets are indices of 32-bit words.
+ */
+export function splitNibbles(
+  file: Uint32Array,
+  from: number,
+  out: Uint32Array,
+  low: number,
+  high: number,
+): void {
+  for (let i = 0; i < 4; i++) {
+    const a = file[from + i]!;
+    const b = file[from + 4 + i]!;
+    out[low + i] = (a & 0x0f0f0f0f) | ((b & 0x0f0f0f0f) << 4);
+    out[high + i] = ((a >>> 4) & 0x0f0f0f0f) | (b & 0xf0f0f0f0);
+  }
+}
+
+/**
+ * 32 bytes that hold four chunks, chunk c in the two bits at 2c of each, become four chunks of 8 bytes, in which weight
+ * 4i + k is in byte k of word i >> 2, at bit 2 (i & 3), so that a shift and a mask give four neighbours at once.
+ */
+export function gatherPairs(file: Uint32Array, from: number, out: Uint32Array, to: number): void {
+  for (let word = 0; word < 2; word++) {
+    // In each byte of four words, four pairs of bits: a 4 x 4 matrix, transposed by halves and then by quarters.
+    const [i, o] = [from + 4 * word, to + word];
+    let [a, b, c, d] = [file[i]!, file[i + 1]!, file[i + 2]!, file[i + 3]!];
+    const ac = ((a >>> 4) ^ c) & 0x0f0f0f0f;
+    const bd = ((b >>> 4) ^ d) & 0x0f0f0f0f;
+    a ^= ac << 4;
+    b ^= bd << 4;
+    c ^= ac;
+    d ^= bd;
+    const ab = ((a >>> 2) ^ b) & 0x33333333;
+    const cd = ((c >>> 2) ^ d) & 0x33333333;
+    out[o] = a ^ (ab << 2);
+    out[o + 2] = b ^ ab;
+    out[o + 4] = c ^ (cd << 2);
+    out[o + 6] = d ^ cd;
+  }
+}
+
+/** Bit `shift` of each of 32 bytes becomes one word whose bit l belongs to weight l of the chunk. */
+export function gatherBits(file: Uint32Array, from: number, shift: number): number {
+  let packed = 0;
+  for (let i = 0; i < 8; i++) {
+    // The product moves bits 0, 8, 16, 24 to 28..31 without a carry.
+    const four = Math.imul((file[from + i]! >>> shift) & 0x01010101, 0x10204080) >>> 28;
+    packed |= four << (4 * i);
+  }
+  return packed;
+}
+
+/**
+ * The words of a block that may begin in the middle of one: where they lie in the file already, or shifted into `block`.
+ * `from` is an index of halves. Returns the array and the index in it of the block's first word.
+ */
+export function alignedBlock(
+  file: Uint32Array,
+  from: number,
+  block: Uint32Array,
+): [Uint32Array, number] {
+  const first = from >> 1;
+  if (from % 2 === 0) return [file, first];
+  let word = file[first]!;
+  for (let j = 0; j < block.length; j++) {
+    const next = file[first + j + 1]!;
+    block[j] = (word >>> 16) | (next << 16);
+    word = next;
+  }
+  return [block, 0];
+}
+
+/** The 32-bit words of a plane or a file whose bytes begin at a multiple of four. */
+export function words(halves: Uint16Array): Uint32Array {
+  return new Uint32Array(halves.buffer, halves.byteOffset, halves.length >> 1);
+}

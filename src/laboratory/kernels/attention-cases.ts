@@ -1,0 +1,291 @@
+// Kernels of attention, with the heads of Llama 3.2 1B, over the pages of a cache.
+
+import { KvCache, pageBytes, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { FULL_ATTENTION } from "../../context/positions/attention-policy.ts";
+import { fixedRope, ropeFrequencies } from "../../context/positions/rope-scaling.ts";
+import { isStoredAtOnce } from "../../kernels/attention/attention-ops.ts";
+import {
+  bytesOfNumber,
+  type CellType,
+  packCells,
+  throughCells,
+  unpackCells,
+} from "../../kernels/attention/cells.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import { attend, rope, softmax } from "../../kernels/reference.ts";
+import type { KernelCase } from "./kernel-case.ts";
+import { randomFloats } from "./random.ts";
+import type { Workbench } from "./workbench.ts";
+
+const [H, G, E, P] = [32, 8, 64, 16];
+
+function headShape(cells: CellType): HeadShape {
+  return { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells, pairGap: 1, scale: 1 / 8 };
+}
+
+const FREQUENCIES = ropeFrequencies(
+  { width: E, base: 500_000, originalContext: 8192 },
+  { kind: "none" },
+);
+
+async function cacheOf(
+  bench: Workbench,
+  cells: CellType,
+  context: number,
+  chunk: number,
+): Promise<KvCache> {
+  return KvCache.create(bench.device, {
+    layers: 1,
+    shape: headShape(cells),
+    policy: FULL_ATTENTION,
+    rope: fixedRope(FREQUENCIES),
+    chunk,
+    pages: Math.ceil(context / P),
+  });
+}
+
+function releaseCache(bench: Workbench, { layers, turns, slots, pageTable }: KvCache): void {
+  bench.release(...layers.flatMap(({ keys, values }) => [keys, values]), turns, slots, pageTable);
+}
+
+/** Random cells, as a cache holds them, and the numbers that they stand for. */
+function randomCells(cells: CellType, seed: number, count: number) {
+  const words = packCells(cells, randomFloats(seed, count));
+  return { words, numbers: unpackCells(cells, words) };
+}
+
+/** The last `tokens` tokens of a text of `slots` ask, over pages full of random keys and values. */
+async function asking(bench: Workbench, cells: CellType, slots: number, tokens: number) {
+  const shape = headShape(cells);
+  const cache = await cacheOf(bench, cells, slots, tokens);
+  const sequence = cache.sequence();
+  sequence.append(slots - tokens);
+  const step = cache.prepare(sequence, tokens);
+  // [N, G, P, E], pages in the order of the text
+  const count = Math.ceil(slots / P) * P * G * E;
+  const [keys, values] = [randomCells(cells, 1, count), randomCells(cells, 2, count)];
+  const { queue } = bench.device;
+  sequence.entries.forEach(({ page }, i) => {
+    const bytes = pageBytes(shape) / 2;
+    const [to, from, size] = [page * bytes, (i * bytes) / 4, bytes / 4];
+    queue.writeBuffer(cache.layers[0]!.keys, to, keys.words, from, size);
+    queue.writeBuffer(cache.layers[0]!.values, to, values.words, from, size);
+  });
+  const queries = randomFloats(3, rotatedSize(shape, tokens), 1 / 2);
+  const rotated = await bench.buffer(queries);
+  const at = (slot: number, group: number) =>
+    ((Math.floor(slot / P) * G + group) * P + (slot % P)) * E;
+  return {
+    shape,
+    cache,
+    step,
+    values,
+    queries: rotated,
+    at,
+    /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
+    async forgotten() {
+      const { turns, slots: to, layers } = cache;
+      const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
+      const rows = ({ numbers }: { numbers: Float32Array }) =>
+        last.flatMap((from) => [...numbers.subarray(from, from + E)]);
+      const unscaled = queries.subarray(0, H * E).map((x) => x / shape.scale); // by a power of two
+      const row = [...unscaled, ...rows(keys), ...rows(values)];
+      const bytes = E * bytesOfNumber(cells);
+      const { page } = sequence.entries.at(-1)!;
+      for (const buffer of [layers[0]!.keys, layers[0]!.values]) {
+        for (let group = 0; group < G; group++) {
+          const place = (page * G + group) * P + ((slots - 1) % P);
+          queue.writeBuffer(buffer, place * bytes, new Uint8Array(bytes));
+        }
+      }
+      queue.writeBuffer(
+        turns,
+        0,
+        Float32Array.from({ length: 3 * E }, (_, i) => 1 - (i % 2)),
+      );
+      const qkv = await bench.activations(1, row.length, row);
+      return { qk: qkv, qkv, turns, slots: to, rotated };
+    },
+    /** Of a key before one head of a query: minus infinity where the key is yet to come. */
+    score(t: number, head: number, slot: number): number {
+      if (slot > slots - tokens + t) return Number.NEGATIVE_INFINITY;
+      let sum = 0;
+      const [q, k] = [(t * 2 * H + head) * E, at(slot, Math.floor(head / (H / G)))];
+      for (let i = 0; i < E; i++) sum += queries[q + i]! * keys.numbers[k + i]!;
+      return sum;
+    },
+  };
+}
+
+/** (query, key) pairs of which the key is visible. */
+function visiblePairs(slots: number, tokens: number): number {
+  return tokens * slots - (tokens * (tokens - 1)) / 2;
+}
+
+/**
+ * x [T, H, E] = softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
+ * its projection leaves it, where it is stored on the way.
+ */
+export function attention(cells: CellType, slots: number, tokens: number): KernelCase {
+  const atOnce = tokens === 1 && isStoredAtOnce(headShape(cells));
+  return {
+    kernel: "attention",
+    format: cells,
+    shape: `${tokens} × [${H}, ${E}], ${slots} slots`,
+    bytes: 2 * slots * G * E * bytesOfNumber(cells) + 2 * tokens * H * E * 4,
+    multiplies: 2 * visiblePairs(slots, tokens) * H * E,
+    async prepare(bench) {
+      const asked = await asking(bench, cells, slots, tokens);
+      const { shape, cache, step, values, queries, at, score, forgotten } = asked;
+      const sizes = partialSizes(shape, partialRowsOf(tokens));
+      const outputs = await bench.buffer(new Float32Array(sizes.outputs));
+      const states = await bench.buffer(new Float32Array(sizes.states * 2));
+      const x = await bench.activations(tokens, H * E);
+      const partial = { outputs, states };
+      const ops = (tokens === 1 ? bench.single : bench.several).attention;
+      const buffers = { pages: cache.layers[0]!, pageTable: cache.pageTable, partial, x };
+      const fresh = atOnce ? await forgotten() : undefined;
+      return {
+        variants: [
+          fresh
+            ? ops.storeAndAttend("attention", shape, fresh, buffers)
+            : ops.attend("attention", shape, queries, buffers),
+        ],
+        step,
+        result: () => bench.readActivations(x),
+        expected() {
+          const all = new Float64Array(tokens * H * E);
+          for (let head = 0; head < H; head++) {
+            const group = Math.floor(head / (H / G));
+            const own = new Float32Array(slots * E);
+            for (let slot = 0; slot < slots; slot++) {
+              const from = at(slot, group);
+              own.set(values.numbers.subarray(from, from + E), slot * E);
+            }
+            for (let t = 0; t < tokens; t++) {
+              const output = attend((slot) => score(t, head, slot), own, slots, E);
+              all.set(output, (t * H + head) * E);
+            }
+          }
+          return all;
+        },
+        release() {
+          bench.release(outputs, states, queries, x, ...(fresh ? [fresh.qkv] : []));
+          releaseCache(bench, cache);
+        },
+      };
+    },
+  };
+}
+
+/** weights [H, slots] of one token. */
+export function attentionWeights(cells: CellType, slots: number): KernelCase {
+  return {
+    kernel: "attention-weights",
+    format: cells,
+    shape: `[${H}, ${E}], ${slots} slots`,
+    bytes: slots * G * E * bytesOfNumber(cells) + H * E * 4 + H * slots * 4,
+    multiplies: slots * H * E,
+    async prepare(bench) {
+      const { shape, cache, step, queries, score } = await asking(bench, cells, slots, 1);
+      const weights = await bench.buffer(new Float32Array(H * slots));
+      const [{ keys }, table] = [cache.layers[0]!, cache.pageTable];
+      const ops = bench.single.attention;
+      return {
+        variants: [ops.weights("attention-weights", shape, queries, keys, table, weights)],
+        step,
+        result: () => bench.readFloats(weights),
+        expected: () => {
+          const scores = (head: number) =>
+            Float64Array.from({ length: slots }, (_, slot) => score(0, head, slot));
+          return Array.from({ length: H }, (_, head) => [...softmax(scores(head))]).flat();
+        },
+        release() {
+          bench.release(queries, weights);
+          releaseCache(bench, cache);
+        },
+      };
+    },
+  };
+}
+
+/**
+ * Normalised square errors of what is stored. A half, also of a scale, is off by up to 2^-10: WGSL does not say which way
+ * a store rounds. And a number may fall to the other side of a quantum, which is an eighth of the largest in q4_0.
+ */
+const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
+
+/** Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to pages. */
+export function ropeStore(cells: CellType, tokens: number): KernelCase {
+  const shape = headShape(cells);
+  const start = 1024; // a multiple of P: the first slot of a page
+  const [rows, stored] = [H + 2 * G, tokens * G * E];
+  return {
+    kernel: "rope-store",
+    format: cells,
+    shape: `[${tokens}, ${H} + 2 × ${G}, ${E}]`,
+    bytes: tokens * (rows + 2 * H + 3) * E * 4 + 2 * stored * bytesOfNumber(cells),
+    ...(cells === "f32" ? {} : { tolerance: STORED[cells] }),
+    async prepare(bench) {
+      const cache = await cacheOf(bench, cells, start + tokens, tokens);
+      const sequence = cache.sequence();
+      sequence.append(start);
+      const step = cache.prepare(sequence, tokens);
+      const numbers = randomFloats(1, tokens * rows * E);
+      const qkv = await bench.activations(tokens, rows * E, numbers);
+      const { turns, slots, layers } = cache;
+      const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
+      const ops = bench.several.attention;
+      const arriving = { qk: qkv, qkv, turns, slots, rotated };
+      const part = (t: number, row: number, count: number) =>
+        numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
+      /** [T, G, E] out of the pages that the step has filled. */
+      const read = async (buffer: GPUBuffer) => {
+        const all = unpackCells(cells, new Uint32Array(await bench.device.read(buffer)));
+        const pages = sequence.entries.map(({ page }) => page);
+        return Float32Array.from({ length: stored }, (_, i) => {
+          const [t, group, e] = [Math.floor(i / (G * E)), Math.floor(i / E) % G, i % E];
+          const page = pages[Math.floor((start + t) / P)]!;
+          return all[((page * G + group) * P + ((start + t) % P)) * E + e]!;
+        });
+      };
+      return {
+        variants: [ops.ropeStore("rope-store", shape, arriving, layers[0]!)],
+        step,
+        async result() {
+          const { keys, values } = layers[0]!;
+          const parts = [await bench.readFloats(rotated), await read(keys), await read(values)];
+          return Float32Array.from(parts.flatMap((part) => [...part]));
+        },
+        expected() {
+          const { theta, magnitude } = FREQUENCIES;
+          const each = (make: (t: number, angles: Float64Array) => Iterable<number>) =>
+            Array.from({ length: tokens }, (_, t) => {
+              return [
+                ...make(
+                  t,
+                  theta.map((turn) => turn * (start + t)),
+                ),
+              ];
+            }).flat();
+          return [
+            // Under full attention a query meets the sinks where it meets the window.
+            ...each((t, angles) => {
+              const q = rope(part(t, 0, H), angles, shape.pairGap, magnitude * shape.scale);
+              return [...q, ...q];
+            }),
+            ...each((t, angles) => {
+              const keys = rope(part(t, H, G), angles, shape.pairGap, magnitude);
+              return throughCells(cells, Float32Array.from(keys));
+            }),
+            ...each((t) => throughCells(cells, part(t, H + G, G))),
+          ];
+        },
+        release() {
+          bench.release(qkv, rotated);
+          releaseCache(bench, cache);
+        },
+      };
+    },
+  };
+}

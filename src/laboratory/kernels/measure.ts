@@ -1,0 +1,112 @@
+// A kernel is checked against reference.ts, timed, and checked again: one that is wrong gets no time.
+
+import { KernelError } from "../../kernels/gpu/kernel.ts";
+import type { KernelCase, PreparedCase } from "./kernel-case.ts";
+import { timeDispatches } from "./time-kernel.ts";
+import type { Workbench } from "./workbench.ts";
+
+/** Of the squared difference to the square sum of what is expected: f32 stays far below. */
+const TOLERANCE = 1e-9;
+
+export interface Timing {
+  readonly kernel: string;
+  /** The page and its fragments that this adapter gets, such as "matvec.q4-k.unpack.storage.plain.reduce". */
+  readonly page: string;
+  readonly format: string;
+  readonly shape: string;
+  /** The largest difference to what is expected, relative to the root of the mean square; none where there is NaN. */
+  readonly maxError: number | null;
+  /** What is wrong with what it computes. */
+  readonly wrong: string | null;
+  /** The median, and what half of the samples stay within, as a share of it. */
+  readonly us: number | null;
+  readonly spread: number | null;
+  readonly gigabytesPerSecond: number | null;
+  /** Multiply-adds; none where multiplying is not what the kernel is for. */
+  readonly multiplyGigaPerSecond: number | null;
+}
+
+/** Measures one case after the other. A raised signal ends it between two, with what there is so far. */
+export async function measureAll(
+  bench: Workbench,
+  cases: readonly KernelCase[],
+  ms: number,
+  signal: AbortSignal,
+  onDone: (count: number) => void = () => {},
+): Promise<Timing[]> {
+  const timings: Timing[] = [];
+  for (const one of cases) {
+    if (signal.aborted) break;
+    timings.push(await measure(bench, one, ms));
+    onDone(timings.length);
+  }
+  return timings;
+}
+
+/** Sets a case up, checks and times it for `ms` milliseconds, and frees everything. */
+export async function measure(bench: Workbench, one: KernelCase, ms: number): Promise<Timing> {
+  const prepared = await one.prepare(bench);
+  try {
+    const { variants, inPlace } = prepared;
+    const step = await bench.run(variants[0]!, prepared.step);
+    const expected = prepared.expected();
+    const { kernel, format, shape } = one;
+    const pages = variants[0]!.filter((dispatch) => dispatch.grid(step).every((n) => n > 0));
+    const page = pages.map((dispatch) => dispatch.kernel.name).join(" + ");
+    const named = { kernel, page, format, shape };
+    const untimed = {
+      us: null,
+      spread: null,
+      gigabytesPerSecond: null,
+      multiplyGigaPerSecond: null,
+    };
+    const first = await check(one, prepared, expected);
+    if (first.wrong !== null) return { ...named, ...first, ...untimed };
+    const { us, spread } = await timeDispatches(bench.device, variants, step, ms);
+    // What the timed runs have left behind is theirs: other copies, and many at once.
+    const last = inPlace ? first : await check(one, prepared, expected);
+    if (last.wrong !== null) return { ...named, ...last, ...untimed };
+    return {
+      ...named,
+      ...last,
+      us,
+      spread,
+      gigabytesPerSecond: one.bytes / us / 1000,
+      multiplyGigaPerSecond: one.multiplies === undefined ? null : one.multiplies / us / 1000,
+    };
+  } finally {
+    prepared.release();
+    bench.device.check();
+  }
+}
+
+async function check(
+  { tolerance = TOLERANCE }: KernelCase,
+  prepared: PreparedCase,
+  expected: ArrayLike<number>,
+): Promise<Pick<Timing, "maxError" | "wrong">> {
+  let result: Float32Array;
+  try {
+    result = await prepared.result();
+  } catch (error) {
+    if (error instanceof KernelError) return { maxError: null, wrong: error.message };
+    throw error;
+  }
+  if (result.length !== expected.length) {
+    return { maxError: null, wrong: `${result.length} numbers in place of ${expected.length}` };
+  }
+  let [squares, total, largest] = [0, 0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(result[i]! - expected[i]!);
+    squares += difference ** 2;
+    total += expected[i]! ** 2;
+    largest = Math.max(largest, difference); // NaN stays NaN
+  }
+  const maxError = largest / Math.sqrt(total / expected.length);
+  const error = squares / total;
+  // Written so that NaN fails, too.
+  if (error <= tolerance) return { maxError, wrong: null };
+  return Number.isFinite(error)
+    ? { maxError, wrong: `normalised square error ${error.toExponential(1)}` }
+    : { maxError: null, wrong: "NaN or infinity" };
+}

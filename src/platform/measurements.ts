@@ -1,0 +1,54 @@
+// What was measured on this machine, in a file of the user's cache directory. It may be deleted at any time.
+
+import { mkdir, readFile } from "node:fs/promises";
+import { availableParallelism, homedir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import type { Memory } from "../kernels/adapter/tuning.ts";
+import { writeWholeFile } from "./write-file.ts";
+
+/** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
+export function memoryFile(env: NodeJS.ProcessEnv = process.env): string {
+  const { XDG_CACHE_HOME: chosen = "" } = env;
+  // XDG Base Directory Specification: a relative path is to be ignored.
+  const base = isAbsolute(chosen) ? chosen : join(homedir(), ".cache");
+  return join(base, "dawnstream", "measured.json");
+}
+
+/** Threads that a software adapter has here: homes are shared by machines, and Mesa listens to a variable. */
+export function threads(env: NodeJS.ProcessEnv = process.env): string {
+  return `${env.LP_NUM_THREADS || availableParallelism()} threads`;
+}
+
+/** Remembers in a file; where that cannot be read or written, as long as the process lives. */
+export function fileMemory(file: () => string, machine: string = threads()): Memory {
+  const known = new Map<string, number>();
+  return {
+    async recall(name) {
+      const full = `${machine}/${name}`;
+      return known.get(full) ?? (await readNumbers(file)).get(full);
+    },
+    async keep(name, value) {
+      known.set(`${machine}/${name}`, value);
+      const all = new Map([...(await readNumbers(file)), ...known]);
+      await replace(file, `${JSON.stringify(Object.fromEntries(all), null, 2)}\n`).catch(() => {});
+    },
+  };
+}
+
+/** What a file holds; nothing where there is none, or where somebody has written something else into it. */
+async function readNumbers(file: () => string): Promise<Map<string, number>> {
+  try {
+    const found: unknown = JSON.parse(await readFile(file(), "utf8"));
+    if (typeof found !== "object" || found === null) return new Map();
+    return new Map(Object.entries(found).filter(([, value]) => typeof value === "number"));
+  } catch {
+    return new Map();
+  }
+}
+
+async function replace(file: () => string, text: string): Promise<void> {
+  const path = file();
+  // One after the other: `recursive` never returns where a parent takes nothing, as in /proc.
+  for (const folder of [dirname(dirname(path)), dirname(path)]) await mkdir(folder).catch(() => {});
+  await writeWholeFile(path, text);
+}
