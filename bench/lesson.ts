@@ -5,17 +5,18 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { UserError } from "../src/errors.ts";
-import { lanesOf, matvecTiling, reduction } from "../src/kernels/adapter/tiling.ts";
-import { measureWorkgroups } from "../src/kernels/adapter/tuning.ts";
+import type { Placement } from "../src/kernels/adapter/adapter.ts";
+import { matvecTiling, reduction } from "../src/kernels/adapter/tiling.ts";
+import { type Activations, UNIFORM_BYTES } from "../src/kernels/gpu/activations.ts";
 import type { Dispatch } from "../src/kernels/gpu/commands.ts";
 import { Device } from "../src/kernels/gpu/device.ts";
 import { numbers } from "../src/kernels/gpu/dispatcher.ts";
 import type { KernelSpec } from "../src/kernels/gpu/kernel.ts";
+import { measureWorkgroups } from "../src/kernels/matrix/tuning.ts";
 import { project } from "../src/kernels/reference.ts";
-import { decoderOf, type Placement, rowBytes } from "../src/kernels/weights/formats/format.ts";
+import { decoderOf, rowBytes } from "../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../src/kernels/weights/formats/index.ts";
-import { placementOf } from "../src/kernels/weights/layout.ts";
-import { type Activations, UNIFORM_BYTES, type Weights } from "../src/kernels/weights/tensor.ts";
+import type { Weights } from "../src/kernels/weights/tensor.ts";
 import { decode, randomFloats, randomTensor } from "../src/laboratory/kernels/random.ts";
 import { timeDispatches } from "../src/laboratory/kernels/time-kernel.ts";
 import { Workbench } from "../src/laboratory/kernels/workbench.ts";
@@ -52,9 +53,9 @@ function version(
   return {
     name,
     dispatches(bench, w, x, y) {
-      const LANES = lanesOf(bench.device);
+      const LANES = bench.adapter.lanes;
       const ROWS = rows !== undefined && rows > 1 ? { ROWS: rows } : {};
-      const sum = rows === undefined ? [] : [reduction(bench.device, LANES)];
+      const sum = rows === undefined ? [] : [reduction(bench.adapter, LANES)];
       const spec: KernelSpec = {
         page,
         fragments: [...fragments, ...sum],
@@ -85,7 +86,7 @@ function engines(
     eight,
     placement: decoder.includes("cpu/planes/interleaved") ? "interleaved" : "rows",
     dispatches(bench, w, x, y) {
-      const LANES = lanesOf(bench.device);
+      const LANES = bench.adapter.lanes;
       const rest = [
         `${memory === "uniform" ? "cpu" : "matrix"}/inputs/${memory}`,
         "matrix/inputs/plain",
@@ -93,7 +94,7 @@ function engines(
       ];
       const kernel = bench.library.kernel({
         page,
-        fragments: [...decoder, ...rest, reduction(bench.device, LANES)],
+        fragments: [...decoder, ...rest, reduction(bench.adapter, LANES)],
         overrides: eight ? overrides : { LANES, ...overrides },
       });
       const input = memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x);
@@ -178,7 +179,11 @@ export async function main(args: string[]): Promise<void> {
   }
   const expected = project(input, decode(FORMAT, file), 1, n, k);
 
-  const { page, overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
+  const { page, overrides } = matvecTiling(bench.adapter, {
+    placement: bench.adapter.placement,
+    n,
+    least: 8,
+  });
   const eight = page === "cpu/matvec-cpu";
   const checked = versionsOf(overrides).filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>

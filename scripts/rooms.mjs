@@ -20,6 +20,10 @@ const ARROWS = {
   "index.ts": ["platform", "engine", "context", "kernels"],
   cli: ["index.ts", "laboratory", "platform", "engine", "context", "kernels"],
 };
+/** Rooms of a house, of which each may import those before it. */
+const ROOMS = {
+  kernels: ["gpu", "adapter", "weights", "rows", "attention", "choice", "matrix"],
+};
 /** Only these know Node and Dawn; the rest also runs in a browser. */
 const NODE = ["platform", "index.ts", "cli"];
 
@@ -51,7 +55,14 @@ for (const [file, targets] of imports) {
       if (isHost && !NODE.includes(house)) {
         faults.push(`${file} imports ${target}: only ${NODE.join(", ")} may`);
       }
-    } else if (GROUND.includes(target) || house === other) {
+    } else if (house === other) {
+      const order = ROOMS[house] ?? [];
+      const [from, to] = [file, target].map((path) => order.indexOf(path.split("/")[1]));
+      if (from >= 0 && to > from) {
+        const allowed = order.slice(0, from).join(", ") || "no other room";
+        faults.push(`${file} imports ${target}: ${house}/${order[from]} may import ${allowed}`);
+      }
+    } else if (GROUND.includes(target)) {
     } else if (!ARROWS[house]?.includes(other)) {
       const allowed = ARROWS[house] ?? GROUND;
       faults.push(`${file} imports ${target}: ${house} may import ${allowed.join(", ") || "none"}`);

@@ -4,6 +4,7 @@ import { type GgufFile, openGguf } from "../../src/engine/gguf/gguf.ts";
 import { readConfig } from "../../src/engine/model/config.ts";
 import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/model/weights.ts";
 import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
+import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
 import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
@@ -50,7 +51,7 @@ await answer(async ({ model }: { model: string }): Promise<LoadReply> => {
   times.push(performance.now());
   createTokenizer(file.metadata);
   times.push(performance.now());
-  const weights = await allocateWeights(device, file, config);
+  const weights = await allocateWeights(device, file, config, readAdapter(device).placement);
   await device.done();
   times.push(performance.now());
   await uploadAll(device, file, weights);

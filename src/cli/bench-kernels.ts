@@ -3,9 +3,8 @@
 
 import { Command, InvalidArgumentError } from "commander";
 import { UserError } from "../errors.ts";
-import { matrixShape } from "../kernels/adapter/tiling.ts";
-import { tuningOf } from "../kernels/adapter/tuning.ts";
 import { Device } from "../kernels/gpu/device.ts";
+import { tuningOf } from "../kernels/matrix/tuning.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernels/kernel-cases.ts";
 import { measureAll, type Timing } from "../laboratory/kernels/measure.ts";
 import { measureRates, type Rates } from "../laboratory/kernels/rates.ts";
@@ -88,7 +87,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
   await using device = await open(adapter);
   const tuning = await tuningOf(device, memory, another, shaders);
   const bench = await Workbench.create(device, shaders, tuning);
-  const usual = device.info.isFallbackAdapter ? SOFTWARE_MATRIX : GPU_MATRIX;
+  const usual = bench.adapter.isSoftware ? SOFTWARE_MATRIX : GPU_MATRIX;
   const cases = kernelCases(flags, usual);
   const bar = progress("timing", cases.length, "kernels");
   try {
@@ -99,8 +98,8 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
       adapter: nodePlatform.describeAdapter(adapter),
       machine: machine(),
       clock: hasClock(device) ? "gpu" : "host",
-      workgroups: tuning.workgroups,
-      matrices: (tuning.matrices && matrixShape(device)) || null,
+      workgroups: bench.adapter.workgroups,
+      matrices: bench.adapter.matrixShape ?? null,
       ...rates,
       timings,
     };

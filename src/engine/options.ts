@@ -157,7 +157,7 @@ export interface Setting {
   readonly stopsWhenFull: boolean;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
-  readonly cache: Omit<KvCacheOptions, "rope">;
+  readonly cache: Omit<KvCacheOptions, "adapter" | "rope">;
   readonly warnings: readonly string[];
 }
 

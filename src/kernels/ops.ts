@@ -1,19 +1,15 @@
 // One function a kernel: it picks the page, the overrides and the grid, binds by name, and returns prepared dispatches.
 
-import { lanesOf, matmulTiling, matvecTiling, reduction, rowGroups } from "./adapter/tiling.ts";
+import type { Adapter } from "./adapter/adapter.ts";
+import { matmulTiling, matvecTiling, reduction, rowGroups } from "./adapter/tiling.ts";
 import { AttentionOps } from "./attention/attention-ops.ts";
+import { type Activations, UNIFORM_BYTES } from "./gpu/activations.ts";
 import type { Dispatch, Grid } from "./gpu/commands.ts";
-import type { Device } from "./gpu/device.ts";
 import { Dispatcher, numbers, whole } from "./gpu/dispatcher.ts";
 import { KernelError, type KernelLibrary } from "./gpu/kernel.ts";
 import type { ParamBlock } from "./gpu/params.ts";
 import { decoderOf } from "./weights/formats/format.ts";
-import {
-  type Activations,
-  UNIFORM_BYTES,
-  type WeightPart,
-  type Weights,
-} from "./weights/tensor.ts";
+import type { WeightPart, Weights } from "./weights/tensor.ts";
 
 const ONE_GROUP: Grid = [1, 1, 1];
 
@@ -32,6 +28,13 @@ export interface ProjectOptions {
   readonly bias?: Weights | undefined;
 }
 
+/** What dispatches are prepared with: kernels, the adapter that they suit, and where their parameters lie. */
+export interface Target {
+  readonly library: KernelLibrary;
+  readonly adapter: Adapter;
+  readonly params: ParamBlock;
+}
+
 /**
  * Prepares the dispatches of one plan. A plan for a single token multiplies with `matvec`, any other with `matmul`;
  * the grids of the latter follow `step.tokens`.
@@ -39,18 +42,18 @@ export interface ProjectOptions {
 export class Ops {
   readonly attention: AttentionOps;
   readonly #library: KernelLibrary;
-  readonly #device: Device;
+  readonly #adapter: Adapter;
   readonly #dispatcher: Dispatcher;
   readonly #single: boolean;
   readonly #lanes: number;
 
-  constructor(library: KernelLibrary, params: ParamBlock, single: boolean) {
+  constructor({ library, adapter, params }: Target, single: boolean) {
     this.#library = library;
-    this.#device = library.device;
+    this.#adapter = adapter;
     this.#dispatcher = new Dispatcher(library.device, params);
-    this.attention = new AttentionOps(library, this.#dispatcher, single);
+    this.attention = new AttentionOps(library, adapter, this.#dispatcher, single);
     this.#single = single;
-    this.#lanes = lanesOf(library.device);
+    this.#lanes = adapter.lanes;
   }
 
   /** x [T, D] = rows `tokens` [T] of the table [V, D]. */
@@ -87,7 +90,7 @@ export class Ops {
     const overrides = { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: this.#lanes };
     const kernel = this.#library.kernel({
       page: "rows/rms-norm",
-      fragments: [reduction(this.#device, this.#lanes)],
+      fragments: [reduction(this.#adapter, this.#lanes)],
       overrides,
     });
     const bindings = { x: numbers(x), weight: vector(weight), y: numbers(y) };
@@ -165,13 +168,9 @@ export class Ops {
     add: boolean,
   ): Dispatch {
     const least = output === "matrix/outputs/gated" ? 16 : 8;
-    const { page, fragments, overrides } = matvecTiling(
-      this.#library,
-      part.placement,
-      part.rows,
-      least,
-    );
-    const inUniform = this.#device.info.isFallbackAdapter && x.stride * 4 <= UNIFORM_BYTES;
+    const { placement, rows: n } = part;
+    const { page, fragments, overrides } = matvecTiling(this.#adapter, { placement, n, least });
+    const inUniform = this.#adapter.uniformInputs && x.stride * 4 <= UNIFORM_BYTES;
     const memory = inUniform ? "uniform" : "storage";
     const inputs = inUniform ? "cpu/inputs" : "matrix/inputs";
     const input = (binding: GPUBufferBinding) =>
@@ -198,7 +197,7 @@ export class Ops {
   }
 
   #matmul(x: Activations, label: string, part: WeightPart, y: Activations, add: boolean): Dispatch {
-    const { page, fragments, overrides, grid } = matmulTiling(this.#library);
+    const { page, fragments, overrides, grid } = matmulTiling(this.#adapter);
     const decoder = decoderOf(part.format, part.placement);
     const all = [...decoder, ...fragments];
     const spec = { page, fragments: all, ...(overrides ? { overrides } : {}) };
@@ -227,7 +226,7 @@ export class Ops {
     const bindings = { gate_up: numbers(gateUp), hidden: numbers(hidden) };
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
-        rowGroups(this.#device, hidden.width / 4, this.#lanes, tokens!),
+        rowGroups(this.#adapter, { count: hidden.width / 4, lanes: this.#lanes, tokens: tokens! }),
         tokens!,
         1,
       ]),
@@ -258,8 +257,7 @@ export class Ops {
 
   /** A line of workgroups, folded where one dimension cannot hold it. */
   #line(count: number): Grid {
-    const most = this.#device.limits.maxComputeWorkgroupsPerDimension;
-    const rows = Math.ceil(count / most);
+    const rows = Math.ceil(count / this.#adapter.maxGroups);
     return [Math.ceil(count / rows), rows, 1];
   }
 }

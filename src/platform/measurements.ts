@@ -3,7 +3,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { availableParallelism, homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
-import type { Memory } from "../kernels/adapter/tuning.ts";
+import type { Memory } from "../kernels/matrix/tuning.ts";
 import { writeWholeFile } from "./write-file.ts";
 
 /** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */

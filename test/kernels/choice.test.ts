@@ -12,7 +12,7 @@ import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 const params = await ParamBlock.create(gpu.device, "choice");
-const ops = new Ops(gpu.library, params, true);
+const ops = new Ops({ library: gpu.library, adapter: gpu.adapter, params }, true);
 const storage = USAGE.STORAGE | USAGE.COPY_SRC;
 const tokens = await gpu.device.createBuffer("tokens", 4, storage);
 const choice = await gpu.device.createBuffer("choice", 8, storage);

@@ -2,8 +2,10 @@
 // what kernel.ts says where the host and a page disagree.
 
 import { afterAll, describe, expect, test } from "vitest";
+import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/attention/cells.ts";
 import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
+import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import {
   Kernel,
@@ -18,7 +20,7 @@ import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { createActivations, createStack, createWeights } from "../../src/kernels/weights/tensor.ts";
+import { createStack, createWeights } from "../../src/kernels/weights/tensor.ts";
 import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
 
 /** The lowest rung: what WebGPU guarantees everywhere, and none of the features. */
@@ -51,7 +53,8 @@ const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
 /** Asks for every kernel that ops.ts knows, through ops.ts, and for that of the laboratory. */
 async function askForAll(device: Device, library: KernelLibrary): Promise<void> {
   const params = await ParamBlock.create(device, "params");
-  const [single, several] = [new Ops(library, params, true), new Ops(library, params, false)];
+  const target = { library, adapter: readAdapter(device), params };
+  const [single, several] = [new Ops(target, true), new Ops(target, false)];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
   const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
   library.kernel({ page: "adapter/multiply-rate", overrides: { LANES: 64 } });
@@ -200,7 +203,7 @@ describe("every kernel that ops.ts asks for", () => {
 
   test("matrices of a format share their kernels, whatever their sizes", async () => {
     const library = new Recording(gpu.device, shaderSource);
-    const ops = new Ops(library, gpu.params, false);
+    const ops = new Ops({ library, adapter: gpu.adapter, params: gpu.params }, false);
     const made = [];
     for (const [n, k] of [
       [40, 256],

@@ -1,7 +1,8 @@
 // Buffers and errors of the device, on the null backend; halves; the library of kernels.
 
 import { describe, expect, test } from "vitest";
-import { attentionLanes, lanesOf } from "../../src/kernels/adapter/tiling.ts";
+import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
+import { attentionLanes } from "../../src/kernels/adapter/tiling.ts";
 import { CapacityError, GpuError } from "../../src/kernels/gpu/device.ts";
 import { KernelLibrary } from "../../src/kernels/gpu/kernel.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
@@ -108,10 +109,11 @@ describe("lanes", () => {
       [128, 32],
       [undefined, 32],
     ] as const) {
-      const device = { info: { subgroupMaxSize: subgroup } } as unknown as typeof gpu.device;
-      expect(lanesOf(device)).toBe(lanes);
+      const info = { value: { subgroupMaxSize: subgroup } };
+      const adapter = readAdapter(Object.create(gpu.device, { info }));
+      expect(adapter.lanes).toBe(lanes);
       for (const width of [8, 16, 64, 80, 96, 128, 256, 576]) {
-        const wide = attentionLanes(device, width);
+        const wide = attentionLanes(adapter, width);
         expect(wide).toBeGreaterThanOrEqual(Math.max(lanes, width / 32));
         expect(Math.log2(wide) % 1).toBe(0);
       }

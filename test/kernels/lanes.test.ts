@@ -1,6 +1,7 @@
 // Which page an adapter gets, and how much a workgroup does. What the pages compute is tested elsewhere, on all of them.
 
 import { expect, test } from "vitest";
+import { type Adapter, readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import {
   attentionSplits,
   matmulTiling,
@@ -8,19 +9,30 @@ import {
   reduction,
 } from "../../src/kernels/adapter/tiling.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
-import { placementOf } from "../../src/kernels/weights/layout.ts";
 import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 
-function tiling(device: Device, n: number, workgroups = 16) {
-  return matvecTiling({ device, workgroups }, placementOf(device, n), n, 8);
+function tiling(adapter: Adapter, n: number, workgroups = 16) {
+  const { placement } = adapter;
+  return matvecTiling({ ...adapter, workgroups }, { placement, n, least: 8 });
 }
 
-function adapter(isFallbackAdapter: boolean, least: number, most = least): Device {
+const TEXTURES = "readonly_and_readwrite_storage_textures";
+
+function adapter(
+  isFallbackAdapter: boolean,
+  least: number,
+  most = least,
+  languageFeatures = [TEXTURES],
+): Adapter {
   const info = { isFallbackAdapter, subgroupMinSize: least, subgroupMaxSize: most };
-  const languageFeatures = new Set(["readonly_and_readwrite_storage_textures"]);
-  return { info, features: new Set(["subgroups"]), languageFeatures } as unknown as Device;
+  return readAdapter({
+    info,
+    features: new Set(["subgroups"]),
+    languageFeatures: new Set(languageFeatures),
+    limits: gpu.device.limits,
+  } as unknown as Device);
 }
 const llvmpipe = adapter(true, 8);
 const nvidia = adapter(false, 32);
@@ -28,12 +40,12 @@ const intel = adapter(false, 8, 32);
 
 test("adapters that are CPUs, have subgroups of eight and read textures get pages of their own", () => {
   expect(tiling(llvmpipe, 4096).page).toBe("cpu/matvec-cpu");
-  expect(matmulTiling({ device: llvmpipe, matrices: true }).page).toBe("cpu/matmul-cpu");
+  expect(matmulTiling(llvmpipe).page).toBe("cpu/matmul-cpu");
   expect(reduction(llvmpipe, 8)).toBe("cpu/reduce-eight");
-  const mute = { ...llvmpipe, languageFeatures: new Set() } as unknown as Device;
+  const mute = adapter(true, 8, 8, []);
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16), mute]) {
     expect(tiling(other, 4096).page).toBe("matrix/matvec");
-    expect(matmulTiling({ device: other, matrices: false }).page).toBe("matrix/matmul");
+    expect(matmulTiling(other).page).toBe("matrix/matmul");
   }
   expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual([
     "rows/reduce-subgroup",
@@ -43,7 +55,7 @@ test("adapters that are CPUs, have subgroups of eight and read textures get page
 
 test("llvmpipe is such an adapter", async () => {
   const { description } = gpu.device.info;
-  const { page } = tiling(gpu.device, 4096);
+  const { page } = tiling(gpu.adapter, 4096);
   expect(page === "cpu/matvec-cpu", description).toBe(description.includes("llvmpipe"));
 });
 

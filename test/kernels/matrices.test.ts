@@ -2,11 +2,12 @@
 // by those of the adapter where it has some, as Mesa's llvmpipe from 26 on.
 
 import { describe, expect, test } from "vitest";
-import { matmulTiling, matrixShape } from "../../src/kernels/adapter/tiling.ts";
-import { tryMatrices, tuningOf } from "../../src/kernels/adapter/tuning.ts";
+import { offeredMatrixShape } from "../../src/kernels/adapter/adapter.ts";
+import { matmulTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import { SUBGROUP_MATRIX } from "../../src/kernels/gpu/device.ts";
 import { assemble } from "../../src/kernels/gpu/kernel.ts";
+import { tryMatrices, tuningOf } from "../../src/kernels/matrix/tuning.ts";
 import { project } from "../../src/kernels/reference.ts";
 import { decoderOf, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
@@ -33,7 +34,7 @@ function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number
 }
 
 async function check(gpu: TestGpu, format: WeightFormat, n: number, k: number, tokens: number) {
-  expect(matmulTiling(gpu.library).page).toBe("matrix/matmul-matrices");
+  expect(matmulTiling(gpu.adapter).page).toBe("matrix/matmul-matrices");
   const file = randomTensor(format, n, k, 1);
   const numbers = randomFloats(2, tokens * k);
   const before = randomFloats(3, tokens * n);
@@ -72,7 +73,7 @@ test("every shape compiles with every format", async () => {
 describe.each(SHAPES)("imitated, $M x $N x $K", (shape) => {
   test("multiplies what fills tiles and what does not, and adds", async () => {
     const gpu = await useGpu({ matrices: shape }, imitated);
-    expect(matrixShape(gpu.device)).toBe(`${shape.M}x${shape.N}x${shape.K}`);
+    expect(offeredMatrixShape(gpu.device)).toBe(`${shape.M}x${shape.N}x${shape.K}`);
     await check(gpu, FORMATS.get("Q4_K")!, 67, 256, 70);
   });
 });
@@ -148,26 +149,26 @@ describe("numbers of any size", () => {
 test("matrices are for cards whose subgroups have one size, which offer halves summed in f32", async () => {
   const shape = { M: 16, N: 16, K: 16 };
   await using card = await openDevice({ matrices: shape });
-  expect(matrixShape(card)).toBe("16x16x16");
+  expect(offeredMatrixShape(card)).toBe("16x16x16");
   const as = (name: string, value: unknown) => Object.create(card, { [name]: { value } });
   const info = (changes: object) =>
     as("info", { subgroupMinSize: 8, subgroupMaxSize: 8, isFallbackAdapter: false, ...changes });
-  expect(matrixShape(info({}))).toBe("16x16x16");
-  expect(matrixShape(info({ isFallbackAdapter: true }))).toBeUndefined();
-  expect(matrixShape(info({ subgroupMaxSize: 32 }))).toBeUndefined();
-  expect(matrixShape(as("features", new Set(["subgroups"])))).toBeUndefined();
+  expect(offeredMatrixShape(info({}))).toBe("16x16x16");
+  expect(offeredMatrixShape(info({ isFallbackAdapter: true }))).toBeUndefined();
+  expect(offeredMatrixShape(info({ subgroupMaxSize: 32 }))).toBeUndefined();
+  expect(offeredMatrixShape(as("features", new Set(["subgroups"])))).toBeUndefined();
   const types = { componentType: "f16", resultComponentType: "f32" };
-  const offers = (...configs: object[]) => matrixShape(as("matrixConfigs", configs));
+  const offers = (...configs: object[]) => offeredMatrixShape(as("matrixConfigs", configs));
   expect(offers({ ...types, M: 4, N: 4, K: 4 })).toBeUndefined();
   expect(offers({ ...types, ...shape, resultComponentType: "f16" })).toBeUndefined();
   expect(offers({ ...types, ...shape, componentType: "f32" })).toBeUndefined();
-  expect(matrixShape(as("languageFeatures", new Set()))).toBeUndefined();
+  expect(offeredMatrixShape(as("languageFeatures", new Set()))).toBeUndefined();
   const limits = (changes: object) => as("limits", { ...card.limits, ...changes });
   // Two tiles of 64 rows of 40 halves, twice, and two matrices of f32 for each of four subgroups.
   const bytes = 2 * 2 * 64 * 40 * 2 + 4 * 2 * 256 * 4;
-  expect(matrixShape(limits({ maxComputeWorkgroupStorageSize: bytes }))).toBe("16x16x16");
-  expect(matrixShape(limits({ maxComputeWorkgroupStorageSize: bytes - 1 }))).toBeUndefined();
-  expect(matrixShape(limits({ maxComputeInvocationsPerWorkgroup: 31 }))).toBeUndefined();
+  expect(offeredMatrixShape(limits({ maxComputeWorkgroupStorageSize: bytes }))).toBe("16x16x16");
+  expect(offeredMatrixShape(limits({ maxComputeWorkgroupStorageSize: bytes - 1 }))).toBeUndefined();
+  expect(offeredMatrixShape(limits({ maxComputeInvocationsPerWorkgroup: 31 }))).toBeUndefined();
   expect(offers({ ...types, M: 16, N: 8, K: 8 }, { ...types, M: 16, N: 8, K: 16 })).toBe("16x8x16");
 });
 
@@ -247,7 +248,7 @@ test("a GH100 as Dawn lists it offers the tensor cores only with halves", () => 
     config("f16", "f32", shape),
   ]);
   const gh100 = (features: string[], matrixConfigs: object[]) =>
-    matrixShape({
+    offeredMatrixShape({
       info: { isFallbackAdapter: false, subgroupMinSize: 32, subgroupMaxSize: 32 },
       features: new Set(features),
       languageFeatures: new Set(["subgroup_id"]),

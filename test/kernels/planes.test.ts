@@ -1,11 +1,12 @@
 // Where planes lie changes no weight: row after row in buffers, or by eight rows and in textures.
 
 import { describe, expect, test } from "vitest";
+import { type Placement, readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
-import type { Placement, WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { placementOf, planeBytes, texelBits } from "../../src/kernels/weights/layout.ts";
+import { planeBytes, texelBits } from "../../src/kernels/weights/layout.ts";
 import {
   createWeights,
   memoryOf,
@@ -93,8 +94,8 @@ test("what was in memory before does not come through where a row, or eight rows
   const format = FORMATS.get("F16")!;
   const [n, k] = [18, 100];
   const file = randomTensor(format, n, k, 5);
-  const weights = await createWeights(gpu.device, "w", format, n, k);
-  const full = await createWeights(gpu.device, "NaN", format, 64, 1024);
+  const weights = await createWeights(gpu.device, "w", format, n, k, gpu.adapter.placement);
+  const full = await createWeights(gpu.device, "NaN", format, 64, 1024, gpu.adapter.placement);
   const uploader = new Uploader(gpu.device);
   await uploader.upload(full, 0, 64, async (_, into) => void into.fill(0xff));
   await uploader.upload(weights, 0, n, async (at, into) => {
@@ -164,7 +165,15 @@ test("software adapters with subgroups of eight get eight rows together; other r
     [tiled, 8, "rows"],
     [card, 8, "rows"],
   ] as const) {
-    const weights = await createWeights(on.device, "w", FORMATS.get("Q4_0")!, n, 64);
+    const { device, adapter } = on;
+    const weights = await createWeights(
+      device,
+      "w",
+      FORMATS.get("Q4_0")!,
+      n,
+      64,
+      adapter.placement,
+    );
     expect(weights.parts[0]!.placement).toBe(placement);
     on.release(weights);
   }
@@ -172,8 +181,8 @@ test("software adapters with subgroups of eight get eight rows together; other r
 
 test("an adapter whose pages cannot read textures gets rows", () => {
   const mute = Object.create(gpu.device, { languageFeatures: { value: new Set() } });
-  expect(placementOf(gpu.device, 8)).toBe("interleaved");
-  expect(placementOf(mute, 8)).toBe("rows");
+  expect(readAdapter(gpu.device).placement).toBe("interleaved");
+  expect(readAdapter(mute).placement).toBe("rows");
 });
 
 test("every texture is of a size that all adapters allow", () => {

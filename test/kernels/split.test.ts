@@ -1,13 +1,13 @@
 // Tensors larger than one binding, by lowering the limits of a real device: split by rows, equal to the last bit.
 
 import { describe, expect, test } from "vitest";
+import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import { CapacityError, type Device } from "../../src/kernels/gpu/device.ts";
 import { project } from "../../src/kernels/reference.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { placesOf, planeRowBytes } from "../../src/kernels/weights/layout.ts";
 import {
-  createActivations,
   createWeights,
   memoryOf,
   rowsPerPart,
@@ -45,10 +45,11 @@ test("the device keeps to the limits that it was opened with", () => {
 describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
   const format = FORMATS.get(name)!;
   const [n, k] = [451, 256];
+  const { placement } = gpu.adapter;
   const file = randomTensor(format, n, k, 1);
 
   test("split or whole: the same to the last bit", async () => {
-    const whole = await createWeights(roomy(gpu.device), name, format, n, k);
+    const whole = await createWeights(roomy(gpu.device), name, format, n, k, placement);
     const split = await gpu.weights(format, n, k, file);
     const again = await gpu.weights(format, n, k, file);
     expect(whole.parts.length).toBe(1);
@@ -168,12 +169,12 @@ describe("what does not fit", () => {
   test("names the tensor", async () => {
     const format = FORMATS.get("F32")!;
     // Eight rows of 1024 numbers are 32768 bytes.
-    await expect(createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024)).rejects.toThrow(
-      CapacityError,
-    );
-    await expect(createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024)).rejects.toThrow(
-      /^blk\.0\.attn_q: /,
-    );
+    await expect(
+      createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024, gpu.adapter.placement),
+    ).rejects.toThrow(CapacityError);
+    await expect(
+      createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024, gpu.adapter.placement),
+    ).rejects.toThrow(/^blk\.0\.attn_q: /);
     await expect(createActivations(gpu.device, "logits", 2, 4096)).rejects.toThrow(
       /^logits \[2, 4096\] needs 32768 bytes .* allows 8192/,
     );

@@ -27,7 +27,7 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const file = randomTensor(format, n, K, i + 1);
       return { format, n, file, first: tensors.slice(0, i).reduce((sum, [, n]) => sum + n, 0) };
     });
-    const weights = await createStack(gpu.device, "stack", given, K);
+    const weights = await createStack(gpu.device, "stack", given, K, gpu.adapter.placement);
     expect(weights.bytes).toBe(stackBytes(given, K).reduce((sum, { bytes }) => sum + bytes, 0));
     const uploader = new Uploader(gpu.device);
     for (const { n, file, first, format } of given.toReversed()) {

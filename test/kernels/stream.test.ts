@@ -164,6 +164,7 @@ async function stream(
   const chunk = Math.max(...chunks);
   const before = on.device.memory.buffers;
   const cache = await KvCache.create(on.device, {
+    adapter: on.adapter,
     layers: 1,
     shape,
     policy,

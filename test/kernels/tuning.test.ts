@@ -3,13 +3,13 @@
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { openModel } from "../../src/engine/model/inspect.ts";
-import { matvecTiling, usualWorkgroups } from "../../src/kernels/adapter/tiling.ts";
-import type { Memory } from "../../src/kernels/adapter/tuning.ts";
-import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/adapter/tuning.ts";
+import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
+import { matvecTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device, DeviceOptions } from "../../src/kernels/gpu/device.ts";
+import type { Memory } from "../../src/kernels/matrix/tuning.ts";
+import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/matrix/tuning.ts";
 import { project } from "../../src/kernels/reference.ts";
 import { Q4_K } from "../../src/kernels/weights/formats/q4-k.ts";
-import { placementOf } from "../../src/kernels/weights/layout.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
@@ -95,7 +95,11 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     await using device = await openDevice(options);
     const bench = await Workbench.create(device, shaderSource, { workgroups: 1e-3 });
     const [n, k] = [2 * rows + 26, 256]; // the last workgroup has fewer, and the last eight, too
-    const { overrides } = matvecTiling(bench.library, placementOf(device, n), n, 8);
+    const { overrides } = matvecTiling(bench.adapter, {
+      placement: bench.adapter.placement,
+      n,
+      least: 8,
+    });
     expect(overrides.ROWS).toBe(rows);
     const [file, input] = [randomTensor(Q4_K, n, k, 1), randomFloats(2, k)];
     const weights = await bench.weights(Q4_K, n, k, file);
@@ -173,7 +177,7 @@ describe("what was measured", () => {
     const known = memory();
     await using device = await openDevice();
     const open = () => Promise.reject(new Error("no second adapter"));
-    const usual = { workgroups: usualWorkgroups(device), matrices: false };
+    const usual = { workgroups: readAdapter(device).workgroups, matrices: false };
     expect(await tuningOf(device, known, open, fastWith(4))).toEqual(usual);
     const lost = async () => {
       const second = await openDevice();

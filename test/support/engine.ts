@@ -9,7 +9,7 @@ import { bytesSource } from "../../src/engine/gguf/source.ts";
 import { openModel } from "../../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
-import type { Memory } from "../../src/kernels/adapter/tuning.ts";
+import type { Memory } from "../../src/kernels/matrix/tuning.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 
 const gpu = nodePlatform.openGpu();

@@ -2,6 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, expect } from "vitest";
+import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { Device, type DeviceOptions } from "../../src/kernels/gpu/device.ts";
 import { KernelLibrary, type ShaderSource } from "../../src/kernels/gpu/kernel.ts";
 import { ParamBlock } from "../../src/kernels/gpu/params.ts";
@@ -75,7 +76,7 @@ export async function useGpu(
   });
   const tuning = { matrices: options.matrices !== undefined };
   const params = await ParamBlock.create(device, "params");
-  return new TestGpu(device, params, new KernelLibrary(device, shaders, tuning));
+  return new TestGpu(readAdapter(device, tuning), params, new KernelLibrary(device, shaders));
 }
 
 /** A workbench with the pages as they lie in src/kernels. */

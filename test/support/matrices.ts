@@ -45,7 +45,7 @@ export const imitated = (name: string) =>
 
 /** Of the matrices that there are pages for. */
 export const SHAPES = shaderPages().flatMap((page) => {
-  const [, M, N, K] = (/^matrices\/(\d+)x(\d+)x(\d+)$/.exec(page) ?? []).map(Number);
+  const [, M, N, K] = (/^matrix\/matrices\/(\d+)x(\d+)x(\d+)$/.exec(page) ?? []).map(Number);
   return K ? [{ M: M!, N: N!, K }] : [];
 });
 

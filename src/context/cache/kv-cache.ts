@@ -1,5 +1,6 @@
 // The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
 
+import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
 import { bytesOfNumber } from "../../kernels/attention/cells.ts";
 import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
@@ -13,6 +14,7 @@ import { PageTable } from "./page-table.ts";
 import { type KeyStorage, Turns, turnsBytes } from "./rotations.ts";
 
 export interface KvCacheOptions {
+  readonly adapter: Adapter;
   readonly layers: number;
   readonly shape: HeadShape;
   readonly policy: AttentionPolicy;
@@ -36,7 +38,7 @@ export function partialRowsOf(chunk: number): number {
 }
 
 /** Bytes of everything that a cache allocates. */
-export function cacheBytes(options: Omit<KvCacheOptions, "policy" | "rope">): number {
+export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "policy" | "rope">): number {
   const { layers, shape, chunk, pages, keys = "rotated" } = options;
   const { headWidth, pageSize } = shape;
   return (
@@ -59,6 +61,7 @@ export class KvCache {
   readonly pageTable: GPUBuffer;
   readonly #turns: Turns;
   readonly #device: Device;
+  readonly #adapter: Adapter;
   readonly #movesBeyond: number;
   readonly #chunk: number;
   readonly #tableData: Uint32Array;
@@ -73,6 +76,7 @@ export class KvCache {
     pageTable: GPUBuffer,
   ) {
     this.#device = device;
+    this.#adapter = options.adapter;
     this.shape = options.shape;
     this.policy = options.policy;
     this.pool = pool;
@@ -169,7 +173,7 @@ export class KvCache {
 
     const slotCount = entries.length * this.shape.pageSize;
     const room = Math.floor(partialRowsOf(this.#chunk) / tokens);
-    const wanted = attentionSplits(this.#device, slotCount, this.shape.kvHeads * tokens);
+    const wanted = attentionSplits(this.#adapter, slotCount, this.shape.kvHeads * tokens);
     const splits = Math.min(wanted, Math.max(1, room));
     return {
       tokens,

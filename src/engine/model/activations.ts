@@ -2,13 +2,13 @@
 
 import { type KvCache, partialRowsOf } from "../../context/cache/kv-cache.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
-import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
-import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import {
   type Activations,
   activationBytes,
   createActivations,
-} from "../../kernels/weights/tensor.ts";
+} from "../../kernels/gpu/activations.ts";
+import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
+import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadScratch, Scratch } from "./forward.ts";
 

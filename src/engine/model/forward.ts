@@ -7,9 +7,9 @@
 // Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Ops } from "../../kernels/ops.ts";
-import type { Activations } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ModelWeights } from "./weights.ts";
 

@@ -1,9 +1,9 @@
 // The forward pass up to a layer, for what the tokens have become there: prepared where it is asked for.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Ops } from "../../kernels/ops.ts";
-import type { Activations } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { afterAttention, layers, type Scratch } from "./forward.ts";
 import type { ModelWeights } from "./weights.ts";

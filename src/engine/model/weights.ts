@@ -1,6 +1,7 @@
 // Every tensor of a model, declared once: its name in the file, its shape as a function of the configuration, whether
 // it may be missing. Loading is looking things up in this table; what the table does not know is refused.
 
+import type { Placement } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import {
@@ -176,13 +177,14 @@ export async function allocateWeights(
   device: Device,
   file: GgufFile,
   config: ModelConfig,
+  placement: Placement,
 ): Promise<ModelWeights> {
   const stacks = new Map<Weights, Stack>();
   const allocate = async (stack: Stack): Promise<Weights | undefined> => {
     const layout = layoutOf(file, stack);
     if (!layout) return undefined;
     const label = stack.map(({ name }) => name).join(" + ");
-    const weights = await createStack(device, label, layout.tensors, layout.k);
+    const weights = await createStack(device, label, layout.tensors, layout.k, placement);
     stacks.set(weights, stack);
     return weights;
   };

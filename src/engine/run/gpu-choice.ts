@@ -8,14 +8,6 @@ import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { Draw, TokenLogprob } from "../sampler/sampler.ts";
 import { NotFiniteError } from "./not-finite.ts";
 
-/**
- * Steps on their way at a time, of one text: while a GPU works on one, the next is there already. A software adapter works
- * on the cores that would prepare it: there it takes longer than to wait, by a tenth on two of them.
- */
-export function stepsAhead(device: Device): number {
-  return device.info.isFallbackAdapter ? 1 : 2;
-}
-
 /** Choices on their way at a time, of all texts. */
 const SLOTS = 4;
 

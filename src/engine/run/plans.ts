@@ -1,6 +1,7 @@
 // What is prepared before the first token: buffers, and the dispatches of every kind of step.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -20,6 +21,7 @@ import { TOP_BYTES, TopList } from "./top-logits.ts";
 const SPLIT = 2;
 
 export interface PlanOptions {
+  readonly adapter: Adapter;
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
   readonly cache: KvCache;
@@ -63,7 +65,7 @@ export interface Plans {
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
-  { config, weights, cache, chunk }: PlanOptions,
+  { adapter, config, weights, cache, chunk }: PlanOptions,
 ): Promise<Plans> {
   const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
   const usage = USAGE.COPY_DST | USAGE.MAP_READ;
@@ -75,13 +77,18 @@ export async function createPlans(
     choice: await ParamBlock.create(device, "params of the choice"),
   };
   const plan = (single: boolean): Plan => {
-    const ops = new Ops(library, params.layers, single);
+    const ops = new Ops({ library, adapter, params: params.layers }, single);
     // A single token is computed where the head looks for it.
     const { x, attended } = single ? headScratch : scratch;
     return {
       ops,
       layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
-      head: head(new Ops(library, params.head, single), config, weights, headScratch),
+      head: head(
+        new Ops({ library, adapter, params: params.head }, single),
+        config,
+        weights,
+        headScratch,
+      ),
     };
   };
   const [single, several] = [plan(true), plan(false)];
@@ -91,7 +98,7 @@ export async function createPlans(
   const hidden = new Map<number, HiddenPlan>();
   const choices = await Choices.create(device, cache.shape.cells);
   const top = await TopList.create(device);
-  const choice = new Ops(library, params.choice, true);
+  const choice = new Ops({ library, adapter, params: params.choice }, true);
   const choose = choice.choose(logits, scratch.tokens, choices.buffer);
   const findTop = choice.top(logits, top.buffer);
   const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);

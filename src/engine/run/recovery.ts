@@ -8,7 +8,7 @@ import { UserError } from "../../errors.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Draw, TokenLogprob, TopLogits } from "../sampler/sampler.ts";
 import type { AttentionProbe } from "./attention-probe.ts";
-import { chosenTokens, stepsAhead } from "./gpu-choice.ts";
+import { chosenTokens } from "./gpu-choice.ts";
 import type { Runner } from "./runner.ts";
 import type { Session } from "./session.ts";
 
@@ -158,7 +158,7 @@ export class Recovery {
         draw,
         last,
         budget - given,
-        stepsAhead(session.device),
+        session.facts.stepsAhead,
       );
       try {
         for await (const choice of choices) {

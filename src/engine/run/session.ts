@@ -3,10 +3,11 @@
 import { KvCache } from "../../context/cache/kv-cache.ts";
 import type { PagePool } from "../../context/cache/page-pool.ts";
 import { createRope } from "../../context/positions/rope-scaling.ts";
-import { type Memory, tuningOf } from "../../kernels/adapter/tuning.ts";
+import { type Adapter, readAdapter } from "../../kernels/adapter/adapter.ts";
 import { Device, type Wait } from "../../kernels/gpu/device.ts";
 import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
 import { Profiler } from "../../kernels/gpu/profiler.ts";
+import { type Memory, tuningOf } from "../../kernels/matrix/tuning.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { readRopeDivisors } from "../model/rope-divisors.ts";
@@ -35,8 +36,9 @@ export interface Platform {
 /** A device with the weights, the cache and the prepared plans of a model on it. */
 export class Session {
   readonly device: Device;
-  /** One line about the adapter. */
+  /** One line about the adapter, and what kernels know of it. */
   readonly adapter: string;
+  readonly facts: Adapter;
   readonly cache: KvCache;
   readonly runner: Runner;
   /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
@@ -50,6 +52,7 @@ export class Session {
   private constructor(
     device: Device,
     adapter: string,
+    facts: Adapter,
     cache: KvCache,
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
@@ -59,6 +62,7 @@ export class Session {
     this.content = content;
     this.device = device;
     this.adapter = adapter;
+    this.facts = facts;
     this.cache = cache;
     this.runner = runner;
     this.compiled = compiled;
@@ -95,14 +99,15 @@ export class Session {
     const device = await open(adapter);
     try {
       const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
-      const library = new KernelLibrary(device, shaders, tuning);
-      const weights = await allocateWeights(device, file, config);
-      const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
+      const facts = readAdapter(device, tuning);
+      const library = new KernelLibrary(device, shaders);
+      const weights = await allocateWeights(device, file, config, facts.placement);
+      const cache = await KvCache.create(device, { ...setting.cache, adapter: facts, rope }, pool);
       const { chunk } = setting;
       const runner = await Runner.create(
         device,
         library,
-        { config, weights, cache, chunk },
+        { adapter: facts, config, weights, cache, chunk },
         progressOf("kernels"),
       );
       if (options.onProfile) runner.profiler = new Profiler(device);
@@ -114,7 +119,7 @@ export class Session {
       const forgets = platform.cannotKeepKernels(adapter);
       if (forgets !== undefined) onWarning(forgets);
       const content = JSON.stringify([tensors, divisors]);
-      return new Session(device, description, cache, runner, weights, content, compiled);
+      return new Session(device, description, facts, cache, runner, weights, content, compiled);
     } catch (error) {
       await device.close();
       throw error;

@@ -1,11 +1,11 @@
 // The kernels of attention: one function each, as in ops.ts.
 
-import { attentionLanes, lanesOf, reduction, rowGroups } from "../adapter/tiling.ts";
+import type { Adapter } from "../adapter/adapter.ts";
+import { attentionLanes, reduction, rowGroups } from "../adapter/tiling.ts";
+import type { Activations } from "../gpu/activations.ts";
 import type { Dispatch, Grid } from "../gpu/commands.ts";
-import type { Device } from "../gpu/device.ts";
 import { type Dispatcher, numbers, whole } from "../gpu/dispatcher.ts";
 import type { KernelLibrary } from "../gpu/kernel.ts";
-import type { Activations } from "../weights/tensor.ts";
 import { CELL_FORMATS } from "./cells.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 
@@ -47,17 +47,17 @@ export function isStoredAtOnce({ cells, heads, kvHeads }: HeadShape): boolean {
 
 export class AttentionOps {
   readonly #library: KernelLibrary;
-  readonly #device: Device;
+  readonly #adapter: Adapter;
   readonly #dispatcher: Dispatcher;
   readonly #lanes: number;
   readonly #single: boolean;
 
   /** `single`: for steps of one token. */
-  constructor(library: KernelLibrary, dispatcher: Dispatcher, single: boolean) {
+  constructor(library: KernelLibrary, adapter: Adapter, dispatcher: Dispatcher, single: boolean) {
     this.#library = library;
-    this.#device = library.device;
+    this.#adapter = adapter;
     this.#dispatcher = dispatcher;
-    this.#lanes = lanesOf(library.device);
+    this.#lanes = adapter.lanes;
     this.#single = single;
   }
 
@@ -113,7 +113,7 @@ export class AttentionOps {
     };
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [
-        rowGroups(this.#device, items, this.#lanes, tokens!),
+        rowGroups(this.#adapter, { count: items, lanes: this.#lanes, tokens: tokens! }),
         tokens!,
         1,
       ]),
@@ -142,13 +142,13 @@ export class AttentionOps {
     { pages, pageTable, keyTurns, partial, x }: AttentionBuffers,
   ): Dispatch[] {
     const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
-    const LANES = attentionLanes(this.#device, E);
+    const LANES = attentionLanes(this.#adapter, E);
     const ROWS = this.#single ? Math.min(MOST_ROWS, H / G) : MOST_ROWS;
     const keys = keyReader(shape, keyTurns);
     const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
     const attention = this.#library.kernel({
       page: "attention/attention",
-      fragments: [...keys.fragments, ...queries.fragments, reduction(this.#device, LANES)],
+      fragments: [...keys.fragments, ...queries.fragments, reduction(this.#adapter, LANES)],
       overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
     });
     const merge = this.#library.kernel({
@@ -194,7 +194,7 @@ export class AttentionOps {
     const reader = keyReader(shape, keyTurns);
     const kernel = this.#library.kernel({
       page: "attention/attention-weights",
-      fragments: [...reader.fragments, reduction(this.#device, this.#lanes)],
+      fragments: [...reader.fragments, reduction(this.#adapter, this.#lanes)],
       overrides: { H, G, E, P, LANES: this.#lanes, ...reader.overrides },
     });
     const bindings = {

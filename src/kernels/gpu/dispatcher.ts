@@ -1,9 +1,9 @@
 // How the host binds a kernel, and how buffers are bound.
 
-import type { Activations, Bound } from "../weights/tensor.ts";
+import type { Activations } from "./activations.ts";
 import type { Dispatch, Grid } from "./commands.ts";
 import type { Device } from "./device.ts";
-import type { Kernel } from "./kernel.ts";
+import type { Bound, Kernel } from "./kernel.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 
 /** Prepares dispatches whose `Params` come from one block. */

@@ -3,8 +3,6 @@
 //
 // House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
 
-import { type Tuning, usualWorkgroups } from "../adapter/tiling.ts";
-import type { Bound } from "../weights/tensor.ts";
 import type { Device } from "./device.ts";
 import { COMPUTE_STAGE } from "./usage-flags.ts";
 
@@ -29,6 +27,9 @@ export interface Binding {
   readonly index: number;
   readonly type: "uniform" | "storage" | "read-only-storage" | TextureType;
 }
+
+/** What a variable of a page is bound to. */
+export type Bound = GPUBufferBinding | GPUTextureView;
 
 /** Of a texture that is read as storage: the format of its texels. */
 export type TextureType = "rgba32uint" | "rg32uint";
@@ -136,16 +137,11 @@ export class Kernel {
 /** Kernels by what distinguishes them, so that equal layers share a pipeline. */
 export class KernelLibrary {
   readonly device: Device;
-  /** As in `Tuning`. */
-  readonly workgroups: number;
-  readonly matrices: boolean;
   readonly #source: ShaderSource;
   readonly #kernels = new Map<string, Kernel>();
 
-  constructor(device: Device, source: ShaderSource, tuning: Partial<Tuning> = {}) {
+  constructor(device: Device, source: ShaderSource) {
     this.device = device;
-    this.workgroups = tuning.workgroups ?? usualWorkgroups(device);
-    this.matrices = tuning.matrices ?? false;
     this.#source = source;
   }
 

@@ -1,14 +1,9 @@
 // Where the planes of a matrix lie: a stretch of a buffer, or a texture; and in what order.
 
-import { EIGHT, readsInEights } from "../adapter/tiling.ts";
+import { EIGHT } from "../adapter/adapter.ts";
+import { chunksOf } from "../gpu/activations.ts";
 import type { Device } from "../gpu/device.ts";
-import {
-  chunksOf,
-  type Placement,
-  type Plane,
-  SUPER,
-  type WeightFormat,
-} from "./formats/format.ts";
+import { type Plane, SUPER, type WeightFormat } from "./formats/format.ts";
 
 /** The memory of one plane. */
 export type PlaneMemory = { readonly buffer: GPUBuffer; readonly offset: number } | PlaneTexture;
@@ -56,11 +51,6 @@ export function mostBytes({ texel }: Plane): number {
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
   const unit = plane.texel ? plane.texel.bytes << texelBits(format, n, k) : 16;
   return Math.ceil((placesOf(n) * planeRowBytes(plane, k)) / unit) * unit;
-}
-
-/** How a matrix of `n` rows is placed on an adapter. A vector, which may be read otherwise than as weights, is a row. */
-export function placementOf(device: Device, n: number): Placement {
-  return n > 1 && readsInEights(device) ? "interleaved" : "rows";
 }
 
 /** A texture for a plane of so many bytes. */

@@ -1,19 +1,15 @@
-// Tensors on the GPU: activations, and weights in the format of their file.
+// Weights on the GPU, in the format of their file.
 
+import type { Placement } from "../adapter/adapter.ts";
+import { chunksOf, strideOf, UNIFORM_BYTES } from "../gpu/activations.ts";
 import { BINDING_ALIGNMENT, CapacityError, type Device } from "../gpu/device.ts";
+import type { Bound } from "../gpu/kernel.ts";
 import { USAGE } from "../gpu/usage-flags.ts";
-import {
-  CHUNK,
-  chunksOf,
-  type Placement,
-  type Plane,
-  type WeightFormat,
-} from "./formats/format.ts";
+import type { Plane, WeightFormat } from "./formats/format.ts";
 import {
   createPlaneTexture,
   mostBytes,
   type PlaneMemory,
-  placementOf,
   placesOf,
   planeBytes,
   planeRowBytes,
@@ -21,54 +17,6 @@ import {
 } from "./layout.ts";
 
 const STORAGE = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-
-/**
- * f32 activations [rows, width], last axis fastest. A row is padded with zeros to whole chunks, so that a kernel that
- * reads a row of weights by chunks never meets a tail.
- */
-export interface Activations {
-  readonly label: string;
-  readonly buffer: GPUBuffer;
-  readonly rows: number;
-  readonly width: number;
-  /** Floats from a row to the next. */
-  readonly stride: number;
-}
-
-/** Floats from one row of activations to the next. */
-export function strideOf(width: number): number {
-  return chunksOf(width) * CHUNK;
-}
-
-/** The size of every uniform binding of a vector: what all adapters allow, and `cpu/inputs/uniform.wgsl` declares. */
-export const UNIFORM_BYTES = 65536;
-
-/** Bytes of activations [rows, width]: no less than a uniform binding, since a matvec may read them through one. */
-export function activationBytes(rows: number, width: number): number {
-  return Math.max(rows * strideOf(width) * 4, UNIFORM_BYTES);
-}
-
-export async function createActivations(
-  device: Device,
-  label: string,
-  rows: number,
-  width: number,
-): Promise<Activations> {
-  const stride = strideOf(width);
-  const bytes = rows * stride * 4;
-  if (bytes > device.limits.maxStorageBufferBindingSize) {
-    const allowed = device.limits.maxStorageBufferBindingSize;
-    throw new CapacityError(
-      `${label} [${rows}, ${width}] needs ${bytes} bytes in one binding; this adapter allows ${allowed}.`,
-    );
-  }
-  const size = activationBytes(rows, width);
-  const buffer = await device.createBuffer(label, size, STORAGE | USAGE.UNIFORM);
-  return { label, buffer, rows, width, stride };
-}
-
-/** What a variable of a page is bound to. */
-export type Bound = GPUBufferBinding | GPUTextureView;
 
 /** Rows [firstRow, firstRow + rows) of a weight tensor, in memory of a size that can be bound. */
 export interface WeightPart {
@@ -195,7 +143,7 @@ export function createWeights(
   format: WeightFormat,
   n: number,
   k: number,
-  placement?: Placement,
+  placement: Placement = "rows",
 ): Promise<Weights> {
   return createStack(device, label, [{ format, n }], k, placement);
 }
@@ -206,13 +154,14 @@ export async function createStack(
   label: string,
   tensors: readonly StackedTensor[],
   k: number,
-  placement?: Placement,
+  placement: Placement = "rows",
 ): Promise<Weights> {
   const n = rowsOf(tensors);
   const parts: WeightPart[] = [];
   for (const stretch of stretches(tensors)) {
     const { format } = stretch;
-    const where = placement ?? placementOf(device, n);
+    // A vector, which may be read otherwise than as weights, is a row.
+    const where = n > 1 ? placement : "rows";
     const perPart = rowsPerPart(device, format, stretch.n, k, where);
     if (perPart < 1) {
       throw new CapacityError(

@@ -1,8 +1,9 @@
 // The way of weights from a file to the GPU: read, regrouped into planes, written, slice by slice.
 
-import { EIGHT } from "../adapter/tiling.ts";
+import { EIGHT } from "../adapter/adapter.ts";
+import { CHUNK } from "../gpu/activations.ts";
 import type { Device } from "../gpu/device.ts";
-import { CHUNK, type Plane, rowBytes, SUPER } from "./formats/format.ts";
+import { type Plane, rowBytes, SUPER } from "./formats/format.ts";
 import { type PlaneMemory, placesOf, planeRowBytes, planeUnits, writePlane } from "./layout.ts";
 import type { WeightPart, Weights } from "./tensor.ts";
 

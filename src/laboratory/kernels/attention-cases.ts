@@ -35,6 +35,7 @@ async function cacheOf(
   chunk: number,
 ): Promise<KvCache> {
   return KvCache.create(bench.device, {
+    adapter: bench.adapter,
     layers: 1,
     shape: headShape(cells),
     policy: FULL_ATTENTION,

@@ -1,8 +1,9 @@
 // Kernels that read a matrix of weights.
 
+import type { Activations } from "../../kernels/gpu/activations.ts";
 import { project, rmsNorm, swiglu } from "../../kernels/reference.ts";
 import { rowBytes, type WeightFormat } from "../../kernels/weights/formats/format.ts";
-import type { Activations, Weights } from "../../kernels/weights/tensor.ts";
+import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { decode, randomFloats, randomTensor, uniform } from "./random.ts";
 import type { Workbench } from "./workbench.ts";

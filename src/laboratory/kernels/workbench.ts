@@ -1,6 +1,12 @@
 // A device with the kernels on it, and the small steps around a kernel: fill, run, read back.
 
-import type { Tuning } from "../../kernels/adapter/tiling.ts";
+import {
+  type Adapter,
+  type Placement,
+  readAdapter,
+  type Tuning,
+} from "../../kernels/adapter/adapter.ts";
+import { type Activations, createActivations } from "../../kernels/gpu/activations.ts";
 import { type Dispatch, run } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
@@ -8,14 +14,8 @@ import { ParamBlock, type StepValues } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { Ops } from "../../kernels/ops.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
-import type { Placement, WeightFormat } from "../../kernels/weights/formats/format.ts";
-import {
-  type Activations,
-  createActivations,
-  createWeights,
-  memoryOf,
-  type Weights,
-} from "../../kernels/weights/tensor.ts";
+import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
+import { createWeights, memoryOf, type Weights } from "../../kernels/weights/tensor.ts";
 import { uploadWeights } from "../../kernels/weights/upload.ts";
 
 /** Everything that a step may carry; whoever runs a kernel states what matters to it. */
@@ -37,6 +37,7 @@ const STEP = {
 
 export class Workbench {
   readonly device: Device;
+  readonly adapter: Adapter;
   readonly library: KernelLibrary;
   readonly params: ParamBlock;
   /** As a plan for one token multiplies. */
@@ -44,12 +45,13 @@ export class Workbench {
   /** As a plan for several tokens multiplies. */
   readonly several: Ops;
 
-  constructor(device: Device, params: ParamBlock, library: KernelLibrary) {
-    this.device = device;
+  constructor(adapter: Adapter, params: ParamBlock, library: KernelLibrary) {
+    this.device = library.device;
+    this.adapter = adapter;
     this.params = params;
     this.library = library;
-    this.single = new Ops(this.library, params, true);
-    this.several = new Ops(this.library, params, false);
+    this.single = new Ops(this, true);
+    this.several = new Ops(this, false);
   }
 
   static async create(
@@ -58,7 +60,7 @@ export class Workbench {
     tuning?: Partial<Tuning>,
   ): Promise<Workbench> {
     const params = await ParamBlock.create(device, "params");
-    return new Workbench(device, params, new KernelLibrary(device, shaders, tuning));
+    return new Workbench(readAdapter(device, tuning), params, new KernelLibrary(device, shaders));
   }
 
   /** Compiles what is new and writes the parameters. Returns all values of the step. */
@@ -121,7 +123,7 @@ export class Workbench {
     n: number,
     k: number,
     file: Uint8Array,
-    placement?: Placement,
+    placement: Placement = this.adapter.placement,
   ): Promise<Weights> {
     const weights = await createWeights(this.device, format.name, format, n, k, placement);
     await uploadWeights(this.device, weights, async (at, into) => {

@@ -7,6 +7,8 @@
 // can read with aligned wide loads: all quants of a tensor, then the heads of all its super-blocks, and so on. A *block* is
 // the place of a chunk in them.
 
+import type { Placement } from "../../adapter/adapter.ts";
+
 /** One plane of a tensor on the GPU: a binding of its own, a buffer or a texture. */
 export interface Plane {
   /** Name of the WGSL variable that reads it. */
@@ -61,26 +63,12 @@ export interface WeightFormat {
   regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
 }
 
-/**
- * How the planes of a matrix lie in memory: row after row in buffers; or by eight rows, as eight lanes read them, what is
- * widest of them in textures, for adapters that are CPUs. The names of the pages that read them so.
- */
-export type Placement = "rows" | "interleaved";
-
 /** The pages that decode a format: appended to one that reads weights. */
 export function decoderOf(format: WeightFormat, placement: Placement = "rows"): string[] {
   const wide = format.planes.filter(({ texel }) => texel);
   const room = placement === "rows" ? "weights/planes" : "cpu/planes";
   const planes = wide.map(({ name }) => `${room}/${name}`);
   return [format.fragment, ...planes, `${room}/${placement}`, "weights/planes/unpack"];
-}
-
-/** Weights a chunk, the unit in which kernels read rows. */
-export const CHUNK = 32;
-
-/** Chunks a row of `k` weights: a row's last chunk may be partly empty. */
-export function chunksOf(k: number): number {
-  return Math.ceil(k / CHUNK);
 }
 
 /** Chunks a super-block. */

@@ -2,10 +2,13 @@
 //
 // By how many workgroups should it share the product of a matrix with a vector? Few load the vector less often, many keep more
 // of it busy: between a software adapter with two threads and a large card lies a factor of a hundred, so it is measured. How
-// many rows a workgroup takes changes no sum, and so no bit of a text; which page multiplies would: that is a rule (tiling.ts),
+// many rows a workgroup takes changes no sum, and so no bit of a text; which page multiplies would: that is a rule (adapter/tiling.ts),
 // not a measurement. But a page that relies on what no standard has yet has to multiply right here before it is trusted.
 
 import { median } from "../../numbers.ts";
+import { type Adapter, offeredMatrixShape, readAdapter, type Tuning } from "../adapter/adapter.ts";
+import { matvecTiling } from "../adapter/tiling.ts";
+import { createActivations } from "../gpu/activations.ts";
 import { run } from "../gpu/commands.ts";
 import type { Device } from "../gpu/device.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../gpu/kernel.ts";
@@ -13,10 +16,8 @@ import { ParamBlock } from "../gpu/params.ts";
 import { Ops } from "../ops.ts";
 import { F32 } from "../weights/formats/f32.ts";
 import { Q4_K } from "../weights/formats/q4-k.ts";
-import { placementOf } from "../weights/layout.ts";
-import { createActivations, createWeights } from "../weights/tensor.ts";
+import { createWeights } from "../weights/tensor.ts";
 import { uploadWeights } from "../weights/upload.ts";
-import { matrixShape, matvecTiling, type Tuning, usualWorkgroups } from "./tiling.ts";
 
 /** Numbers that were measured on this machine, by what they tell. */
 export interface Memory {
@@ -72,17 +73,18 @@ export async function tuningOf(
     await memory.keep(name, measured);
     return measured;
   };
-  const { kind, n, candidates } = trial(device);
-  const { page } = matvecTiling({ device, workgroups: 1 }, placementOf(device, n), n, 8);
+  const adapter = readAdapter(device);
+  const { kind, candidates } = trialOf(adapter);
+  const { page } = trialTiling(adapter);
   const workgroups = await remembered(
     `workgroups/${kind}/${page}`,
     [page],
     candidates,
     measureWorkgroups,
   );
-  const shape = matrixShape(device);
+  const shape = offeredMatrixShape(device);
   const right = shape && (await remembered(`matrices/${shape}`, MATRIX_PAGES, [0, 1], tryMatrices));
-  return { workgroups: workgroups ?? usualWorkgroups(device), matrices: right === 1 };
+  return { workgroups: workgroups ?? adapter.workgroups, matrices: right === 1 };
 }
 
 const MATRIX_PAGES = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
@@ -94,27 +96,38 @@ function hashOf(texts: readonly string[]): string {
   return (hash >>> 0).toString(16);
 }
 
-function trial(device: Device) {
-  return device.info.isFallbackAdapter ? SOFTWARE : CARD;
+function trialOf({ isSoftware }: Adapter) {
+  return isSoftware ? SOFTWARE : CARD;
+}
+
+/** How the matrix of a trial is multiplied. */
+function trialTiling(adapter: Adapter) {
+  const { n } = trialOf(adapter);
+  return matvecTiling(adapter, { placement: adapter.placement, n, least: 8 });
 }
 
 /** The candidate that is fastest here; of those that are about as fast the fewest, since to load a normed vector costs more. */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
-  const { n, k, candidates } = trial(device);
+  const usual = readAdapter(device);
+  const { n, k, candidates } = trialOf(usual);
   // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
   const byRows = new Map(
     candidates.map((workgroups) => {
-      const { overrides } = matvecTiling({ device, workgroups }, placementOf(device, n), n, 8);
+      const { overrides } = trialTiling({ ...usual, workgroups });
       return [overrides.ROWS, workgroups];
     }),
   );
   const params = await ParamBlock.create(device, "params");
-  const weights = await createWeights(device, "measured", Q4_K, n, k); // zeros, which take as long as others
+  const weights = await createWeights(device, "measured", Q4_K, n, k, usual.placement); // zeros take as long
   const x = await createActivations(device, "x", 1, k);
   const y = await createActivations(device, "y", 1, n);
   const contestants = [...byRows.values()].map((workgroups) => {
-    const library = new KernelLibrary(device, shaders, { workgroups });
-    const product = new Ops(library, params, true).project(x, weights, y);
+    const library = new KernelLibrary(device, shaders);
+    const product = new Ops({ library, adapter: { ...usual, workgroups }, params }, true).project(
+      x,
+      weights,
+      y,
+    );
     return { workgroups, library, product };
   });
   await Promise.all(contestants.map(({ library }) => library.ready()));
@@ -158,7 +171,8 @@ export async function tryMatrices(device: Device, shaders: ShaderSource): Promis
       Math.floor((i % k) / 16) % 2 === fine ? ((i * 2971) % 8191) - 4095 : ((i * 37) % 7) - 3,
     );
   const params = await ParamBlock.create(device, "params");
-  const weights = await createWeights(device, "tried", F32, n, k);
+  const { placement } = readAdapter(device);
+  const weights = await createWeights(device, "tried", F32, n, k, placement);
   const bytes = new Uint8Array(numbers(n * k, 0).buffer);
   await uploadWeights(device, weights, async (at, into) => {
     into.set(bytes.subarray(at, at + into.length));
@@ -167,9 +181,10 @@ export async function tryMatrices(device: Device, shaders: ShaderSource): Promis
   device.queue.writeBuffer(x.buffer, 0, numbers(tokens * k, 1));
   const results: Uint32Array[] = [];
   for (const matrices of [false, true]) {
-    const library = new KernelLibrary(device, shaders, { matrices });
+    const library = new KernelLibrary(device, shaders);
+    const adapter = readAdapter(device, { matrices });
     const y = await createActivations(device, "y", tokens, n);
-    const product = new Ops(library, params, false).project(x, weights, y);
+    const product = new Ops({ library, adapter, params }, false).project(x, weights, y);
     try {
       await library.ready();
     } catch (error) {
