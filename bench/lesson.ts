@@ -10,10 +10,11 @@ import { matvecTiling, reduction } from "../src/kernels/adapter/tiling.ts";
 import { type Activations, UNIFORM_BYTES } from "../src/kernels/gpu/activations.ts";
 import type { Dispatch } from "../src/kernels/gpu/commands.ts";
 import { Device } from "../src/kernels/gpu/device.ts";
-import { numbers } from "../src/kernels/gpu/dispatcher.ts";
+import { activationBinding } from "../src/kernels/gpu/dispatcher.ts";
 import type { KernelSpec } from "../src/kernels/gpu/kernel.ts";
+import { project } from "../src/kernels/matrix/products.ts";
 import { measureWorkgroups } from "../src/kernels/matrix/tuning.ts";
-import { project } from "../src/kernels/reference.ts";
+import * as reference from "../src/kernels/reference.ts";
 import { decoderOf, rowBytes } from "../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../src/kernels/weights/formats/index.ts";
 import type { Weights } from "../src/kernels/weights/tensor.ts";
@@ -64,7 +65,7 @@ function version(
       const kernel = bench.library.kernel(spec);
       const [part] = w.parts;
       const groups = Math.ceil(w.n / (rows ?? LANES));
-      const all = { x: numbers(x), y: numbers(y), ...part!.bindings };
+      const all = { x: activationBinding(x), y: activationBinding(y), ...part!.bindings };
       const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
       const bindings = kernel.bind(bench.device, Object.fromEntries(used));
       return [{ kernel, bindings, label: page, grid: () => [groups, 1, 1] }];
@@ -97,8 +98,9 @@ function engines(
         fragments: [...decoder, ...rest, reduction(bench.adapter, LANES)],
         overrides: eight ? overrides : { LANES, ...overrides },
       });
-      const input = memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : numbers(x);
-      const all = { x: input, y: numbers(y), ...w.parts[0]!.bindings };
+      const input =
+        memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : activationBinding(x);
+      const all = { x: input, y: activationBinding(y), ...w.parts[0]!.bindings };
       const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
       const bindings = kernel.bind(bench.device, Object.fromEntries(used));
       const groups = Math.ceil(w.n / overrides.ROWS);
@@ -125,7 +127,7 @@ const versionsOf = (overrides: { readonly ROWS: number }): readonly Version[] =>
     name: "10 a chunk ahead",
     eight: true,
     placement: "interleaved",
-    dispatches: (bench, w, x, y) => bench.single.project(x, w, y),
+    dispatches: (bench, w, x, y) => project(bench.one, { x, weights: w, y }),
   },
 ];
 
@@ -177,7 +179,7 @@ export async function main(args: string[]): Promise<void> {
       copies[placement].push(await bench.copyOf(copies[placement][0]!));
     }
   }
-  const expected = project(input, decode(FORMAT, file), 1, n, k);
+  const expected = reference.project(input, decode(FORMAT, file), 1, n, k);
 
   const { page, overrides } = matvecTiling(bench.adapter, {
     placement: bench.adapter.placement,

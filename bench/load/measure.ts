@@ -6,7 +6,8 @@ import { allocateWeights, checkTensors, uploadAll } from "../../src/engine/model
 import { createTokenizer } from "../../src/engine/tokenizer/tokenizer.ts";
 import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { Device } from "../../src/kernels/gpu/device.ts";
-import { project } from "../../src/kernels/reference.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
 import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import type { Weights } from "../../src/kernels/weights/tensor.ts";
 import { decode, randomFloats } from "../../src/laboratory/kernels/random.ts";
@@ -89,14 +90,14 @@ async function checkArrival(
   const bench = await Workbench.create(device, nodePlatform.shaders);
   const numbers = randomFloats(1, k);
   const [x, y] = [await bench.activations(1, k, numbers), await bench.activations(1, n)];
-  await bench.run(bench.single.project(x, weights, y));
+  await bench.run(project(bench.one, { x, weights, y }));
   const found = await bench.readActivations(y);
   const { format } = parts[0]!;
   for (let row = 0; row < shape[1]!; row += ROWS) {
     const rows = Math.min(ROWS, shape[1]! - row);
     const bytes = new Uint8Array(rows * rowBytes(format, k));
     await source.read(offset + row * rowBytes(format, k), bytes);
-    const expected = project(numbers, decode(format, bytes), 1, rows, k);
+    const expected = reference.project(numbers, decode(format, bytes), 1, rows, k);
     let [difference, square] = [0, 0];
     for (const [i, value] of expected.entries()) {
       difference += (found[row + i]! - value) ** 2;

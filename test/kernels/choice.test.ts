@@ -3,16 +3,17 @@
 import { describe, expect, test } from "vitest";
 import { TOP_BYTES } from "../../src/engine/run/top-logits.ts";
 import { gumbel } from "../../src/engine/sampler/gumbel.ts";
+import { targetOf } from "../../src/kernels/adapter/target.ts";
+import { chooseToken, listTop } from "../../src/kernels/choice/choice.ts";
 import { run } from "../../src/kernels/gpu/commands.ts";
 import { ParamBlock, type StepValues } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
-import { Ops } from "../../src/kernels/ops.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 const params = await ParamBlock.create(gpu.device, "choice");
-const ops = new Ops({ library: gpu.library, adapter: gpu.adapter, params }, true);
+const target = targetOf({ adapter: gpu.adapter, library: gpu.library, params }, "one");
 const storage = USAGE.STORAGE | USAGE.COPY_SRC;
 const tokens = await gpu.device.createBuffer("tokens", 4, storage);
 const choice = await gpu.device.createBuffer("choice", 8, storage);
@@ -22,8 +23,8 @@ const VALUES = { temperature: 0, seed_low: 0, seed_high: 0, position: 0, keep: 1
 
 async function prepare(logits: Float32Array) {
   const activations = await gpu.activations(1, logits.length, logits);
-  const choose = ops.choose(activations, tokens, choice);
-  const top = ops.top(activations, list);
+  const choose = chooseToken(target, { logits: activations, tokens, choice });
+  const top = listTop(target, { logits: activations, top: list });
   await gpu.library.ready();
   const go = async (dispatches: typeof top, values: StepValues) => {
     params.write({ ...VALUES, ...values });

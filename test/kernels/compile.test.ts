@@ -1,10 +1,18 @@
-// The compile ring: every page, with every fragment and override that ops.ts can ask for, on Dawn's null backend; and
+// The compile ring: every page, with every fragment and override that a recipe can ask for, on Dawn's null backend; and
 // what kernel.ts says where the host and a page disagree.
 
 import { afterAll, describe, expect, test } from "vitest";
 import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
+import { targetOf } from "../../src/kernels/adapter/target.ts";
+import {
+  attend,
+  attentionWeights,
+  ropeStore,
+  storeAndAttend,
+} from "../../src/kernels/attention/attention.ts";
 import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/attention/cells.ts";
 import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
+import { chooseToken, listTop } from "../../src/kernels/choice/choice.ts";
 import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import {
@@ -15,7 +23,8 @@ import {
 } from "../../src/kernels/gpu/kernel.ts";
 import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
-import { Ops } from "../../src/kernels/ops.ts";
+import { gate, project } from "../../src/kernels/matrix/products.ts";
+import { embed, rmsNorm } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
@@ -50,11 +59,11 @@ const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 8, kvHeads: 1, headWidth: 256, pageSize: 16 },
 ];
 
-/** Asks for every kernel that ops.ts knows, through ops.ts, and for that of the laboratory. */
+/** Asks for every kernel that a recipe asks for, and for that of the laboratory. */
 async function askForAll(device: Device, library: KernelLibrary): Promise<void> {
   const params = await ParamBlock.create(device, "params");
-  const target = { library, adapter: readAdapter(device), params };
-  const [single, several] = [new Ops(target, true), new Ops(target, false)];
+  const parts = { adapter: readAdapter(device), library, params };
+  const [one, several] = [targetOf(parts, "one"), targetOf(parts, "several")];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
   const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
   library.kernel({ page: "adapter/multiply-rate", overrides: { LANES: 64 } });
@@ -65,15 +74,15 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const norm = { weight: await createWeights(device, "norm", F32, 1, 256), eps: 1e-5, into: x };
   for (const format of FORMATS.values()) {
     const weights = await matrix(format);
-    single.embed(buffer, weights, x);
-    for (const ops of [single, several]) {
-      for (const add of [false, true]) ops.project(x, weights, y, { add, bias });
-      ops.project(x, weights, y, { norm });
+    embed(one, { tokens: buffer, table: weights, x });
+    for (const target of [one, several]) {
+      for (const add of [false, true]) project(target, { x, weights, y, add, bias });
+      project(target, { x, weights, y, norm });
     }
   }
   for (const headWidth of [256, 64, 32, 8]) {
     const norm = await createWeights(device, "norm", F32, 1, headWidth);
-    single.rmsNorm(x, norm, x, 1e-5);
+    rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5 });
   }
   const both = await createActivations(device, "both", 2, 80);
   for (const format of FORMATS.values()) {
@@ -86,13 +95,18 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       ],
       256,
     );
-    for (const ops of [single, several]) {
-      for (const bias of [undefined, wide]) ops.gate("gate", x, gates, both, y, { norm, bias });
-      ops.gate("gate", x, gates, both, y);
+    for (const target of [one, several]) {
+      for (const bias of [undefined, wide])
+        gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y, norm, bias });
+      gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y });
     }
   }
-  single.choose(y, buffer, await device.createBuffer("choice", 16, USAGE.STORAGE));
-  single.top(y, await device.createBuffer("top", 1 << 14, USAGE.STORAGE));
+  chooseToken(one, {
+    logits: y,
+    tokens: buffer,
+    choice: await device.createBuffer("choice", 16, USAGE.STORAGE),
+  });
+  listTop(one, { logits: y, top: await device.createBuffer("top", 1 << 14, USAGE.STORAGE) });
   const pages = { keys: buffer, values: buffer };
   const partial = { outputs: buffer, states: buffer };
   for (const heads of HEADS) {
@@ -101,13 +115,33 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       const base = { heads: 4, kvHeads: 2, pageSize: 16, pairGap: 1, scale: 0.125 };
       const shape: HeadShape = { ...base, ...heads, cells };
       const tokens = { qk: x, qkv: x, turns: buffer, slots: buffer, rotated: buffer };
-      single.attention.ropeStore("rope", shape, tokens, pages);
+      ropeStore(one, { label: "rope", shape, tokens, pages });
       const buffers = { pages, pageTable: buffer, partial, x };
-      single.attention.storeAndAttend("both", shape, tokens, buffers);
-      single.attention.attend("attend", shape, buffer, buffers);
-      single.attention.attend("attend", shape, buffer, { ...buffers, keyTurns: buffer });
-      single.attention.weights("weights", shape, buffer, buffer, buffer, buffer);
-      single.attention.weights("weights", shape, buffer, buffer, buffer, buffer, buffer);
+      storeAndAttend(one, { label: "both", shape, tokens, buffers });
+      attend(one, { label: "attend", shape, queries: buffer, buffers });
+      attend(one, {
+        label: "attend",
+        shape,
+        queries: buffer,
+        buffers: { ...buffers, keyTurns: buffer },
+      });
+      attentionWeights(one, {
+        label: "weights",
+        shape,
+        queries: buffer,
+        keys: buffer,
+        pageTable: buffer,
+        weights: buffer,
+      });
+      attentionWeights(one, {
+        label: "weights",
+        shape,
+        queries: buffer,
+        keys: buffer,
+        pageTable: buffer,
+        weights: buffer,
+        keyTurns: buffer,
+      });
     }
   }
 }
@@ -137,7 +171,7 @@ const OTHER_RUNGS = [
   ...shaderPages().filter((page) => page.startsWith("matrix/matrices/")), // test/kernels/matrices.test.ts
 ];
 
-describe("every kernel that ops.ts asks for", () => {
+describe("every kernel that a recipe asks for", () => {
   test("compiles on the lowest rung, and no page is left out", async () => {
     const pages = new Set<string>();
     const library = new KernelLibrary(gpu.device, (name) => {
@@ -203,7 +237,8 @@ describe("every kernel that ops.ts asks for", () => {
 
   test("matrices of a format share their kernels, whatever their sizes", async () => {
     const library = new Recording(gpu.device, shaderSource);
-    const ops = new Ops({ library, adapter: gpu.adapter, params: gpu.params }, false);
+    const { adapter, params } = gpu;
+    const target = targetOf({ adapter, library, params }, "several");
     const made = [];
     for (const [n, k] of [
       [40, 256],
@@ -213,7 +248,7 @@ describe("every kernel that ops.ts asks for", () => {
       const weights = await createWeights(gpu.device, "w", F32, n, k);
       const x = await createActivations(gpu.device, "x", 2, k);
       const y = await createActivations(gpu.device, "y", 2, n);
-      made.push(ops.project(x, weights, y)[0]!.kernel);
+      made.push(project(target, { x, weights, y })[0]!.kernel);
     }
     expect(new Set(made).size).toBe(1);
   });

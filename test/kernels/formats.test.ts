@@ -1,7 +1,9 @@
 // The fifteen weight formats: the plain decoders against golden vectors, then the GPU against the plain decoders.
 
 import { describe, expect, test } from "vitest";
-import { project } from "../../src/kernels/reference.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
+import { embed } from "../../src/kernels/rows/rows.ts";
 import { rowBytes, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { planeRowBytes } from "../../src/kernels/weights/layout.ts";
@@ -96,10 +98,10 @@ describe("regrouping", () => {
 });
 
 /** The weights of rows `tokens`, decoded by the GPU. */
-async function embed(weights: Weights, tokens: readonly number[]): Promise<Float32Array> {
+async function rowsOf(weights: Weights, tokens: readonly number[]): Promise<Float32Array> {
   const ids = await gpu.buffer(Uint32Array.from(tokens));
   const x = await gpu.activations(tokens.length, weights.k);
-  await gpu.run(gpu.several.embed(ids, weights, x), { tokens: tokens.length });
+  await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x }), { tokens: tokens.length });
   const rows = await gpu.readActivations(x);
   gpu.release(ids, x);
   return rows;
@@ -118,8 +120,10 @@ async function multiply(
   const spare = new Float32Array(2 * weights.n).fill(7);
   const before = addend ?? new Float32Array(tokens * weights.n);
   const to = await gpu.activations(tokens + 2, weights.n, [...before, ...spare]);
-  const ops = tokens === 1 ? gpu.single : gpu.several;
-  await gpu.run(ops.project(from, weights, to, { add: addend !== undefined }), { tokens });
+  const target = tokens === 1 ? gpu.one : gpu.several;
+  await gpu.run(project(target, { x: from, weights, y: to, add: addend !== undefined }), {
+    tokens,
+  });
   const y = await gpu.readActivations(to);
   gpu.release(from, to);
   expect(y.subarray(tokens * weights.n), "rows beyond the step").toEqual(spare);
@@ -149,7 +153,7 @@ describe.each(formats)("$name on the GPU", (format) => {
       const expected = tokens.flatMap((row) => [...all.subarray(row * k, (row + 1) * k)]);
       // Equal to the last bit: all products of scales and quants fit the 24 bits of an f32 (but Q6_K's, rounded once on
       // either side), and a minimum is subtracted with one rounding, which WGSL asks to be the correct one.
-      expectClose(await embed(weights, tokens), expected, {}, `[${n}, ${k}]`);
+      expectClose(await rowsOf(weights, tokens), expected, {}, `[${n}, ${k}]`);
       gpu.release(weights);
     }
   });
@@ -166,9 +170,11 @@ describe.each(formats)("$name on the GPU", (format) => {
         const x = randomFloats(tokens, tokens * k);
         // The addend takes turns, so that adding and replacing are both tried by all.
         const addend = addsFor(format, tokens) ? randomFloats(n, tokens * n, 100) : undefined;
-        const expected = project(x, w, tokens, n, k).map((y, i) => y + (addend?.[i] ?? 0));
+        const expected = reference
+          .project(x, w, tokens, n, k)
+          .map((y, i) => y + (addend?.[i] ?? 0));
         // k products and sums, each rounded once: at most (k + 1) half ulps of the sum of the magnitudes.
-        const magnitudes = project(x.map(Math.abs), w.map(Math.abs), tokens, n, k);
+        const magnitudes = reference.project(x.map(Math.abs), w.map(Math.abs), tokens, n, k);
         const abs = magnitudes.map((m, i) => (k + 1) * HALF_ULP * (m + Math.abs(addend?.[i] ?? 0)));
         const what = `[${n}, ${k}] times ${tokens}`;
         expectClose(await multiply(gpu, weights, x, tokens, addend), expected, { abs }, what);
@@ -222,8 +228,14 @@ test.each([
   const file = randomTensor(format, n, k, 4);
   const weights = await on.weights(format, n, k, file);
   const x = randomFloats(1, tokens * k);
-  const expected = project(x, decode(format, file), tokens, n, k);
-  const magnitudes = project(x.map(Math.abs), decode(format, file).map(Math.abs), tokens, n, k);
+  const expected = reference.project(x, decode(format, file), tokens, n, k);
+  const magnitudes = reference.project(
+    x.map(Math.abs),
+    decode(format, file).map(Math.abs),
+    tokens,
+    n,
+    k,
+  );
   const abs = magnitudes.map((m) => (k + 1) * HALF_ULP * m);
   expectClose(await multiply(on, weights, x, tokens), expected, { abs });
   on.release(weights);
@@ -238,7 +250,7 @@ test("a tensor larger than one slice of the upload arrives whole", async () => {
   const last = [0, 1, 640, 998, 999, 1000, 1001, 1281, 1282];
   const all = decode(format, file);
   const expected = last.flatMap((row) => [...all.subarray(row * k, (row + 1) * k)]);
-  expectClose(await embed(weights, last), expected, {});
+  expectClose(await rowsOf(weights, last), expected, {});
   gpu.release(weights);
 });
 

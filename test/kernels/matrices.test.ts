@@ -7,8 +7,9 @@ import { matmulTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import { SUBGROUP_MATRIX } from "../../src/kernels/gpu/device.ts";
 import { assemble } from "../../src/kernels/gpu/kernel.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
 import { tryMatrices, tuningOf } from "../../src/kernels/matrix/tuning.ts";
-import { project } from "../../src/kernels/reference.ts";
+import * as reference from "../../src/kernels/reference.ts";
 import { decoderOf, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
@@ -18,11 +19,11 @@ import { expectClose } from "../support/numbers.ts";
 
 /** The absolute error that halves allow in x W^T, element by element. */
 function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number, k: number) {
-  const most = project(x.map(Math.abs), weights.map(Math.abs), tokens, n, k);
+  const most = reference.project(x.map(Math.abs), weights.map(Math.abs), tokens, n, k);
   const ones = new Float32Array(k).fill(1);
   const [sumX, sumW] = [
-    project(x.map(Math.abs), ones, tokens, 1, k),
-    project(ones, weights.map(Math.abs), 1, n, k),
+    reference.project(x.map(Math.abs), ones, tokens, 1, k),
+    reference.project(ones, weights.map(Math.abs), 1, n, k),
   ];
   // Either factor is off by half an ulp of 22 bits; or, where its high half would be subnormal and may be taken for zero, by
   // half an ulp of eleven bits below 2^-14, times four for x (SHRINK). The product of the low
@@ -41,12 +42,12 @@ async function check(gpu: TestGpu, format: WeightFormat, n: number, k: number, t
   const weights = await gpu.weights(format, n, k, file);
   const x = await gpu.activations(tokens, k, numbers);
   const y = await gpu.activations(tokens, n, before);
-  await gpu.run(gpu.several.project(x, weights, y), { tokens });
+  await gpu.run(project(gpu.several, { x, weights, y }), { tokens });
   const plain = await gpu.readActivations(y);
-  await gpu.run(gpu.several.project(x, weights, y, { add: true }), { tokens });
+  await gpu.run(project(gpu.several, { x, weights, y, add: true }), { tokens });
   const twice = await gpu.readActivations(y);
   const decoded = decode(format, file);
-  const expected = project(numbers, decoded, tokens, n, k);
+  const expected = reference.project(numbers, decoded, tokens, n, k);
   const abs = bound(numbers, decoded, tokens, n, k);
   expectClose(plain, expected, { abs });
   expectClose(
@@ -95,7 +96,7 @@ describe("numbers of any size", () => {
       );
       const input = await gpu.activations(2, k, [...spread([x]), ...spread([0, 5])]);
       const y = await gpu.activations(2, 2);
-      await gpu.run(gpu.several.project(input, weights, y), { tokens: 2 });
+      await gpu.run(project(gpu.several, { x: input, weights, y }), { tokens: 2 });
       const [product, beside, below, other] = await gpu.readActivations(y);
       // What is no number, or infinite, times zero is no number: only what shares no factor with it is unmoved.
       if (Number.isFinite(x) && Number.isFinite(w)) expect([beside, below]).toEqual([0, 0]);

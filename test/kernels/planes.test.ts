@@ -3,7 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { type Placement, readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
-import { project } from "../../src/kernels/reference.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
+import { embed } from "../../src/kernels/rows/rows.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { planeBytes, texelBits } from "../../src/kernels/weights/layout.ts";
@@ -44,9 +46,9 @@ async function uses(
   const [y, ys] = [await gpu.activations(1, n), await gpu.activations(3, n)];
   const all = await gpu.activations(n, k);
   const ids = await gpu.buffer(Uint32Array.from({ length: n }, (_, i) => i));
-  await gpu.run(gpu.several.embed(ids, weights, all), { tokens: n });
-  await gpu.run(gpu.single.project(x, weights, y));
-  await gpu.run(gpu.several.project(xs, weights, ys), { tokens: 3 });
+  await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x: all }), { tokens: n });
+  await gpu.run(project(gpu.one, { x, weights, y }));
+  await gpu.run(project(gpu.several, { x: xs, weights, y: ys }), { tokens: 3 });
   const found = [];
   for (const numbers of [all, y, ys]) found.push(await gpu.readActivations(numbers));
   gpu.release(x, xs, y, ys, all, ids, weights);
@@ -62,9 +64,9 @@ function expectProducts(
   k: number,
 ): void {
   const tokens = x.length / k;
-  const magnitudes = project(x.map(Math.abs), weights.map(Math.abs), tokens, n, k);
+  const magnitudes = reference.project(x.map(Math.abs), weights.map(Math.abs), tokens, n, k);
   const abs = magnitudes.map((m) => (k + 2) * 2 ** -24 * m);
-  expectClose(found, project(x, weights, tokens, n, k), { abs });
+  expectClose(found, reference.project(x, weights, tokens, n, k), { abs });
 }
 
 describe.each(formats)("$name", (format) => {
@@ -104,7 +106,7 @@ test("what was in memory before does not come through where a row, or eight rows
   await uploader.finish();
   const numbers = randomFloats(1, k);
   const [x, y] = [await gpu.activations(1, k, numbers), await gpu.activations(1, n)];
-  await gpu.run(gpu.single.project(x, weights, y));
+  await gpu.run(project(gpu.one, { x, weights, y }));
   expectProducts(await gpu.readActivations(y), numbers, decode(format, file), n, k);
   gpu.release(x, y, weights, full);
 });
@@ -118,7 +120,7 @@ test("planes whose textures have rows of 128 texels, and that are written from t
   const ids = [0, 1, 300, 1023, 1024, 1300, 1999, 2498, 2499]; // 248 rows a slice
   const tokens = await gpu.buffer(Uint32Array.from(ids));
   const rows = await gpu.activations(ids.length, k);
-  await gpu.run(gpu.several.embed(tokens, weights, rows), { tokens: ids.length });
+  await gpu.run(embed(gpu.several, { tokens, table: weights, x: rows }), { tokens: ids.length });
   const all = decode(format, file);
   const expected = ids.flatMap((row) => [...all.subarray(row * k, (row + 1) * k)]);
   expect([...(await gpu.readActivations(rows))]).toEqual(expected);

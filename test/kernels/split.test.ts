@@ -3,7 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import { CapacityError, type Device } from "../../src/kernels/gpu/device.ts";
-import { project } from "../../src/kernels/reference.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
+import { embed } from "../../src/kernels/rows/rows.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { placesOf, planeRowBytes } from "../../src/kernels/weights/layout.ts";
@@ -79,13 +81,15 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
     for (const weights of [whole, split, again]) {
       const ids = await gpu.buffer(Uint32Array.from(tokens));
       const rows = await gpu.activations(tokens.length, k);
-      await gpu.run(gpu.several.embed(ids, weights, rows), { tokens: tokens.length });
+      await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x: rows }), {
+        tokens: tokens.length,
+      });
       const found = [await gpu.readActivations(rows)];
       for (const count of [1, 3]) {
-        const ops = count === 1 ? gpu.single : gpu.several;
+        const target = count === 1 ? gpu.one : gpu.several;
         const x = await gpu.activations(count, k, randomFloats(2, count * k));
         const y = await gpu.activations(count, n, randomFloats(3, count * n));
-        await gpu.run(ops.project(x, weights, y, { add: true }), { tokens: count });
+        await gpu.run(project(target, { x, weights, y, add: true }), { tokens: count });
         found.push(await gpu.readActivations(y));
         gpu.release(x, y);
       }
@@ -113,13 +117,13 @@ test("a last part of one row", async () => {
   const x = await gpu.activations(1, k, randomFloats(3, k));
   const [y, all] = [await gpu.activations(1, n), await gpu.activations(2, k)];
   const tokens = await gpu.buffer(Uint32Array.of(16, 15));
-  await gpu.run(gpu.single.project(x, weights, y));
-  await gpu.run(gpu.several.embed(tokens, weights, all), { tokens: 2 });
+  await gpu.run(project(gpu.one, { x, weights, y }));
+  await gpu.run(embed(gpu.several, { tokens, table: weights, x: all }), { tokens: 2 });
   const decoded = decode(format, file);
   const rows = [...decoded.subarray(16 * k), ...decoded.subarray(15 * k, 16 * k)];
   expectClose(await gpu.readActivations(all), rows, {});
   // Sums of 256 products of numbers below 4: as many roundings.
-  const products = project(randomFloats(3, k), decoded, 1, n, k);
+  const products = reference.project(randomFloats(3, k), decoded, 1, n, k);
   expectClose(await gpu.readActivations(y), products, { abs: 256 * 2 ** -24 * 16 });
   gpu.release(x, y, all, tokens, weights);
 });

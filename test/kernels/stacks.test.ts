@@ -1,7 +1,8 @@
 // Several tensors as one matrix, and a gated feed-forward at once: the same as one by one, in f64.
 
 import { describe, expect, test } from "vitest";
-import { project, rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { gate, project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
@@ -104,9 +105,9 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const values = randomFloats(9, tokens * K);
       const x = await gpu.activations(tokens, K, values);
       const y = await gpu.activations(tokens, weights.n);
-      const ops = tokens === 1 ? gpu.single : gpu.several;
-      await gpu.run(ops.project(x, weights, y), { tokens });
-      const expected = project(values, numbers, tokens, weights.n, K);
+      const target = tokens === 1 ? gpu.one : gpu.several;
+      await gpu.run(project(target, { x, weights, y }), { tokens });
+      const expected = reference.project(values, numbers, tokens, weights.n, K);
       expectClose(await gpu.readActivations(y), expected, { abs: bound(numbers, values) });
       gpu.release(x, y);
     }
@@ -152,16 +153,20 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const hidden = await gpu.activations(tokens, F);
       const weight = await gpu.vector(factors);
       const norm = normed ? { weight, eps, into } : undefined;
-      const ops = tokens === 1 ? gpu.single : gpu.several;
-      await gpu.run(ops.gate("gate", x, weights, both, hidden, { norm }), { tokens });
+      const target = tokens === 1 ? gpu.one : gpu.several;
+      await gpu.run(gate(target, { label: "gate", x, weights, gateUp: both, hidden, norm }), {
+        tokens,
+      });
 
-      const input = normed ? rmsNorm(values, factors, tokens, eps) : Float64Array.from(values);
-      const gate = project(input, numbers.subarray(0, F * K), tokens, F, K);
-      const up = project(input, numbers.subarray(F * K), tokens, F, K);
+      const input = normed
+        ? reference.rmsNorm(values, factors, tokens, eps)
+        : Float64Array.from(values);
+      const gates = reference.project(input, numbers.subarray(0, F * K), tokens, F, K);
+      const ups = reference.project(input, numbers.subarray(F * K), tokens, F, K);
       // Both factors are off by what a product of K terms is; silu is no steeper than 1.1.
       const abs =
-        bound(numbers, input) * 2.2 * Math.max(1, ...gate.map(Math.abs), ...up.map(Math.abs));
-      expectClose(await gpu.readActivations(hidden), swiglu(gate, up), { abs });
+        bound(numbers, input) * 2.2 * Math.max(1, ...gates.map(Math.abs), ...ups.map(Math.abs));
+      expectClose(await gpu.readActivations(hidden), reference.swiglu(gates, ups), { abs });
       gpu.release(x, into, both, hidden, weight);
       release(weights);
     });
@@ -172,9 +177,9 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
     const [values, factors] = [randomFloats(3, K, 5), randomFloats(4, K)];
     const [x, y] = [await gpu.activations(1, K, values), await gpu.activations(1, 33)];
     const norm = { weight: await gpu.vector(factors), eps: 1e-6, into: x };
-    await gpu.run(gpu.single.project(x, weights, y, { norm }), { tokens: 1 });
-    const input = rmsNorm(values, factors, 1, 1e-6);
-    const expected = project(input, numbers, 1, 33, K);
+    await gpu.run(project(gpu.one, { x, weights, y, norm }), { tokens: 1 });
+    const input = reference.rmsNorm(values, factors, 1, 1e-6);
+    const expected = reference.project(input, numbers, 1, 33, K);
     expectClose(await gpu.readActivations(y), expected, { abs: 2 * bound(numbers, input) });
     gpu.release(x, y, norm.weight);
     release(weights);

@@ -16,13 +16,14 @@ import {
   ropeFrequencies,
   writeTurns,
 } from "../../src/context/positions/rope-scaling.ts";
+import type { Target } from "../../src/kernels/adapter/target.ts";
+import { storeAndAttend } from "../../src/kernels/attention/attention.ts";
 import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/attention/cells.ts";
 import {
   type HeadShape,
   partialSizes,
   rotatedSize,
 } from "../../src/kernels/attention/head-shape.ts";
-import type { Ops } from "../../src/kernels/ops.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { shapeOf } from "../support/attention.ts";
@@ -155,9 +156,9 @@ async function stream(
   chunks: readonly number[],
   {
     on = gpu,
-    single = on.single,
+    single = on.one,
     splits = 0,
-  }: { on?: TestGpu; single?: Ops; splits?: number } = {},
+  }: { on?: TestGpu; single?: Target; splits?: number } = {},
 ): Promise<{ outputs: Float32Array; pages: number; cells: Uint32Array[] }> {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
   const length = chunks.reduce((a, b) => a + b, 0);
@@ -194,11 +195,16 @@ async function stream(
     const x = await on.activations(count, H * E);
     const step = cache.prepare(sequence, count);
     const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
-    const { attention } = count === 1 ? single : on.several;
+    const target = count === 1 ? single : on.several;
     const { turns, slots, pageTable } = cache;
     const tokens = { qk: qkv, qkv, turns, slots, rotated };
     await on.run(
-      attention.storeAndAttend("attention", shape, tokens, { pages: layer, pageTable, partial, x }),
+      storeAndAttend(target, {
+        label: "attention",
+        shape,
+        tokens,
+        buffers: { pages: layer, pageTable, partial, x },
+      }),
       splits > 0 ? { ...step, ...several } : step,
     );
     outputs.set(await on.readActivations(x), start * H * E);
@@ -332,10 +338,9 @@ describe("a single token is turned and stored where it attends, with the bits of
       const tokens = { qk, qkv, turns: buffer, slots: buffer, rotated: buffer };
       const keyTurns = raw ? buffer : undefined;
       const buffers = { pages, pageTable: buffer, keyTurns, partial, x };
-      const { attention } = several ? gpu.several : gpu.single;
-      return attention
-        .storeAndAttend("both", shape, tokens, buffers)
-        .map(({ kernel }) => kernel.name.split(".")[0]);
+      const target = several ? gpu.several : gpu.one;
+      const dispatches = storeAndAttend(target, { label: "both", shape, tokens, buffers });
+      return dispatches.map(({ kernel }) => kernel.name.split(".")[0]);
     };
     const wide = { headWidth: 32 };
     const together = ["attention", "attention-merge"];

@@ -6,9 +6,10 @@ import { openModel } from "../../src/engine/model/inspect.ts";
 import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { matvecTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device, DeviceOptions } from "../../src/kernels/gpu/device.ts";
+import { gate, project } from "../../src/kernels/matrix/products.ts";
 import type { Memory } from "../../src/kernels/matrix/tuning.ts";
 import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/matrix/tuning.ts";
-import { project } from "../../src/kernels/reference.ts";
+import * as reference from "../../src/kernels/reference.ts";
 import { Q4_K } from "../../src/kernels/weights/formats/q4-k.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
@@ -104,16 +105,16 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     const [file, input] = [randomTensor(Q4_K, n, k, 1), randomFloats(2, k)];
     const weights = await bench.weights(Q4_K, n, k, file);
     const x = await bench.activations(1, k, input);
-    const products = project(input, decode(Q4_K, file), 1, n, k);
+    const products = reference.project(input, decode(Q4_K, file), 1, n, k);
     // Sums of 256 terms in f32 round at most so often.
     const tolerance = { abs: 256 * 2 ** -24 * Math.max(...products.map(Math.abs)) };
 
     const y = await bench.activations(1, n);
-    await bench.run(bench.single.project(x, weights, y));
+    await bench.run(project(bench.one, { x, weights, y }));
     expectClose(await bench.readActivations(y), products, tolerance);
 
     const [gateUp, hidden] = [await bench.activations(1, n), await bench.activations(1, n / 2)];
-    await bench.run(bench.single.gate("gate", x, weights, gateUp, hidden));
+    await bench.run(gate(bench.one, { label: "gate", x, weights, gateUp, hidden }));
     const gated = Float64Array.from({ length: n / 2 }, (_, i) => {
       const z = products[i]!;
       return (z / (1 + Math.exp(-z))) * products[n / 2 + i]!;

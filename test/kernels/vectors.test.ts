@@ -1,7 +1,9 @@
 // The kernels that go over rows of activations: RMSNorm, SwiGLU, biases.
 
 import { describe, expect, test } from "vitest";
-import { rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { project } from "../../src/kernels/matrix/products.ts";
+import * as reference from "../../src/kernels/reference.ts";
+import { rmsNorm, swiglu } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -24,8 +26,10 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(3, d),
     ];
-    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 3 });
-    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 3, EPS), { rel: rel(d) });
+    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 3 });
+    expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 3, EPS), {
+      rel: rel(d),
+    });
     gpu.release(from, w, to);
   });
 
@@ -41,8 +45,10 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, heads * e),
     ];
-    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
-    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 2 * heads, EPS), { rel: rel(e) });
+    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
+    expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 2 * heads, EPS), {
+      rel: rel(e),
+    });
     gpu.release(from, w, to);
   });
 
@@ -55,9 +61,11 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, d),
     ];
-    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
+    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
     const found = await gpu.readActivations(to);
-    expectClose(found.subarray(0, d), rmsNorm(x.subarray(0, d), weight, 1, EPS), { rel: rel(d) });
+    expectClose(found.subarray(0, d), reference.rmsNorm(x.subarray(0, d), weight, 1, EPS), {
+      rel: rel(d),
+    });
     expect(found.subarray(d).every(Number.isNaN)).toBe(true);
     gpu.release(from, w, to);
   });
@@ -72,8 +80,10 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, d),
     ];
-    await gpu.run(gpu.single.rmsNorm(from, w, to, EPS), { tokens: 2 });
-    expectClose(await gpu.readActivations(to), rmsNorm(x, weight, 2, EPS), { rel: rel(d) });
+    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
+    expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 2, EPS), {
+      rel: rel(d),
+    });
     gpu.release(from, w, to);
   });
 });
@@ -88,7 +98,7 @@ describe("swiglu", () => {
     ]);
     const both = await gpu.activations(tokens, 2 * f, rows.flat());
     const hidden = await gpu.activations(tokens, f);
-    await gpu.run(gpu.single.swiglu("swiglu", both, hidden), { tokens });
+    await gpu.run(swiglu(gpu.one, { label: "swiglu", gateUp: both, hidden }), { tokens });
     const result = await gpu.readActivations(hidden);
     gpu.release(both, hidden);
     return result;
@@ -97,7 +107,9 @@ describe("swiglu", () => {
   test.each([4, 28, 36, 132])("rows of %d", async (f) => {
     const [gate, up] = [randomFloats(f, 3 * f, 20), randomFloats(f + 1, 3 * f)];
     // exp is off by 3 + 2|x| ulps (WGSL), |x| up to 20; a division by 2.5; and a few roundings.
-    expectClose(await gated(3, gate, up), swiglu(gate, up), { rel: 2 * (43 + 4) * HALF_ULP });
+    expectClose(await gated(3, gate, up), reference.swiglu(gate, up), {
+      rel: 2 * (43 + 4) * HALF_ULP,
+    });
   });
 
   test("is finite for gates of any size", async () => {
@@ -105,8 +117,11 @@ describe("swiglu", () => {
     const up = new Float32Array(gate.length).fill(2);
     const found = await gated(1, gate, up);
     // Below -80 the kernel stops following the exponential: 1e30 exp(-80) is 2e-5, and gates of a model are far smaller.
-    expectClose(found, swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
-    expectClose(found.subarray(1), swiglu(gate, up).subarray(1), { abs: 1e-30, rel: 1e-6 });
+    expectClose(found, reference.swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
+    expectClose(found.subarray(1), reference.swiglu(gate, up).subarray(1), {
+      abs: 1e-30,
+      rel: 1e-6,
+    });
   });
 });
 
@@ -119,7 +134,7 @@ describe("biases", () => {
     const x = await gpu.activations(3, k, randomFloats(1, 3 * k));
     const weights = await gpu.weights(F32, n, k, new Uint8Array(zeros.buffer));
     const [to, b] = [await gpu.activations(3, n, y), await gpu.vector(bias)];
-    await gpu.run(gpu.several.project(x, weights, to, { add: true, bias: b }), { tokens: 3 });
+    await gpu.run(project(gpu.several, { x, weights, y: to, add: true, bias: b }), { tokens: 3 });
     const expected = y.map((value, i) => Math.fround(value + bias[i % n]!)); // one sum, rounded once
     expect(await gpu.readActivations(to)).toEqual(expected);
     gpu.release(x, weights, to, b);

@@ -5,9 +5,10 @@ import {
   FULL_ATTENTION,
   isVisible,
 } from "../../src/context/positions/attention-policy.ts";
+import { attend, attentionWeights } from "../../src/kernels/attention/attention.ts";
 import { packCells, throughCells } from "../../src/kernels/attention/cells.ts";
 import { type HeadShape, partialSizes } from "../../src/kernels/attention/head-shape.ts";
-import { attend } from "../../src/kernels/reference.ts";
+import * as reference from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import type { TestGpu } from "./gpu.ts";
 import { HALF_ULP } from "./numbers.ts";
@@ -103,7 +104,7 @@ export function oracle(c: AttentionCase): { expected: Float64Array; abs: number 
         magnitude = Math.max(magnitude, size);
         return sum;
       };
-      expected.set(attend(score, values, length, E), (t * H + head) * E);
+      expected.set(reference.attend(score, values, length, E), (t * H + head) * E);
     }
   }
   // A score is off by at most (E + 1) roundings of its magnitudes; exp by 3 + 2|x| ulps (WGSL), |x| up to twice the
@@ -183,14 +184,14 @@ export async function weightsOnGpu(
 ): Promise<Float32Array> {
   const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
   const weights = await gpu.buffer(new Float32Array(c.tokens * c.shape.heads * slots).fill(NaN));
-  const dispatches = gpu.several.attention.weights(
-    "weights",
-    c.shape,
+  const dispatches = attentionWeights(gpu.several, {
+    label: "weights",
+    shape: c.shape,
     queries,
     keys,
-    table,
+    pageTable: table,
     weights,
-  );
+  });
   await gpu.run(dispatches, { ...stepOf(c), slots });
   const result = await gpu.readFloats(weights);
   gpu.release(keys, values, queries, table, weights);
@@ -215,11 +216,16 @@ export async function attendOnGpu(
   const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
   const states = await gpu.buffer(new Float32Array(sizes.states * 2).fill(Number.NaN));
   const x = await gpu.activations(c.tokens, H * E);
-  const dispatches = gpu.several.attention.attend("attention", c.shape, queries, {
-    pages: { keys, values },
-    pageTable: table,
-    partial: { outputs, states },
-    x,
+  const dispatches = attend(gpu.several, {
+    label: "attention",
+    shape: c.shape,
+    queries,
+    buffers: {
+      pages: { keys, values },
+      pageTable: table,
+      partial: { outputs, states },
+      x,
+    },
   });
   await gpu.run(dispatches, {
     ...stepOf(c),

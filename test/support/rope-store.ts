@@ -1,5 +1,6 @@
 // One run of rope-store over pages that a test lays out itself.
 
+import { ropeStore } from "../../src/kernels/attention/attention.ts";
 import { packCells } from "../../src/kernels/attention/cells.ts";
 import { type HeadShape, rotatedSize } from "../../src/kernels/attention/head-shape.ts";
 import type { TestGpu } from "./gpu.ts";
@@ -51,9 +52,8 @@ export async function rotateAndStore(
   const sevens = packCells(cells, new Float32Array(pages * G * P * E).fill(7));
   const [keys, values] = [await gpu.buffer(sevens), await gpu.buffer(sevens)];
   const layer = { keys, values };
-  const { attention } = gpu.single;
   const tokens = { qk: qkv, qkv, turns: table, slots: to, rotated };
-  await gpu.run(attention.ropeStore("rope", shape, tokens, layer), { tokens: T });
+  await gpu.run(ropeStore(gpu.one, { label: "rope", shape, tokens, pages: layer }), { tokens: T });
   const result = {
     rotated: await gpu.readFloats(rotated),
     keys: new Uint32Array(await gpu.device.read(keys)),

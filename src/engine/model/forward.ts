@@ -7,9 +7,12 @@
 // Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Target } from "../../kernels/adapter/target.ts";
+import { storeAndAttend } from "../../kernels/attention/attention.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
-import type { Ops } from "../../kernels/ops.ts";
+import { gate, project } from "../../kernels/matrix/products.ts";
+import { embed, rmsNorm } from "../../kernels/rows/rows.ts";
 import type { ModelConfig } from "./config.ts";
 import type { ModelWeights } from "./weights.ts";
 
@@ -39,7 +42,7 @@ export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" |
  * states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
-  ops: Ops,
+  target: Target,
   config: ModelConfig,
   weights: ModelWeights,
   cache: KvCache,
@@ -50,26 +53,38 @@ export function layers(
   const { shape, turns, slots, pageTable, keyTurns } = cache;
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
-  const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
+  const steps = [embed(target, { tokens: scratch.tokens, table: weights.tokenEmbd, x })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
-    if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
+    if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const pages = cache.layers[i]!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
-    steps.push(ops.project(x, layer.attnQkv, qkv, { norm, bias: layer.attnQkvBias }));
-    if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
+    steps.push(
+      project(target, { x, weights: layer.attnQkv, y: qkv, norm, bias: layer.attnQkvBias }),
+    );
+    if (layer.attnQNorm)
+      steps.push(rmsNorm(target, { x: qkv, weight: layer.attnQNorm, y: qkNormed, eps, parts: H }));
     if (layer.attnKNorm)
-      steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
+      steps.push(
+        rmsNorm(target, {
+          x: qkv,
+          weight: layer.attnKNorm,
+          y: qkNormed,
+          eps,
+          first: H * E,
+          parts: G,
+        }),
+      );
     const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
     const buffers = { pages, pageTable, keyTurns, partial, x: attended };
-    steps.push(ops.attention.storeAndAttend(label, shape, tokens, buffers));
+    steps.push(storeAndAttend(target, { label, shape, tokens, buffers }));
   }
   return steps.flat();
 }
 
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
 export function afterAttention(
-  ops: Ops,
+  target: Target,
   { normEpsilon: eps }: ModelConfig,
   weights: ModelWeights,
   i: number,
@@ -78,18 +93,35 @@ export function afterAttention(
   const layer = weights.layers[i]!;
   const norm = { weight: layer.ffnNorm, eps, into: normed };
   return [
-    ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
-    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
+    project(target, {
+      x: attended,
+      weights: layer.attnOutput,
+      y: x,
+      add: true,
+      bias: layer.attnOutputBias,
+    }),
+    gate(target, {
+      label: `blk.${i}.gate`,
+      x,
+      weights: layer.ffnGateUp,
+      gateUp,
+      hidden,
       norm,
       bias: layer.ffnGateUpBias,
     }),
-    ops.project(hidden, layer.ffnDown, x, { add: true, bias: layer.ffnDownBias }),
+    project(target, {
+      x: hidden,
+      weights: layer.ffnDown,
+      y: x,
+      add: true,
+      bias: layer.ffnDownBias,
+    }),
   ].flat();
 }
 
 /** The rest of the last layer, and the head: logits [R, V] of R tokens. */
 export function head(
-  ops: Ops,
+  target: Target,
   config: ModelConfig,
   weights: ModelWeights,
   scratch: HeadScratch,
@@ -97,7 +129,7 @@ export function head(
   const { x, normed, logits } = scratch;
   const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
   return [
-    afterAttention(ops, config, weights, config.layers - 1, scratch),
-    ops.project(x, weights.output, logits, { norm, bias: weights.outputBias }),
+    afterAttention(target, config, weights, config.layers - 1, scratch),
+    project(target, { x, weights: weights.output, y: logits, norm, bias: weights.outputBias }),
   ].flat();
 }

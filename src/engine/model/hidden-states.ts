@@ -1,9 +1,10 @@
 // The forward pass up to a layer, for what the tokens have become there: prepared where it is asked for.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { Target } from "../../kernels/adapter/target.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
-import type { Ops } from "../../kernels/ops.ts";
+import { rmsNorm } from "../../kernels/rows/rows.ts";
 import type { ModelConfig } from "./config.ts";
 import { afterAttention, layers, type Scratch } from "./forward.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -16,10 +17,10 @@ export interface HiddenPlan {
 
 /**
  * What Hugging Face calls `hidden_states[depth]`: 0 the embeddings of the tokens, l the residual stream behind block l,
- * L the last one with the output norm taken. For steps of any number of tokens, so `ops` are those of several.
+ * L the last one with the output norm taken. For steps of any number of tokens, so `target` is that of several.
  */
 export function hiddenStates(
-  ops: Ops,
+  target: Target,
   config: ModelConfig,
   weights: ModelWeights,
   cache: KvCache,
@@ -27,9 +28,11 @@ export function hiddenStates(
   depth: number,
 ): HiddenPlan {
   const { x, normed } = scratch;
-  const dispatches = layers(ops, config, weights, cache, scratch, depth);
-  if (depth > 0) dispatches.push(...afterAttention(ops, config, weights, depth - 1, scratch));
+  const dispatches = layers(target, config, weights, cache, scratch, depth);
+  if (depth > 0) dispatches.push(...afterAttention(target, config, weights, depth - 1, scratch));
   if (depth < config.layers) return { dispatches, states: x };
-  dispatches.push(...ops.rmsNorm(x, weights.outputNorm, normed, config.normEpsilon));
+  dispatches.push(
+    ...rmsNorm(target, { x, weight: weights.outputNorm, y: normed, eps: config.normEpsilon }),
+  );
   return { dispatches, states: normed };
 }

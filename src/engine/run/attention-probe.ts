@@ -4,11 +4,12 @@
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { PageTable } from "../../context/cache/page-table.ts";
+import type { Target } from "../../kernels/adapter/target.ts";
+import { attentionWeights, ropeStore } from "../../kernels/attention/attention.ts";
 import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import type { Ops } from "../../kernels/ops.ts";
 import type { Scratch } from "../model/forward.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 
@@ -53,7 +54,7 @@ export class AttentionProbe {
 
   static async create(
     device: Device,
-    ops: Ops,
+    target: Target,
     cache: KvCache,
     { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
     layer: number,
@@ -68,8 +69,16 @@ export class AttentionProbe {
     const label = `${before} weights`;
     const arriving = { qk, qkv, turns, slots, rotated };
     const dispatches = [
-      ...ops.attention.ropeStore(label, shape, arriving, pages),
-      ...ops.attention.weights(label, shape, rotated, pages.keys, pageTable, weights, keyTurns),
+      ...ropeStore(target, { label, shape, tokens: arriving, pages }),
+      ...attentionWeights(target, {
+        label,
+        shape,
+        queries: rotated,
+        keys: pages.keys,
+        pageTable,
+        weights,
+        keyTurns,
+      }),
     ];
     checkGrids(device, dispatches, { tokens: 1 });
     return new AttentionProbe(device, shape, tokens, weights, dispatches, before);

@@ -2,13 +2,14 @@
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
+import { type Target, targetOf } from "../../kernels/adapter/target.ts";
 import type { HeadShape } from "../../kernels/attention/head-shape.ts";
+import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
 import { PARAM_BLOCK_BYTES, ParamBlock } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import { Ops } from "../../kernels/ops.ts";
 import { createScratch, scratchBytes } from "../model/activations.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { type HeadScratch, head, layers, type Scratch } from "../model/forward.ts";
@@ -31,7 +32,7 @@ export interface PlanOptions {
 
 /** The forward pass, for a number of tokens that it is made for. */
 export interface Plan {
-  readonly ops: Ops;
+  readonly target: Target;
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
 }
@@ -76,31 +77,27 @@ export async function createPlans(
     head: await ParamBlock.create(device, "params of the head"),
     choice: await ParamBlock.create(device, "params of the choice"),
   };
-  const plan = (single: boolean): Plan => {
-    const ops = new Ops({ library, adapter, params: params.layers }, single);
+  const plan = (tokens: Target["tokens"]): Plan => {
+    const target = targetOf({ adapter, library, params: params.layers }, tokens);
+    const headTarget = targetOf({ adapter, library, params: params.head }, tokens);
     // A single token is computed where the head looks for it.
-    const { x, attended } = single ? headScratch : scratch;
+    const { x, attended } = tokens === "one" ? headScratch : scratch;
     return {
-      ops,
-      layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
-      head: head(
-        new Ops({ library, adapter, params: params.head }, single),
-        config,
-        weights,
-        headScratch,
-      ),
+      target,
+      layers: layers(target, config, weights, cache, { ...scratch, x, attended }),
+      head: head(headTarget, config, weights, headScratch),
     };
   };
-  const [single, several] = [plan(true), plan(false)];
+  const [single, several] = [plan("one"), plan("several")];
   checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
   checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
   checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
   const choices = await Choices.create(device, cache.shape.cells);
   const top = await TopList.create(device);
-  const choice = new Ops({ library, adapter, params: params.choice }, true);
-  const choose = choice.choose(logits, scratch.tokens, choices.buffer);
-  const findTop = choice.top(logits, top.buffer);
+  const choice = targetOf({ adapter, library, params: params.choice }, "one");
+  const choose = chooseToken(choice, { logits, tokens: scratch.tokens, choice: choices.buffer });
+  const findTop = listTop(choice, { logits, top: top.buffer });
   const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
   return {
     scratch,
@@ -110,7 +107,7 @@ export async function createPlans(
     several,
     hidden: (depth) => {
       const found =
-        hidden.get(depth) ?? hiddenStates(several.ops, config, weights, cache, scratch, depth);
+        hidden.get(depth) ?? hiddenStates(several.target, config, weights, cache, scratch, depth);
       hidden.set(depth, found);
       return found;
     },

@@ -79,7 +79,7 @@ export class Runner {
     const { several, scratch } = this.#plans;
     const probe = await AttentionProbe.create(
       this.#device,
-      several.ops,
+      several.target,
       this.#cache,
       scratch,
       layer,

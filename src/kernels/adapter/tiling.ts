@@ -1,5 +1,6 @@
 // How much each workgroup does on an adapter, which shader of several it runs, and how its lanes work together.
 
+import type { Grid } from "../gpu/commands.ts";
 import { type Adapter, EIGHT, type Placement } from "./adapter.ts";
 
 /** Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of two. */
@@ -70,6 +71,12 @@ export function matvecTiling(adapter: Adapter, { placement, n, least }: Product)
     fragments: [reduction(adapter, LANES)],
     overrides: { LANES, ROWS },
   };
+}
+
+/** A line of workgroups, folded if one dimension cannot hold it. */
+export function lineOfGroups({ maxGroups }: Adapter, count: number): Grid {
+  const rows = Math.ceil(count / maxGroups);
+  return [Math.ceil(count / rows), rows, 1];
 }
 
 /** Items in the row of a token, for shaders whose lanes stride over them. */

@@ -1,44 +1,44 @@
-// How the host binds a kernel, and how buffers are bound.
+// How a recipe becomes a prepared dispatch, and how buffers are bound.
 
 import type { Activations } from "./activations.ts";
 import type { Dispatch, Grid } from "./commands.ts";
-import type { Device } from "./device.ts";
-import type { Bound, Kernel } from "./kernel.ts";
+import type { Bound, KernelLibrary, KernelSpec } from "./kernel.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 
-/** Prepares dispatches whose `Params` come from one block. */
+/** A kernel and what it is bound to: all that one dispatch needs. */
+export interface Recipe extends KernelSpec {
+  /** What it computes, for profiles: "blk.3.attn_q". */
+  readonly label: string;
+  /** Everything but `Params`, by the names of the kernel's variables. */
+  readonly bindings: Readonly<Record<string, Bound>>;
+  /** The grid of a step: a dispatch whose grid is empty is left out. */
+  readonly grid: (step: StepValues) => Grid;
+}
+
+/** Prepares dispatches whose kernels come from one library, and whose `Params` from one block. */
 export class Dispatcher {
-  readonly #device: Device;
+  readonly #library: KernelLibrary;
   readonly #params: ParamBlock;
 
-  constructor(device: Device, params: ParamBlock) {
-    this.#device = device;
+  constructor(library: KernelLibrary, params: ParamBlock) {
+    this.#library = library;
     this.#params = params;
   }
 
-  /** A kernel, bound: `resources` by the names of its page, its `Params` from the block. */
-  dispatch(
-    label: string,
-    kernel: Kernel,
-    resources: Readonly<Record<string, Bound>>,
-    grid: (step: StepValues) => Grid,
-  ): Dispatch {
+  dispatch({ label, bindings, grid, ...spec }: Recipe): Dispatch {
+    const kernel = this.#library.kernel(spec);
     const params = kernel.params.length > 0 ? { params: this.#params.slot(kernel) } : {};
-    return {
-      kernel,
-      label,
-      grid,
-      bindings: kernel.bind(this.#device, { ...resources, ...params }),
-    };
+    const bound = kernel.bind(this.#library.device, { ...bindings, ...params });
+    return { kernel, label, grid, bindings: bound };
   }
 }
 
 /** The binding of activations, without what their buffer has beyond them. */
-export function numbers({ buffer, rows, stride }: Activations): GPUBufferBinding {
+export function activationBinding({ buffer, rows, stride }: Activations): GPUBufferBinding {
   return { buffer, size: rows * stride * 4 };
 }
 
 /** The binding of a buffer with all that it holds. */
-export function whole(buffer: GPUBuffer): GPUBufferBinding {
+export function bufferBinding(buffer: GPUBuffer): GPUBufferBinding {
   return { buffer };
 }

@@ -7,17 +7,18 @@
 
 import { median } from "../../numbers.ts";
 import { type Adapter, offeredMatrixShape, readAdapter, type Tuning } from "../adapter/adapter.ts";
+import { targetOf } from "../adapter/target.ts";
 import { matvecTiling } from "../adapter/tiling.ts";
 import { createActivations } from "../gpu/activations.ts";
 import { run } from "../gpu/commands.ts";
 import type { Device } from "../gpu/device.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../gpu/kernel.ts";
 import { ParamBlock } from "../gpu/params.ts";
-import { Ops } from "../ops.ts";
 import { F32 } from "../weights/formats/f32.ts";
 import { Q4_K } from "../weights/formats/q4-k.ts";
 import { createWeights } from "../weights/tensor.ts";
 import { uploadWeights } from "../weights/upload.ts";
+import { project } from "./products.ts";
 
 /** Numbers that were measured on this machine, by what they tell. */
 export interface Memory {
@@ -123,11 +124,8 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
   const y = await createActivations(device, "y", 1, n);
   const contestants = [...byRows.values()].map((workgroups) => {
     const library = new KernelLibrary(device, shaders);
-    const product = new Ops({ library, adapter: { ...usual, workgroups }, params }, true).project(
-      x,
-      weights,
-      y,
-    );
+    const target = targetOf({ adapter: { ...usual, workgroups }, library, params }, "one");
+    const product = project(target, { x, weights, y });
     return { workgroups, library, product };
   });
   await Promise.all(contestants.map(({ library }) => library.ready()));
@@ -184,7 +182,7 @@ export async function tryMatrices(device: Device, shaders: ShaderSource): Promis
     const library = new KernelLibrary(device, shaders);
     const adapter = readAdapter(device, { matrices });
     const y = await createActivations(device, "y", tokens, n);
-    const product = new Ops({ library, adapter, params }, false).project(x, weights, y);
+    const product = project(targetOf({ adapter, library, params }, "several"), { x, weights, y });
     try {
       await library.ready();
     } catch (error) {

@@ -3,7 +3,7 @@
 import type { Placement } from "../adapter/adapter.ts";
 import { chunksOf, strideOf, UNIFORM_BYTES } from "../gpu/activations.ts";
 import { BINDING_ALIGNMENT, CapacityError, type Device } from "../gpu/device.ts";
-import type { Bound } from "../gpu/kernel.ts";
+import { type Bound, KernelError } from "../gpu/kernel.ts";
 import { USAGE } from "../gpu/usage-flags.ts";
 import type { Plane, WeightFormat } from "./formats/format.ts";
 import {
@@ -50,6 +50,16 @@ export interface Weights {
   readonly k: number;
   readonly parts: readonly WeightPart[];
   readonly bytes: number;
+}
+
+/** The binding of an F32 vector, such as the weight of a norm. */
+export function vectorBinding({ label, parts }: Weights): GPUBufferBinding {
+  const [part, ...more] = parts;
+  const values = part?.bindings.quants;
+  if (!values || !("buffer" in values) || part.format.name !== "F32" || more.length > 0) {
+    throw new KernelError(`${label}: not an F32 vector in one part`);
+  }
+  return values;
 }
 
 /** In front of the planes: the sizes, once for products that replace and once for those that are added. */

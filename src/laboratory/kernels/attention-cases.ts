@@ -3,7 +3,13 @@
 import { KvCache, pageBytes, partialRowsOf } from "../../context/cache/kv-cache.ts";
 import { FULL_ATTENTION } from "../../context/positions/attention-policy.ts";
 import { fixedRope, ropeFrequencies } from "../../context/positions/rope-scaling.ts";
-import { isStoredAtOnce } from "../../kernels/attention/attention-ops.ts";
+import {
+  attend,
+  attentionWeights,
+  isStoredAtOnce,
+  ropeStore,
+  storeAndAttend,
+} from "../../kernels/attention/attention.ts";
 import {
   bytesOfNumber,
   type CellType,
@@ -12,7 +18,7 @@ import {
   unpackCells,
 } from "../../kernels/attention/cells.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
-import { attend, rope, softmax } from "../../kernels/reference.ts";
+import * as reference from "../../kernels/reference.ts";
 import type { KernelCase } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
 import type { Workbench } from "./workbench.ts";
@@ -124,10 +130,10 @@ function visiblePairs(slots: number, tokens: number): number {
 }
 
 /**
- * x [T, H, E] = softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
+ * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
  * its projection leaves it, where it is stored on the way.
  */
-export function attention(cells: CellType, slots: number, tokens: number): KernelCase {
+export function attentionCase(cells: CellType, slots: number, tokens: number): KernelCase {
   const atOnce = tokens === 1 && isStoredAtOnce(headShape(cells));
   return {
     kernel: "attention",
@@ -143,14 +149,14 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
       const states = await bench.buffer(new Float32Array(sizes.states * 2));
       const x = await bench.activations(tokens, H * E);
       const partial = { outputs, states };
-      const ops = (tokens === 1 ? bench.single : bench.several).attention;
+      const target = tokens === 1 ? bench.one : bench.several;
       const buffers = { pages: cache.layers[0]!, pageTable: cache.pageTable, partial, x };
       const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
           fresh
-            ? ops.storeAndAttend("attention", shape, fresh, buffers)
-            : ops.attend("attention", shape, queries, buffers),
+            ? storeAndAttend(target, { label: "attention", shape, tokens: fresh, buffers })
+            : attend(target, { label: "attention", shape, queries, buffers }),
         ],
         step,
         result: () => bench.readActivations(x),
@@ -164,7 +170,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
               own.set(values.numbers.subarray(from, from + E), slot * E);
             }
             for (let t = 0; t < tokens; t++) {
-              const output = attend((slot) => score(t, head, slot), own, slots, E);
+              const output = reference.attend((slot) => score(t, head, slot), own, slots, E);
               all.set(output, (t * H + head) * E);
             }
           }
@@ -180,7 +186,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
 }
 
 /** weights [H, slots] of one token. */
-export function attentionWeights(cells: CellType, slots: number): KernelCase {
+export function attentionWeightsCase(cells: CellType, slots: number): KernelCase {
   return {
     kernel: "attention-weights",
     format: cells,
@@ -190,16 +196,19 @@ export function attentionWeights(cells: CellType, slots: number): KernelCase {
     async prepare(bench) {
       const { shape, cache, step, queries, score } = await asking(bench, cells, slots, 1);
       const weights = await bench.buffer(new Float32Array(H * slots));
-      const [{ keys }, table] = [cache.layers[0]!, cache.pageTable];
-      const ops = bench.single.attention;
+      const { pageTable } = cache;
+      const { keys } = cache.layers[0]!;
+      const operation = { label: "attention-weights", shape, queries, keys, pageTable, weights };
       return {
-        variants: [ops.weights("attention-weights", shape, queries, keys, table, weights)],
+        variants: [attentionWeights(bench.one, operation)],
         step,
         result: () => bench.readFloats(weights),
         expected: () => {
           const scores = (head: number) =>
             Float64Array.from({ length: slots }, (_, slot) => score(0, head, slot));
-          return Array.from({ length: H }, (_, head) => [...softmax(scores(head))]).flat();
+          return Array.from({ length: H }, (_, head) => [
+            ...reference.softmax(scores(head)),
+          ]).flat();
         },
         release() {
           bench.release(queries, weights);
@@ -217,7 +226,7 @@ export function attentionWeights(cells: CellType, slots: number): KernelCase {
 const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
 
 /** Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to pages. */
-export function ropeStore(cells: CellType, tokens: number): KernelCase {
+export function ropeStoreCase(cells: CellType, tokens: number): KernelCase {
   const shape = headShape(cells);
   const start = 1024; // a multiple of P: the first slot of a page
   const [rows, stored] = [H + 2 * G, tokens * G * E];
@@ -236,7 +245,6 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
       const qkv = await bench.activations(tokens, rows * E, numbers);
       const { turns, slots, layers } = cache;
       const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
-      const ops = bench.several.attention;
       const arriving = { qk: qkv, qkv, turns, slots, rotated };
       const part = (t: number, row: number, count: number) =>
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
@@ -251,7 +259,14 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
         });
       };
       return {
-        variants: [ops.ropeStore("rope-store", shape, arriving, layers[0]!)],
+        variants: [
+          ropeStore(bench.several, {
+            label: "rope-store",
+            shape,
+            tokens: arriving,
+            pages: layers[0]!,
+          }),
+        ],
         step,
         async result() {
           const { keys, values } = layers[0]!;
@@ -272,11 +287,16 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
           return [
             // Under full attention a query meets the sinks where it meets the window.
             ...each((t, angles) => {
-              const q = rope(part(t, 0, H), angles, shape.pairGap, magnitude * shape.scale);
+              const q = reference.rope(
+                part(t, 0, H),
+                angles,
+                shape.pairGap,
+                magnitude * shape.scale,
+              );
               return [...q, ...q];
             }),
             ...each((t, angles) => {
-              const keys = rope(part(t, H, G), angles, shape.pairGap, magnitude);
+              const keys = reference.rope(part(t, H, G), angles, shape.pairGap, magnitude);
               return throughCells(cells, Float32Array.from(keys));
             }),
             ...each((t) => throughCells(cells, part(t, H + G, G))),

@@ -4,10 +4,10 @@ import { UserError } from "../../errors.ts";
 import { CELL_TYPES, type CellType } from "../../kernels/attention/cells.ts";
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { FORMATS } from "../../kernels/weights/formats/index.ts";
-import { attention, attentionWeights, ropeStore } from "./attention-cases.ts";
+import { attentionCase, attentionWeightsCase, ropeStoreCase } from "./attention-cases.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
-import { embed, matmul, matvec, matvecSwiglu } from "./matrix-cases.ts";
-import { bias, choose, gate, norm, top } from "./row-cases.ts";
+import { embedCase, matmulCase, matvecCase, matvecSwigluCase } from "./matrix-cases.ts";
+import { biasCase, chooseCase, gateCase, normCase, topCase } from "./row-cases.ts";
 
 /** What is asked for: everything that is not said otherwise. */
 export interface Selection {
@@ -19,28 +19,28 @@ export interface Selection {
 }
 
 const MATRICES: Record<string, (format: WeightFormat, sizes: Sizes) => KernelCase> = {
-  matvec: (format, sizes) => matvec(format, sizes, false),
-  "matvec-normed": (format, sizes) => matvec(format, sizes, true),
-  "matvec-swiglu": matvecSwiglu,
-  matmul,
-  embed,
+  matvec: (format, sizes) => matvecCase(format, sizes, false),
+  "matvec-normed": (format, sizes) => matvecCase(format, sizes, true),
+  "matvec-swiglu": matvecSwigluCase,
+  matmul: matmulCase,
+  embed: embedCase,
 };
 
 const ROWS: Record<string, (sizes: Sizes, shaped: boolean) => KernelCase[]> = {
-  "rms-norm": (sizes) => oneAndSeveral(sizes).map(norm),
-  swiglu: (sizes) => oneAndSeveral(sizes).map(gate),
-  "add-bias": (sizes) => oneAndSeveral(sizes).map(bias),
-  choose: ({ n }, shaped) => [choose({ n: shaped ? n : VOCABULARY })],
-  top: ({ n }, shaped) => [top({ n: shaped ? n : VOCABULARY })],
+  "rms-norm": (sizes) => oneAndSeveral(sizes).map(normCase),
+  swiglu: (sizes) => oneAndSeveral(sizes).map(gateCase),
+  "add-bias": (sizes) => oneAndSeveral(sizes).map(biasCase),
+  choose: ({ n }, shaped) => [chooseCase({ n: shaped ? n : VOCABULARY })],
+  top: ({ n }, shaped) => [topCase({ n: shaped ? n : VOCABULARY })],
 };
 
 const ATTENTION: Record<string, (cells: CellType, tokens: number) => KernelCase[]> = {
-  "rope-store": (cells, tokens) => [1, tokens].filter(isFirst).map((t) => ropeStore(cells, t)),
+  "rope-store": (cells, tokens) => [1, tokens].filter(isFirst).map((t) => ropeStoreCase(cells, t)),
   attention: (cells, tokens) => [
-    ...SLOTS.map((slots) => attention(cells, slots, 1)),
-    ...(tokens > 1 ? [attention(cells, Math.max(SLOTS[1], tokens), tokens)] : []),
+    ...SLOTS.map((slots) => attentionCase(cells, slots, 1)),
+    ...(tokens > 1 ? [attentionCase(cells, Math.max(SLOTS[1], tokens), tokens)] : []),
   ],
-  "attention-weights": (cells) => [attentionWeights(cells, SLOTS[1])],
+  "attention-weights": (cells) => [attentionWeightsCase(cells, SLOTS[1])],
 };
 
 const VOCABULARY = 32000;

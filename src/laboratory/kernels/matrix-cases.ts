@@ -1,7 +1,9 @@
 // Kernels that read a matrix of weights.
 
 import type { Activations } from "../../kernels/gpu/activations.ts";
-import { project, rmsNorm, swiglu } from "../../kernels/reference.ts";
+import { gate, project } from "../../kernels/matrix/products.ts";
+import * as reference from "../../kernels/reference.ts";
+import { embed } from "../../kernels/rows/rows.ts";
 import { rowBytes, type WeightFormat } from "../../kernels/weights/formats/format.ts";
 import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
@@ -29,7 +31,7 @@ async function rotated(
 }
 
 /** y [n] = W x, W [n, k], x normed on the way where `normed` is set. */
-export function matvec(format: WeightFormat, { n, k }: Sizes, normed: boolean): KernelCase {
+export function matvecCase(format: WeightFormat, { n, k }: Sizes, normed: boolean): KernelCase {
   return {
     kernel: normed ? "matvec-normed" : "matvec",
     format: format.name,
@@ -45,12 +47,12 @@ export function matvec(format: WeightFormat, { n, k }: Sizes, normed: boolean): 
       const weight = await bench.vector(factors);
       const norm = normed ? { weight, eps: EPS, into: x } : undefined;
       return {
-        variants: copies.map((weights) => bench.single.project(x, weights, y, { norm })),
+        variants: copies.map((weights) => project(bench.one, { x, weights, y, norm })),
         step: { tokens: 1 },
         result: () => bench.readActivations(y),
         expected: () => {
-          const input = normed ? rmsNorm(numbers, factors, 1, EPS) : numbers;
-          return project(input, decode(format, file), 1, n, k);
+          const input = normed ? reference.rmsNorm(numbers, factors, 1, EPS) : numbers;
+          return reference.project(input, decode(format, file), 1, n, k);
         },
         release: () => bench.release(...copies, x, y, weight),
       };
@@ -59,7 +61,7 @@ export function matvec(format: WeightFormat, { n, k }: Sizes, normed: boolean): 
 }
 
 /** h [n] = silu(G x) (U x), G above U in one matrix [2 n, k]. */
-export function matvecSwiglu(format: WeightFormat, { n, k }: Sizes): KernelCase {
+export function matvecSwigluCase(format: WeightFormat, { n, k }: Sizes): KernelCase {
   return {
     kernel: "matvec-swiglu",
     format: format.name,
@@ -75,13 +77,13 @@ export function matvecSwiglu(format: WeightFormat, { n, k }: Sizes): KernelCase 
       const hidden = await bench.activations(1, n);
       return {
         variants: copies.map((weights) =>
-          bench.single.gate("matvec-swiglu", x, weights, both, hidden),
+          gate(bench.one, { label: "matvec-swiglu", x, weights, gateUp: both, hidden }),
         ),
         step: { tokens: 1 },
         result: () => bench.readActivations(hidden),
         expected: () => {
-          const products = project(numbers, decode(format, file), 1, 2 * n, k);
-          return swiglu(products.subarray(0, n), products.subarray(n));
+          const products = reference.project(numbers, decode(format, file), 1, 2 * n, k);
+          return reference.swiglu(products.subarray(0, n), products.subarray(n));
         },
         release: () => bench.release(...copies, x, both, hidden),
       };
@@ -90,7 +92,7 @@ export function matvecSwiglu(format: WeightFormat, { n, k }: Sizes): KernelCase 
 }
 
 /** y [T, n] = x [T, k] W^T. */
-export function matmul(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase {
+export function matmulCase(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase {
   return {
     kernel: "matmul",
     format: format.name,
@@ -104,10 +106,10 @@ export function matmul(format: WeightFormat, { n, k, tokens }: Sizes): KernelCas
       const x = await bench.activations(tokens, k, numbers);
       const y = await bench.activations(tokens, n);
       return {
-        variants: [bench.several.project(x, weights, y)],
+        variants: [project(bench.several, { x, weights, y })],
         step: { tokens },
         result: () => bench.readActivations(y),
-        expected: () => project(numbers, decode(format, file), tokens, n, k),
+        expected: () => reference.project(numbers, decode(format, file), tokens, n, k),
         release: () => bench.release(weights, x, y),
       };
     },
@@ -115,7 +117,7 @@ export function matmul(format: WeightFormat, { n, k, tokens }: Sizes): KernelCas
 }
 
 /** x [T, k]: rows of a table [n, k]. */
-export function embed(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase {
+export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase {
   return {
     kernel: "embed",
     format: format.name,
@@ -129,7 +131,7 @@ export function embed(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase
       const from = await bench.buffer(ids);
       const x: Activations = await bench.activations(tokens, k);
       return {
-        variants: [bench.several.embed(from, table, x)],
+        variants: [embed(bench.several, { tokens: from, table, x })],
         step: { tokens },
         result: () => bench.readActivations(x),
         expected: () => {

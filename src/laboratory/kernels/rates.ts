@@ -2,7 +2,7 @@
 // kernels are compared with these, which are measured on the same adapter in the same run: the shortest ones count.
 
 import type { Device } from "../../kernels/gpu/device.ts";
-import { Dispatcher, whole } from "../../kernels/gpu/dispatcher.ts";
+import { bufferBinding, Dispatcher } from "../../kernels/gpu/dispatcher.ts";
 import { KernelError } from "../../kernels/gpu/kernel.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { byWallClock, sample, timeDispatches } from "./time-kernel.ts";
@@ -68,13 +68,16 @@ const DISPATCH_US = 10_000;
 /** Multiply-adds in a nanosecond: thousands of millions in a second. */
 async function multiplyRate(bench: Workbench, ms: number): Promise<number> {
   const { device } = bench;
-  const kernel = bench.library.kernel({ page: "adapter/multiply-rate", overrides: { LANES } });
   const added = [1, 2, 3, 4];
   const factors = await bench.buffer(Float32Array.of(1, 1, 1, 1, ...added));
   const sums = await bench.buffer(new Float32Array(4 * GROUPS * LANES));
-  const dispatcher = new Dispatcher(device, bench.params);
-  const bindings = { factors: whole(factors), sums: whole(sums) };
-  const dispatch = dispatcher.dispatch("multiply-rate", kernel, bindings, () => [GROUPS, 1, 1]);
+  const dispatch = new Dispatcher(bench.library, bench.params).dispatch({
+    label: "multiply-rate",
+    page: "adapter/multiply-rate",
+    overrides: { LANES },
+    bindings: { factors: bufferBinding(factors), sums: bufferBinding(sums) },
+    grid: () => [GROUPS, 1, 1],
+  });
   const time = async (steps: number, ms: number) =>
     (await timeDispatches(device, [[dispatch]], await bench.prepare({ steps }), ms)).least;
   let steps = 1;

@@ -1,6 +1,9 @@
 // Kernels that go over rows of activations.
 
-import { rmsNorm, swiglu } from "../../kernels/reference.ts";
+import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
+import { project } from "../../kernels/matrix/products.ts";
+import * as reference from "../../kernels/reference.ts";
+import { rmsNorm, swiglu } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -8,7 +11,7 @@ import { randomFloats } from "./random.ts";
 const EPS = 1e-5;
 
 /** y [T, k] = RMSNorm(x) weight. */
-export function norm({ k, tokens }: Sizes): KernelCase {
+export function normCase({ k, tokens }: Sizes): KernelCase {
   return {
     kernel: "rms-norm",
     format: "F32",
@@ -20,10 +23,10 @@ export function norm({ k, tokens }: Sizes): KernelCase {
       const y = await bench.activations(tokens, k);
       const weight = await bench.vector(factors);
       return {
-        variants: [bench.several.rmsNorm(x, weight, y, EPS)],
+        variants: [rmsNorm(bench.several, { x, weight, y, eps: EPS })],
         step: { tokens },
         result: () => bench.readActivations(y),
-        expected: () => rmsNorm(numbers, factors, tokens, EPS),
+        expected: () => reference.rmsNorm(numbers, factors, tokens, EPS),
         release: () => bench.release(x, y, weight),
       };
     },
@@ -31,7 +34,7 @@ export function norm({ k, tokens }: Sizes): KernelCase {
 }
 
 /** hidden [T, n] = silu(gate) up. */
-export function gate({ n, tokens }: Sizes): KernelCase {
+export function gateCase({ n, tokens }: Sizes): KernelCase {
   return {
     kernel: "swiglu",
     format: "F32",
@@ -47,10 +50,10 @@ export function gate({ n, tokens }: Sizes): KernelCase {
       const both = await bench.activations(tokens, 2 * n, rows);
       const hidden = await bench.activations(tokens, n);
       return {
-        variants: [bench.several.swiglu("swiglu", both, hidden)],
+        variants: [swiglu(bench.several, { label: "swiglu", gateUp: both, hidden })],
         step: { tokens },
         result: () => bench.readActivations(hidden),
-        expected: () => swiglu(gates, ups),
+        expected: () => reference.swiglu(gates, ups),
         release: () => bench.release(both, hidden),
       };
     },
@@ -58,7 +61,7 @@ export function gate({ n, tokens }: Sizes): KernelCase {
 }
 
 /** y [T, n] += bias [n]. A plan has it behind a product only: a small one is prepared with it, and left out. */
-export function bias({ n, tokens }: Sizes): KernelCase {
+export function biasCase({ n, tokens }: Sizes): KernelCase {
   const k = 32;
   return {
     kernel: "add-bias",
@@ -71,7 +74,7 @@ export function bias({ n, tokens }: Sizes): KernelCase {
       const y = await bench.activations(tokens, n, numbers);
       const weights = await bench.weights(F32, n, k, new Uint8Array(n * k * 4));
       const vector = await bench.vector(added);
-      const dispatches = bench.several.project(x, weights, y, { bias: vector });
+      const dispatches = project(bench.several, { x, weights, y, bias: vector });
       return {
         variants: [dispatches.filter(({ kernel }) => kernel.name === "add-bias")],
         step: { tokens },
@@ -85,7 +88,7 @@ export function bias({ n, tokens }: Sizes): KernelCase {
 }
 
 /** The likeliest of n logits, and its log-probability. */
-export function choose({ n }: Pick<Sizes, "n">): KernelCase {
+export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
   return {
     kernel: "choose",
     format: "F32",
@@ -99,7 +102,7 @@ export function choose({ n }: Pick<Sizes, "n">): KernelCase {
       const most = numbers.reduce((a, b) => Math.max(a, b));
       const likeliest = numbers.indexOf(most);
       return {
-        variants: [bench.single.choose(logits, token, choice)],
+        variants: [chooseToken(bench.one, { logits, tokens: token, choice })],
         step: { temperature: 0 },
         async result() {
           const [id] = new Uint32Array(await bench.device.read(token));
@@ -116,7 +119,7 @@ export function choose({ n }: Pick<Sizes, "n">): KernelCase {
 }
 
 /** The likeliest logits of n, which a sampler on the host is sent, and the logarithm of the sum of all exponentials. */
-export function top({ n }: Pick<Sizes, "n">): KernelCase {
+export function topCase({ n }: Pick<Sizes, "n">): KernelCase {
   const keep = Math.min(n, 40); // what `generate` keeps by default
   return {
     kernel: "top",
@@ -128,7 +131,7 @@ export function top({ n }: Pick<Sizes, "n">): KernelCase {
       const logits = await bench.activations(1, n, numbers);
       const list = await bench.buffer(new Uint32Array(TOP_WORDS));
       return {
-        variants: [bench.single.top(logits, list)],
+        variants: [listTop(bench.one, { logits, top: list })],
         step: { keep },
         async result() {
           const bytes = await bench.device.read(list);

@@ -6,13 +6,13 @@ import {
   readAdapter,
   type Tuning,
 } from "../../kernels/adapter/adapter.ts";
+import { type Target, targetOf } from "../../kernels/adapter/target.ts";
 import { type Activations, createActivations } from "../../kernels/gpu/activations.ts";
 import { type Dispatch, run } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { KernelError, KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
 import { ParamBlock, type StepValues } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import { Ops } from "../../kernels/ops.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { createWeights, memoryOf, type Weights } from "../../kernels/weights/tensor.ts";
@@ -41,17 +41,17 @@ export class Workbench {
   readonly library: KernelLibrary;
   readonly params: ParamBlock;
   /** As a plan for one token multiplies. */
-  readonly single: Ops;
+  readonly one: Target;
   /** As a plan for several tokens multiplies. */
-  readonly several: Ops;
+  readonly several: Target;
 
   constructor(adapter: Adapter, params: ParamBlock, library: KernelLibrary) {
     this.device = library.device;
     this.adapter = adapter;
     this.params = params;
     this.library = library;
-    this.single = new Ops(this, true);
-    this.several = new Ops(this, false);
+    this.one = targetOf(this, "one");
+    this.several = targetOf(this, "several");
   }
 
   static async create(

@@ -1,0 +1,239 @@
+// Operations of attention: queries and keys are rotated, keys and values stored in pages, and queries attend over pages.
+// Not in this room: which pages a text has, and the rotations themselves (context/).
+
+import type { Adapter } from "../adapter/adapter.ts";
+import type { Target } from "../adapter/target.ts";
+import { attentionLanes, reduction, rowGroups } from "../adapter/tiling.ts";
+import type { Activations } from "../gpu/activations.ts";
+import type { Dispatch, Grid } from "../gpu/commands.ts";
+import { activationBinding, bufferBinding, type Recipe } from "../gpu/dispatcher.ts";
+import { CELL_FORMATS } from "./cells.ts";
+import type { HeadShape, LayerPages } from "./head-shape.ts";
+
+const MOST_ROWS = 4; // of a workgroup of attention.wgsl
+const CELL_NUMBERS = 4;
+const NOTHING: Grid = [0, 0, 0];
+
+/** The tokens of a step, as they come from their projections. */
+export interface NewTokens {
+  readonly qk: Activations; // [T, H + G, E] in rows of qkv, or qkv itself
+  readonly qkv: Activations; // [T, H + 2 G, E]
+  readonly turns: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
+  readonly slots: GPUBuffer; // [T]
+  readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if they are turned before the pages are met
+}
+
+/** What queries meet, and where what comes of it goes. */
+export interface AttentionBuffers {
+  readonly pages: LayerPages;
+  readonly pageTable: GPUBuffer;
+  /** Rotations of keys that were stored without: [N P, E/2, 2]. */
+  readonly keyTurns?: GPUBuffer | undefined;
+  /** What ranges of slots leave to be joined. */
+  readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
+  readonly x: Activations; // [T, H, E]
+}
+
+/** Whether the workgroup that attends may store a single token, too: see `attention/queries/fresh`. */
+export function isStoredAtOnce({ cells, heads, kvHeads }: HeadShape): boolean {
+  return CELL_FORMATS[cells].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
+}
+
+export interface StoreAndAttend {
+  readonly label: string;
+  readonly shape: HeadShape;
+  readonly tokens: NewTokens;
+  readonly buffers: AttentionBuffers;
+}
+
+/**
+ * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. A single token is stored by
+ * the kernel that attends, if that can be: see `attention/queries/fresh`.
+ */
+export function storeAndAttend(target: Target, operation: StoreAndAttend): Dispatch[] {
+  const { label, shape, tokens, buffers } = operation;
+  const { qk, qkv, turns, rotated } = tokens;
+  const atOnce = target.tokens === "one" && qk === qkv && !buffers.keyTurns;
+  if (atOnce && isStoredAtOnce(shape)) {
+    const queries: Queries = {
+      fragments: ["attention/queries/fresh", "attention/turned", "attention/rotate"],
+      overrides: { GAP: shape.pairGap, SCALE: shape.scale },
+      bindings: { qk: activationBinding(qkv), turns: bufferBinding(turns) },
+    };
+    return attendBy(target, { label, shape, queries, buffers });
+  }
+  const { pages } = buffers;
+  return [
+    ...ropeStore(target, { label: `${label} rope`, shape, tokens, pages }),
+    ...attend(target, { label, shape, queries: rotated, buffers }),
+  ];
+}
+
+export interface RopeStore {
+  readonly label: string;
+  readonly shape: HeadShape;
+  readonly tokens: NewTokens;
+  readonly pages: LayerPages;
+}
+
+/**
+ * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the window and before
+ * the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to `slots` [T] of a layer's pages.
+ */
+export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
+  const { label, shape, tokens: arriving, pages } = operation;
+  const { qk, qkv, turns, slots, rotated } = arriving;
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
+  const { adapter } = target;
+  const { lanes } = adapter;
+  const { fragment, blockNumbers } = CELL_FORMATS[shape.cells];
+  const count = (H * E) / CELL_NUMBERS + (G * E) / blockNumbers;
+  return [
+    target.dispatcher.dispatch({
+      label,
+      page: "attention/rope-store",
+      fragments: ["attention/turned", "attention/rotate", fragment],
+      overrides: { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: lanes },
+      bindings: {
+        qk: activationBinding(qk),
+        qkv: activationBinding(qkv),
+        turns: bufferBinding(turns),
+        slots: bufferBinding(slots),
+        rotated: bufferBinding(rotated),
+        k_pages: bufferBinding(pages.keys),
+        v_pages: bufferBinding(pages.values),
+      },
+      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens! }), tokens!, 1],
+    }),
+  ];
+}
+
+export interface Attend {
+  readonly label: string;
+  readonly shape: HeadShape;
+  /** [T, 2, H, E], as `ropeStore` leaves them. */
+  readonly queries: GPUBuffer;
+  readonly buffers: AttentionBuffers;
+}
+
+/** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of a table. */
+export function attend(target: Target, { label, shape, queries, buffers }: Attend): Dispatch[] {
+  const stored: Queries = {
+    fragments: ["attention/queries/stored"],
+    overrides: {},
+    bindings: { queries: bufferBinding(queries) },
+  };
+  return attendBy(target, { label, shape, queries: stored, buffers });
+}
+
+/** Where the queries of `attention.wgsl` come from: its fragment, and what that one needs. */
+interface Queries {
+  readonly fragments: readonly string[];
+  readonly overrides: Readonly<Record<string, number>>;
+  readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
+}
+
+type AttendBy = Omit<Attend, "queries"> & { readonly queries: Queries };
+
+function attendBy(target: Target, operation: AttendBy): Dispatch[] {
+  const { shape } = operation;
+  // A single token has no more rows than a group has heads.
+  const rows = target.tokens === "one" ? shape.heads / shape.kvHeads : MOST_ROWS;
+  return [
+    target.dispatcher.dispatch(
+      attentionRecipe(target.adapter, operation, Math.min(MOST_ROWS, rows)),
+    ),
+    target.dispatcher.dispatch(mergeRecipe(target.adapter, operation)),
+  ];
+}
+
+function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): Recipe {
+  const { label, shape, queries, buffers } = operation;
+  const { pages, pageTable, keyTurns, partial, x } = buffers;
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+  const LANES = attentionLanes(adapter, E);
+  const keys = keyReader(shape, keyTurns);
+  const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
+  return {
+    label,
+    page: "attention/attention",
+    fragments: [...keys.fragments, ...queries.fragments, reduction(adapter, LANES)],
+    overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
+    bindings: {
+      ...queries.bindings,
+      ...keys.bindings,
+      k_pages: bufferBinding(pages.keys),
+      v_pages: bufferBinding(pages.values),
+      page_table: bufferBinding(pageTable),
+      outputs: bufferBinding(partial.outputs),
+      states: bufferBinding(partial.states),
+      x: activationBinding(x),
+    },
+    grid: (step) => [Math.ceil((step.tokens! * H) / G / ROWS), G, step.splits!],
+  };
+}
+
+/** Joins what `attention` leaves of each range of slots, if there are several. */
+function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): Recipe {
+  const { heads: H, headWidth: E } = shape;
+  const { partial, x } = buffers;
+  const columns = Math.ceil((H * E) / 4 / lanes);
+  return {
+    label,
+    page: "attention/attention-merge",
+    overrides: { H, E, STRIDE: x.stride, LANES: lanes },
+    bindings: {
+      outputs: bufferBinding(partial.outputs),
+      states: bufferBinding(partial.states),
+      x: activationBinding(x),
+    },
+    grid: (step) => (step.splits === 1 ? NOTHING : [columns, step.tokens!, 1]),
+  };
+}
+
+export interface AttentionWeights {
+  readonly label: string;
+  readonly shape: HeadShape;
+  readonly queries: GPUBuffer; // [T, 2, H, E]
+  readonly keys: GPUBuffer; // [N, G, P, E]
+  readonly pageTable: GPUBuffer;
+  readonly keyTurns?: GPUBuffer | undefined;
+  readonly weights: GPUBuffer; // [T, H, slots]
+}
+
+/** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
+export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
+  const { label, shape, queries, keys, pageTable, keyTurns, weights } = operation;
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
+  const { lanes } = target.adapter;
+  const reader = keyReader(shape, keyTurns);
+  return [
+    target.dispatcher.dispatch({
+      label,
+      page: "attention/attention-weights",
+      fragments: [...reader.fragments, reduction(target.adapter, lanes)],
+      overrides: { H, G, E, P, LANES: lanes, ...reader.overrides },
+      bindings: {
+        queries: bufferBinding(queries),
+        k_pages: bufferBinding(keys),
+        page_table: bufferBinding(pageTable),
+        weights: bufferBinding(weights),
+        ...reader.bindings,
+      },
+      grid: (step) => [H, step.tokens!, 1],
+    }),
+  ];
+}
+
+/** How cached keys are read: as they were rotated when stored, or turned on the way. */
+function keyReader({ cells, pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+  const { fragment } = CELL_FORMATS[cells];
+  if (!keyTurns) {
+    return { fragments: [fragment, "attention/keys/rotated"], overrides: {}, bindings: {} };
+  }
+  return {
+    fragments: [fragment, "attention/keys/raw", "attention/rotate"],
+    overrides: { GAP },
+    bindings: { key_turns: bufferBinding(keyTurns) },
+  };
+}

@@ -1,0 +1,180 @@
+// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, and what is done to a
+// vector on its way in and to the products on their way out. Not in this room: how weights are packed and placed
+// (weights/), and how rows are normed or gated by themselves (rows/).
+
+import type { Adapter } from "../adapter/adapter.ts";
+import type { Target } from "../adapter/target.ts";
+import { lineOfGroups, matmulTiling, matvecTiling } from "../adapter/tiling.ts";
+import { type Activations, UNIFORM_BYTES } from "../gpu/activations.ts";
+import type { Dispatch } from "../gpu/commands.ts";
+import { activationBinding, type Recipe } from "../gpu/dispatcher.ts";
+import { KernelError } from "../gpu/kernel.ts";
+import { addBias, rmsNorm, swiglu } from "../rows/rows.ts";
+import { decoderOf } from "../weights/formats/format.ts";
+import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
+
+/** RMSNorm of what is multiplied: on the way for a single token, otherwise into activations. */
+export interface InputNorm {
+  readonly weight: Weights; // [k]
+  readonly eps: number;
+  /** [T, k]: where several tokens are normed to. */
+  readonly into: Activations;
+}
+
+export interface Projection {
+  readonly x: Activations; // [T, k]
+  readonly weights: Weights; // [n, k]
+  readonly y: Activations; // [T, n]
+  readonly norm?: InputNorm | undefined;
+  /** Adds to y in place of replacing it. */
+  readonly add?: boolean;
+  readonly bias?: Weights | undefined; // [n]
+}
+
+/** y [T, n] = x [T, k] W^T, or y += x W^T if `add` is set; then + bias. With `norm`, x is normed first. */
+export function project(target: Target, projection: Projection): Dispatch[] {
+  const { x, weights, y, norm, bias, add = false } = projection;
+  if (x.width !== weights.k || y.width !== weights.n) {
+    throw new KernelError(
+      `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
+    );
+  }
+  const { adapter, dispatcher, tokens } = target;
+  const { label } = weights;
+  const output = plainOutput(y);
+  const products = weights.parts.map((part) =>
+    tokens === "one"
+      ? matvec(adapter, { label, part, x, norm, output, add })
+      : matmul(adapter, { label, part, x: norm?.into ?? x, y, add }),
+  );
+  return [
+    ...normed(target, x, norm),
+    ...products.map((recipe) => dispatcher.dispatch(recipe)),
+    ...(bias ? addBias(target, { bias, y }) : []),
+  ];
+}
+
+export interface GatedProjection {
+  readonly label: string;
+  readonly x: Activations; // [T, k]
+  readonly weights: Weights; // [2 F, k]: G above U
+  readonly gateUp: Activations; // [T, 2, F]: what comes between if both halves are not computed at once
+  readonly hidden: Activations; // [T, F]
+  readonly norm?: InputNorm | undefined;
+  readonly bias?: Weights | undefined; // [2 F]
+}
+
+/** hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix: at once for a single token, if they are one part. */
+export function gate(target: Target, gated: GatedProjection): Dispatch[] {
+  const { label, x, weights, gateUp, hidden, norm, bias } = gated;
+  const [part, ...more] = weights.parts;
+  if (target.tokens === "one" && part && more.length === 0 && !bias) {
+    const output = gatedOutput(hidden);
+    const recipe = matvec(target.adapter, { label, part, x, norm, output, add: false });
+    return [target.dispatcher.dispatch(recipe)];
+  }
+  const both = project(target, { x, weights, y: gateUp, norm, bias });
+  return [...both, ...swiglu(target, { label, gateUp, hidden })];
+}
+
+/** The norm of several tokens; that of one is taken on the way. */
+function normed(target: Target, x: Activations, norm: InputNorm | undefined): Dispatch[] {
+  if (!norm || target.tokens === "one") return [];
+  return rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps });
+}
+
+/** What becomes of the products of a vector: the shader's fragment, and what that one needs. */
+interface VectorOutput {
+  readonly fragment: string;
+  /** Rows of a workgroup are a multiple of this. */
+  readonly least: 8 | 16;
+  readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
+}
+
+function plainOutput(y: Activations): VectorOutput {
+  return { fragment: "matrix/outputs/plain", least: 8, bindings: { y: activationBinding(y) } };
+}
+
+function gatedOutput(h: Activations): VectorOutput {
+  return { fragment: "matrix/outputs/gated", least: 16, bindings: { h: activationBinding(h) } };
+}
+
+/** Where a vector is read from, and whether it is normed on the way. */
+function vectorInput({ uniformInputs }: Adapter, x: Activations, norm: InputNorm | undefined) {
+  const inUniform = uniformInputs && x.stride * 4 <= UNIFORM_BYTES;
+  const memory = inUniform ? "uniform" : "storage";
+  const room = inUniform ? "cpu/inputs" : "matrix/inputs";
+  const bind = (binding: GPUBufferBinding) =>
+    inUniform ? { ...binding, size: UNIFORM_BYTES } : binding;
+  const vector = { fragment: `${room}/${memory}`, binding: bind(activationBinding(x)) };
+  if (!norm) {
+    const fragments = [vector.fragment, "matrix/inputs/plain"];
+    return { fragments, overrides: {}, bindings: { x: vector.binding } };
+  }
+  return {
+    fragments: [vector.fragment, `${room}/norm-${memory}`, "matrix/inputs/normed"],
+    overrides: { EPS: norm.eps },
+    bindings: { x: vector.binding, norm: bind(vectorBinding(norm.weight)) },
+  };
+}
+
+/** One part of a matrix, and what it is multiplied with. */
+interface PartProduct {
+  readonly label: string;
+  readonly part: WeightPart;
+  readonly x: Activations;
+  readonly add: boolean;
+}
+
+interface VectorProduct extends PartProduct {
+  readonly norm: InputNorm | undefined;
+  readonly output: VectorOutput;
+}
+
+/** A packed matrix times one vector, normed or not, and what becomes of the products. */
+function matvec(adapter: Adapter, product: VectorProduct): Recipe {
+  const { label, part, x, norm, output, add } = product;
+  const { placement, rows } = part;
+  const tiling = matvecTiling(adapter, { placement, n: rows, least: output.least });
+  const input = vectorInput(adapter, x, norm);
+  const grid = lineOfGroups(adapter, Math.ceil(rows / tiling.overrides.ROWS));
+  return {
+    label,
+    page: tiling.page,
+    fragments: [
+      ...decoderOf(part.format, placement),
+      ...input.fragments,
+      output.fragment,
+      ...tiling.fragments,
+    ],
+    overrides: { ...tiling.overrides, ...input.overrides },
+    bindings: { ...input.bindings, ...output.bindings, ...weightBindings(part, add) },
+    grid: () => grid,
+  };
+}
+
+interface RowsProduct extends PartProduct {
+  readonly y: Activations;
+}
+
+/** A packed matrix times the vectors of several tokens. */
+function matmul(adapter: Adapter, { label, part, x, y, add }: RowsProduct): Recipe {
+  const { page, fragments, overrides, grid } = matmulTiling(adapter);
+  return {
+    label,
+    page,
+    fragments: [...decoderOf(part.format, part.placement), ...fragments],
+    ...(overrides ? { overrides } : {}),
+    bindings: {
+      x: activationBinding(x),
+      y: activationBinding(y),
+      ...weightBindings(part, add),
+    },
+    grid: (step) => [...grid(part.rows, step.tokens!), 1],
+  };
+}
+
+/** The planes of a matrix, and its sizes, which tell whether its product is added. */
+function weightBindings({ bindings, adding }: WeightPart, add: boolean) {
+  return add ? { ...bindings, matrix: adding } : bindings;
+}

@@ -1,0 +1,103 @@
+// Operations on rows of activations: a row of the embedding table is decoded, rows are normed, gated, or get a bias.
+// Not in this room: products with a matrix (matrix/), and what runs over a vocabulary (choice/).
+
+import type { Target } from "../adapter/target.ts";
+import { reduction, rowGroups } from "../adapter/tiling.ts";
+import type { Activations } from "../gpu/activations.ts";
+import type { Dispatch } from "../gpu/commands.ts";
+import { activationBinding, bufferBinding } from "../gpu/dispatcher.ts";
+import { decoderOf } from "../weights/formats/format.ts";
+import { vectorBinding, type Weights } from "../weights/tensor.ts";
+
+export interface Embedding {
+  readonly tokens: GPUBuffer; // [T] ids
+  readonly table: Weights; // [V, D]
+  readonly x: Activations; // [T, D]
+}
+
+/** x [T, D] = rows `tokens` [T] of the table [V, D]. */
+export function embed(target: Target, { tokens, table, x }: Embedding): Dispatch[] {
+  const { lanes: LANES } = target.adapter;
+  const columns = Math.ceil(x.stride / 32 / LANES);
+  return table.parts.map((part) =>
+    target.dispatcher.dispatch({
+      label: table.label,
+      page: "rows/embed",
+      fragments: decoderOf(part.format, part.placement),
+      overrides: { LANES },
+      bindings: { tokens: bufferBinding(tokens), x: activationBinding(x), ...part.bindings },
+      grid: (step) => [columns, step.tokens!, 1],
+    }),
+  );
+}
+
+export interface RowNorm {
+  readonly x: Activations;
+  readonly weight: Weights; // [D]
+  readonly y: Activations;
+  readonly eps: number;
+  /** Numbers of a token in front of its rows; default 0. */
+  readonly first?: number;
+  /** Rows of a token; by default as many as fill it. */
+  readonly parts?: number;
+}
+
+/** y [T, parts, D] = RMSNorm(x [T, parts, D]) weight: rows are whole tokens, or heads of them. */
+export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
+  const { x, weight, y, eps, first = 0, parts = x.width / weight.k } = norm;
+  const { lanes } = target.adapter;
+  const recipe = {
+    label: weight.label,
+    page: "rows/rms-norm",
+    fragments: [reduction(target.adapter, lanes)],
+    overrides: { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: lanes },
+    bindings: {
+      x: activationBinding(x),
+      weight: vectorBinding(weight),
+      y: activationBinding(y),
+    },
+  };
+  return [target.dispatcher.dispatch({ ...recipe, grid: (step) => [parts, step.tokens!, 1] })];
+}
+
+export interface Bias {
+  readonly bias: Weights; // [N]
+  readonly y: Activations; // [T, N]
+}
+
+/** y [T, N] += bias [N]. */
+export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
+  const { lanes: LANES } = target.adapter;
+  const columns = Math.ceil(bias.k / 4 / LANES);
+  return [
+    target.dispatcher.dispatch({
+      label: bias.label,
+      page: "rows/add-bias",
+      overrides: { N: bias.k, STRIDE: y.stride, LANES },
+      bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
+      grid: (step) => [columns, step.tokens!, 1],
+    }),
+  ];
+}
+
+export interface Gating {
+  readonly label: string;
+  readonly gateUp: Activations; // [T, 2, F]
+  readonly hidden: Activations; // [T, F]
+}
+
+/** hidden [T, F] = silu(gate) up, for gateUp [T, 2, F]. */
+export function swiglu(target: Target, { label, gateUp, hidden }: Gating): Dispatch[] {
+  const { adapter } = target;
+  const { lanes } = adapter;
+  const count = hidden.width / 4;
+  return [
+    target.dispatcher.dispatch({
+      label,
+      page: "rows/swiglu",
+      overrides: { F: hidden.width, STRIDE: gateUp.stride, LANES: lanes },
+      bindings: { gate_up: activationBinding(gateUp), hidden: activationBinding(hidden) },
+      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens! }), tokens!, 1],
+    }),
+  ];
+}
