@@ -26,12 +26,12 @@ async function prepare(logits: Float32Array) {
   const choose = chooseToken(target, { logits: activations, tokens, choice });
   const top = listTop(target, { logits: activations, top: list });
   await gpu.library.ready();
-  const go = async (dispatches: typeof top, values: StepValues) => {
+  const go = async (dispatches: typeof top, values: Partial<StepValues>) => {
     params.write({ ...VALUES, ...values });
-    run(gpu.device, dispatches, {});
+    run(gpu.device, dispatches, { tokens: 1 });
   };
   return {
-    choose: async (values: StepValues = {}) => {
+    choose: async (values: Partial<StepValues> = {}) => {
       await go(choose, values);
       const words = new Uint32Array(await gpu.device.read(choice));
       const [next] = new Uint32Array(await gpu.device.read(tokens));

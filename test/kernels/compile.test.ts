@@ -387,13 +387,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   });
 
   test("a step value that a kernel needs", async () => {
-    const kernel = kernelOf(PAGE);
+    const kernel = kernelOf(PAGE.replaceAll("scale", "temperature"));
     const params = await ParamBlock.create(gpu.device, "params");
     params.slot(kernel);
     expect(() => params.write({ tokens: 1 })).toThrow(
-      new KernelError("scale: missing param scale"),
+      new KernelError("scale: missing param temperature"),
     );
-    params.write({ tokens: 1, scale: 0.5, other: 3 });
+    params.write({ tokens: 1, temperature: 0.5, keep: 3 });
   });
 
   test("a library reports what failed when it is asked whether it is ready", async () => {

@@ -5,7 +5,7 @@ import { attentionSplits } from "../../kernels/adapter/tiling.ts";
 import { bytesOfNumber } from "../../kernels/attention/cells.ts";
 import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
-import type { StepValues } from "../../kernels/gpu/params.ts";
+import type { AttentionStep } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { AttentionPolicy } from "../positions/attention-policy.ts";
 import type { Rope } from "../positions/rope-scaling.ts";
@@ -157,7 +157,7 @@ export class KvCache {
    * Appends `tokens` tokens to a sequence and uploads where they go and what they see. Returns the step's values for
    * the kernels.
    */
-  prepare(sequence: PageTable, tokens: number): StepValues {
+  prepare(sequence: PageTable, tokens: number): AttentionStep {
     const start = sequence.length;
     const slots = sequence.append(tokens);
     const { queue } = this.#device;

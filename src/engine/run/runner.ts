@@ -112,7 +112,7 @@ export class Runner {
     this.#head(commands, 1, 0, 1);
     const { seed, temperature } = run.draw;
     this.#writeChoice({ temperature, seed, position: run.sequence.length });
-    commands.run(this.#plans.choose, {});
+    commands.run(this.#plans.choose, { tokens: 1 });
     slot.copyTo(commands.encoder);
     commands.submit();
     this.hostMs += performance.now() - began;
@@ -133,7 +133,7 @@ export class Runner {
     const commands = this.#layers(sequence, tokens);
     this.#head(commands, tokens.length, tokens.length - 1, 1);
     this.#writeChoice({ keep });
-    commands.run(this.#plans.findTop, {});
+    commands.run(this.#plans.findTop, { tokens: 1 });
     this.#plans.top.copyTo(commands.encoder);
     commands.submit();
     this.hostMs += performance.now() - began;

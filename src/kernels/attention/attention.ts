@@ -103,7 +103,7 @@ export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
         k_pages: bufferBinding(pages.keys),
         v_pages: bufferBinding(pages.values),
       },
-      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens! }), tokens!, 1],
+      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens }), tokens, 1],
     }),
   ];
 }
@@ -169,7 +169,7 @@ function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): R
       states: bufferBinding(partial.states),
       x: activationBinding(x),
     },
-    grid: (step) => [Math.ceil((step.tokens! * H) / G / ROWS), G, step.splits!],
+    grid: ({ tokens, splits = 1 }) => [Math.ceil((tokens * H) / G / ROWS), G, splits],
   };
 }
 
@@ -187,7 +187,7 @@ function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): R
       states: bufferBinding(partial.states),
       x: activationBinding(x),
     },
-    grid: (step) => (step.splits === 1 ? NOTHING : [columns, step.tokens!, 1]),
+    grid: ({ tokens, splits = 1 }) => (splits === 1 ? NOTHING : [columns, tokens, 1]),
   };
 }
 
@@ -220,7 +220,7 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
         weights: bufferBinding(weights),
         ...reader.bindings,
       },
-      grid: (step) => [H, step.tokens!, 1],
+      grid: (step) => [H, step.tokens, 1],
     }),
   ];
 }

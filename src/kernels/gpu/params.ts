@@ -4,8 +4,37 @@ import { BINDING_ALIGNMENT, type Device } from "./device.ts";
 import { type Kernel, KernelError } from "./kernel.ts";
 import { USAGE } from "./usage-flags.ts";
 
-/** The values of a step by field name, for all kernels together; each takes the fields that its page declares. */
-export type StepValues = Readonly<Record<string, number>>;
+/**
+ * The numbers of a step that kernels read, by the names of their `Params`: each kernel takes the fields that its shader
+ * declares. What nothing in a list of dispatches reads may be missing.
+ */
+export interface StepValues {
+  /** T: tokens of the step. */
+  readonly tokens: number;
+  /** Position of the first of them in its text. */
+  readonly start?: number;
+  /** Slots of the page table: pages times P. */
+  readonly slots?: number;
+  /** Ranges of slots that attention is split into, and how long each is. */
+  readonly splits?: number;
+  readonly slots_per_split?: number;
+  /** What queries see: S, and W, which counts the query itself. */
+  readonly sinks?: number;
+  readonly window?: number;
+  /** How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token. */
+  readonly temperature?: number;
+  readonly seed_low?: number;
+  readonly seed_high?: number;
+  readonly position?: number;
+  /** Likeliest tokens that are listed. */
+  readonly keep?: number;
+  /** Turns of the loop that measures how fast an adapter multiplies. */
+  readonly steps?: number;
+}
+
+/** A step of the layers: what attention reads is there. */
+export type AttentionStep = StepValues &
+  Required<Pick<StepValues, "start" | "slots" | "splits" | "slots_per_split" | "sinks" | "window">>;
 
 const SLOTS = 64;
 
@@ -53,10 +82,10 @@ export class ParamBlock {
   }
 
   /** Writes the fields of every slot; a field that `values` lacks throws. */
-  write(values: StepValues): void {
+  write(values: Partial<StepValues>): void {
     for (const { offset, kernel } of this.#slots.values()) {
       kernel.params.forEach(({ name, type }, i) => {
-        const value = values[name];
+        const value = values[name as keyof StepValues];
         if (value === undefined) throw new KernelError(`${kernel.name}: missing param ${name}`);
         const at = offset + 4 * i;
         if (type === "f32") this.#view.setFloat32(at, value, true);

@@ -170,7 +170,7 @@ function matmul(adapter: Adapter, { label, part, x, y, add }: RowsProduct): Reci
       y: activationBinding(y),
       ...weightBindings(part, add),
     },
-    grid: (step) => [...grid(part.rows, step.tokens!), 1],
+    grid: (step) => [...grid(part.rows, step.tokens), 1],
   };
 }
 

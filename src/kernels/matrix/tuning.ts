@@ -136,7 +136,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
     for (const { product } of contestants) {
       const dispatches = Array.from({ length: repeats }, () => product).flat();
       const began = performance.now();
-      run(device, dispatches, {});
+      run(device, dispatches, { tokens: 1 });
       await device.done();
       times.push((performance.now() - began) / repeats);
     }

@@ -26,7 +26,7 @@ export function embed(target: Target, { tokens, table, x }: Embedding): Dispatch
       fragments: decoderOf(part.format, part.placement),
       overrides: { LANES },
       bindings: { tokens: bufferBinding(tokens), x: activationBinding(x), ...part.bindings },
-      grid: (step) => [columns, step.tokens!, 1],
+      grid: (step) => [columns, step.tokens, 1],
     }),
   );
 }
@@ -57,7 +57,7 @@ export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
       y: activationBinding(y),
     },
   };
-  return [target.dispatcher.dispatch({ ...recipe, grid: (step) => [parts, step.tokens!, 1] })];
+  return [target.dispatcher.dispatch({ ...recipe, grid: (step) => [parts, step.tokens, 1] })];
 }
 
 export interface Bias {
@@ -75,7 +75,7 @@ export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
       page: "rows/add-bias",
       overrides: { N: bias.k, STRIDE: y.stride, LANES },
       bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
-      grid: (step) => [columns, step.tokens!, 1],
+      grid: (step) => [columns, step.tokens, 1],
     }),
   ];
 }
@@ -97,7 +97,7 @@ export function swiglu(target: Target, { label, gateUp, hidden }: Gating): Dispa
       page: "rows/swiglu",
       overrides: { F: hidden.width, STRIDE: gateUp.stride, LANES: lanes },
       bindings: { gate_up: activationBinding(gateUp), hidden: activationBinding(hidden) },
-      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens! }), tokens!, 1],
+      grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens }), tokens, 1],
     }),
   ];
 }

@@ -22,7 +22,7 @@ export interface KernelCase {
 export interface PreparedCase {
   /** The same work on copies of the weights: they are timed in turn, so that no copy stays in a cache. */
   readonly variants: readonly (readonly Dispatch[])[];
-  readonly step: StepValues;
+  readonly step: Partial<StepValues>;
   /** What it has computed, and what reference.ts computes. */
   result(): Promise<Float32Array>;
   expected(): ArrayLike<number>;

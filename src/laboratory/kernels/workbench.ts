@@ -19,7 +19,7 @@ import { createWeights, memoryOf, type Weights } from "../../kernels/weights/ten
 import { uploadWeights } from "../../kernels/weights/upload.ts";
 
 /** Everything that a step may carry; whoever runs a kernel states what matters to it. */
-const STEP = {
+const STEP: Required<StepValues> = {
   tokens: 1,
   start: 0,
   slots: 0,
@@ -64,7 +64,7 @@ export class Workbench {
   }
 
   /** Compiles what is new and writes the parameters. Returns all values of the step. */
-  async prepare(step: StepValues = {}): Promise<StepValues> {
+  async prepare(step: Partial<StepValues> = {}): Promise<StepValues> {
     await this.library.ready();
     const values = { ...STEP, ...step };
     this.params.write(values);
@@ -72,7 +72,7 @@ export class Workbench {
   }
 
   /** Prepares dispatches and runs them. Returns all values of the step. */
-  async run(dispatches: readonly Dispatch[], step: StepValues = {}): Promise<StepValues> {
+  async run(dispatches: readonly Dispatch[], step: Partial<StepValues> = {}): Promise<StepValues> {
     const values = await this.prepare(step);
     run(this.device, dispatches, values);
     return values;
