@@ -44,12 +44,12 @@ interface Version {
   dispatches(bench: Workbench, w: Weights, x: Activations, y: Activations): Dispatch[];
 }
 
-/** A page of bench/lesson, one workgroup for every `rows` rows; by default as many as it has lanes. */
+/** A shader of bench/lesson, one workgroup for every `rows` rows; by default as many as it has lanes. */
 function version(
-  page: string,
+  shader: string,
   fragments: readonly string[],
   rows?: number,
-  name = page.replaceAll("-", " "),
+  name = shader.replaceAll("-", " "),
 ): Version {
   return {
     name,
@@ -58,7 +58,7 @@ function version(
       const ROWS = rows !== undefined && rows > 1 ? { ROWS: rows } : {};
       const sum = rows === undefined ? [] : [reduction(bench.adapter, LANES)];
       const spec: KernelSpec = {
-        page,
+        shader,
         fragments: [...fragments, ...sum],
         overrides: { LANES, ...ROWS },
       };
@@ -68,20 +68,20 @@ function version(
       const all = { x: activationBinding(x), y: activationBinding(y), ...part!.bindings };
       const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
       const bindings = kernel.bind(bench.device, Object.fromEntries(used));
-      return [{ kernel, bindings, label: page, grid: () => [groups, 1, 1] }];
+      return [{ kernel, bindings, label: shader, grid: () => [groups, 1, 1] }];
     },
   };
 }
 
-/** A page with parts of the engine, one workgroup for every ROWS rows, with x where a software adapter reads it or where all do. */
+/** A shader with parts of the engine, one workgroup for every ROWS rows, with x where a software adapter reads it or where all do. */
 function engines(
-  page: string,
+  shader: string,
   memory: "storage" | "uniform",
   decoder: readonly string[],
   overrides: Readonly<Record<string, number>> & { readonly ROWS: number },
-  name = page.replaceAll("-", " "),
+  name = shader.replaceAll("-", " "),
 ): Version {
-  const eight = page !== "matrix/matvec";
+  const eight = shader !== "matrix/matvec";
   return {
     name,
     eight,
@@ -94,7 +94,7 @@ function engines(
         "matrix/outputs/plain",
       ];
       const kernel = bench.library.kernel({
-        page,
+        shader,
         fragments: [...decoder, ...rest, reduction(bench.adapter, LANES)],
         overrides: eight ? overrides : { LANES, ...overrides },
       });
@@ -138,7 +138,7 @@ const PROBES = {
   neither: ["neither", "cpu/planes/interleaved", "weights/planes/unpack"],
 } as const;
 
-/** Pages of the engine, and of the lesson beside them. */
+/** Shaders of the engine, and of the lesson beside them. */
 function shaders(name: string): string {
   if (!/^\d-|-alone$|^neither$/.test(name)) return nodePlatform.shaders(name);
   return readFileSync(new URL(`lesson/${name}.wgsl`, import.meta.url), "utf8");
@@ -181,12 +181,12 @@ export async function main(args: string[]): Promise<void> {
   }
   const expected = reference.project(input, decode(FORMAT, file), 1, n, k);
 
-  const { page, overrides } = matvecTiling(bench.adapter, {
+  const { shader, overrides } = matvecTiling(bench.adapter, {
     placement: bench.adapter.placement,
     n,
     least: 8,
   });
-  const eight = page === "cpu/matvec-cpu";
+  const eight = shader === "cpu/matvec-cpu";
   const checked = versionsOf(overrides).filter((version) => eight || !version.eight);
   const probes = Object.entries(eight ? PROBES : {}).map(([name, decoder]) =>
     engines("cpu/matvec-cpu", "uniform", decoder, overrides, name),

@@ -1,4 +1,4 @@
-// Builds dist/: the TypeScript compiler, then the WGSL pages beside their hosts (tsc copies no .wgsl).
+// Builds dist/: the TypeScript compiler, then the WGSL shaders beside their hosts (tsc copies no .wgsl).
 import { execFileSync } from "node:child_process";
 import { cpSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";

@@ -133,10 +133,10 @@ function tableOf(report: Report): string {
   ].join("\n");
 }
 
-/** The kernel, and the page that it is on this adapter where that is another. */
-function nameOf({ kernel, page }: Timing): string {
-  const pages = page.split(" + ").map((name) => name.split(".")[0]!);
-  const others = pages.filter((name) => !kernel.startsWith(name));
+/** The kernel, and the shader that it is on this adapter where that is another. */
+function nameOf({ kernel, shader }: Timing): string {
+  const shaders = shader.split(" + ").map((name) => name.split(".")[0]!);
+  const others = shaders.filter((name) => !kernel.startsWith(name));
   return others.length === 0 ? kernel : `${kernel} (${others.join(", ")})`;
 }
 

@@ -1,5 +1,5 @@
 // Every operation of the kernels in plain TypeScript, with sums in f64: the specification that they are tested against.
-// Shapes are those of the pages, without padding: [T, D] is T rows of D numbers, last axis fastest.
+// Shapes are those of the shaders, without padding: [T, D] is T rows of D numbers, last axis fastest.
 
 export type Numbers = Float32Array | Float64Array;
 

@@ -13,7 +13,7 @@ import { fileMemory, memoryFile } from "./measurements.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
 
-/** The text of a page, such as "matrix/matvec". */
+/** The text of a shader, such as "matrix/matvec". */
 export function shaders(name: string): string {
   return readFileSync(new URL(`${name}.wgsl`, kernels), "utf8");
 }

@@ -28,7 +28,7 @@ test("a kernel, a format and a shape: one object, and the same in a file", async
   expect(report.timings.length).toBe(1);
   const [timing] = report.timings;
   expect(timing).toMatchObject({ kernel: "matvec", format: "Q4_K", shape: "[256, 256]" });
-  expect(timing!.page).toMatch(/^matvec(-lanes)?\.q4-k\./);
+  expect(timing!.shader).toMatch(/^matvec(-cpu)?\.q4-k\./);
   expect(timing!.wrong).toBe(null);
   expect(timing!.maxError).toBeGreaterThan(0); // f32 rounds, the reference does not
   expect(timing!.maxError).toBeLessThan(1e-4);
@@ -88,10 +88,10 @@ test("a kernel that computes something else is told, gets no time, and makes sta
     cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  const page = join(copy, "dist/kernels/rows/swiglu.wgsl");
-  const text = readFileSync(page, "utf8");
-  writeFileSync(page, text.replace("(1.0 + exp", "(1.1 + exp"));
-  expect(readFileSync(page, "utf8")).not.toBe(text);
+  const shader = join(copy, "dist/kernels/rows/swiglu.wgsl");
+  const text = readFileSync(shader, "utf8");
+  writeFileSync(shader, text.replace("(1.0 + exp", "(1.1 + exp"));
+  expect(readFileSync(shader, "utf8")).not.toBe(text);
   const main = join(copy, "dist/cli/main.js");
   const run = await dawnstream([...command, "--kernel", "swiglu", "--tokens", "1"], { main });
   expect(run.stderr).toEqual([

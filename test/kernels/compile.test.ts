@@ -1,5 +1,5 @@
-// The compile ring: every page, with every fragment and override that a recipe can ask for, on Dawn's null backend; and
-// what kernel.ts says where the host and a page disagree.
+// The compile ring: every shader, with every fragment and override that a recipe can ask for, on Dawn's null backend; and
+// what kernel.ts says where the host and a shader disagree.
 
 import { afterAll, describe, expect, test } from "vitest";
 import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
@@ -30,7 +30,7 @@ import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { createStack, createWeights } from "../../src/kernels/weights/tensor.ts";
-import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
+import { openDevice, shaderNames, shaderSource, useGpu } from "../support/gpu.ts";
 
 /** The lowest rung: what WebGPU guarantees everywhere, and none of the features. */
 const LOWEST = {
@@ -66,7 +66,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const [one, several] = [targetOf(parts, "one"), targetOf(parts, "several")];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
   const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
-  library.kernel({ page: "adapter/multiply-rate", overrides: { LANES: 64 } });
+  library.kernel({ shader: "adapter/multiply-rate", overrides: { LANES: 64 } });
   const x = await createActivations(device, "x", 2, 256);
   const y = await createActivations(device, "y", 2, 40);
   const bias = await createWeights(device, "bias", F32, 1, 40);
@@ -168,20 +168,20 @@ const OTHER_RUNGS = [
   "cpu/matvec-cpu",
   "cpu/reduce-eight",
   "rows/reduce-subgroup",
-  ...shaderPages().filter((page) => page.startsWith("matrix/matrices/")), // test/kernels/matrices.test.ts
+  ...shaderNames().filter((shader) => shader.startsWith("matrix/matrices/")), // test/kernels/matrices.test.ts
 ];
 
 describe("every kernel that a recipe asks for", () => {
-  test("compiles on the lowest rung, and no page is left out", async () => {
-    const pages = new Set<string>();
+  test("compiles on the lowest rung, and no shader is left out", async () => {
+    const shaders = new Set<string>();
     const library = new KernelLibrary(gpu.device, (name) => {
-      pages.add(name);
+      shaders.add(name);
       return shaderSource(name);
     });
     await askForAll(gpu.device, library);
     await library.ready();
     // What only other rungs use is compiled below.
-    expect([...pages, ...OTHER_RUNGS].sort()).toEqual(shaderPages());
+    expect([...shaders, ...OTHER_RUNGS].sort()).toEqual(shaderNames());
     gpu.device.check();
   });
 
@@ -199,19 +199,19 @@ describe("every kernel that a recipe asks for", () => {
           const rest = [...inputs, output];
           const fragments = [...own, ...rest, "rows/reduce-subgroup"];
           library.kernel({
-            page: "matrix/matvec",
+            shader: "matrix/matvec",
             fragments,
             overrides: { LANES: 8, ROWS: 32, EPS },
           });
           const eight = [...interleaved, ...rest, "cpu/reduce-eight"];
-          library.kernel({ page: "cpu/matvec-cpu", fragments: eight, overrides: { EPS } });
+          library.kernel({ shader: "cpu/matvec-cpu", fragments: eight, overrides: { EPS } });
         }
       }
       const fragments = [...interleaved, "cpu/reduce-eight"];
-      library.kernel({ page: "cpu/matmul-cpu", fragments });
+      library.kernel({ shader: "cpu/matmul-cpu", fragments });
     }
     library.kernel({
-      page: "rows/rms-norm",
+      shader: "rows/rms-norm",
       fragments: ["rows/reduce-subgroup"],
       overrides: { D: 64, STRIDE: 64, EPS: 1e-5, LANES: 32 },
     });
@@ -227,7 +227,7 @@ describe("every kernel that a recipe asks for", () => {
     for (const { overrides, ...spec } of library.specs) {
       if (overrides?.LANES === undefined) continue;
       for (const lanes of [8, 16, 32, 64]) {
-        const least = spec.page === "attention" ? overrides.E! / 32 : 8;
+        const least = spec.shader === "attention/attention" ? overrides.E! / 32 : 8;
         if (lanes >= least) other.kernel({ ...spec, overrides: { ...overrides, LANES: lanes } });
       }
     }
@@ -254,15 +254,8 @@ describe("every kernel that a recipe asks for", () => {
   });
 });
 
-describe("the budget of a page (design 2)", () => {
-  test.each(shaderPages())("%s", (page) => {
-    const lines = shaderSource(page).trimEnd().split("\n").length;
-    expect(lines).toBeLessThanOrEqual(200);
-  });
-});
-
 describe("what a mismatch throws", () => {
-  const PAGE = `// a page
+  const SHADER = `// a shader
 override WIDTH: u32;
 override LANES: u32 = 8;
 
@@ -281,12 +274,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }
 `;
   const kernelOf = (text: string, spec: Partial<KernelSpec> = {}) =>
-    new Kernel(gpu.device, { page: "scale", overrides: { WIDTH: 4 }, ...spec }, () => text);
+    new Kernel(gpu.device, { shader: "scale", overrides: { WIDTH: 4 }, ...spec }, () => text);
   const storage = () => gpu.device.createBuffer("any", 64, USAGE.STORAGE);
   const uniforms = () => gpu.device.createBuffer("any", 64, USAGE.UNIFORM);
 
-  test("nothing where both agree: bindings and params are read off the page", async () => {
-    const kernel = kernelOf(PAGE);
+  test("nothing where both agree: bindings and params are read off the shader", async () => {
+    const kernel = kernelOf(SHADER);
     await kernel.ready;
     expect(kernel.name).toBe("scale");
     expect(Object.fromEntries(kernel.bindings)).toEqual({
@@ -303,21 +296,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     gpu.device.check();
   });
 
-  test("an override that the page does not declare", () => {
-    expect(() => kernelOf(PAGE, { overrides: { WIDTH: 4, HEIGHT: 5 } })).toThrow(
+  test("an override that the shader does not declare", () => {
+    expect(() => kernelOf(SHADER, { overrides: { WIDTH: 4, HEIGHT: 5 } })).toThrow(
       new KernelError("scale: no override named HEIGHT"),
     );
   });
 
-  test("an override that the page needs and does not get", async () => {
+  test("an override that the shader needs and does not get", async () => {
     const device = await openDevice({ null: true });
-    const kernel = new Kernel(device, { page: "scale" }, () => PAGE);
+    const kernel = new Kernel(device, { shader: "scale" }, () => SHADER);
     await expect(kernel.ready).rejects.toThrow(/^scale: [\s\S]*WIDTH/);
     await device.close();
   });
 
   test("a binding that is missing, and one that is unknown", async () => {
-    const kernel = kernelOf(PAGE);
+    const kernel = kernelOf(SHADER);
     await kernel.ready;
     const x = { buffer: await storage() };
     const params = { buffer: await uniforms() };
@@ -329,34 +322,34 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     );
   });
 
-  test("two variables with one index, also across pages", () => {
-    const twice = PAGE.replace("@binding(3)", "@binding(0)");
+  test("two variables with one index, also across shaders", () => {
+    const twice = SHADER.replace("@binding(3)", "@binding(0)");
     expect(() => kernelOf(twice)).toThrow(new KernelError("scale: x and y share binding 0"));
-    const pages: Record<string, string> = {
-      scale: PAGE,
+    const shaders: Record<string, string> = {
+      scale: SHADER,
       "formats/other": "@group(0) @binding(3) var<storage, read> w: array<u32>;\n",
     };
     expect(
       () =>
         new Kernel(
           gpu.device,
-          { page: "scale", fragments: ["formats/other"] },
-          (name) => pages[name]!,
+          { shader: "scale", fragments: ["formats/other"] },
+          (name) => shaders[name]!,
         ),
     ).toThrow(new KernelError("scale.other: y and w share binding 3"));
   });
 
   test("a binding that the house rules cannot read", () => {
-    const group1 = PAGE.replace("@group(0) @binding(3)", "@group(1) @binding(3)");
+    const group1 = SHADER.replace("@group(0) @binding(3)", "@group(1) @binding(3)");
     expect(() => kernelOf(group1)).toThrow(
       new KernelError("scale: 3 bindings declared, 2 understood"),
     );
   });
 
-  test("a page that does not compile: kernel, line and text", async () => {
+  test("a shader that does not compile: kernel, line and text", async () => {
     const device = await openDevice({ null: true });
-    const broken = PAGE.replace("params.scale", "params.scales");
-    const kernel = new Kernel(device, { page: "scale" }, () => broken);
+    const broken = SHADER.replace("params.scale", "params.scales");
+    const kernel = new Kernel(device, { shader: "scale" }, () => broken);
     const line = broken.split("\n").findIndex((text) => text.includes("scales")) + 1;
     await expect(kernel.ready).rejects.toThrow(KernelError);
     const message = await kernel.ready.catch((error: Error) => error.message);
@@ -369,25 +362,29 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
   test("enable directives of fragments move to the front and keep every line where it was", async () => {
     const device = await openDevice({ null: true });
-    const pages: Record<string, string> = {
-      scale: PAGE.replace("params.scale", "params.scale * f32(half())"),
+    const shaders: Record<string, string> = {
+      scale: SHADER.replace("params.scale", "params.scale * f32(half())"),
       halves: "// halves\nenable f16;\nfn half() -> f16 { return f16(0.5); }\n",
       broken: "// halves\nenable f16;\nfn half() -> f16 { return f16(0.5) }\n",
     };
     const overrides = { WIDTH: 4 };
-    const source = (name: string) => pages[name]!;
-    const kernel = new Kernel(device, { page: "scale", fragments: ["halves"], overrides }, source);
+    const source = (name: string) => shaders[name]!;
+    const kernel = new Kernel(
+      device,
+      { shader: "scale", fragments: ["halves"], overrides },
+      source,
+    );
     await kernel.ready;
-    const bad = new Kernel(device, { page: "scale", fragments: ["broken"], overrides }, source);
+    const bad = new Kernel(device, { shader: "scale", fragments: ["broken"], overrides }, source);
     const message = await bad.ready.catch((error: Error) => error.message);
-    // The third line of the fragment, after the lines of the page and the newline that joins them.
-    const line = pages.scale!.split("\n").length + 3;
+    // The third line of the fragment, after the lines of the shader and the newline that joins them.
+    const line = shaders.scale!.split("\n").length + 3;
     expect(message).toMatch(new RegExp(`^${line}:\\d+ [^\\n]*\\n    fn half\\(\\)`, "m"));
     await device.close();
   });
 
   test("a step value that a kernel needs", async () => {
-    const kernel = kernelOf(PAGE.replaceAll("scale", "temperature"));
+    const kernel = kernelOf(SHADER.replaceAll("scale", "temperature"));
     const params = await ParamBlock.create(gpu.device, "params");
     params.slot(kernel);
     expect(() => params.write({ tokens: 1 })).toThrow(
@@ -398,8 +395,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
   test("a library reports what failed when it is asked whether it is ready", async () => {
     const device = await openDevice({ null: true });
-    const library = new KernelLibrary(device, () => PAGE.replace("y[id.x] =", "y[id.x] +"));
-    library.kernel({ page: "scale", overrides: { WIDTH: 4 } });
+    const library = new KernelLibrary(device, () => SHADER.replace("y[id.x] =", "y[id.x] +"));
+    library.kernel({ shader: "scale", overrides: { WIDTH: 4 } });
     await expect(library.ready()).rejects.toThrow(/^scale: /);
     await device.close();
   });
@@ -409,7 +406,7 @@ describe("params", () => {
   const declare = (fields: string) =>
     new Kernel(
       gpu.device,
-      { page: "p" },
+      { shader: "p" },
       () => `struct Params {\n${fields}\n}
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
@@ -430,9 +427,9 @@ describe("params", () => {
     }
   });
 
-  test("a page whose fields do not fit the rule would be packed wrongly: all pages do fit", () => {
-    for (const page of shaderPages()) {
-      const body = /struct Params \{([^}]*)\}/.exec(shaderSource(page))?.[1];
+  test("a shader whose fields do not fit the rule would be packed wrongly: all shaders do fit", () => {
+    for (const shader of shaderNames()) {
+      const body = /struct Params \{([^}]*)\}/.exec(shaderSource(shader))?.[1];
       if (body === undefined) continue;
       const fields = body.split("\n").filter((line) => line.trim() !== "");
       for (const field of fields) expect(field).toMatch(/^ {2}\w+: (u32|i32|f32),/);
@@ -442,8 +439,8 @@ describe("params", () => {
 
 test("variables in loops say what they begin with", () => {
   // WGSL would begin with zeros each time that the declaration is met; this Dawn does once (webgpu 0.6.2).
-  for (const page of shaderPages()) {
-    expect(shaderSource(page), page).not.toMatch(/^ {4,}var \w+: [^=]*;/m);
+  for (const shader of shaderNames()) {
+    expect(shaderSource(shader), shader).not.toMatch(/^ {4,}var \w+: [^=]*;/m);
   }
 });
 

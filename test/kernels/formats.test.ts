@@ -13,7 +13,7 @@ import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
 const gpu = await useGpu();
-/** Without subgroups, other pages multiply than with the eight lanes of a software adapter. */
+/** Without subgroups, other shaders multiply than with the eight lanes of a software adapter. */
 const tiled = await useGpu({ refuse: ["subgroups"] });
 /** A graphics card has other workgroups, and no use for uniform bindings. */
 const card = await useGpu({ card: true });
@@ -179,7 +179,7 @@ describe.each(formats)("$name on the GPU", (format) => {
         const what = `[${n}, ${k}] times ${tokens}`;
         expectClose(await multiply(gpu, weights, x, tokens, addend), expected, { abs }, what);
         expectClose(await multiply(tiled, same, x, tokens, addend), expected, { abs }, what);
-        if (tokens > 1) continue; // by the same page as without subgroups
+        if (tokens > 1) continue; // by the same shader as without subgroups
         expectClose(await multiply(card, again, x, tokens, addend), expected, { abs }, what);
       }
       gpu.release(weights);

@@ -1,4 +1,4 @@
-// Which page an adapter gets, and how much a workgroup does. What the pages compute is tested elsewhere, on all of them.
+// Which shader an adapter gets, and how much a workgroup does. What the shaders compute is tested elsewhere, on all of them.
 
 import { expect, test } from "vitest";
 import { type Adapter, readAdapter } from "../../src/kernels/adapter/adapter.ts";
@@ -38,14 +38,14 @@ const llvmpipe = adapter(true, 8);
 const nvidia = adapter(false, 32);
 const intel = adapter(false, 8, 32);
 
-test("adapters that are CPUs, have subgroups of eight and read textures get pages of their own", () => {
-  expect(tiling(llvmpipe, 4096).page).toBe("cpu/matvec-cpu");
-  expect(matmulTiling(llvmpipe).page).toBe("cpu/matmul-cpu");
+test("adapters that are CPUs, have subgroups of eight and read textures get shaders of their own", () => {
+  expect(tiling(llvmpipe, 4096).shader).toBe("cpu/matvec-cpu");
+  expect(matmulTiling(llvmpipe).shader).toBe("cpu/matmul-cpu");
   expect(reduction(llvmpipe, 8)).toBe("cpu/reduce-eight");
   const mute = adapter(true, 8, 8, []);
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16), mute]) {
-    expect(tiling(other, 4096).page).toBe("matrix/matvec");
-    expect(matmulTiling(other).page).toBe("matrix/matmul");
+    expect(tiling(other, 4096).shader).toBe("matrix/matvec");
+    expect(matmulTiling(other).shader).toBe("matrix/matmul");
   }
   expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual([
     "rows/reduce-subgroup",
@@ -55,8 +55,8 @@ test("adapters that are CPUs, have subgroups of eight and read textures get page
 
 test("llvmpipe is such an adapter", async () => {
   const { description } = gpu.device.info;
-  const { page } = tiling(gpu.adapter, 4096);
-  expect(page === "cpu/matvec-cpu", description).toBe(description.includes("llvmpipe"));
+  const { shader } = tiling(gpu.adapter, 4096);
+  expect(shader === "cpu/matvec-cpu", description).toBe(description.includes("llvmpipe"));
 });
 
 test.each([

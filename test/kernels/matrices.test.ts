@@ -35,7 +35,7 @@ function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number
 }
 
 async function check(gpu: TestGpu, format: WeightFormat, n: number, k: number, tokens: number) {
-  expect(matmulTiling(gpu.adapter).page).toBe("matrix/matmul-matrices");
+  expect(matmulTiling(gpu.adapter).shader).toBe("matrix/matmul-matrices");
   const file = randomTensor(format, n, k, 1);
   const numbers = randomFloats(2, tokens * k);
   const before = randomFloats(3, tokens * n);
@@ -63,8 +63,8 @@ test("every shape compiles with every format", async () => {
   expect(device.features.has(SUBGROUP_MATRIX)).toBe(true);
   for (const format of FORMATS.values()) {
     for (const { M, N, K } of SHAPES) {
-      const pages = ["matrix/matmul-matrices", ...decoderOf(format), "matrix/matrices/matrices"];
-      const code = assemble([...pages, `matrix/matrices/${M}x${N}x${K}`].map(shaderSource));
+      const shaders = ["matrix/matmul-matrices", ...decoderOf(format), "matrix/matrices/matrices"];
+      const code = assemble([...shaders, `matrix/matrices/${M}x${N}x${K}`].map(shaderSource));
       const { messages } = await device.handle.createShaderModule({ code }).getCompilationInfo();
       expect(messages.map(({ message }) => message)).toEqual([]);
     }
@@ -174,25 +174,25 @@ test("matrices are for cards whose subgroups have one size, which offer halves s
 });
 
 describe("matrices that an adapter is not known for", () => {
-  const changed = (page: string, from: string, to: string) => (name: string) => {
+  const changed = (shader: string, from: string, to: string) => (name: string) => {
     const text = imitated(name);
-    if (name !== page) return text;
+    if (name !== shader) return text;
     expect(text).toContain(from);
     return text.replace(from, to);
   };
-  const [PAGE, UNITS] = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
+  const [SHADER, UNITS] = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
 
   test.each([
     ["right", imitated, 1],
     ["off by a 32nd", changed(UNITS, "result[i] +=", "result[i] += 0.03125 +"), 0],
     [
       "deaf to low halves of tokens",
-      changed(PAGE, "rests[s] = multiply(low, right, rests[s]);", ""),
+      changed(SHADER, "rests[s] = multiply(low, right, rests[s]);", ""),
       0,
     ],
     [
       "deaf to low halves of weights",
-      changed(PAGE, "PITCH + k + LOW), rests[s]);", "PITCH + k), rests[s]);"),
+      changed(SHADER, "PITCH + k + LOW), rests[s]);", "PITCH + k), rests[s]);"),
       0,
     ],
     [

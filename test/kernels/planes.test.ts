@@ -87,7 +87,7 @@ describe.each(formats)("$name", (format) => {
         expectProducts(one!, randomFloats(1, k), weights, n, k);
         expectProducts(three!, randomFloats(3, 3 * k), weights, n, k);
       }
-      expect(rows[2], "the same page, the same order of sums").toEqual(interleaved[2]);
+      expect(rows[2], "the same shader, the same order of sums").toEqual(interleaved[2]);
     },
   );
 });
@@ -136,7 +136,7 @@ test("what comes in several slices lies where it would in one", async () => {
     await uses("rows", format, n, k, file),
     await uses("interleaved", format, n, k, file),
   ];
-  // The rows themselves, and products by one page; bytes, since to look at millions of numbers one by one takes long.
+  // The rows themselves, and products by one shader; bytes, since to look at millions of numbers one by one takes long.
   const bits = ([all, , ys]: readonly Float32Array[]) =>
     Buffer.concat([all!, ys!].map(({ buffer }) => Buffer.from(buffer)));
   expect(bits(interleaved).equals(bits(rows))).toBe(true);
@@ -181,7 +181,7 @@ test("software adapters with subgroups of eight get eight rows together; other r
   }
 });
 
-test("an adapter whose pages cannot read textures gets rows", () => {
+test("an adapter whose shaders cannot read textures gets rows", () => {
   const mute = Object.create(gpu.device, { languageFeatures: { value: new Set() } });
   expect(readAdapter(gpu.device).placement).toBe("interleaved");
   expect(readAdapter(mute).placement).toBe("rows");

@@ -12,7 +12,7 @@ import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels
 import { useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
-/** Adapters that get different pages and workgroups. */
+/** Adapters that get different shaders and workgroups. */
 const ADAPTERS = [
   ["a software adapter", await useGpu()],
   ["one without subgroups", await useGpu({ refuse: ["subgroups"] })],

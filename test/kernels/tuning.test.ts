@@ -18,14 +18,14 @@ import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { openDevice, shaderSource, type TestGpuOptions } from "../support/gpu.ts";
 import { expectClose } from "../support/numbers.ts";
 
-/** The pages, but that a product takes long where a workgroup has any other number of rows. */
+/** The shaders, but that a product takes long where a workgroup has any other number of rows. */
 function fastWith(rows: number) {
   return (name: string) => {
-    const page = shaderSource(name);
-    if (!name.includes("/matvec")) return page;
+    const shader = shaderSource(name);
+    if (!name.includes("/matvec")) return shader;
     const line = /^ {2}output\(.*;$/m;
-    expect(page).toMatch(line);
-    return page.replace(
+    expect(shader).toMatch(line);
+    return shader.replace(
       line,
       `  for (var i = 0u; i < select(1500u, 1u, ROWS == ${rows}u); i++) {\n$&\n  }`,
     );
@@ -88,7 +88,7 @@ test("a moment in which the machine is fast, or slow, decides nothing", () => {
   expect(firstOfFastest([[106, 100, 101]])).toBe(1);
 });
 
-describe("a workgroup that takes as many rows as its page has room for", () => {
+describe("a workgroup that takes as many rows as its shader has room for", () => {
   test.each<[string, TestGpuOptions, number]>([
     ["of a software adapter", {}, 1024],
     ["of a card", { card: true }, 32],
@@ -150,7 +150,7 @@ describe("what was measured", () => {
     return { count, opened: opened.length };
   }
 
-  test("is remembered, by all that tells adapters apart and by the page that multiplies", async () => {
+  test("is remembered, by all that tells adapters apart and by the shader that multiplies", async () => {
     const known = memory();
     expect(await asked(known)).toEqual({ count: 16, opened: 1 });
     expect(await asked(known)).toEqual({ count: 16, opened: 0 });
@@ -159,7 +159,7 @@ describe("what was measured", () => {
     }
     expect((await asked(known, {}, { refuse: ["subgroups"] })).opened).toBe(1);
     const another = fastWith(128);
-    expect((await asked(known, {}, {}, another)).opened, "another text of the page").toBe(1);
+    expect((await asked(known, {}, {}, another)).opened, "another text of the shader").toBe(1);
     expect(known.numbers.size).toBe(7);
     expect(await asked(known)).toEqual({ count: 16, opened: 0 });
   });

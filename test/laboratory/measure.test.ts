@@ -6,7 +6,7 @@ import { KERNELS, kernelCases } from "../../src/laboratory/kernels/kernel-cases.
 import { measure, measureAll, type Timing } from "../../src/laboratory/kernels/measure.ts";
 import { measureRates } from "../../src/laboratory/kernels/rates.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
-import { openDevice, shaderPages, shaderSource, useGpu } from "../support/gpu.ts";
+import { openDevice, shaderNames, shaderSource, useGpu } from "../support/gpu.ts";
 
 const gpu = await useGpu();
 const matrix = { n: 64, k: 256 };
@@ -33,7 +33,7 @@ function corrupted(one: KernelCase, change: (expected: Float64Array) => void): K
   };
 }
 
-/** Pages that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
+/** Shaders that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
 const OTHERS = [
   "matmul",
   "cpu/matmul-cpu",
@@ -56,8 +56,10 @@ test("every kernel of the engine is right, timed, and frees what it takes", asyn
     expect(timing.us).toBeGreaterThan(0);
   }
   expect(gpu.device.memory).toEqual(before);
-  const entries = shaderPages().filter((page) => shaderSource(page).includes("@compute"));
-  const timed = timings.flatMap(({ page }) => page.split(" + ").map((name) => name.split(".")[0]!));
+  const entries = shaderNames().filter((shader) => shaderSource(shader).includes("@compute"));
+  const timed = timings.flatMap(({ shader }) =>
+    shader.split(" + ").map((name) => name.split(".")[0]!),
+  );
   expect(new Set([...timed, ...OTHERS])).toEqual(new Set(entries));
 });
 

@@ -37,7 +37,7 @@ function lock(): boolean {
   }
 }
 
-/** The build ends with the pages of src/kernels: where they are, all is. */
+/** The build ends with the shaders of src/kernels: where they are, all is. */
 function isCurrent(): boolean {
   const built = ["dist/cli/main.js", "dist/kernels/matrix/matvec.wgsl"].map((name) =>
     join(ROOT, name),

@@ -15,12 +15,12 @@ import { withMethods } from "./engine.ts";
 
 const KERNELS = new URL("../../src/kernels/", import.meta.url);
 
-/** The pages as they lie in src/kernels. */
+/** The shaders as they lie in src/kernels. */
 export const shaderSource: ShaderSource = (name) =>
   readFileSync(new URL(`${name}.wgsl`, KERNELS), "utf8");
 
-/** The names of all pages, such as "matrix/matvec" and "weights/formats/q4-k". */
-export function shaderPages(): string[] {
+/** The names of all shaders, such as "matrix/matvec" and "weights/formats/q4-k". */
+export function shaderNames(): string[] {
   return readdirSync(KERNELS, { recursive: true })
     .map(String)
     .filter((path) => path.endsWith(".wgsl"))
@@ -31,7 +31,7 @@ export function shaderPages(): string[] {
 export interface TestGpuOptions extends DeviceOptions {
   /** Dawn's null backend: it checks and compiles everything, computes nothing, and needs no driver. */
   readonly null?: boolean;
-  /** Takes the adapter for a graphics card, which gets other pages and other workgroups than a software adapter. */
+  /** Takes the adapter for a graphics card, which gets other shaders and other workgroups than a software adapter. */
   readonly card?: boolean;
   /** Takes the adapter for a graphics card with subgroups of eight and subgroup matrices of such a shape. */
   readonly matrices?: { readonly M: number; readonly N: number; readonly K: number };
@@ -79,7 +79,7 @@ export async function useGpu(
   return new TestGpu(readAdapter(device, tuning), params, new KernelLibrary(device, shaders));
 }
 
-/** A workbench with the pages as they lie in src/kernels. */
+/** A workbench with the shaders as they lie in src/kernels. */
 export class TestGpu extends Workbench {
   override async weights(...tensor: Parameters<Workbench["weights"]>): Promise<Weights> {
     const [format, n, k, file] = tensor;

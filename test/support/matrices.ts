@@ -3,7 +3,7 @@
 import type { Platform } from "../../src/engine/run/session.ts";
 import { SUBGROUP_MATRIX } from "../../src/kernels/gpu/device.ts";
 import { withMethods } from "./engine.ts";
-import { openDevice, shaderPages, shaderSource } from "./gpu.ts";
+import { openDevice, shaderNames, shaderSource } from "./gpu.ts";
 
 /** In place of `matrices`: every lane holds both factors, and of a product every eighth number. */
 export const IMITATED = `
@@ -39,13 +39,13 @@ fn leave(offset: u32, sums: Products) {
   for (var i = 0u; i < M * N / 8u; i++) { leaving[offset + 8u * i + lane] = sums[i]; }
 }
 `;
-/** The pages, but with imitated matrices. */
+/** The shaders, but with imitated matrices. */
 export const imitated = (name: string) =>
   name === "matrix/matrices/matrices" ? IMITATED : shaderSource(name);
 
-/** Of the matrices that there are pages for. */
-export const SHAPES = shaderPages().flatMap((page) => {
-  const [, M, N, K] = (/^matrix\/matrices\/(\d+)x(\d+)x(\d+)$/.exec(page) ?? []).map(Number);
+/** Of the matrices that there are shaders for. */
+export const SHAPES = shaderNames().flatMap((shader) => {
+  const [, M, N, K] = (/^matrix\/matrices\/(\d+)x(\d+)x(\d+)$/.exec(shader) ?? []).map(Number);
   return K ? [{ M: M!, N: N!, K }] : [];
 });
 

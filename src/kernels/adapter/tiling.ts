@@ -21,7 +21,7 @@ export function attentionSplits({ busyGroups }: Adapter, slots: number, groups: 
 
 /** A shader that multiplies, and what it is put together with beside a weight format. */
 interface Tiling {
-  readonly page: string;
+  readonly shader: string;
   readonly fragments: readonly string[];
 }
 
@@ -62,12 +62,12 @@ export function matvecTiling(adapter: Adapter, { placement, n, least }: Product)
     const times = Math.max(1, Math.ceil((n / CPU_ROWS - LAST_SHARE) / workgroups));
     const share = n / (times * workgroups + LAST_SHARE);
     const overrides = { ROWS: Math.ceil(share / least) * least };
-    return { page: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
+    return { shader: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
   }
   const most = isSoftware ? MATVEC_ROWS : CARD_ROWS;
   const ROWS = Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
   return {
-    page: "matrix/matvec",
+    shader: "matrix/matvec",
     fragments: [reduction(adapter, LANES)],
     overrides: { LANES, ROWS },
   };
@@ -104,7 +104,7 @@ export function matmulTiling(adapter: Adapter): MatmulTiling {
   const { placement, busyGroups, matrixShape, subgroup } = adapter;
   if (placement === "interleaved") {
     return {
-      page: "cpu/matmul-cpu",
+      shader: "cpu/matmul-cpu",
       fragments: ["cpu/reduce-eight"],
       grid(n, tokens) {
         const tiles = Math.ceil(tokens / CPU_TOKENS);
@@ -115,7 +115,7 @@ export function matmulTiling(adapter: Adapter): MatmulTiling {
   }
   const tile = matrixShape ? MATRICES_TILE : TILE;
   return {
-    page: matrixShape ? "matrix/matmul-matrices" : "matrix/matmul",
+    shader: matrixShape ? "matrix/matmul-matrices" : "matrix/matmul",
     fragments: matrixShape ? ["matrix/matrices/matrices", `matrix/matrices/${matrixShape}`] : [],
     ...(matrixShape ? { overrides: { LANES: subgroup! } } : {}),
     grid: (n, tokens) => [Math.ceil(n / tile), Math.ceil(tokens / tile)],

@@ -91,7 +91,7 @@ export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
   return [
     target.dispatcher.dispatch({
       label,
-      page: "attention/rope-store",
+      shader: "attention/rope-store",
       fragments: ["attention/turned", "attention/rotate", fragment],
       overrides: { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: lanes },
       bindings: {
@@ -156,7 +156,7 @@ function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): R
   const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
   return {
     label,
-    page: "attention/attention",
+    shader: "attention/attention",
     fragments: [...keys.fragments, ...queries.fragments, reduction(adapter, LANES)],
     overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
     bindings: {
@@ -180,7 +180,7 @@ function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): R
   const columns = Math.ceil((H * E) / 4 / lanes);
   return {
     label,
-    page: "attention/attention-merge",
+    shader: "attention/attention-merge",
     overrides: { H, E, STRIDE: x.stride, LANES: lanes },
     bindings: {
       outputs: bufferBinding(partial.outputs),
@@ -210,7 +210,7 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
   return [
     target.dispatcher.dispatch({
       label,
-      page: "attention/attention-weights",
+      shader: "attention/attention-weights",
       fragments: [...reader.fragments, reduction(target.adapter, lanes)],
       overrides: { H, G, E, P, LANES: lanes, ...reader.overrides },
       bindings: {

@@ -7,7 +7,7 @@ export type CellType = "f32" | "f16" | "q8_0" | "q4_0";
 
 /** One way of storing them. A cell is four numbers, a block what is stored by one lane: whole cells in whole words. */
 export interface CellFormat {
-  /** The page, such as "attention/cells/q8-0". */
+  /** The shader's fragment, such as "attention/cells/q8-0". */
   readonly fragment: string;
   /** Numbers of a block: heads are multiples of it. */
   readonly blockNumbers: number;

@@ -25,7 +25,7 @@ export function chooseToken(
   return [
     dispatcher.dispatch({
       label: "choose",
-      page: "choice/choose",
+      shader: "choice/choose",
       fragments: ["choice/noise"],
       overrides: { V: logits.width },
       bindings: {
@@ -48,7 +48,7 @@ export function listTop({ dispatcher }: Target, { logits, top }: Top): Dispatch[
   return [
     dispatcher.dispatch({
       label: "top",
-      page: "choice/top",
+      shader: "choice/top",
       overrides: { V: logits.width },
       bindings: { logits: activationBinding(logits), top: bufferBinding(top) },
       grid: () => ONE_GROUP,

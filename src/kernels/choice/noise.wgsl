@@ -1,5 +1,5 @@
 // Noise that needs no state: Threefry-2x32-20, a function of a seed and a counter.      Salmon et al. 2011, Random123
-// Appended to pages that draw; `engine/sampler/gumbel.ts` computes the same numbers on the host.
+// Appended to shaders that draw; `engine/sampler/gumbel.ts` computes the same numbers on the host.
 
 fn rotate_left(x: u32, by: u32) -> u32 {
   return (x << by) | (x >> (32u - by));

@@ -217,7 +217,7 @@ export class Device implements AsyncDisposable {
     return this.#create(label, size, () => this.handle.createBuffer({ label, size, usage }));
   }
 
-  /** A texture of [width, height] texels, `bytes` in all, zeroed, which pages read as storage. Errors as of a buffer. */
+  /** A texture of [width, height] texels, `bytes` in all, zeroed, which shaders read as storage. Errors as of a buffer. */
   createTexture(
     label: string,
     size: readonly [number, number],

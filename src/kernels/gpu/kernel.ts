@@ -1,4 +1,4 @@
-// A kernel is a page of WGSL, and the page is its interface: the host binds by the name of a WGSL variable and packs
+// A kernel is a WGSL shader, and the shader is its interface: the host binds by the name of a WGSL variable and packs
 // `Params` by field name. What a mismatch would break is thrown here, with the kernel's name.
 //
 // House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
@@ -6,18 +6,18 @@
 import type { Device } from "./device.ts";
 import { COMPUTE_STAGE } from "./usage-flags.ts";
 
-/** The text of a page by its name without extension, such as "matrix/matvec" or "weights/formats/q4-k". */
+/** The text of a WGSL file by its name without extension, such as "matrix/matvec" or "weights/formats/q4-k". */
 export type ShaderSource = (name: string) => string;
 
-/** The host and a page of WGSL disagree, or the page does not compile. A bug of ours, never a user's mistake. */
+/** The host and a shader disagree, or the shader does not compile. A bug of ours, never a user's mistake. */
 export class KernelError extends Error {
   override readonly name = "KernelError";
 }
 
 export interface KernelSpec {
-  /** The page, such as "matrix/matvec". */
-  readonly page: string;
-  /** Pages appended to it: a weight format, the cells of a cache, a reduction. */
+  /** The shader, such as "matrix/matvec". */
+  readonly shader: string;
+  /** WGSL files appended to it: a weight format, how a cache stores numbers, a reduction. */
   readonly fragments?: readonly string[];
   /** Values of `override` declarations: what the model and the adapter fix. */
   readonly overrides?: Readonly<Record<string, number>>;
@@ -28,7 +28,7 @@ export interface Binding {
   readonly type: "uniform" | "storage" | "read-only-storage" | TextureType;
 }
 
-/** What a variable of a page is bound to. */
+/** What a variable of a shader is bound to. */
 export type Bound = GPUBufferBinding | GPUTextureView;
 
 /** Of a texture that is read as storage: the format of its texels. */
@@ -48,7 +48,7 @@ const FIELD = /^\s*(\w+): (u32|i32|f32),/gm;
 const OVERRIDE = /^override (\w+)\s*:/gm;
 const ENABLE = /^enable [\w, ]+;$/gm;
 
-/** A compiled page with its overrides fixed. */
+/** A compiled shader with its overrides fixed. */
 export class Kernel {
   readonly name: string;
   readonly bindings: ReadonlyMap<string, Binding>;
@@ -59,9 +59,9 @@ export class Kernel {
   #pipeline: GPUComputePipeline | undefined;
 
   constructor(device: Device, spec: KernelSpec, source: ShaderSource) {
-    const pages = [spec.page, ...(spec.fragments ?? [])];
-    this.name = nameOf(pages);
-    const text = assemble(pages.map(source));
+    const files = [spec.shader, ...(spec.fragments ?? [])];
+    this.name = nameOf(files);
+    const text = assemble(files.map(source));
     this.bindings = readBindings(this.name, text);
     this.params = [...(PARAMS.exec(text)?.[1] ?? "").matchAll(FIELD)].map(
       ([, name, type]) => ({ name, type }) as ParamField,
@@ -89,7 +89,7 @@ export class Kernel {
     return this.#pipeline;
   }
 
-  /** Binds every variable of the page by name; a missing or unknown name throws. */
+  /** Binds every variable of the shader by name; a missing or unknown name throws. */
   bind(device: Device, resources: Readonly<Record<string, Bound>>): GPUBindGroup {
     for (const name of Object.keys(resources)) {
       if (!this.bindings.has(name)) throw new KernelError(`${this.name}: no binding named ${name}`);
@@ -110,7 +110,7 @@ export class Kernel {
     code: string,
     constants: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
-    // A page that does not parse is reported below, with its text, and must not count as an uncaptured error too.
+    // A shader that does not parse is reported below, with its text, and must not count as an uncaptured error too.
     device.handle.pushErrorScope("validation");
     const module = device.handle.createShaderModule({ label: this.name, code });
     const parsed = device.handle.popErrorScope();
@@ -147,7 +147,7 @@ export class KernelLibrary {
 
   /** The kernel of a specification; its compilation goes on in the background until `ready()`. */
   kernel(spec: KernelSpec): Kernel {
-    const key = JSON.stringify([spec.page, spec.fragments, spec.overrides]);
+    const key = JSON.stringify([spec.shader, spec.fragments, spec.overrides]);
     let kernel = this.#kernels.get(key);
     if (!kernel) {
       kernel = new Kernel(this.device, spec, this.#source);
@@ -164,18 +164,18 @@ export class KernelLibrary {
   }
 }
 
-/** The pages of a kernel, but of those that read weights only the format: the others follow from it and the adapter. */
-function nameOf(pages: readonly string[]): string {
-  const format = pages.find((page) => page.startsWith("weights/formats/"));
-  const telling = pages.filter((page) => page === format || !/^weights\/|\/planes\//.test(page));
-  return telling.map((page) => page.replace(/^.*\//, "")).join(".");
+/** The files of a kernel, but of those that read weights only the format: the others follow from it and the adapter. */
+function nameOf(files: readonly string[]): string {
+  const format = files.find((file) => file.startsWith("weights/formats/"));
+  const telling = files.filter((file) => file === format || !/^weights\/|\/planes\//.test(file));
+  return telling.map((file) => file.replace(/^.*\//, "")).join(".");
 }
 
-/** One module of several pages: WGSL does not care for order, but `enable` must come first. */
-export function assemble(pages: readonly string[]): string {
-  const enables = new Set(pages.flatMap((page) => page.match(ENABLE) ?? []));
-  // On one line before the first page, and blanked where they stood, so that line numbers stay true.
-  return [...enables].join(" ") + pages.map((page) => page.replace(ENABLE, "")).join("\n");
+/** One module of several WGSL files: WGSL does not care for order, but `enable` must come first. */
+export function assemble(files: readonly string[]): string {
+  const enables = new Set(files.flatMap((file) => file.match(ENABLE) ?? []));
+  // On one line before the first file, and blanked where they stood, so that line numbers stay true.
+  return [...enables].join(" ") + files.map((file) => file.replace(ENABLE, "")).join("\n");
 }
 
 function isTexture(type: Binding["type"]): type is TextureType {

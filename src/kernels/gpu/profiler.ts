@@ -10,7 +10,7 @@ const SET_SIZE = 4096;
 
 /** All dispatches of a kernel over some steps. */
 export interface KernelTime {
-  /** The page and its fragments, such as "matvec.q4-k.head.unpack.storage.plain.plain.reduce". */
+  /** The shader and its fragments, such as "matvec-cpu.q4-k.uniform.plain.plain.reduce-eight". */
   readonly kernel: string;
   readonly dispatches: number;
   readonly ms: number;

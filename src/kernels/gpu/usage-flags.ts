@@ -9,7 +9,7 @@ export const USAGE = {
   QUERY_RESOLVE: 0x200,
 } as const;
 
-/** Of a texture that pages read as storage. */
+/** Of a texture that shaders read as storage. */
 export const TEXTURE_USAGE = 0x01 | 0x02 | 0x08; // COPY_SRC, COPY_DST, STORAGE_BINDING
 
 export const MAP_READ_MODE = 0x01;

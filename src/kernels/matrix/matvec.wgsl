@@ -1,4 +1,4 @@
-// W x: a matrix of packed weights times one vector. Decoding spends its time on this page, and on `matvec-cpu`.
+// W x: a matrix of packed weights times one vector. Decoding spends its time on this shader, and on `matvec-cpu`.
 //
 // A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
 // and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each

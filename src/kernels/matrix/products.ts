@@ -140,7 +140,7 @@ function matvec(adapter: Adapter, product: VectorProduct): Recipe {
   const grid = lineOfGroups(adapter, Math.ceil(rows / tiling.overrides.ROWS));
   return {
     label,
-    page: tiling.page,
+    shader: tiling.shader,
     fragments: [
       ...decoderOf(part.format, placement),
       ...input.fragments,
@@ -159,10 +159,10 @@ interface RowsProduct extends PartProduct {
 
 /** A packed matrix times the vectors of several tokens. */
 function matmul(adapter: Adapter, { label, part, x, y, add }: RowsProduct): Recipe {
-  const { page, fragments, overrides, grid } = matmulTiling(adapter);
+  const { shader, fragments, overrides, grid } = matmulTiling(adapter);
   return {
     label,
-    page,
+    shader,
     fragments: [...decoderOf(part.format, part.placement), ...fragments],
     ...(overrides ? { overrides } : {}),
     bindings: {

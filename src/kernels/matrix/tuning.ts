@@ -2,8 +2,8 @@
 //
 // By how many workgroups should it share the product of a matrix with a vector? Few load the vector less often, many keep more
 // of it busy: between a software adapter with two threads and a large card lies a factor of a hundred, so it is measured. How
-// many rows a workgroup takes changes no sum, and so no bit of a text; which page multiplies would: that is a rule (adapter/tiling.ts),
-// not a measurement. But a page that relies on what no standard has yet has to multiply right here before it is trusted.
+// many rows a workgroup takes changes no sum, and so no bit of a text; which shader multiplies would: that is a rule (adapter/tiling.ts),
+// not a measurement. But a shader that relies on what no standard has yet has to multiply right here before it is trusted.
 
 import { median } from "../../numbers.ts";
 import { type Adapter, offeredMatrixShape, readAdapter, type Tuning } from "../adapter/adapter.ts";
@@ -51,12 +51,12 @@ export async function tuningOf(
 ): Promise<Tuning> {
   const remembered = async (
     what: string,
-    pages: readonly string[],
+    names: readonly string[],
     possible: readonly number[],
     measure: (second: Device, shaders: ShaderSource) => Promise<number>,
   ): Promise<number | undefined> => {
     const { vendor, architecture, device: model, description } = device.info;
-    const name = [what, hashOf(pages.map(shaders)), vendor, architecture, model, description].join(
+    const name = [what, hashOf(names.map(shaders)), vendor, architecture, model, description].join(
       "/",
     );
     const known = await memory.recall(name);
@@ -76,21 +76,22 @@ export async function tuningOf(
   };
   const adapter = readAdapter(device);
   const { kind, candidates } = trialOf(adapter);
-  const { page } = trialTiling(adapter);
+  const { shader } = trialTiling(adapter);
   const workgroups = await remembered(
-    `workgroups/${kind}/${page}`,
-    [page],
+    `workgroups/${kind}/${shader}`,
+    [shader],
     candidates,
     measureWorkgroups,
   );
   const shape = offeredMatrixShape(device);
-  const right = shape && (await remembered(`matrices/${shape}`, MATRIX_PAGES, [0, 1], tryMatrices));
+  const right =
+    shape && (await remembered(`matrices/${shape}`, MATRIX_SHADERS, [0, 1], tryMatrices));
   return { workgroups: workgroups ?? adapter.workgroups, matrices: right === 1 };
 }
 
-const MATRIX_PAGES = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
+const MATRIX_SHADERS = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
 
-/** What pages measured is not what others would: FNV-1a, 32 bits, of their texts. */
+/** FNV-1a, 32 bits: what was measured with other texts of shaders does not count. */
 function hashOf(texts: readonly string[]): string {
   let hash = 0x811c9dc5;
   for (const char of texts.join("\n")) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
@@ -111,7 +112,7 @@ function trialTiling(adapter: Adapter) {
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const usual = readAdapter(device);
   const { n, k, candidates } = trialOf(usual);
-  // A page may not take as many rows as the fewest workgroups would: those that are alike need no trial.
+  // A shader may not take as many rows as the fewest workgroups would: those that are alike need no trial.
   const byRows = new Map(
     candidates.map((workgroups) => {
       const { overrides } = trialTiling({ ...usual, workgroups });
@@ -186,7 +187,7 @@ export async function tryMatrices(device: Device, shaders: ShaderSource): Promis
     try {
       await library.ready();
     } catch (error) {
-      if (matrices && error instanceof KernelError) return 0; // the adapter does not take the page
+      if (matrices && error instanceof KernelError) return 0; // the adapter does not take the shader
       throw error;
     }
     params.write({ tokens });

@@ -22,7 +22,7 @@ export function embed(target: Target, { tokens, table, x }: Embedding): Dispatch
   return table.parts.map((part) =>
     target.dispatcher.dispatch({
       label: table.label,
-      page: "rows/embed",
+      shader: "rows/embed",
       fragments: decoderOf(part.format, part.placement),
       overrides: { LANES },
       bindings: { tokens: bufferBinding(tokens), x: activationBinding(x), ...part.bindings },
@@ -48,7 +48,7 @@ export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
   const { lanes } = target.adapter;
   const recipe = {
     label: weight.label,
-    page: "rows/rms-norm",
+    shader: "rows/rms-norm",
     fragments: [reduction(target.adapter, lanes)],
     overrides: { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: lanes },
     bindings: {
@@ -72,7 +72,7 @@ export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
   return [
     target.dispatcher.dispatch({
       label: bias.label,
-      page: "rows/add-bias",
+      shader: "rows/add-bias",
       overrides: { N: bias.k, STRIDE: y.stride, LANES },
       bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
       grid: (step) => [columns, step.tokens, 1],
@@ -94,7 +94,7 @@ export function swiglu(target: Target, { label, gateUp, hidden }: Gating): Dispa
   return [
     target.dispatcher.dispatch({
       label,
-      page: "rows/swiglu",
+      shader: "rows/swiglu",
       overrides: { F: hidden.width, STRIDE: gateUp.stride, LANES: lanes },
       bindings: { gate_up: activationBinding(gateUp), hidden: activationBinding(hidden) },
       grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens }), tokens, 1],

@@ -10,8 +10,8 @@ const TOLERANCE = 1e-9;
 
 export interface Timing {
   readonly kernel: string;
-  /** The page and its fragments that this adapter gets, such as "matvec.q4-k.unpack.storage.plain.reduce". */
-  readonly page: string;
+  /** The shader and its fragments that this adapter gets, such as "matvec.q4-k.storage.plain.plain.reduce". */
+  readonly shader: string;
   readonly format: string;
   readonly shape: string;
   /** The largest difference to what is expected, relative to the root of the mean square; none where there is NaN. */
@@ -51,9 +51,9 @@ export async function measure(bench: Workbench, one: KernelCase, ms: number): Pr
     const step = await bench.run(variants[0]!, prepared.step);
     const expected = prepared.expected();
     const { kernel, format, shape } = one;
-    const pages = variants[0]!.filter((dispatch) => dispatch.grid(step).every((n) => n > 0));
-    const page = pages.map((dispatch) => dispatch.kernel.name).join(" + ");
-    const named = { kernel, page, format, shape };
+    const used = variants[0]!.filter((dispatch) => dispatch.grid(step).every((n) => n > 0));
+    const shader = used.map((dispatch) => dispatch.kernel.name).join(" + ");
+    const named = { kernel, shader, format, shape };
     const untimed = {
       us: null,
       spread: null,

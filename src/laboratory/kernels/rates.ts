@@ -32,7 +32,7 @@ async function copyRate(device: Device, ms: number): Promise<number> {
   const usage = USAGE.COPY_SRC | USAGE.COPY_DST;
   const from = await device.createBuffer("copied from", bytes, usage);
   const to = await device.createBuffer("copied to", bytes, usage);
-  // Pages of memory that nobody has written may all be one.
+  // Pages of memory that were never written may all be one.
   const part = Uint32Array.from({ length: 2 ** 18 }, (_, i) => Math.imul(i + 1, 0x9e3779b9));
   for (let at = 0; at < bytes; at += part.byteLength) {
     device.queue.writeBuffer(from, at, part, 0, Math.min(part.length, (bytes - at) / 4));
@@ -73,7 +73,7 @@ async function multiplyRate(bench: Workbench, ms: number): Promise<number> {
   const sums = await bench.buffer(new Float32Array(4 * GROUPS * LANES));
   const dispatch = new Dispatcher(bench.library, bench.params).dispatch({
     label: "multiply-rate",
-    page: "adapter/multiply-rate",
+    shader: "adapter/multiply-rate",
     overrides: { LANES },
     bindings: { factors: bufferBinding(factors), sums: bufferBinding(sums) },
     grid: () => [GROUPS, 1, 1],

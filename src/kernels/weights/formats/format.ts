@@ -1,7 +1,7 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a *super-block*. Each format has
-// a WGSL fragment with `head_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's page; `unpack.wgsl` says
+// a WGSL fragment with `head_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says
 // what they give and what is made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18,
 // 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane
 // can read with aligned wide loads: all quants of a tensor, then the heads of all its super-blocks, and so on. A *block* is
@@ -63,7 +63,7 @@ export interface WeightFormat {
   regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
 }
 
-/** The pages that decode a format: appended to one that reads weights. */
+/** The shaders that decode a format: appended to one that reads weights. */
 export function decoderOf(format: WeightFormat, placement: Placement = "rows"): string[] {
   const wide = format.planes.filter(({ texel }) => texel);
   const room = placement === "rows" ? "weights/planes" : "cpu/planes";

@@ -1,4 +1,4 @@
-// A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a page that reads
+// A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a shader that reads
 // weights. The size of a matrix is data beside its planes, not an override: so all matrices of a format share one
 // pipeline, whatever their sizes and whether their products are added.
 
