@@ -1,5 +1,5 @@
 // Version 1, but 32 weights at a time: one wide load gives all their quants, and scales are read once for them.
-// Of memory it reads, for 32 weights: four words of quants, four of the head, 32 numbers of x.
+// Of memory it reads, for 32 weights: four words of quants, four of the scales, 32 numbers of x.
 // Appended: weights/formats/q4-k and what it needs, from here on as in the engine.
 @group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [K/4]
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]

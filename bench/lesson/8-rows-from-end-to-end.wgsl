@@ -30,9 +30,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
         let row = row_of(group.x, 8u * e + r);
         var sum = 0.0;
         for (var s = 0u; s < SPAN; s++) {
-          let head = head_of(super_of(row, chunks[s]));
+          let packed_scales = packed_scales_of(super_of(row, chunks[s]));
           let packed = packed_of(block_of(row, chunks[s]));
-          sum += chunk_dot(head, chunks[s] % 8u, packed, &numbers[s], halves[s]);
+          sum += chunk_dot(packed_scales, chunks[s] % 8u, packed, &numbers[s], halves[s]);
         }
         total += select(0.0, sum_lanes(vec4f(sum), lane).x, lane == r);
       }

@@ -36,12 +36,12 @@ fn main(
     let last = min(LANES, matrix.chunks - start) - 1u;
     for (var e = 0u; e < eights; e++) {
       let row = row_of(place, 8u * e + lane);
-      let head = head_of(super_of(row, start));
+      let packed_scales = packed_scales_of(super_of(row, start));
       let block = block_of(row, start);
       var total = 0.0;
       for (var c = 0u; c < LANES; c++) {
         let packed = packed_of(block + LANES * min(c, last));
-        total += chunk_dot(head, c, packed, &numbers[c], halves[c]);
+        total += chunk_dot(packed_scales, c, packed, &numbers[c], halves[c]);
       }
       totals[e] += total;
     }

@@ -158,7 +158,7 @@ class Recording extends KernelLibrary {
 const OTHER_RUNGS = [
   "cpu/planes/bits",
   "cpu/planes/interleaved",
-  "cpu/planes/heads",
+  "cpu/planes/scales",
   "cpu/planes/pairs",
   "cpu/planes/quants",
   "cpu/inputs/norm-uniform",

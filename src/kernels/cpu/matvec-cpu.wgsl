@@ -41,22 +41,22 @@ fn main(
     // In `interleaved`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
     let last = min(LANES, matrix.chunks - start) - 1u;
     var row = row_of(place, lane);
-    var head = head_of(super_of(row, start));
+    var packed_scales = packed_scales_of(super_of(row, start));
     var packed = packed_of(block_of(row, start));
     for (var e = 0u; e < eights; e++) {
       let block = block_of(row, start);
       row = row_of(place, 8u * (e + 1u) + lane);
-      let this_head = head;
+      let these_scales = packed_scales;
       var total = 0.0;
       for (var c = 0u; c < LANES; c++) {
         let this_chunk = packed;
         if (c == LANES - 1u) {
-          head = head_of(super_of(row, start));
+          packed_scales = packed_scales_of(super_of(row, start));
           packed = packed_of(block_of(row, start));
         } else {
           packed = packed_of(block + LANES * min(c + 1u, last));
         }
-        total += chunk_dot(this_head, c, this_chunk, &numbers[c], halves[c]);
+        total += chunk_dot(these_scales, c, this_chunk, &numbers[c], halves[c]);
       }
       totals[e] += total;
     }

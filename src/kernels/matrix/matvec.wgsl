@@ -26,8 +26,8 @@ fn main(
     }
     for (var r = 0u; r < ROWS; r++) {
       let row = row_of(place, r);
-      let head = head_of(super_of(row, chunk));
-      sums[r] += chunk_dot(head, chunk % 8u, packed_of(block_of(row, chunk)), &numbers, halves);
+      let packed_scales = packed_scales_of(super_of(row, chunk));
+      sums[r] += chunk_dot(packed_scales, chunk % 8u, packed_of(block_of(row, chunk)), &numbers, halves);
     }
   }
   var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i

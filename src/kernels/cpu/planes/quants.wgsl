@@ -1,4 +1,4 @@
-// The quants of a matrix in a texture, in place of `quants`, for a software adapter: llvmpipe checks the bounds of every
+// The quants of a matrix in a texture, in place of weights/planes/quants, for a software adapter: llvmpipe checks the bounds of every
 // word of a buffer, lane by lane, but those of eight lanes' texels at once, and loads sixteen bytes of each together.
 @group(0) @binding(8) var quants: texture_storage_2d<rgba32uint, read>;
 

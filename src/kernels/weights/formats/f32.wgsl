@@ -1,7 +1,7 @@
-// F32: 4 bytes a weight. No head.
+// F32: 4 bytes a weight. No scales.
 
-alias Head = u32;
-fn head_of(index: u32) -> Head {
+alias PackedScales = u32;
+fn packed_scales_of(index: u32) -> PackedScales {
   return 0u;
 }
 
@@ -11,10 +11,10 @@ fn packed_of(block: u32) -> Packed {
   return 8u * block;
 }
 
-fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+fn four_of(packed_scales: PackedScales, place: u32, packed: Packed, i: u32) -> vec4f {
   return bitcast<vec4f>(quants_of(packed + i));
 }
 
-fn scales_of(head: Head, place: u32) -> Scales {
+fn scales_of(packed_scales: PackedScales, place: u32) -> Scales {
   return Scales(vec2f(1.0), vec2f());
 }

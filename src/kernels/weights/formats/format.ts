@@ -1,10 +1,10 @@
 // A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a *super-block*. Each format has
-// a WGSL fragment with `head_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says
+// a WGSL fragment with `packed_scales_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says
 // what they give and what is made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18,
 // 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane
-// can read with aligned wide loads: all quants of a tensor, then the heads of all its super-blocks, and so on. A *block* is
+// can read with aligned wide loads: all quants of a tensor, then the scales of all its super-blocks, and so on. A *block* is
 // the place of a chunk in them.
 
 import type { Placement } from "../../adapter/adapter.ts";
@@ -36,16 +36,16 @@ export const PAIRS: Plane = {
   texel: { format: "rg32uint", bytes: 8 },
 };
 
-/** What the chunks of a super-block have beside their quants, such as scales; read by `weights/planes/heads` or `cpu/planes/heads`. */
-export function headsPlane(bytes: 16 | 32): Plane {
-  return { name: "heads", unit: "super-block", bytes, texel: SIXTEEN };
+/** What the chunks of a super-block have beside their quants, such as scales; read by `weights/planes/scales` or `cpu/planes/scales`. */
+export function scalesPlane(bytes: 16 | 32): Plane {
+  return { name: "scales", unit: "super-block", bytes, texel: SIXTEEN };
 }
 
 /** A bit a weight that some formats have, a word a chunk; read by `weights/planes/bits` or `cpu/planes/bits`. */
 export const BITS: Plane = { name: "bits", unit: "super-block", bytes: 32, texel: SIXTEEN };
 
-/** The scales of scales that do not fit a head: a word. */
-export const SUPERS: Plane = { name: "supers", unit: "super-block", bytes: 4 };
+/** The scales of scales that do not fit there: a word. */
+export const SUPER_SCALES: Plane = { name: "super_scales", unit: "super-block", bytes: 4 };
 
 export interface WeightFormat {
   /** Its name in ggml, such as "Q4_K". */

@@ -12,7 +12,7 @@ export const IQ4_XS: WeightFormat = {
   fragment: "weights/formats/iq4-xs",
   blockWeights: 256,
   blockBytes: 136,
-  planes: [quantsPlane(16), { name: "headers", unit: "super-block", bytes: 8 }],
+  planes: [quantsPlane(16), { name: "scales", unit: "super-block", bytes: 8 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 136, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -28,8 +28,8 @@ export const IQ4_XS: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, headers]) {
-    const [f, q, h] = [words(file), words(quants!), words(headers!)];
+  regroup(file, blocks, [quants, scales]) {
+    const [f, q, h] = [words(file), words(quants!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 34) {
       h[2 * i] = f[b]!;
       h[2 * i + 1] = f[b + 1]!;

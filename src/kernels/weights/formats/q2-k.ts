@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, headsPlane, PAIRS, SUPERS, words } from "./format.ts";
+import { gatherPairs, scalesPlane, PAIRS, SUPER_SCALES, words } from "./format.ts";
 
 /**
  * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit
@@ -11,7 +11,7 @@ export const Q2_K: WeightFormat = {
   fragment: "weights/formats/q2-k",
   blockWeights: 256,
   blockBytes: 84,
-  planes: [PAIRS, headsPlane(16), SUPERS],
+  planes: [PAIRS, scalesPlane(16), SUPER_SCALES],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 84, y += 256) {
       const d = halfToFloat(file[b + 80]! | (file[b + 81]! << 8));
@@ -24,8 +24,8 @@ export const Q2_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [pairs, heads, supers]) {
-    const [f, q, h, s] = [words(file), words(pairs!), words(heads!), words(supers!)];
+  regroup(file, blocks, [pairs, scales, superScales]) {
+    const [f, q, h, s] = [words(file), words(pairs!), words(scales!), words(superScales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 21) {
       s[i] = f[b + 20]!;
       for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;

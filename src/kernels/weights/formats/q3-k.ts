@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, BITS, gatherBits, gatherPairs, headsPlane, PAIRS, words } from "./format.ts";
+import { alignedBlock, BITS, gatherBits, gatherPairs, scalesPlane, PAIRS, words } from "./format.ts";
 
 const block = new Uint32Array(27);
 
@@ -13,7 +13,7 @@ export const Q3_K: WeightFormat = {
   fragment: "weights/formats/q3-k",
   blockWeights: 256,
   blockBytes: 110,
-  planes: [PAIRS, BITS, headsPlane(16)],
+  planes: [PAIRS, BITS, scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 110, y += 256) {
       const d = halfToFloat(file[b + 108]! | (file[b + 109]! << 8));
@@ -28,8 +28,8 @@ export const Q3_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [pairs, bits, heads]) {
-    const [f, q, thirds, h] = [words(file), words(pairs!), words(bits!), words(heads!)];
+  regroup(file, blocks, [pairs, bits, scales]) {
+    const [f, q, thirds, h] = [words(file), words(pairs!), words(bits!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 55) {
       const [w, at] = alignedBlock(f, b, block);
       for (let chunk = 0; chunk < 8; chunk++) thirds[8 * i + chunk] = gatherBits(w, at, chunk);

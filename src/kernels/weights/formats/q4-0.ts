@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { headsPlane, quantsPlane, words } from "./format.ts";
+import { scalesPlane, quantsPlane, words } from "./format.ts";
 
 /** Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w = d (q - 8). */
 export const Q4_0: WeightFormat = {
@@ -8,7 +8,7 @@ export const Q4_0: WeightFormat = {
   fragment: "weights/formats/q4-0",
   blockWeights: 32,
   blockBytes: 18,
-  planes: [quantsPlane(16), headsPlane(16)],
+  planes: [quantsPlane(16), scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 18, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -19,10 +19,10 @@ export const Q4_0: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads]) {
+  regroup(file, blocks, [quants, scales]) {
     const q = words(quants!);
     for (let i = 0, b = 0; i < blocks; i++, b += 9) {
-      heads![i] = file[b]!;
+      scales![i] = file[b]!;
       for (let j = 0; j < 4; j++) {
         q[4 * i + j] = file[b + 1 + 2 * j]! | (file[b + 2 + 2 * j]! << 16);
       }

@@ -1,9 +1,9 @@
 // Q4_0: blocks of 32 with one scale. w = d (q - 8).
-// Head: eight f16 d. Packed: 32 nibbles.
+// Scales: eight f16 d. Packed: 32 nibbles.
 
-alias Head = vec4<u32>;
-fn head_of(index: u32) -> Head {
-  return heads_of(index);
+alias PackedScales = vec4<u32>;
+fn packed_scales_of(index: u32) -> PackedScales {
+  return scale_words_of(index);
 }
 
 alias Packed = vec4<u32>;
@@ -11,10 +11,10 @@ fn packed_of(block: u32) -> Packed {
   return quants_of(block);
 }
 
-fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
+fn four_of(packed_scales: PackedScales, place: u32, packed: Packed, i: u32) -> vec4f {
   return vec4f(numbers_of(nibble_bytes(packed, i))) - 8.0;
 }
 
-fn scales_of(head: Head, place: u32) -> Scales {
-  return Scales(vec2f(half_of(head, place)), vec2f());
+fn scales_of(packed_scales: PackedScales, place: u32) -> Scales {
+  return Scales(vec2f(half_of(packed_scales, place)), vec2f());
 }

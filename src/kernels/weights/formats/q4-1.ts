@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { headsPlane, quantsPlane, words } from "./format.ts";
+import { scalesPlane, quantsPlane, words } from "./format.ts";
 
 /** Q4_1, 20 bytes for 32 weights: f16 d, f16 m, nibbles as Q4_0. w = d q + m. */
 export const Q4_1: WeightFormat = {
@@ -8,7 +8,7 @@ export const Q4_1: WeightFormat = {
   fragment: "weights/formats/q4-1",
   blockWeights: 32,
   blockBytes: 20,
-  planes: [quantsPlane(16), headsPlane(32)],
+  planes: [quantsPlane(16), scalesPlane(32)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 20, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -20,8 +20,8 @@ export const Q4_1: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads]) {
-    const [f, q, h] = [words(file), words(quants!), words(heads!)];
+  regroup(file, blocks, [quants, scales]) {
+    const [f, q, h] = [words(file), words(quants!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 5) {
       h[i] = f[b]!;
       for (let j = 0; j < 4; j++) q[4 * i + j] = f[b + 1 + j]!;

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { headsPlane, quantsPlane, splitNibbles, words } from "./format.ts";
+import { scalesPlane, quantsPlane, splitNibbles, words } from "./format.ts";
 
 /**
  * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:
@@ -21,7 +21,7 @@ export const Q4_K: WeightFormat = {
   fragment: "weights/formats/q4-k",
   blockWeights: 256,
   blockBytes: 144,
-  planes: [quantsPlane(16), headsPlane(16)],
+  planes: [quantsPlane(16), scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -35,8 +35,8 @@ export const Q4_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads]) {
-    const [f, q, h] = [words(file), words(quants!), words(heads!)];
+  regroup(file, blocks, [quants, scales]) {
+    const [f, q, h] = [words(file), words(quants!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 36) {
       for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
       for (let g = 0; g < 4; g++) {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, headsPlane, quantsPlane, words } from "./format.ts";
+import { BITS, scalesPlane, quantsPlane, words } from "./format.ts";
 
 /** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
 export const Q5_0: WeightFormat = {
@@ -8,7 +8,7 @@ export const Q5_0: WeightFormat = {
   fragment: "weights/formats/q5-0",
   blockWeights: 32,
   blockBytes: 22,
-  planes: [quantsPlane(16), BITS, headsPlane(16)],
+  planes: [quantsPlane(16), BITS, scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 22, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -21,10 +21,10 @@ export const Q5_0: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, bits, heads]) {
+  regroup(file, blocks, [quants, bits, scales]) {
     const [q, fifths] = [words(quants!), words(bits!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 11) {
-      heads![i] = file[b]!;
+      scales![i] = file[b]!;
       fifths[i] = file[b + 1]! | (file[b + 2]! << 16);
       for (let j = 0; j < 4; j++) {
         q[4 * i + j] = file[b + 3 + 2 * j]! | (file[b + 4 + 2 * j]! << 16);

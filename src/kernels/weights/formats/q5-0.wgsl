@@ -1,9 +1,9 @@
 // Q5_0: blocks of 32 with one scale and a word of fifth bits. w = d (q - 16).
-// Head: eight f16 d; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
+// Scales: eight f16 d; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
 
-struct Head { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
-fn head_of(index: u32) -> Head {
-  return Head(heads_of(index), bits_of(2u * index), bits_of(2u * index + 1u));
+struct PackedScales { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
+fn packed_scales_of(index: u32) -> PackedScales {
+  return PackedScales(scale_words_of(index), bits_of(2u * index), bits_of(2u * index + 1u));
 }
 
 alias Packed = vec4<u32>;
@@ -11,11 +11,11 @@ fn packed_of(block: u32) -> Packed {
   return quants_of(block);
 }
 
-fn four_of(head: Head, place: u32, packed: Packed, i: u32) -> vec4f {
-  let word = word_of(head.low, head.high, place);
+fn four_of(packed_scales: PackedScales, place: u32, packed: Packed, i: u32) -> vec4f {
+  let word = word_of(packed_scales.low, packed_scales.high, place);
   return vec4f(numbers_of(nibble_bytes(packed, i) | (bit_bytes(word, i) << 4u))) - 16.0;
 }
 
-fn scales_of(head: Head, place: u32) -> Scales {
-  return Scales(vec2f(half_of(head.scales, place)), vec2f());
+fn scales_of(packed_scales: PackedScales, place: u32) -> Scales {
+  return Scales(vec2f(half_of(packed_scales.scales, place)), vec2f());
 }

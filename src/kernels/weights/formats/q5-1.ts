@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, headsPlane, quantsPlane, words } from "./format.ts";
+import { BITS, scalesPlane, quantsPlane, words } from "./format.ts";
 
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {
@@ -8,7 +8,7 @@ export const Q5_1: WeightFormat = {
   fragment: "weights/formats/q5-1",
   blockWeights: 32,
   blockBytes: 24,
-  planes: [quantsPlane(16), BITS, headsPlane(32)],
+  planes: [quantsPlane(16), BITS, scalesPlane(32)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 24, y += 32) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -22,8 +22,8 @@ export const Q5_1: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, bits, heads]) {
-    const [f, q, fifths, h] = [words(file), words(quants!), words(bits!), words(heads!)];
+  regroup(file, blocks, [quants, bits, scales]) {
+    const [f, q, fifths, h] = [words(file), words(quants!), words(bits!), words(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 6) {
       h[i] = f[b]!;
       fifths[i] = f[b + 1]!;

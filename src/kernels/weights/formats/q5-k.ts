@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, gatherBits, headsPlane, quantsPlane, splitNibbles, words } from "./format.ts";
+import { BITS, gatherBits, scalesPlane, quantsPlane, splitNibbles, words } from "./format.ts";
 import { scaleAndMin } from "./q4-k.ts";
 
 /**
@@ -12,7 +12,7 @@ export const Q5_K: WeightFormat = {
   fragment: "weights/formats/q5-k",
   blockWeights: 256,
   blockBytes: 176,
-  planes: [quantsPlane(16), headsPlane(16), BITS],
+  planes: [quantsPlane(16), scalesPlane(16), BITS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {
       const d = halfToFloat(file[b]! | (file[b + 1]! << 8));
@@ -27,8 +27,8 @@ export const Q5_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads, bits]) {
-    const [f, q, h, fifths] = [words(file), words(quants!), words(heads!), words(bits!)];
+  regroup(file, blocks, [quants, scales, bits]) {
+    const [f, q, h, fifths] = [words(file), words(quants!), words(scales!), words(bits!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 44) {
       for (let j = 0; j < 4; j++) h[4 * i + j] = f[b + j]!;
       for (let chunk = 0; chunk < 8; chunk++) fifths[8 * i + chunk] = gatherBits(f, b + 4, chunk);

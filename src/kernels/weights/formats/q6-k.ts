@@ -3,10 +3,10 @@ import type { WeightFormat } from "./format.ts";
 import {
   alignedBlock,
   gatherPairs,
-  headsPlane,
+  scalesPlane,
   PAIRS,
   quantsPlane,
-  SUPERS,
+  SUPER_SCALES,
   splitNibbles,
   words,
 } from "./format.ts";
@@ -23,7 +23,7 @@ export const Q6_K: WeightFormat = {
   fragment: "weights/formats/q6-k",
   blockWeights: 256,
   blockBytes: 210,
-  planes: [quantsPlane(16), headsPlane(16), PAIRS, SUPERS],
+  planes: [quantsPlane(16), scalesPlane(16), PAIRS, SUPER_SCALES],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
       const d = halfToFloat(file[b + 208]! | (file[b + 209]! << 8));
@@ -39,9 +39,9 @@ export const Q6_K: WeightFormat = {
       }
     }
   },
-  regroup(file, blocks, [quants, heads, pairs, supers]) {
-    const [f, q, h, p] = [words(file), words(quants!), words(heads!), words(pairs!)];
-    const s = words(supers!);
+  regroup(file, blocks, [quants, scales, pairs, superScales]) {
+    const [f, q, h, p] = [words(file), words(quants!), words(scales!), words(pairs!)];
+    const s = words(superScales!);
     for (let i = 0, b = 0; i < blocks; i++, b += 105) {
       const [w, at] = alignedBlock(f, b, block);
       for (let half = 0; half < 2; half++) {

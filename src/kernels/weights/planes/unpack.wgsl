@@ -9,14 +9,17 @@ struct Matrix {
   first: u32,    // first row of this part in the whole matrix
   stride: u32,   // numbers from a token to the next in what the whole matrix computes
   beta: f32,     // 1 adds the product to what is there, 0 replaces it
-  texel_bits: u32,  // 2 ^ texel_bits texels are a row of a texture: see `eights`
+  texel_bits: u32,  // 2 ^ texel_bits texels are a row of a texture: see cpu/planes/interleaved
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
-// A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a row perhaps a smaller
-// one; `block` and `index` are where either lies in the planes, `place` is a chunk's in its super-block. A format reads what the chunks of a super-block have together (`head_of`) and what each has for itself
-// (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights
-// 4i .. 4i + 3, `scales_of` the rest.
+// A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a
+// row perhaps a smaller one. `block` is where a chunk lies in the planes, `index` where a super-block
+// lies in them, and `place` which of its super-block's chunks a chunk is.
+//
+// A format reads what the chunks of a super-block have together (`packed_scales_of`) and what each has
+// for itself (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights 4i .. 4i + 3,
+// `scales_of` are the scale and the offset of either half of a chunk.
 struct Scales {
   scale: vec2f,  // of the first sixteen, and of the others
   offset: vec2f,
@@ -29,13 +32,13 @@ struct Chunk {
 }
 
 fn load_chunk(row: u32, chunk: u32) -> Chunk {
-  let head = head_of(super_of(row, chunk));
+  let packed_scales = packed_scales_of(super_of(row, chunk));
   let packed = packed_of(block_of(row, chunk));
   var c: Chunk;
   for (var i = 0u; i < 8u; i++) {
-    c.q[i] = four_of(head, chunk % 8u, packed, i);
+    c.q[i] = four_of(packed_scales, chunk % 8u, packed, i);
   }
-  c.scales = scales_of(head, chunk % 8u);
+  c.scales = scales_of(packed_scales, chunk % 8u);
   return c;
 }
 
@@ -51,18 +54,24 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
 
 // The dot product of a chunk with 32 numbers, given the sums of either half of those: so scales are applied to sums, and
 // not to every weight.
-fn chunk_dot(head: Head, place: u32, packed: Packed, numbers: ptr<function, array<vec4f, 8>>, halves: vec2f) -> f32 {
+fn chunk_dot(
+  packed_scales: PackedScales,
+  place: u32,
+  packed: Packed,
+  numbers: ptr<function, array<vec4f, 8>>,
+  halves: vec2f,
+) -> f32 {
   var low = vec4f();
   var high = vec4f();
   for (var i = 0u; i < 4u; i++) {
-    low += four_of(head, place, packed, i) * numbers[i];
-    high += four_of(head, place, packed, i + 4u) * numbers[i + 4u];
+    low += four_of(packed_scales, place, packed, i) * numbers[i];
+    high += four_of(packed_scales, place, packed, i + 4u) * numbers[i + 4u];
   }
-  let scales = scales_of(head, place);
+  let scales = scales_of(packed_scales, place);
   return dot(scales.scale, vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)))) + dot(scales.offset, halves);
 }
 
-// Of a head: one of eight halves, or of eight words.
+// Of eight packed scales: one of eight halves, or of eight words.
 fn half_of(words: vec4<u32>, place: u32) -> f32 {
   return unpack2x16float(words[place / 2u])[place & 1u];
 }
@@ -71,11 +80,11 @@ fn word_of(low: vec4<u32>, high: vec4<u32>, place: u32) -> u32 {
   return select(low, high, place >= 4u)[place & 3u];
 }
 
-// Of the head of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each lie whole in words 1 and 2,
+// Of the scales of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each lie whole in words 1 and 2,
 // the others are nibbles of word 3 and, above them, the two upper bits of the bytes of words 1 and 2.
-fn scale_and_min(head: vec4<u32>, place: u32) -> vec2f {
-  let whole = (head.yz >> vec2<u32>(8u * (place & 3u))) & vec2<u32>(255u);
-  let nibbles = (vec2<u32>(head.w) >> (vec2<u32>(0u, 4u) + 8u * (place & 3u))) & vec2<u32>(15u);
+fn scale_and_min(packed_scales: vec4<u32>, place: u32) -> vec2f {
+  let whole = (packed_scales.yz >> vec2<u32>(8u * (place & 3u))) & vec2<u32>(255u);
+  let nibbles = (vec2<u32>(packed_scales.w) >> (vec2<u32>(0u, 4u) + 8u * (place & 3u))) & vec2<u32>(15u);
   return vec2f(select(whole & vec2<u32>(63u), nibbles | ((whole >> vec2<u32>(6u)) << vec2<u32>(4u)), place >= 4u));
 }
 
