@@ -111,7 +111,7 @@ export type {
 } from "./engine/tokenizer/tokenizer.ts";
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export { UserError } from "./errors.ts";
-export type { CellType } from "./kernels/attention/cells.ts";
+export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { Engine } from "../src/engine/engine.ts";
 import { openModel } from "../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../src/index.ts";
-import { CELL_FORMATS, CELL_TYPES, type CellType } from "../src/kernels/attention/cells.ts";
+import { KV_FORMATS, KV_TYPES, type KvType } from "../src/kernels/attention/kv-types.ts";
 import type { DeviceOptions } from "../src/kernels/gpu/device.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { loadEngine, sharingPlatform } from "./support/engine.ts";
@@ -34,11 +34,11 @@ const runs = (
   )
 ).flat();
 
-/** The types of cells that the heads of a model are whole blocks of. */
-async function cellTypes({ model }: GoldenCase): Promise<CellType[]> {
+/** The kv types that the heads of a model are whole blocks of. */
+async function cellTypes({ model }: GoldenCase): Promise<KvType[]> {
   const { config, file } = await openModel(findModel(model)!, nodePlatform.openFile);
   await file.close();
-  return CELL_TYPES.filter((kv) => config.headWidth % CELL_FORMATS[kv].blockNumbers === 0);
+  return KV_TYPES.filter((kv) => config.headWidth % KV_FORMATS[kv].blockNumbers === 0);
 }
 
 test("every golden case is run, or named on stderr", () => {

@@ -8,7 +8,7 @@ import { parseRope } from "../context/positions/rope-choice.ts";
 import { type EngineOptions, whenFullReader } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { UserError } from "../errors.ts";
-import { CELL_TYPES } from "../kernels/attention/cells.ts";
+import { KV_TYPES } from "../kernels/attention/kv-types.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
 import { canDraw } from "./picture.ts";
 import { printProfile } from "./profile-report.ts";
@@ -161,9 +161,7 @@ function declareEngineFlags(command: Command): void {
       ]),
     )
     .addOption(
-      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices(
-        CELL_TYPES,
-      ),
+      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices(KV_TYPES),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "the most tokens of a prompt computed at a time (default: 256)", integer)

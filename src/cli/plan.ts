@@ -16,7 +16,7 @@ import {
 import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { MemoryPlan } from "../engine/run/memory-plan.ts";
-import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
+import { bytesOfNumber, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";
 import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
 import {
@@ -35,7 +35,7 @@ import { note, size, write, writeJson } from "./terminal.ts";
 interface Flags extends ModelFlags {
   readonly context: readonly number[];
   readonly attention: readonly AttentionPolicy[];
-  readonly kv: readonly CellType[];
+  readonly kv: readonly KvType[];
   readonly memory?: number;
   readonly page?: number;
   readonly chunk?: number;
@@ -47,7 +47,7 @@ interface Flags extends ModelFlags {
 /** One way of running the model at one length. */
 interface Row extends MemoryPlan {
   readonly attention: string;
-  readonly kv: CellType;
+  readonly kv: KvType;
   /** Operations of attention for the last token of a text of this length, and for all of its tokens. */
   readonly tokenOperations: number;
   readonly textOperations: number;
@@ -73,7 +73,7 @@ export function planCommand(): Command {
       reading(readPolicies),
     )
     .addOption(
-      new Option("--kv <list>", `types of the cache: ${CELL_TYPES.join(", ")}`)
+      new Option("--kv <list>", `types of the cache: ${KV_TYPES.join(", ")}`)
         .argParser(readCells)
         .default(["f16"], "f16"),
     )
@@ -145,7 +145,7 @@ async function report(model: ModelFile, flags: Flags): Promise<void> {
   if (flags.plot !== undefined) await plot(flags.plot, config.name, rows);
 }
 
-function optionsOf(policy: AttentionPolicy, kv: CellType, flags: Flags): EngineOptions {
+function optionsOf(policy: AttentionPolicy, kv: KvType, flags: Flags): EngineOptions {
   const { page: pageSize, chunk, sequences } = flags;
   return { attention: policy, kv, pageSize, chunk, sequences };
 }
@@ -153,7 +153,7 @@ function optionsOf(policy: AttentionPolicy, kv: CellType, flags: Flags): EngineO
 function rowOf(
   { file, config }: ModelFile,
   policy: AttentionPolicy,
-  kv: CellType,
+  kv: KvType,
   context: number,
   flags: Flags,
 ): Row {
@@ -237,10 +237,10 @@ function readPolicies(text: string): AttentionPolicy[] {
   return text.split(",").map((name) => attentionPolicy(parseAttention(name)));
 }
 
-function readCells(text: string): CellType[] {
+function readCells(text: string): KvType[] {
   return text.split(",").map((name) => {
-    const cells = CELL_TYPES.find((one) => one === name);
-    if (cells) return cells;
-    throw new InvalidArgumentError(`"${name}" is none of ${CELL_TYPES.join(", ")}.`);
+    const kvType = KV_TYPES.find((one) => one === name);
+    if (kvType) return kvType;
+    throw new InvalidArgumentError(`"${name}" is none of ${KV_TYPES.join(", ")}.`);
   });
 }

@@ -20,8 +20,8 @@ import {
 } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
 import { UserError } from "../errors.ts";
-import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
 import type { HeadShape } from "../kernels/attention/head-shape.ts";
+import { KV_FORMATS, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";
 import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/gpu/device.ts";
 import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import {
@@ -78,7 +78,7 @@ export interface EngineOptions {
    * How keys and values are stored: as floats, or as ggml's Q8_0 and Q4_0 in blocks of 32 numbers of a head, which has to
    * be a multiple of that. A number takes 4, 2, 1.125 or 0.625 bytes. Default: f16.
    */
-  readonly kv?: CellType | undefined;
+  readonly kv?: KvType | undefined;
   /** P: tokens a page of the cache. Default: 16. */
   readonly pageSize?: number | undefined;
   /** The most tokens of a prompt that are computed at a time. Default: 256. */
@@ -133,7 +133,7 @@ export const ENGINE_READERS = {
   ropeFreqBase: freqBaseReader,
   ropeFreqScale: freqScaleReader,
   keys: word(["rotated", "raw"]),
-  kv: word(CELL_TYPES),
+  kv: word(KV_TYPES),
   pageSize: whole(1, 1024),
   chunk: whole(1, 4096),
   sequences: whole(1, 1024),
@@ -205,7 +205,7 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     },
     cache: {
       layers: config.layers,
-      shape: headShape(config, pageSize, cellType(options.kv ?? "f16", config.headWidth)),
+      shape: headShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
       policy,
       keys,
       chunk,
@@ -229,23 +229,23 @@ function whenFull(
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
 }
 
-/** A type of cells that heads are whole blocks of. */
-function cellType(cells: CellType, headWidth: number): CellType {
-  const { blockNumbers } = CELL_FORMATS[cells];
-  if (headWidth % blockNumbers === 0) return cells;
+/** A kv type that heads are whole blocks of. */
+function checkedKvType(kvType: KvType, headWidth: number): KvType {
+  const { blockNumbers } = KV_FORMATS[kvType];
+  if (headWidth % blockNumbers === 0) return kvType;
   throw new UserError(
-    `${cells} pages need heads of a multiple of ${blockNumbers} numbers; this model's have ${headWidth}: ` +
+    `${kvType} pages need heads of a multiple of ${blockNumbers} numbers; this model's have ${headWidth}: ` +
       "use f16 or f32.",
   );
 }
 
-function headShape(config: ModelConfig, pageSize: number, cells: CellType): HeadShape {
+function headShape(config: ModelConfig, pageSize: number, kvType: KvType): HeadShape {
   return {
     heads: config.heads,
     kvHeads: config.kvHeads,
     headWidth: config.headWidth,
     pageSize,
-    cells,
+    kvType,
     pairGap: config.pairs === "neighbours" ? 1 : config.headWidth / 2,
     scale: config.attentionScale,
   };

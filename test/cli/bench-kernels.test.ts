@@ -40,7 +40,7 @@ test("a kernel, a format and a shape: one object, and the same in a file", async
 });
 
 test.each(["rope-store", "attention", "attention-weights"])(
-  "%s: every type of cells is right",
+  "%s: every kv type is right",
   async (kernel) => {
     const asked = ["--kernel", kernel, "--tokens", "3", "--json"];
     const { timings } = await json<Report>(["bench", "kernels", "--time", "1", ...asked]);

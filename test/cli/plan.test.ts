@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { CellType } from "../../src/kernels/attention/cells.ts";
+import type { KvType } from "../../src/kernels/attention/kv-types.ts";
 import { fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
@@ -16,7 +16,7 @@ const wide = fixtureModel("llama-gqa-F16.gguf");
 interface Plan {
   readonly rows: {
     attention: string;
-    kv: CellType;
+    kv: KvType;
     context: number;
     weights: number;
     weightsByFormat: Record<string, number>;

@@ -8,7 +8,7 @@ import {
   FULL_ATTENTION,
   isForgotten,
 } from "../../src/context/positions/attention-policy.ts";
-import { CELL_TYPES } from "../../src/kernels/attention/cells.ts";
+import { KV_TYPES } from "../../src/kernels/attention/kv-types.ts";
 import { uniform } from "../../src/laboratory/kernels/random.ts";
 import {
   type AttentionCase,
@@ -33,8 +33,8 @@ async function expectOracle(c: AttentionCase, layout?: Layout, what?: string): P
 }
 
 /** Blocks of 32: one, more than one, as many as make lanes idle, and more than a subgroup has lanes for. */
-const QUANTISED = (["f16", "q8_0", "q4_0"] as const).flatMap((cells) =>
-  [32, 64, 96, 256].map((headWidth) => [cells, headWidth] as const),
+const QUANTISED = (["f16", "q8_0", "q4_0"] as const).flatMap((kvType) =>
+  [32, 64, 96, 256].map((headWidth) => [kvType, headWidth] as const),
 );
 
 /** One shape for most tests: every further one costs a pipeline. */
@@ -47,8 +47,8 @@ describe("full attention equals softmax in f64", () => {
     await expectOracle(attentionCase(headWidth, shape, 70, 1), { splits: 3 });
   });
 
-  test.each(QUANTISED)("heads of %s, %d numbers", async (cells, headWidth) => {
-    const shape = shapeOf({ headWidth, cells });
+  test.each(QUANTISED)("heads of %s, %d numbers", async (kvType, headWidth) => {
+    const shape = shapeOf({ headWidth, kvType });
     await expectOracle(attentionCase(1, shape, 37, 3));
     await expectOracle(attentionCase(2, shape, 1, 1));
     await expectOracle(attentionCase(3, shape, 70, 1), { splits: 3 });
@@ -147,8 +147,8 @@ describe("splits", () => {
 
 test.each(["f32", "f16", "q8_0", "q4_0"] as const)(
   "a key or a value that is no number shows in what sees it, and in no other head: %s",
-  async (cells) => {
-    const shape = shapeOf({ headWidth: 32, cells });
+  async (kvType) => {
+    const shape = shapeOf({ headWidth: 32, kvType });
     const E = shape.headWidth;
     for (const part of ["keys", "values"] as const) {
       const c = attentionCase(51, shape, 40, 3, attentionPolicy({ kind: "window", window: 12 }));
@@ -161,7 +161,7 @@ test.each(["f32", "f16", "q8_0", "q4_0"] as const)(
         rows.forEach((row, i) => {
           if (i % 4 < 2) expect(row, `row ${i}`).not.toContain(true);
           if (i !== 2 && i !== 3) return;
-          if (part === "keys" || cells.startsWith("q")) expect(row).not.toContain(false);
+          if (part === "keys" || kvType.startsWith("q")) expect(row).not.toContain(false);
           else expect(row[5]).toBe(true);
         });
       }
@@ -254,8 +254,8 @@ describe("visibility", () => {
     );
   });
 
-  test.each(CELL_TYPES)("holds with %s cells and pages of 16", async (cells) => {
-    const shape = shapeOf({ headWidth: 32, cells });
+  test.each(KV_TYPES)("holds with %s cells and pages of 16", async (kvType) => {
+    const shape = shapeOf({ headWidth: 32, kvType });
     for (const [sinks, window] of [
       [4, 12],
       [0, 33],

@@ -10,8 +10,8 @@ import {
   ropeStore,
   storeAndAttend,
 } from "../../src/kernels/attention/attention.ts";
-import { CELL_FORMATS, CELL_TYPES } from "../../src/kernels/attention/cells.ts";
 import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
+import { KV_FORMATS, KV_TYPES } from "../../src/kernels/attention/kv-types.ts";
 import { chooseToken, listTop } from "../../src/kernels/choice/choice.ts";
 import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
@@ -47,7 +47,7 @@ const LOWEST = {
 
 const gpu = await useGpu(LOWEST);
 
-/** Heads of models that exist, and of tests: gaps 1 and E/2, groups of 1 to 8, all cells, pages of 1 to 64. */
+/** Heads of models that exist, and of tests: gaps 1 and E/2, groups of 1 to 8, all kv types, pages of 1 to 64. */
 const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 4, kvHeads: 4, headWidth: 8, pageSize: 1 },
   { heads: 8, kvHeads: 2, headWidth: 16, pageSize: 4 },
@@ -110,10 +110,10 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const pages = { keys: buffer, values: buffer };
   const partial = { outputs: buffer, states: buffer };
   for (const heads of HEADS) {
-    for (const cells of CELL_TYPES) {
-      if (heads.headWidth % CELL_FORMATS[cells].blockNumbers !== 0) continue;
+    for (const kvType of KV_TYPES) {
+      if (heads.headWidth % KV_FORMATS[kvType].blockNumbers !== 0) continue;
       const base = { heads: 4, kvHeads: 2, pageSize: 16, pairGap: 1, scale: 0.125 };
-      const shape: HeadShape = { ...base, ...heads, cells };
+      const shape: HeadShape = { ...base, ...heads, kvType };
       const tokens = { qk: x, qkv: x, turns: buffer, slots: buffer, rotated: buffer };
       ropeStore(one, { label: "rope", shape, tokens, pages });
       const buffers = { pages, pageTable: buffer, partial, x };

@@ -18,12 +18,12 @@ import {
 } from "../../src/context/positions/rope-scaling.ts";
 import type { Target } from "../../src/kernels/adapter/target.ts";
 import { storeAndAttend } from "../../src/kernels/attention/attention.ts";
-import { CELL_TYPES, type CellType, unpackCells } from "../../src/kernels/attention/cells.ts";
 import {
   type HeadShape,
   partialSizes,
   rotatedSize,
 } from "../../src/kernels/attention/head-shape.ts";
+import { KV_TYPES, type KvType, unpackKv } from "../../src/kernels/attention/kv-types.ts";
 import { rope } from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { shapeOf } from "../support/attention.ts";
@@ -41,7 +41,7 @@ const plain = (width: number): RopeFrequencies =>
 
 /** Few shapes: each costs its own pipelines. */
 const NEIGHBOURS = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 1 });
-const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" });
+const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, kvType: "f16" });
 
 /**
  * How far each number may be from what is stored of it, heads being one block. A half keeps 11 bits: half a unit of the
@@ -49,14 +49,14 @@ const HALVES = shapeOf({ headWidth: 16, pageSize: 4, pairGap: 8, cells: "f16" })
  * a scale. Of the largest of a block, a quantum is 1 / 127 or an eighth; q4_0 has eight of them on one side of zero and
  * seven on the other.
  */
-function storing(cells: CellType, numbers: Float64Array, E: number): Float64Array {
+function storing(kvType: KvType, numbers: Float64Array, E: number): Float64Array {
   const half = 2 ** -10;
   return numbers.map((x, i) => {
-    if (cells === "f32") return 0;
-    if (cells === "f16") return Math.abs(x) * half + 2 ** -24;
+    if (kvType === "f32") return 0;
+    if (kvType === "f16") return Math.abs(x) * half + 2 ** -24;
     const head = numbers.subarray(i - (i % E), i - (i % E) + E);
     const largest = Math.max(...head.map(Math.abs));
-    return largest * (half + (cells === "q8_0" ? 1 / 127 / 2 : 1 / 8));
+    return largest * (half + (kvType === "q8_0" ? 1 / 127 / 2 : 1 / 8));
   });
 }
 
@@ -96,12 +96,12 @@ describe.each([
     expectClose(rotated, expected, { abs });
   });
 
-  test.each(CELL_TYPES)("keys and values go to their slots, as %s", async (cells) => {
+  test.each(KV_TYPES)("keys and values go to their slots, as %s", async (kvType) => {
     const [kRows, vRows] = [randomFloats(2, T * H * E), randomFloats(3, T * H * E)];
     const slots = [9, 2, 4]; // pages 2, 0, 1
     const pages = 3;
     const given = { k: kRows, v: vRows, slots, pages };
-    const { keys, values } = await rotateAndStore(gpu, { ...shape, cells }, T, turns, given);
+    const { keys, values } = await rotateAndStore(gpu, { ...shape, kvType }, T, turns, given);
     const expectedKeys = new Float64Array(pages * H * P * E).fill(7);
     const expectedValues = expectedKeys.slice();
     slots.forEach((slot, t) => {
@@ -119,8 +119,8 @@ describe.each([
       [keys, expectedKeys, abs, "keys"],
       [values, expectedValues, 0, "values"],
     ] as const) {
-      const tolerance = storing(cells, numbers, E).map((rounding) => rounding + off);
-      expectClose(unpackCells(cells, words), numbers, { abs: tolerance }, what);
+      const tolerance = storing(kvType, numbers, E).map((rounding) => rounding + off);
+      expectClose(unpackKv(kvType, words), numbers, { abs: tolerance }, what);
     }
   });
 });
@@ -174,7 +174,7 @@ async function stream(
     pages: pagesNeeded(policy, length, chunk, shape.pageSize),
   });
   for (const buffer of [cache.layers[0]!.keys, cache.layers[0]!.values]) {
-    // NaN, whatever the cells: what is read before it is written, shows.
+    // NaN, whatever the kv type: what is read before it is written, shows.
     on.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0xffffffff));
   }
   const sequence = cache.sequence();
@@ -245,7 +245,7 @@ function expected(
 // and its divisor carry that over to weights of values below 1. Halves: keys up to 2 are off by 2^-10, a score by less
 // than 2^-10 * 16, were all to point one way.
 const toleranceOf = (shape: HeadShape) =>
-  shape.cells === "f32" ? { abs: 40 * 16 * HALF_ULP } : { abs: 2 ** -10 * 8 };
+  shape.kvType === "f32" ? { abs: 40 * 16 * HALF_ULP } : { abs: 2 ** -10 * 8 };
 
 describe.each([
   ["f32 cells, neighbours", NEIGHBOURS],
@@ -292,15 +292,15 @@ test("many slots a token: decoding splits its work and agrees", async () => {
 });
 
 describe("a single token is turned and stored where it attends, with the bits of two dispatches", () => {
-  test.each<[number, number, number, number, number, CellType]>([
+  test.each<[number, number, number, number, number, KvType]>([
     [4, 1, 64, 16, 1, "f16"],
     [3, 3, 128, 1, 64, "f32"],
     [8, 4, 80, 4, 40, "f16"],
     [2, 2, 256, 5, 1, "f16"],
     [6, 2, 8, 4, 4, "f32"],
   ])("%d heads that share %d of %d numbers, pages of %d, pairs %d apart, %s", async (...given) => {
-    const [heads, kvHeads, headWidth, pageSize, pairGap, cells] = given;
-    const shape = shapeOf({ heads, kvHeads, headWidth, pageSize, pairGap, cells });
+    const [heads, kvHeads, headWidth, pageSize, pairGap, kvType] = given;
+    const shape = shapeOf({ heads, kvHeads, headWidth, pageSize, pairGap, kvType });
     const chunks = [5, ...Array<number>(20).fill(1), 3, 1, 1];
     const text = textOf(31, shape, 30);
     const policies = [
@@ -345,9 +345,9 @@ describe("a single token is turned and stored where it attends, with the bits of
     const wide = { headWidth: 32 };
     const together = ["attention", "attention-merge"];
     expect(await pagesOf(shapeOf(wide), {})).toEqual(together);
-    expect(await pagesOf(shapeOf({ ...wide, cells: "f16", heads: 8 }), {})).toEqual(together);
+    expect(await pagesOf(shapeOf({ ...wide, kvType: "f16", heads: 8 }), {})).toEqual(together);
     const apart = ["rope-store", ...together];
-    expect(await pagesOf(shapeOf({ ...wide, cells: "q8_0" }), {})).toEqual(apart);
+    expect(await pagesOf(shapeOf({ ...wide, kvType: "q8_0" }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf({ ...wide, heads: 10 }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf(wide), { raw: true })).toEqual(apart);
     expect(await pagesOf(shapeOf(wide), { normed: true })).toEqual(apart);

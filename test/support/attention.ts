@@ -6,8 +6,8 @@ import {
   isVisible,
 } from "../../src/context/positions/attention-policy.ts";
 import { attend, attentionWeights } from "../../src/kernels/attention/attention.ts";
-import { packCells, throughCells } from "../../src/kernels/attention/cells.ts";
 import { type HeadShape, partialSizes } from "../../src/kernels/attention/head-shape.ts";
+import { packKv, throughKv } from "../../src/kernels/attention/kv-types.ts";
 import * as reference from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import type { TestGpu } from "./gpu.ts";
@@ -41,7 +41,7 @@ export function shapeOf(shape: Partial<HeadShape>): HeadShape {
     kvHeads: 2,
     headWidth,
     pageSize: 16,
-    cells: "f32",
+    kvType: "f32",
     pairGap: 1,
     scale: 1 / Math.sqrt(headWidth),
     ...rest,
@@ -58,7 +58,7 @@ export function attentionCase(
 ): AttentionCase {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
   // Cells are tested here for reading: the numbers are those that are left when they have been stored.
-  const stored = (numbers: Float32Array) => throughCells(shape.cells, numbers);
+  const stored = (numbers: Float32Array) => throughKv(shape.kvType, numbers);
   return {
     shape,
     keys: stored(randomFloats(seed, length * G * E)),
@@ -163,7 +163,7 @@ async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
         }
       }
     });
-    return packCells(c.shape.cells, data);
+    return packKv(c.shape.kvType, data);
   };
   // The table may be longer than what a step uses: what lies beyond points at pages of NaN.
   const entries = held.flatMap((page, i) => [physical[i]!, page * P]);

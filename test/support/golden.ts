@@ -95,7 +95,7 @@ export const TOLERANCES = {
   // Keys and values are rounded to 11 bits, which llama.cpp's f32 cache does not do [5e-7, 5e-2, 5e-4].
   f16: { nmse: 1e-6, nll: 0.15, perplexity: 2e-3 },
   // And here to eight and to four bits, of heads of 32 and 64 numbers in models of a few million parameters and of random
-  // weights: what quantising costs, not how well it is done, which test/engine/cells.test.ts compares with f64
+  // weights: what quantising costs, not how well it is done, which test/engine/kv-types.test.ts compares with f64
   // [q8_0: 3e-4, 1.4, 1e-2; q4_0: 7e-2, 9.8, 0.67 (0.3 but for yarn:4 and one of random weights)].
   q8_0: { nmse: 1e-3, nll: 3, perplexity: 2e-2 },
   q4_0: { nmse: 0.15, nll: 15, perplexity: 0.8 },

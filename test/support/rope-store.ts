@@ -1,8 +1,8 @@
 // One run of rope-store over pages that a test lays out itself.
 
 import { ropeStore } from "../../src/kernels/attention/attention.ts";
-import { packCells } from "../../src/kernels/attention/cells.ts";
 import { type HeadShape, rotatedSize } from "../../src/kernels/attention/head-shape.ts";
+import { packKv } from "../../src/kernels/attention/kv-types.ts";
 import type { TestGpu } from "./gpu.ts";
 
 /** q [T, H, E], k and v [T, G, E] side by side, a token a row. */
@@ -37,7 +37,7 @@ export async function rotateAndStore(
     readonly pages?: number;
   },
 ) {
-  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells } = shape;
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, kvType } = shape;
   const {
     q = new Float32Array(T * H * E),
     k = new Float32Array(T * G * E),
@@ -49,7 +49,7 @@ export async function rotateAndStore(
   const table = await gpu.buffer(turns);
   const to = await gpu.buffer(Uint32Array.from(slots));
   const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
-  const sevens = packCells(cells, new Float32Array(pages * G * P * E).fill(7));
+  const sevens = packKv(kvType, new Float32Array(pages * G * P * E).fill(7));
   const [keys, values] = [await gpu.buffer(sevens), await gpu.buffer(sevens)];
   const layer = { keys, values };
   const tokens = { qk: qkv, qkv, turns: table, slots: to, rotated };

@@ -2,8 +2,8 @@
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
-import { bytesOfNumber } from "../../kernels/attention/cells.ts";
 import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
+import { bytesOfNumber } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
 import type { AttentionStep } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
@@ -28,8 +28,8 @@ export interface KvCacheOptions {
 }
 
 /** Bytes of keys and values of one page in one layer. */
-export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): number {
-  return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(cells);
+export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: HeadShape): number {
+  return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(kvType);
 }
 
 /** (token, split) pairs that the partial results of attention have room for. */

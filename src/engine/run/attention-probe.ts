@@ -103,7 +103,7 @@ export class AttentionProbe {
     if (broken >= 0) {
       const head = Math.floor(broken / slots) % H;
       const what = `A weight of ${this.#before}, head ${head}, is ${all[broken]}`;
-      throw new NotFiniteError(what, this.#shape.cells);
+      throw new NotFiniteError(what, this.#shape.kvType);
     }
     const positions = sequence.entries.flatMap(({ first }) =>
       Array.from({ length: P }, (_, i) => first + i),

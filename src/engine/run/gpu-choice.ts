@@ -2,7 +2,7 @@
 // choices read when they come.
 
 import type { PageTable } from "../../context/cache/page-table.ts";
-import type { CellType } from "../../kernels/attention/cells.ts";
+import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { Draw, TokenLogprob } from "../sampler/sampler.ts";
@@ -23,24 +23,24 @@ export class Choices {
   /** Where the GPU writes the choice of a step. */
   readonly buffer: GPUBuffer;
   readonly #device: Device;
-  readonly #cells: CellType;
+  readonly #kvType: KvType;
   readonly #slots: { readonly staging: GPUBuffer; free: Promise<unknown> }[];
   #next = 0;
 
   private constructor(
     device: Device,
-    cells: CellType,
+    kvType: KvType,
     buffer: GPUBuffer,
     staging: readonly GPUBuffer[],
   ) {
     this.#device = device;
-    this.#cells = cells;
+    this.#kvType = kvType;
     this.buffer = buffer;
     this.#slots = staging.map((buffer) => ({ staging: buffer, free: Promise.resolve() }));
   }
 
-  /** `cells` are those of the cache that the choices come out of. */
-  static async create(device: Device, cells: CellType): Promise<Choices> {
+  /** `kvType` is that of the cache that the choices come out of. */
+  static async create(device: Device, kvType: KvType): Promise<Choices> {
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const buffer = await device.createBuffer("choice", CHOICE_BYTES, usage);
     const staging: GPUBuffer[] = [];
@@ -48,7 +48,7 @@ export class Choices {
       const usage = USAGE.COPY_DST | USAGE.MAP_READ;
       staging.push(await device.createBuffer(`choice (read back ${i})`, CHOICE_BYTES, usage));
     }
-    return new Choices(device, cells, buffer, staging);
+    return new Choices(device, kvType, buffer, staging);
   }
 
   /** Settles when all that are on their way have come. */
@@ -66,7 +66,7 @@ export class Choices {
       slot.staging.unmap();
       const [id] = words;
       if (id === INVALID) {
-        throw new NotFiniteError("A logit of the model is NaN or infinite", this.#cells);
+        throw new NotFiniteError("A logit of the model is NaN or infinite", this.#kvType);
       }
       return { id: id!, logprob: new Float32Array(words.buffer)[1]! };
     };

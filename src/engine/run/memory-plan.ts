@@ -2,7 +2,7 @@
 
 import { cacheBytes } from "../../context/cache/kv-cache.ts";
 import { tokenBytes } from "../../context/positions/attention-cost.ts";
-import { bytesOfNumber } from "../../kernels/attention/cells.ts";
+import { bytesOfNumber } from "../../kernels/attention/kv-types.ts";
 import { CapacityError } from "../../kernels/gpu/device.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -38,7 +38,7 @@ export function memoryPlan(
     weights,
     weightsByFormat,
     cache: pages,
-    bytesPerToken: tokenBytes(config, bytesOfNumber(cache.shape.cells)),
+    bytesPerToken: tokenBytes(config, bytesOfNumber(cache.shape.kvType)),
     scratch,
     total: weights + pages + scratch,
     context,

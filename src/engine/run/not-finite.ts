@@ -1,19 +1,19 @@
 // A result that is no number is an error, in every task: a text out of NaN would read as any other.
 
 import { UserError } from "../../errors.ts";
-import { CELL_FORMATS, type CellType } from "../../kernels/attention/cells.ts";
+import { KV_FORMATS, type KvType } from "../../kernels/attention/kv-types.ts";
 
 /** A model has computed NaN or an infinity where a result was asked for. */
 export class NotFiniteError extends UserError {
   override readonly name = "NotFiniteError";
 
-  /** `what` says which result is what, such as "The logit of token 3 is NaN". `cells` are those of the cache. */
-  constructor(what: string, cells: CellType) {
-    const { largest } = CELL_FORMATS[cells];
+  /** `what` says which result is what, such as "The logit of token 3 is NaN". `kvType` is that of the cache. */
+  constructor(what: string, kvType: KvType) {
+    const { largest } = KV_FORMATS[kvType];
     const overflow =
-      cells === "f32"
+      kvType === "f32"
         ? ""
-        : `, or its keys or values exceed ${largest}, the most that ${cells} pages hold: try --kv f32 (kv: "f32")`;
+        : `, or its keys or values exceed ${largest}, the most that ${kvType} pages hold: try --kv f32 (kv: "f32")`;
     super(`${what}: a weight of the model is broken${overflow}.`);
   }
 }

@@ -93,7 +93,7 @@ export async function createPlans(
   checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
   checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device, cache.shape.cells);
+  const choices = await Choices.create(device, cache.shape.kvType);
   const top = await TopList.create(device);
   const choice = targetOf({ adapter, library, params: params.choice }, "one");
   const choose = chooseToken(choice, { logits, tokens: scratch.tokens, choice: choices.buffer });

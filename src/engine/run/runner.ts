@@ -3,7 +3,7 @@
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { PageTable } from "../../context/cache/page-table.ts";
-import type { CellType } from "../../kernels/attention/cells.ts";
+import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { Commands, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
@@ -206,14 +206,14 @@ export class Runner {
     const broken = firstNotFinite(result);
     if (broken >= 0) {
       const at = `layer ${depth} (token ${Math.floor(broken / width)} of a step)`;
-      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#cells);
+      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#kvType);
     }
     this.hostMs += performance.now() - began - waited;
     return result;
   }
 
-  get #cells(): CellType {
-    return this.#cache.shape.cells;
+  get #kvType(): KvType {
+    return this.#cache.shape.kvType;
   }
 
   /** Records the layers for tokens, or for as many that lie on the GPU already. */
@@ -287,7 +287,7 @@ export class Runner {
     const broken = firstNotFinite(read, Number.NEGATIVE_INFINITY);
     if (broken >= 0) {
       const logit = `The logit of token ${broken % V} is ${read[broken]}`;
-      throw new NotFiniteError(logit, this.#cells);
+      throw new NotFiniteError(logit, this.#kvType);
     }
     return waited;
   }

@@ -51,7 +51,7 @@ function surprise({ setting }: OpenedModel, logits: Float32Array, token: number)
   const nll = logSumExp(logits) - logits[token]!;
   if (Number.isFinite(nll)) return nll;
   const what = `The negative log-likelihood of token ${token} is ${nll}`;
-  throw new NotFiniteError(what, setting.cache.shape.cells);
+  throw new NotFiniteError(what, setting.cache.shape.kvType);
 }
 
 /** exp of the mean of negative log-likelihoods in nats; NaN of none. Throws a `UserError` if no number is as large. */

@@ -7,8 +7,8 @@ import { attentionLanes, reduction, rowGroups } from "../adapter/tiling.ts";
 import type { Activations } from "../gpu/activations.ts";
 import type { Dispatch, Grid } from "../gpu/commands.ts";
 import { activationBinding, bufferBinding, type Recipe } from "../gpu/dispatcher.ts";
-import { CELL_FORMATS } from "./cells.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
+import { KV_FORMATS } from "./kv-types.ts";
 
 const MOST_ROWS = 4; // of a workgroup of attention.wgsl
 const CELL_NUMBERS = 4;
@@ -35,8 +35,8 @@ export interface AttentionBuffers {
 }
 
 /** Whether the workgroup that attends may store a single token, too: see `attention/queries/fresh`. */
-export function isStoredAtOnce({ cells, heads, kvHeads }: HeadShape): boolean {
-  return CELL_FORMATS[cells].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
+export function isStoredAtOnce({ kvType, heads, kvHeads }: HeadShape): boolean {
+  return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
 }
 
 export interface StoreAndAttend {
@@ -86,7 +86,7 @@ export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
   const { adapter } = target;
   const { lanes } = adapter;
-  const { fragment, blockNumbers } = CELL_FORMATS[shape.cells];
+  const { fragment, blockNumbers } = KV_FORMATS[shape.kvType];
   const count = (H * E) / CELL_NUMBERS + (G * E) / blockNumbers;
   return [
     target.dispatcher.dispatch({
@@ -226,8 +226,8 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
 }
 
 /** How cached keys are read: as they were rotated when stored, or turned on the way. */
-function keyReader({ cells, pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
-  const { fragment } = CELL_FORMATS[cells];
+function keyReader({ kvType, pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+  const { fragment } = KV_FORMATS[kvType];
   if (!keyTurns) {
     return { fragments: [fragment, "attention/keys/rotated"], overrides: {}, bindings: {} };
   }

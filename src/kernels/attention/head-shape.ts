@@ -1,6 +1,6 @@
 // What attention needs to know of a model's heads and of a cache, and what its buffers hold.
 
-import type { CellType } from "./cells.ts";
+import type { KvType } from "./kv-types.ts";
 
 /** What attention needs to know of a model's heads and of the cache's pages. */
 export interface HeadShape {
@@ -13,7 +13,7 @@ export interface HeadShape {
   /** P: tokens a page. */
   readonly pageSize: number;
   /** How its numbers are stored. */
-  readonly cells: CellType;
+  readonly kvType: KvType;
   /** Distance of the two numbers that rotate together: 1, or E/2. */
   readonly pairGap: number;
   /** Usually 1 / sqrt(E). */

@@ -10,14 +10,14 @@ import {
   ropeStore,
   storeAndAttend,
 } from "../../kernels/attention/attention.ts";
+import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
 import {
   bytesOfNumber,
-  type CellType,
-  packCells,
-  throughCells,
-  unpackCells,
-} from "../../kernels/attention/cells.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+  type KvType,
+  packKv,
+  throughKv,
+  unpackKv,
+} from "../../kernels/attention/kv-types.ts";
 import * as reference from "../../kernels/reference.ts";
 import type { KernelCase } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -25,8 +25,8 @@ import type { Workbench } from "./workbench.ts";
 
 const [H, G, E, P] = [32, 8, 64, 16];
 
-function headShape(cells: CellType): HeadShape {
-  return { heads: H, kvHeads: G, headWidth: E, pageSize: P, cells, pairGap: 1, scale: 1 / 8 };
+function headShape(kvType: KvType): HeadShape {
+  return { heads: H, kvHeads: G, headWidth: E, pageSize: P, kvType, pairGap: 1, scale: 1 / 8 };
 }
 
 const FREQUENCIES = ropeFrequencies(
@@ -36,14 +36,14 @@ const FREQUENCIES = ropeFrequencies(
 
 async function cacheOf(
   bench: Workbench,
-  cells: CellType,
+  kvType: KvType,
   context: number,
   chunk: number,
 ): Promise<KvCache> {
   return KvCache.create(bench.device, {
     adapter: bench.adapter,
     layers: 1,
-    shape: headShape(cells),
+    shape: headShape(kvType),
     policy: FULL_ATTENTION,
     rope: fixedRope(FREQUENCIES),
     chunk,
@@ -55,22 +55,22 @@ function releaseCache(bench: Workbench, { layers, turns, slots, pageTable }: KvC
   bench.release(...layers.flatMap(({ keys, values }) => [keys, values]), turns, slots, pageTable);
 }
 
-/** Random cells, as a cache holds them, and the numbers that they stand for. */
-function randomCells(cells: CellType, seed: number, count: number) {
-  const words = packCells(cells, randomFloats(seed, count));
-  return { words, numbers: unpackCells(cells, words) };
+/** Random numbers, as a cache holds them, and the numbers that they stand for. */
+function randomKv(kvType: KvType, seed: number, count: number) {
+  const words = packKv(kvType, randomFloats(seed, count));
+  return { words, numbers: unpackKv(kvType, words) };
 }
 
 /** The last `tokens` tokens of a text of `slots` ask, over pages full of random keys and values. */
-async function asking(bench: Workbench, cells: CellType, slots: number, tokens: number) {
-  const shape = headShape(cells);
-  const cache = await cacheOf(bench, cells, slots, tokens);
+async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: number) {
+  const shape = headShape(kvType);
+  const cache = await cacheOf(bench, kvType, slots, tokens);
   const sequence = cache.sequence();
   sequence.append(slots - tokens);
   const step = cache.prepare(sequence, tokens);
   // [N, G, P, E], pages in the order of the text
   const count = Math.ceil(slots / P) * P * G * E;
-  const [keys, values] = [randomCells(cells, 1, count), randomCells(cells, 2, count)];
+  const [keys, values] = [randomKv(kvType, 1, count), randomKv(kvType, 2, count)];
   const { queue } = bench.device;
   sequence.entries.forEach(({ page }, i) => {
     const bytes = pageBytes(shape) / 2;
@@ -97,7 +97,7 @@ async function asking(bench: Workbench, cells: CellType, slots: number, tokens: 
         last.flatMap((from) => [...numbers.subarray(from, from + E)]);
       const unscaled = queries.subarray(0, H * E).map((x) => x / shape.scale); // by a power of two
       const row = [...unscaled, ...rows(keys), ...rows(values)];
-      const bytes = E * bytesOfNumber(cells);
+      const bytes = E * bytesOfNumber(kvType);
       const { page } = sequence.entries.at(-1)!;
       for (const buffer of [layers[0]!.keys, layers[0]!.values]) {
         for (let group = 0; group < G; group++) {
@@ -133,16 +133,16 @@ function visiblePairs(slots: number, tokens: number): number {
  * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
  * its projection leaves it, where it is stored on the way.
  */
-export function attentionCase(cells: CellType, slots: number, tokens: number): KernelCase {
-  const atOnce = tokens === 1 && isStoredAtOnce(headShape(cells));
+export function attentionCase(kvType: KvType, slots: number, tokens: number): KernelCase {
+  const atOnce = tokens === 1 && isStoredAtOnce(headShape(kvType));
   return {
     kernel: "attention",
-    format: cells,
+    format: kvType,
     shape: `${tokens} × [${H}, ${E}], ${slots} slots`,
-    bytes: 2 * slots * G * E * bytesOfNumber(cells) + 2 * tokens * H * E * 4,
+    bytes: 2 * slots * G * E * bytesOfNumber(kvType) + 2 * tokens * H * E * 4,
     multiplies: 2 * visiblePairs(slots, tokens) * H * E,
     async prepare(bench) {
-      const asked = await asking(bench, cells, slots, tokens);
+      const asked = await asking(bench, kvType, slots, tokens);
       const { shape, cache, step, values, queries, at, score, forgotten } = asked;
       const sizes = partialSizes(shape, partialRowsOf(tokens));
       const outputs = await bench.buffer(new Float32Array(sizes.outputs));
@@ -186,15 +186,15 @@ export function attentionCase(cells: CellType, slots: number, tokens: number): K
 }
 
 /** weights [H, slots] of one token. */
-export function attentionWeightsCase(cells: CellType, slots: number): KernelCase {
+export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase {
   return {
     kernel: "attention-weights",
-    format: cells,
+    format: kvType,
     shape: `[${H}, ${E}], ${slots} slots`,
-    bytes: slots * G * E * bytesOfNumber(cells) + H * E * 4 + H * slots * 4,
+    bytes: slots * G * E * bytesOfNumber(kvType) + H * E * 4 + H * slots * 4,
     multiplies: slots * H * E,
     async prepare(bench) {
-      const { shape, cache, step, queries, score } = await asking(bench, cells, slots, 1);
+      const { shape, cache, step, queries, score } = await asking(bench, kvType, slots, 1);
       const weights = await bench.buffer(new Float32Array(H * slots));
       const { pageTable } = cache;
       const { keys } = cache.layers[0]!;
@@ -226,18 +226,18 @@ export function attentionWeightsCase(cells: CellType, slots: number): KernelCase
 const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
 
 /** Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to pages. */
-export function ropeStoreCase(cells: CellType, tokens: number): KernelCase {
-  const shape = headShape(cells);
+export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
+  const shape = headShape(kvType);
   const start = 1024; // a multiple of P: the first slot of a page
   const [rows, stored] = [H + 2 * G, tokens * G * E];
   return {
     kernel: "rope-store",
-    format: cells,
+    format: kvType,
     shape: `[${tokens}, ${H} + 2 × ${G}, ${E}]`,
-    bytes: tokens * (rows + 2 * H + 3) * E * 4 + 2 * stored * bytesOfNumber(cells),
-    ...(cells === "f32" ? {} : { tolerance: STORED[cells] }),
+    bytes: tokens * (rows + 2 * H + 3) * E * 4 + 2 * stored * bytesOfNumber(kvType),
+    ...(kvType === "f32" ? {} : { tolerance: STORED[kvType] }),
     async prepare(bench) {
-      const cache = await cacheOf(bench, cells, start + tokens, tokens);
+      const cache = await cacheOf(bench, kvType, start + tokens, tokens);
       const sequence = cache.sequence();
       sequence.append(start);
       const step = cache.prepare(sequence, tokens);
@@ -250,7 +250,7 @@ export function ropeStoreCase(cells: CellType, tokens: number): KernelCase {
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
       /** [T, G, E] out of the pages that the step has filled. */
       const read = async (buffer: GPUBuffer) => {
-        const all = unpackCells(cells, new Uint32Array(await bench.device.read(buffer)));
+        const all = unpackKv(kvType, new Uint32Array(await bench.device.read(buffer)));
         const pages = sequence.entries.map(({ page }) => page);
         return Float32Array.from({ length: stored }, (_, i) => {
           const [t, group, e] = [Math.floor(i / (G * E)), Math.floor(i / E) % G, i % E];
@@ -297,9 +297,9 @@ export function ropeStoreCase(cells: CellType, tokens: number): KernelCase {
             }),
             ...each((t, angles) => {
               const keys = reference.rope(part(t, H, G), angles, shape.pairGap, magnitude);
-              return throughCells(cells, Float32Array.from(keys));
+              return throughKv(kvType, Float32Array.from(keys));
             }),
-            ...each((t) => throughCells(cells, part(t, H + G, G))),
+            ...each((t) => throughKv(kvType, part(t, H + G, G))),
           ];
         },
         release() {

@@ -1,7 +1,7 @@
 // Every kernel of the engine, with every format that it takes.
 
 import { UserError } from "../../errors.ts";
-import { CELL_TYPES, type CellType } from "../../kernels/attention/cells.ts";
+import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { FORMATS } from "../../kernels/weights/formats/index.ts";
 import { attentionCase, attentionWeightsCase, ropeStoreCase } from "./attention-cases.ts";
@@ -12,7 +12,7 @@ import { biasCase, chooseCase, gateCase, normCase, topCase } from "./row-cases.t
 /** What is asked for: everything that is not said otherwise. */
 export interface Selection {
   readonly kernel?: string | undefined;
-  /** A weight format or the cells of a cache, in any case. */
+  /** A weight format or the kv type of a cache, in any case. */
   readonly format?: string | undefined;
   readonly shape?: { readonly n: number; readonly k: number } | undefined;
   readonly tokens: number;
@@ -34,13 +34,14 @@ const ROWS: Record<string, (sizes: Sizes, shaped: boolean) => KernelCase[]> = {
   top: ({ n }, shaped) => [topCase({ n: shaped ? n : VOCABULARY })],
 };
 
-const ATTENTION: Record<string, (cells: CellType, tokens: number) => KernelCase[]> = {
-  "rope-store": (cells, tokens) => [1, tokens].filter(isFirst).map((t) => ropeStoreCase(cells, t)),
-  attention: (cells, tokens) => [
-    ...SLOTS.map((slots) => attentionCase(cells, slots, 1)),
-    ...(tokens > 1 ? [attentionCase(cells, Math.max(SLOTS[1], tokens), tokens)] : []),
+const ATTENTION: Record<string, (kvType: KvType, tokens: number) => KernelCase[]> = {
+  "rope-store": (kvType, tokens) =>
+    [1, tokens].filter(isFirst).map((t) => ropeStoreCase(kvType, t)),
+  attention: (kvType, tokens) => [
+    ...SLOTS.map((slots) => attentionCase(kvType, slots, 1)),
+    ...(tokens > 1 ? [attentionCase(kvType, Math.max(SLOTS[1], tokens), tokens)] : []),
   ],
-  "attention-weights": (cells) => [attentionWeightsCase(cells, SLOTS[1])],
+  "attention-weights": (kvType) => [attentionWeightsCase(kvType, SLOTS[1])],
 };
 
 const VOCABULARY = 32000;
@@ -86,7 +87,7 @@ export function kernelCases(selection: Selection, usual: { n: number; k: number 
     ...Object.keys(ATTENTION)
       .filter((name) => named(name) && !shape)
       .flatMap((name) =>
-        CELL_TYPES.filter(asked).flatMap((cells) => ATTENTION[name]!(cells, tokens)),
+        KV_TYPES.filter(asked).flatMap((kvType) => ATTENTION[name]!(kvType, tokens)),
       ),
   ];
 }
@@ -94,7 +95,7 @@ export function kernelCases(selection: Selection, usual: { n: number; k: number 
 /** The formats that a kernel takes, or all. */
 function formatsOf(kernel: string | undefined): readonly string[] {
   if (kernel !== undefined && kernel in ROWS) return ["F32"];
-  if (kernel !== undefined && kernel in ATTENTION) return CELL_TYPES;
+  if (kernel !== undefined && kernel in ATTENTION) return KV_TYPES;
   return [...FORMATS.keys()];
 }
 

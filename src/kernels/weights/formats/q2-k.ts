@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { gatherPairs, scalesPlane, PAIRS, SUPER_SCALES, words } from "./format.ts";
+import { gatherPairs, PAIRS, SUPER_SCALES, scalesPlane, words } from "./format.ts";
 
 /**
  * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit

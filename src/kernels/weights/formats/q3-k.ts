@@ -1,6 +1,14 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { alignedBlock, BITS, gatherBits, gatherPairs, scalesPlane, PAIRS, words } from "./format.ts";
+import {
+  alignedBlock,
+  BITS,
+  gatherBits,
+  gatherPairs,
+  PAIRS,
+  scalesPlane,
+  words,
+} from "./format.ts";
 
 const block = new Uint32Array(27);
 

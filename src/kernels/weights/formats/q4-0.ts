@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { scalesPlane, quantsPlane, words } from "./format.ts";
+import { quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w = d (q - 8). */
 export const Q4_0: WeightFormat = {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { scalesPlane, quantsPlane, words } from "./format.ts";
+import { quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q4_1, 20 bytes for 32 weights: f16 d, f16 m, nibbles as Q4_0. w = d q + m. */
 export const Q4_1: WeightFormat = {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { scalesPlane, quantsPlane, splitNibbles, words } from "./format.ts";
+import { quantsPlane, scalesPlane, splitNibbles, words } from "./format.ts";
 
 /**
  * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:

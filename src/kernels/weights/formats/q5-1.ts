@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, scalesPlane, quantsPlane, words } from "./format.ts";
+import { BITS, quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
 export const Q5_1: WeightFormat = {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, gatherBits, scalesPlane, quantsPlane, splitNibbles, words } from "./format.ts";
+import { BITS, gatherBits, quantsPlane, scalesPlane, splitNibbles, words } from "./format.ts";
 import { scaleAndMin } from "./q4-k.ts";
 
 /**

@@ -3,10 +3,10 @@ import type { WeightFormat } from "./format.ts";
 import {
   alignedBlock,
   gatherPairs,
-  scalesPlane,
   PAIRS,
   quantsPlane,
   SUPER_SCALES,
+  scalesPlane,
   splitNibbles,
   words,
 } from "./format.ts";

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { scalesPlane, quantsPlane, words } from "./format.ts";
+import { quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q8_0, 34 bytes for 32 weights: f16 d, 32 signed bytes. w = d q. */
 export const Q8_0: WeightFormat = {

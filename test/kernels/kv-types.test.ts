@@ -1,16 +1,16 @@
-// Cells of the cache: the plain quantisers against files that llama.cpp has quantised, then the GPU against them.
+// Kv types of the cache: the plain quantisers against files that llama.cpp has quantised, then the GPU against them.
 
 import { describe, expect, test } from "vitest";
 import { openGguf } from "../../src/engine/gguf/gguf.ts";
 import {
   bytesOfNumber,
-  CELL_FORMATS,
-  CELL_TYPES,
-  type CellType,
-  packCells,
-  throughCells,
-  unpackCells,
-} from "../../src/kernels/attention/cells.ts";
+  KV_FORMATS,
+  KV_TYPES,
+  type KvType,
+  packKv,
+  throughKv,
+  unpackKv,
+} from "../../src/kernels/attention/kv-types.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { floatToHalf } from "../../src/kernels/weights/half.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
@@ -25,12 +25,12 @@ const BLOCK = 32;
 const QUANTISED = ["q8_0", "q4_0"] as const;
 
 test("a number takes 4, 2, 1.125 and 0.625 bytes", () => {
-  expect(CELL_TYPES.map(bytesOfNumber)).toEqual([4, 2, 36 / 32, 20 / 32]);
+  expect(KV_TYPES.map(bytesOfNumber)).toEqual([4, 2, 36 / 32, 20 / 32]);
 });
 
-describe.each(QUANTISED)("%s in plain TypeScript", (cells) => {
-  const format = FORMATS.get(cells.toUpperCase())!;
-  const { blockBytes } = CELL_FORMATS[cells];
+describe.each(QUANTISED)("%s in plain TypeScript", (kvType) => {
+  const format = FORMATS.get(kvType.toUpperCase())!;
+  const { blockBytes } = KV_FORMATS[kvType];
 
   /** The bytes of ggml's blocks: there a scale stands first, and in two bytes. */
   function toGgml(words: Uint32Array): Uint8Array {
@@ -64,11 +64,11 @@ describe.each(QUANTISED)("%s in plain TypeScript", (cells) => {
       const { data, type } = await packed.read(name);
       if (type !== format.name) continue;
       const numbers = new Float32Array((await plain.read(name)).data.buffer);
-      const words = packCells(cells, numbers);
+      const words = packKv(kvType, numbers);
       expect(Buffer.from(toGgml(words)).equals(data), name).toBe(true);
       const decoded = new Float32Array(numbers.length);
       format.decode(data, decoded);
-      expect(unpackCells(cells, words)).toEqual(decoded);
+      expect(unpackKv(kvType, words)).toEqual(decoded);
       compared += numbers.length;
     }
     expect(compared).toBeGreaterThan(150_000);
@@ -81,14 +81,14 @@ describe("on the GPU", () => {
   const T = 2;
   const turns = Float32Array.from({ length: 3 * T * 2 * BLOCK }, (_, i) => 1 - (i % 2));
 
-  async function expectStored(cells: CellType, k: Float32Array, v: Float32Array): Promise<void> {
-    const shape = shapeOf({ heads: 2, kvHeads: 2, headWidth: 2 * BLOCK, pageSize: T, cells });
+  async function expectStored(kvType: KvType, k: Float32Array, v: Float32Array): Promise<void> {
+    const shape = shapeOf({ heads: 2, kvHeads: 2, headWidth: 2 * BLOCK, pageSize: T, kvType });
     const { keys, values } = await rotateAndStore(gpu, shape, T, turns, { k, v });
     // [T, G, E] as a step has them, to [G, P, E] as a page has them
     const inPage = (rows: Float32Array) => {
       const E = shape.headWidth;
       const page = [0, 2, 1, 3].flatMap((row) => [...rows.subarray(row * E, (row + 1) * E)]);
-      return packCells(cells, Float32Array.from(page));
+      return packKv(kvType, Float32Array.from(page));
     };
     expect(keys).toEqual(inPage(k));
     expect(values).toEqual(inPage(v));
@@ -102,13 +102,13 @@ describe("on the GPU", () => {
   // divide as IEEE 754 does and store halves to the nearest. WGSL asks for less.
   test.each(QUANTISED)(
     "%s: what is stored is what plain TypeScript packs, to the bit",
-    async (cells) => {
+    async (kvType) => {
       for (let seed = 0; seed < 20; seed++) {
         // From blocks whose scale is no normal half any more to those whose scale is nearly too large for one.
         const numbers = randomFloats(seed, 16 * BLOCK).map(
           (x, i) => x * 2 ** (((7 * Math.floor(i / BLOCK) + seed) % 40) - 20),
         );
-        await expectStored(cells, numbers.slice(0, 8 * BLOCK), numbers.slice(8 * BLOCK));
+        await expectStored(kvType, numbers.slice(0, 8 * BLOCK), numbers.slice(8 * BLOCK));
       }
     },
   );
@@ -122,7 +122,7 @@ describe("on the GPU", () => {
     };
     const numbers = rows((block, i) => [0, halfway(i), near(i), -halfway(i)][block % 4]!);
     await expectStored("q8_0", numbers, numbers);
-    const stored = throughCells("q8_0", numbers);
+    const stored = throughKv("q8_0", numbers);
     expect([...stored.subarray(BLOCK, BLOCK + 5)]).toEqual([127, 1, -1, 1, -2]);
     expect(stored.subarray(0, BLOCK)).toEqual(new Float32Array(BLOCK));
   });
@@ -134,7 +134,7 @@ describe("on the GPU", () => {
       return ends[i - 3] ?? (i - 16) / 4;
     });
     await expectStored("q4_0", numbers, numbers);
-    const stored = throughCells("q4_0", numbers);
+    const stored = throughKv("q4_0", numbers);
     expect([...stored.subarray(BLOCK + 3, BLOCK + 5)]).toEqual([8, -7]);
     expect([...stored.subarray(2 * BLOCK + 3, 2 * BLOCK + 5)]).toEqual([-8, 7]);
     expect(stored.subarray(0, BLOCK).every((x) => x === 0)).toBe(true);
@@ -143,11 +143,11 @@ describe("on the GPU", () => {
 
 describe("what a type does not hold becomes NaN, and nothing else does", () => {
   /** The numbers that are stored of one key and of one value, a block of 32 each. */
-  async function stored(cells: CellType, numbers: Float32Array) {
-    const shape = shapeOf({ heads: 1, kvHeads: 1, headWidth: BLOCK, pageSize: 1, cells });
+  async function stored(kvType: KvType, numbers: Float32Array) {
+    const shape = shapeOf({ heads: 1, kvHeads: 1, headWidth: BLOCK, pageSize: 1, kvType });
     const turns = Float32Array.from({ length: 3 * BLOCK }, (_, i) => 1 - (i % 2));
     const { keys, values } = await rotateAndStore(gpu, shape, 1, turns, { k: numbers, v: numbers });
-    return [keys, values].map((words) => unpackCells(cells, words));
+    return [keys, values].map((words) => unpackKv(kvType, words));
   }
   /** A float and the next one of larger size. */
   const next = (x: number) => {
@@ -161,11 +161,11 @@ describe("what a type does not hold becomes NaN, and nothing else does", () => {
     ["f16", 65504],
     ["q8_0", 127 * 65504],
     ["q4_0", 8 * 65504],
-  ] as const)("%s: up to %d", async (cells, largest) => {
-    expect(CELL_FORMATS[cells].largest).toBe(largest);
-    const isBlock = cells === "q8_0" || cells === "q4_0";
+  ] as const)("%s: up to %d", async (kvType, largest) => {
+    expect(KV_FORMATS[kvType].largest).toBe(largest);
+    const isBlock = kvType === "q8_0" || kvType === "q4_0";
     for (const size of [largest, -largest]) {
-      for (const numbers of await stored(cells, new Float32Array(BLOCK).fill(1).fill(size, 7, 8)))
+      for (const numbers of await stored(kvType, new Float32Array(BLOCK).fill(1).fill(size, 7, 8)))
         expect(numbers[7]).toBe(size);
     }
     const infinities = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -174,9 +174,9 @@ describe("what a type does not hold becomes NaN, and nothing else does", () => {
         const given = new Float32Array(BLOCK).fill(1).fill(bad, at, at + 1);
         const expected = [...given.keys()].map((i) => isBlock || i === at);
         // Keys are rotated on the way: the other of a pair is then NaN, too, since an infinity times zero is.
-        const [keys, values] = await stored(cells, given);
+        const [keys, values] = await stored(kvType, given);
         expect(keys![at]).toBeNaN();
-        for (const found of [values!, throughCells(cells, given)])
+        for (const found of [values!, throughKv(kvType, given)])
           expect([...found].map(Number.isNaN), `${bad} at ${at}`).toEqual(expected);
       }
     }
@@ -184,11 +184,11 @@ describe("what a type does not hold becomes NaN, and nothing else does", () => {
 });
 
 test("a scale that is no number shows in every number of its block", () => {
-  for (const cells of QUANTISED) {
-    const words = packCells(cells, new Float32Array(BLOCK).fill(1));
+  for (const kvType of QUANTISED) {
+    const words = packKv(kvType, new Float32Array(BLOCK).fill(1));
     words[words.length - 1] = floatToHalf(Number.NaN);
-    expect(unpackCells(cells, words).every(Number.isNaN)).toBe(true);
-    expect(throughCells(cells, new Float32Array(BLOCK).fill(Number.NaN)).every(Number.isNaN)).toBe(
+    expect(unpackKv(kvType, words).every(Number.isNaN)).toBe(true);
+    expect(throughKv(kvType, new Float32Array(BLOCK).fill(Number.NaN)).every(Number.isNaN)).toBe(
       true,
     );
   }

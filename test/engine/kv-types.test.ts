@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import { UserError } from "../../src/index.ts";
-import { throughCells } from "../../src/kernels/attention/cells.ts";
+import { throughKv } from "../../src/kernels/attention/kv-types.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { ALL, inText, nmse, oracleLogits, storedRaw, storedTurned } from "../support/oracle.ts";
@@ -40,7 +40,7 @@ describe.each(["llama", "qwen3"] as const)("%s", (architecture) => {
     "%s pages, keys %s, chunks of %d: the f64 of quantised keys and values",
     async (kv, keys, chunk) => {
       const stored = (row: Float64Array) =>
-        Float64Array.from(throughCells(kv, Float32Array.from(row)));
+        Float64Array.from(throughKv(kv, Float32Array.from(row)));
       const placing = (keys === "raw" ? storedRaw : storedTurned)(inText, stored);
       const expected = oracleLogits(model, tokens, ALL, placing, stored);
       const logits = await logitsOf(model.bytes, tokens, { kv, keys, chunk, pageSize: 4 });
@@ -59,12 +59,12 @@ test.each([
   ["q8_0", 0.001],
   ["q4_0", 0.25],
 ] as const)("perplexity with %s pages is that of f32 pages but for %d of it", async (kv, most) => {
-  const engine = async (cells: typeof kv | "f32") =>
-    loadEngine(SHIPPED, { kv: cells, context: 512 });
+  const engine = async (kvType: typeof kv | "f32") =>
+    loadEngine(SHIPPED, { kv: kvType, context: 512 });
   const text = readFileSync(new URL("../fixtures/text/stories.txt", import.meta.url), "utf8");
   const perplexities: number[] = [];
-  for (const cells of ["f32", kv] as const) {
-    const one = await engine(cells);
+  for (const kvType of ["f32", kv] as const) {
+    const one = await engine(kvType);
     perplexities.push((await one.score(one.tokenize(text).slice(0, 512))).perplexity);
     await one.close();
   }

@@ -1,13 +1,13 @@
-// How the numbers of keys and values lie in the pages of a cache: what cells/*.wgsl do on the GPU, in plain TypeScript.
+// How the numbers of keys and values lie in the pages of a cache: what kv-types/*.wgsl do on the GPU, in plain TypeScript.
 
 import { floatToHalf, halfToFloat } from "../weights/half.ts";
 
 /** How keys and values are stored: as floats, or in blocks along a head that share a scale, as in ggml. */
-export type CellType = "f32" | "f16" | "q8_0" | "q4_0";
+export type KvType = "f32" | "f16" | "q8_0" | "q4_0";
 
 /** One way of storing them. A cell is four numbers, a block what is stored by one lane: whole cells in whole words. */
-export interface CellFormat {
-  /** The shader's fragment, such as "attention/cells/q8-0". */
+export interface KvFormat {
+  /** The shader's fragment, such as "attention/kv-types/q8-0". */
   readonly fragment: string;
   /** Numbers of a block: heads are multiples of it. */
   readonly blockNumbers: number;
@@ -23,8 +23,8 @@ export interface CellFormat {
 
 const LARGEST_HALF = 65504;
 
-const f32: CellFormat = {
-  fragment: "attention/cells/f32",
+const f32: KvFormat = {
+  fragment: "attention/kv-types/f32",
   blockNumbers: 4,
   blockBytes: 16,
   largest: 2 ** 128 - 2 ** 104,
@@ -34,8 +34,8 @@ const f32: CellFormat = {
   unpack: (words) => [...new Float32Array(words.slice().buffer)],
 };
 
-const f16: CellFormat = {
-  fragment: "attention/cells/f16",
+const f16: KvFormat = {
+  fragment: "attention/kv-types/f16",
   blockNumbers: 4,
   blockBytes: 8,
   largest: LARGEST_HALF,
@@ -45,8 +45,8 @@ const f16: CellFormat = {
 };
 
 /** 32 signed bytes and a scale, d = max |x| / 127: x = d q, q to the nearest, ties away from zero. */
-const q8_0: CellFormat = {
-  fragment: "attention/cells/q8-0",
+const q8_0: KvFormat = {
+  fragment: "attention/kv-types/q8-0",
   blockNumbers: 32,
   blockBytes: 36,
   largest: 127 * LARGEST_HALF,
@@ -66,8 +66,8 @@ const q8_0: CellFormat = {
  * 32 nibbles and a scale, d = the x of largest size, with its sign, / -8: x = d (q - 8), q to the nearest and at most 15.
  * Byte j holds number j low and number j + 16 high.
  */
-const q4_0: CellFormat = {
-  fragment: "attention/cells/q4-0",
+const q4_0: KvFormat = {
+  fragment: "attention/kv-types/q4-0",
   blockNumbers: 32,
   blockBytes: 20,
   largest: 8 * LARGEST_HALF,
@@ -91,20 +91,20 @@ const q4_0: CellFormat = {
   },
 };
 
-export const CELL_FORMATS: Readonly<Record<CellType, CellFormat>> = { f32, f16, q8_0, q4_0 };
+export const KV_FORMATS: Readonly<Record<KvType, KvFormat>> = { f32, f16, q8_0, q4_0 };
 
 /** All of them, as a user names them. */
-export const CELL_TYPES = Object.keys(CELL_FORMATS) as readonly CellType[];
+export const KV_TYPES = Object.keys(KV_FORMATS) as readonly KvType[];
 
 /** Bytes that a number takes in a page, its share of a scale included. */
-export function bytesOfNumber(cells: CellType): number {
-  const { blockBytes, blockNumbers } = CELL_FORMATS[cells];
+export function bytesOfNumber(kvType: KvType): number {
+  const { blockBytes, blockNumbers } = KV_FORMATS[kvType];
   return blockBytes / blockNumbers;
 }
 
 /** The words of whole blocks, as pages hold them. */
-export function packCells(cells: CellType, numbers: Float32Array): Uint32Array<ArrayBuffer> {
-  const { blockNumbers, blockBytes, pack } = CELL_FORMATS[cells];
+export function packKv(kvType: KvType, numbers: Float32Array): Uint32Array<ArrayBuffer> {
+  const { blockNumbers, blockBytes, pack } = KV_FORMATS[kvType];
   const words = new Uint32Array((numbers.length / blockNumbers) * (blockBytes / 4));
   for (let from = 0, to = 0; from < numbers.length; from += blockNumbers, to += blockBytes / 4) {
     words.set(pack(numbers.subarray(from, from + blockNumbers)), to);
@@ -113,8 +113,8 @@ export function packCells(cells: CellType, numbers: Float32Array): Uint32Array<A
 }
 
 /** The numbers that words of pages stand for. */
-export function unpackCells(cells: CellType, words: Uint32Array): Float32Array {
-  const { blockNumbers, blockBytes, unpack } = CELL_FORMATS[cells];
+export function unpackKv(kvType: KvType, words: Uint32Array): Float32Array {
+  const { blockNumbers, blockBytes, unpack } = KV_FORMATS[kvType];
   const numbers = new Float32Array((words.length / (blockBytes / 4)) * blockNumbers);
   for (let from = 0, to = 0; from < words.length; from += blockBytes / 4, to += blockNumbers) {
     numbers.set(unpack(words.subarray(from, from + blockBytes / 4)), to);
@@ -123,8 +123,8 @@ export function unpackCells(cells: CellType, words: Uint32Array): Float32Array {
 }
 
 /** What is left of numbers that are stored. */
-export function throughCells(cells: CellType, numbers: Float32Array): Float32Array {
-  return unpackCells(cells, packCells(cells, numbers));
+export function throughKv(kvType: KvType, numbers: Float32Array): Float32Array {
+  return unpackKv(kvType, packKv(kvType, numbers));
 }
 
 /** x / d as ggml divides: times the reciprocal, every step in f32, and by the scale as it is before it becomes a half. */
