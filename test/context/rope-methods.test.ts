@@ -169,7 +169,7 @@ describe("what a user may write", () => {
   });
 
   test("betas and the attention factor do what the paper says", () => {
-    // Turns 4 and 2 within 2048 positions fall at pairs 1.91 and 2.21 of 4: pairs up to 1 stay, from 3 on are divided.
+    // Rotations 4 and 2 within 2048 positions fall at pairs 1.91 and 2.21 of 4: pairs up to 1 stay, from 3 on are divided.
     const scaling = parseRope("yarn:4:fast=4:slow=2:attention=1.25");
     const { theta, magnitude } = at(model(8), scaling, 1);
     expectClose(theta, [1, 0.1, 0.01 * (0.5 / 4 + 0.5), 0.001 / 4], REL, "theta");

@@ -5,7 +5,7 @@ import {
   type FixedScaling,
   type RopeModel,
   ropeFrequencies,
-  writeTurns,
+  writeRotation,
 } from "../../src/context/positions/rope-scaling.ts";
 import { UserError } from "../../src/errors.ts";
 import { rope } from "../../src/kernels/reference.ts";
@@ -198,8 +198,8 @@ describe("golden vectors", () => {
     ); // five digits
   });
 
-  test("yarn blends between the pair below 32 turns and the one above 1 turn", () => {
-    // Heads of 128 trained on 4096: 32 turns at pair 20.94, one turn at pair 45.03, so the blend goes from 20 to 46.
+  test("yarn blends between the pair below 32 rotations and the one above 1 turn", () => {
+    // Heads of 128 trained on 4096: 32 rotations at pair 20.94, one turn at pair 45.03, so the blend goes from 20 to 46.
     const m = model(128, 1e4, 4096);
     const plain = thetaOf(m, { kind: "none" });
     const theta = thetaOf(m, { kind: "yarn", factor: 4 });
@@ -337,7 +337,7 @@ describe("turns", () => {
       const frequencies = ropeFrequencies(m, scaling);
       const { theta, magnitude } = frequencies;
       const row = new Float32Array(m.width + 2).fill(7);
-      writeTurns(frequencies, position, row, 1);
+      writeRotation(frequencies, position, row, 1);
       const expected = [...theta].flatMap((t) => exactTurn(position, t).map((x) => x * magnitude));
       // One rounding to f32, of numbers up to 1.3; and position * theta rounded once in f64, 1e-9 at ten million.
       expectClose(row.subarray(1, m.width + 1), expected, { abs: 2 ** -24 + 2e-9, rel: 2 ** -24 });

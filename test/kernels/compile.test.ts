@@ -114,7 +114,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       if (heads.headWidth % KV_FORMATS[kvType].blockNumbers !== 0) continue;
       const base = { heads: 4, kvHeads: 2, pageSize: 16, pairGap: 1, scale: 0.125 };
       const shape: HeadShape = { ...base, ...heads, kvType };
-      const tokens = { qk: x, qkv: x, turns: buffer, slots: buffer, rotated: buffer };
+      const tokens = { qk: x, qkv: x, rotations: buffer, slots: buffer, rotated: buffer };
       ropeStore(one, { label: "rope", shape, tokens, pages });
       const buffers = { pages, pageTable: buffer, partial, x };
       storeAndAttend(one, { label: "both", shape, tokens, buffers });
@@ -123,7 +123,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         label: "attend",
         shape,
         queries: buffer,
-        buffers: { ...buffers, keyTurns: buffer },
+        buffers: { ...buffers, keyRotations: buffer },
       });
       attentionWeights(one, {
         label: "weights",
@@ -140,7 +140,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         keys: buffer,
         pageTable: buffer,
         weights: buffer,
-        keyTurns: buffer,
+        keyRotations: buffer,
       });
     }
   }

@@ -77,13 +77,13 @@ describe.each(QUANTISED)("%s in plain TypeScript", (kvType) => {
 });
 
 describe("on the GPU", () => {
-  // Where keys are kept raw, their turns are all (1, 0): what is stored is what is given.
+  // Where keys are kept raw, their rotations are all (1, 0): what is stored is what is given.
   const T = 2;
-  const turns = Float32Array.from({ length: 3 * T * 2 * BLOCK }, (_, i) => 1 - (i % 2));
+  const rotations = Float32Array.from({ length: 3 * T * 2 * BLOCK }, (_, i) => 1 - (i % 2));
 
   async function expectStored(kvType: KvType, k: Float32Array, v: Float32Array): Promise<void> {
     const shape = shapeOf({ heads: 2, kvHeads: 2, headWidth: 2 * BLOCK, pageSize: T, kvType });
-    const { keys, values } = await rotateAndStore(gpu, shape, T, turns, { k, v });
+    const { keys, values } = await rotateAndStore(gpu, shape, T, rotations, { k, v });
     // [T, G, E] as a step has them, to [G, P, E] as a page has them
     const inPage = (rows: Float32Array) => {
       const E = shape.headWidth;
@@ -145,8 +145,11 @@ describe("what a type does not hold becomes NaN, and nothing else does", () => {
   /** The numbers that are stored of one key and of one value, a block of 32 each. */
   async function stored(kvType: KvType, numbers: Float32Array) {
     const shape = shapeOf({ heads: 1, kvHeads: 1, headWidth: BLOCK, pageSize: 1, kvType });
-    const turns = Float32Array.from({ length: 3 * BLOCK }, (_, i) => 1 - (i % 2));
-    const { keys, values } = await rotateAndStore(gpu, shape, 1, turns, { k: numbers, v: numbers });
+    const rotations = Float32Array.from({ length: 3 * BLOCK }, (_, i) => 1 - (i % 2));
+    const { keys, values } = await rotateAndStore(gpu, shape, 1, rotations, {
+      k: numbers,
+      v: numbers,
+    });
     return [keys, values].map((words) => unpackKv(kvType, words));
   }
   /** A float and the next one of larger size. */

@@ -14,7 +14,7 @@ import {
   fixedRope,
   type RopeFrequencies,
   ropeFrequencies,
-  writeTurns,
+  writeRotation,
 } from "../../src/context/positions/rope-scaling.ts";
 import type { Target } from "../../src/kernels/adapter/target.ts";
 import { storeAndAttend } from "../../src/kernels/attention/attention.ts";
@@ -73,18 +73,18 @@ describe.each([
   const positions = [0, 7, 1_000_003];
   const T = positions.length;
   const elsewhere = [0, 3, 12];
-  const turns = new Float32Array(3 * T * E);
+  const rotations = new Float32Array(3 * T * E);
   positions.forEach((position, t) => {
-    writeTurns(frequencies, position, turns, t * E);
-    writeTurns(frequencies, elsewhere[t]!, turns, (T + t) * E);
-    writeTurns(frequencies, position, turns, (2 * T + t) * E);
+    writeRotation(frequencies, position, rotations, t * E);
+    writeRotation(frequencies, elsewhere[t]!, rotations, (T + t) * E);
+    writeRotation(frequencies, position, rotations, (2 * T + t) * E);
   });
   // A turn is rounded to f32, then two products and a sum: 4 roundings of numbers up to 2 * 1.14.
   const abs = 4 * 2.3 * HALF_ULP;
 
   test("queries: scaled, before the window and before the sinks", async () => {
     const values = randomFloats(1, T * H * E);
-    const { rotated } = await rotateAndStore(gpu, shape, T, turns, { q: values });
+    const { rotated } = await rotateAndStore(gpu, shape, T, rotations, { q: values });
     const expected = positions.flatMap((position, t) =>
       [position, elsewhere[t]!].flatMap((at) =>
         [0, 1, 2].flatMap((head) => {
@@ -101,7 +101,7 @@ describe.each([
     const slots = [9, 2, 4]; // pages 2, 0, 1
     const pages = 3;
     const given = { k: kRows, v: vRows, slots, pages };
-    const { keys, values } = await rotateAndStore(gpu, { ...shape, kvType }, T, turns, given);
+    const { keys, values } = await rotateAndStore(gpu, { ...shape, kvType }, T, rotations, given);
     const expectedKeys = new Float64Array(pages * H * P * E).fill(7);
     const expectedValues = expectedKeys.slice();
     slots.forEach((slot, t) => {
@@ -127,8 +127,8 @@ describe.each([
 
 test("neighbours on permuted numbers equal halves (P11), to a rounding", async () => {
   const [E, T, H] = [16, 2, 3];
-  const turns = new Float32Array(3 * T * E);
-  for (let t = 0; t < 3 * T; t++) writeTurns(plain(E), 5 * t + 1, turns, t * E);
+  const rotations = new Float32Array(3 * T * E);
+  for (let t = 0; t < 3 * T; t++) writeRotation(plain(E), 5 * t + 1, rotations, t * E);
   const values = randomFloats(5, T * H * E);
   const permute = (x: Float32Array) =>
     x.map((_, i) => x[i - (i % E) + ((i % E) >> 1) + (i & 1) * (E / 2)]!);
@@ -138,7 +138,7 @@ test("neighbours on permuted numbers equal halves (P11), to a rounding", async (
     [1, permute(values)],
   ] as const) {
     const shape = shapeOf({ heads: H, kvHeads: H, headWidth: E, pageSize: 4, pairGap });
-    results.push((await rotateAndStore(gpu, shape, T, turns, { q })).rotated);
+    results.push((await rotateAndStore(gpu, shape, T, rotations, { q })).rotated);
   }
   // The same products and sums in two pipelines, of which either may fuse them.
   expectClose(results[1]!, permute(results[0]!), { abs: 2 * HALF_ULP });
@@ -196,8 +196,8 @@ async function stream(
     const step = cache.prepare(sequence, count);
     const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
     const target = count === 1 ? single : on.several;
-    const { turns, slots, pageTable } = cache;
-    const tokens = { qk: qkv, qkv, turns, slots, rotated };
+    const { rotations, slots, pageTable } = cache;
+    const tokens = { qk: qkv, qkv, rotations, slots, rotated };
     await on.run(
       storeAndAttend(target, {
         label: "attention",
@@ -217,7 +217,14 @@ async function stream(
   const pages = cache.pool.size;
   sequence.clear();
   expect(cache.pool.free).toBe(pages);
-  on.release(partial.outputs, partial.states, rotated, cache.turns, cache.slots, cache.pageTable);
+  on.release(
+    partial.outputs,
+    partial.states,
+    rotated,
+    cache.rotations,
+    cache.slots,
+    cache.pageTable,
+  );
   on.release(layer.keys, layer.values);
   expect(on.device.memory.buffers).toBe(before);
   return { outputs, pages, cells };
@@ -335,9 +342,9 @@ describe("a single token is turned and stored where it attends, with the bits of
       const qkv = await gpu.activations(1, (H + 2 * G) * E);
       const qk = normed ? await gpu.activations(1, (H + 2 * G) * E) : qkv;
       const x = await gpu.activations(1, H * E);
-      const tokens = { qk, qkv, turns: buffer, slots: buffer, rotated: buffer };
-      const keyTurns = raw ? buffer : undefined;
-      const buffers = { pages, pageTable: buffer, keyTurns, partial, x };
+      const tokens = { qk, qkv, rotations: buffer, slots: buffer, rotated: buffer };
+      const keyRotations = raw ? buffer : undefined;
+      const buffers = { pages, pageTable: buffer, keyRotations, partial, x };
       const target = several ? gpu.several : gpu.one;
       const dispatches = storeAndAttend(target, { label: "both", shape, tokens, buffers });
       return dispatches.map(({ kernel }) => kernel.name.split(".")[0]);

@@ -28,7 +28,7 @@ export async function rotateAndStore(
   gpu: TestGpu,
   shape: HeadShape,
   T: number,
-  turns: Float32Array,
+  rotations: Float32Array,
   given: {
     readonly q?: Float32Array;
     readonly k?: Float32Array;
@@ -46,13 +46,13 @@ export async function rotateAndStore(
     pages = Math.ceil(T / P),
   } = given;
   const qkv = await gpu.activations(T, (H + 2 * G) * E, besideOneAnother(shape, T, { q, k, v }));
-  const table = await gpu.buffer(turns);
+  const table = await gpu.buffer(rotations);
   const to = await gpu.buffer(Uint32Array.from(slots));
   const rotated = await gpu.buffer(new Float32Array(rotatedSize(shape, T)));
   const sevens = packKv(kvType, new Float32Array(pages * G * P * E).fill(7));
   const [keys, values] = [await gpu.buffer(sevens), await gpu.buffer(sevens)];
   const layer = { keys, values };
-  const tokens = { qk: qkv, qkv, turns: table, slots: to, rotated };
+  const tokens = { qk: qkv, qkv, rotations: table, slots: to, rotated };
   await gpu.run(ropeStore(gpu.one, { label: "rope", shape, tokens, pages: layer }), { tokens: T });
   const result = {
     rotated: await gpu.readFloats(rotated),

@@ -11,7 +11,7 @@ import type { AttentionPolicy } from "../positions/attention-policy.ts";
 import type { Rope } from "../positions/rope-scaling.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
-import { type KeyStorage, Turns, turnsBytes } from "./rotations.ts";
+import { type KeyStorage, Rotations, rotationBytes } from "./rotations.ts";
 
 export interface KvCacheOptions {
   readonly adapter: Adapter;
@@ -43,7 +43,7 @@ export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "policy" | 
   const { headWidth, pageSize } = shape;
   return (
     layers * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
-    turnsBytes({ keys, headWidth, pageSize, pages, chunk }) +
+    rotationBytes({ keys, headWidth, pageSize, pages, chunk }) +
     bufferBytes(chunk * 4) +
     bufferBytes(pages * 8)
   );
@@ -59,7 +59,7 @@ export class KvCache {
   readonly slots: GPUBuffer;
   /** (page, first position) of the pages of the sequence, [N, 2]. */
   readonly pageTable: GPUBuffer;
-  readonly #turns: Turns;
+  readonly #rotations: Rotations;
   readonly #device: Device;
   readonly #adapter: Adapter;
   readonly #movesBeyond: number;
@@ -71,7 +71,7 @@ export class KvCache {
     options: KvCacheOptions,
     pool: PagePool,
     layers: LayerPages[],
-    turns: Turns,
+    rotations: Rotations,
     slots: GPUBuffer,
     pageTable: GPUBuffer,
   ) {
@@ -83,7 +83,7 @@ export class KvCache {
     this.layers = layers;
     this.slots = slots;
     this.pageTable = pageTable;
-    this.#turns = turns;
+    this.#rotations = rotations;
     this.#movesBeyond = options.rope.movesBeyond;
     this.#chunk = options.chunk;
     this.#tableData = new Uint32Array(2 * options.pages);
@@ -108,7 +108,7 @@ export class KvCache {
       });
     }
     const { headWidth, pageSize } = shape;
-    const turns = await Turns.create(device, { ...options, keys, headWidth, pageSize });
+    const rotations = await Rotations.create(device, { ...options, keys, headWidth, pageSize });
     const slots = await device.createBuffer("slots", chunk * 4, storage);
     const pageTable = await device.createBuffer("page table", pages * 8, storage);
     return new KvCache(
@@ -116,20 +116,20 @@ export class KvCache {
       options,
       pool ?? new PagePool(pages),
       layers,
-      turns,
+      rotations,
       slots,
       pageTable,
     );
   }
 
   /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */
-  get turns(): GPUBuffer {
-    return this.#turns.step;
+  get rotations(): GPUBuffer {
+    return this.#rotations.step;
   }
 
   /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
-  get keyTurns(): GPUBuffer | undefined {
-    return this.#turns.read;
+  get keyRotations(): GPUBuffer | undefined {
+    return this.#rotations.read;
   }
 
   /** An empty sequence, under the policy of the cache or one of its own. */
@@ -162,7 +162,7 @@ export class KvCache {
     const slots = sequence.append(tokens);
     const { queue } = this.#device;
     queue.writeBuffer(this.slots, 0, slots);
-    this.#turns.write(sequence, tokens);
+    this.#rotations.write(sequence, tokens);
 
     const { entries } = sequence;
     entries.forEach(({ page, first }, i) => {

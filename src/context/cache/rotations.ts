@@ -3,13 +3,13 @@
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { sinkPosition } from "../positions/attention-policy.ts";
-import { type Rope, type RopeFrequencies, writeTurns } from "../positions/rope-scaling.ts";
+import { type Rope, type RopeFrequencies, writeRotation } from "../positions/rope-scaling.ts";
 import type { PageEntry, PageTable } from "./page-table.ts";
 
 /** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
 export type KeyStorage = "rotated" | "raw";
 
-export interface TurnsOptions {
+export interface RotationsOptions {
   readonly rope: Rope;
   readonly keys: KeyStorage;
   /** E */
@@ -22,15 +22,15 @@ export interface TurnsOptions {
   readonly chunk: number;
 }
 
-type Sizes = Pick<TurnsOptions, "keys" | "headWidth" | "pageSize" | "pages" | "chunk">;
+type Sizes = Pick<RotationsOptions, "keys" | "headWidth" | "pageSize" | "pages" | "chunk">;
 
 /** Bytes of everything that is allocated here. */
-export function turnsBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes): number {
+export function rotationBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes): number {
   const steps = bufferBytes(3 * chunk * headWidth * 4);
   return steps + (keys === "raw" ? bufferBytes(pages * pageSize * headWidth * 4) : 0);
 }
 
-export class Turns {
+export class Rotations {
   /**
    * Of the tokens of the step, [3, T, E/2, 2]: their queries before the window, then before the sinks, then their keys
    * when they are stored, which is as the first or not at all.
@@ -39,7 +39,7 @@ export class Turns {
   /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
   readonly read: GPUBuffer | undefined;
   readonly #device: Device;
-  readonly #options: TurnsOptions;
+  readonly #options: RotationsOptions;
   readonly #stepRows: Float32Array;
   readonly #pageRows: Float32Array;
   /** The sequence and frequencies that `read` was last written for. */
@@ -47,8 +47,8 @@ export class Turns {
 
   private constructor(
     device: Device,
-    options: TurnsOptions,
-    buffers: Pick<Turns, "step" | "read">,
+    options: RotationsOptions,
+    buffers: Pick<Rotations, "step" | "read">,
   ) {
     this.#device = device;
     this.#options = options;
@@ -58,17 +58,17 @@ export class Turns {
     this.#pageRows = new Float32Array(options.pageSize * options.headWidth);
   }
 
-  static async create(device: Device, options: TurnsOptions): Promise<Turns> {
+  static async create(device: Device, options: RotationsOptions): Promise<Rotations> {
     const { keys, headWidth, pageSize, pages, chunk } = options;
     const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-    const step = await device.createBuffer("turns", 3 * chunk * headWidth * 4, usage);
-    if (keys === "rotated") return new Turns(device, options, { step, read: undefined });
+    const step = await device.createBuffer("rotations", 3 * chunk * headWidth * 4, usage);
+    if (keys === "rotated") return new Rotations(device, options, { step, read: undefined });
     const read = await device.createBuffer(
-      "turns of keys",
+      "rotations of keys",
       pages * pageSize * headWidth * 4,
       usage,
     );
-    return new Turns(device, options, { step, read });
+    return new Rotations(device, options, { step, read });
   }
 
   /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
@@ -80,8 +80,8 @@ export class Turns {
     const rows = this.#stepRows;
     const E = headWidth;
     for (let t = 0; t < tokens; t++) {
-      writeTurns(frequencies, start + t, rows, t * E);
-      writeTurns(frequencies, sinkPosition(policy, start + t), rows, (tokens + t) * E);
+      writeRotation(frequencies, start + t, rows, t * E);
+      writeRotation(frequencies, sinkPosition(policy, start + t), rows, (tokens + t) * E);
     }
     const stored = rows.subarray(2 * tokens * E, 3 * tokens * E);
     if (this.read)
@@ -103,7 +103,7 @@ export class Turns {
   #writePage(read: GPUBuffer, { page, first }: PageEntry, frequencies: RopeFrequencies): void {
     const { pageSize, headWidth } = this.#options;
     for (let i = 0; i < pageSize; i++) {
-      writeTurns(frequencies, first + i, this.#pageRows, i * headWidth);
+      writeRotation(frequencies, first + i, this.#pageRows, i * headWidth);
     }
     this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
   }

@@ -21,9 +21,9 @@ export type RopeScaling =
       readonly factor: number;
       /** The length the model was trained for before scaling. Default: what the model says. */
       readonly original?: number | undefined;
-      /** Turns within that length from which a pair is left alone. Default: 32. */
+      /** Rotations within that length from which a pair is left alone. Default: 32. */
       readonly betaFast?: number | undefined;
-      /** Turns up to which a pair is interpolated. Default: 1. */
+      /** Rotations up to which a pair is interpolated. Default: 1. */
       readonly betaSlow?: number | undefined;
       /** What queries and keys are stretched by. Default: 1 + 0.1 ln factor. */
       readonly attentionFactor?: number | undefined;
@@ -156,10 +156,10 @@ function yarn(
     betaSlow = 1,
   }: RopeScaling & { kind: "yarn" },
 ): Float64Array {
-  const pairWithTurns = (turns: number) =>
-    (width * Math.log(original / (2 * Math.PI * turns))) / (2 * Math.log(base));
-  const low = Math.max(0, Math.floor(pairWithTurns(betaFast)));
-  const high = Math.min(width - 1, Math.ceil(pairWithTurns(betaSlow)));
+  const pairWithRotations = (rotations: number) =>
+    (width * Math.log(original / (2 * Math.PI * rotations))) / (2 * Math.log(base));
+  const low = Math.max(0, Math.floor(pairWithRotations(betaFast)));
+  const high = Math.min(width - 1, Math.ceil(pairWithRotations(betaSlow)));
   return theta.map((value, i) => {
     const ramp = Math.min(1, Math.max(0, (i - low) / Math.max(0.001, high - low)));
     return (value / factor) * ramp + value * (1 - ramp);
@@ -174,8 +174,8 @@ function llama3(
 ): Float64Array {
   const length = original ?? originalContext;
   return theta.map((value) => {
-    const turns = (length * value) / (2 * Math.PI); // within the original length
-    const kept = Math.min(1, Math.max(0, (turns - low) / (high - low)));
+    const rotations = (length * value) / (2 * Math.PI); // within the original length
+    const kept = Math.min(1, Math.max(0, (rotations - low) / (high - low)));
     return (1 - kept) * (value / factor) + kept * value;
   });
 }
@@ -184,7 +184,7 @@ function llama3(
  * Writes (cos, sin) of every pair at a position, [E/2, 2], stretched by the magnitude. Angles are computed in f64:
  * f32 cannot hold the angle of position 4,000,000, and WGSL promises little about its sine.
  */
-export function writeTurns(
+export function writeRotation(
   { theta, magnitude }: RopeFrequencies,
   position: number,
   into: Float32Array,

@@ -50,7 +50,7 @@ export function layers(
   depth: number = config.layers,
 ): Dispatch[] {
   const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
-  const { shape, turns, slots, pageTable, keyTurns } = cache;
+  const { shape, rotations, slots, pageTable, keyRotations } = cache;
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [embed(target, { tokens: scratch.tokens, table: weights.tokenEmbd, x })];
@@ -75,8 +75,8 @@ export function layers(
           parts: G,
         }),
       );
-    const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
-    const buffers = { pages, pageTable, keyTurns, partial, x: attended };
+    const tokens = { qk: qkNormed, qkv, rotations, slots, rotated };
+    const buffers = { pages, pageTable, keyRotations, partial, x: attended };
     steps.push(storeAndAttend(target, { label, shape, tokens, buffers }));
   }
   return steps.flat();

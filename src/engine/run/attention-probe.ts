@@ -59,7 +59,7 @@ export class AttentionProbe {
     { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
     layer: number,
   ): Promise<AttentionProbe> {
-    const { shape, pool, pageTable, turns, slots, keyTurns } = cache;
+    const { shape, pool, pageTable, rotations, slots, keyRotations } = cache;
     const pages = cache.layers[layer]!;
     const rowBytes = shape.heads * pool.size * shape.pageSize * 4;
     const tokens = Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes));
@@ -67,7 +67,7 @@ export class AttentionProbe {
     const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
     const before = `blk.${layer}.attention`;
     const label = `${before} weights`;
-    const arriving = { qk, qkv, turns, slots, rotated };
+    const arriving = { qk, qkv, rotations, slots, rotated };
     const dispatches = [
       ...ropeStore(target, { label, shape, tokens: arriving, pages }),
       ...attentionWeights(target, {
@@ -77,7 +77,7 @@ export class AttentionProbe {
         keys: pages.keys,
         pageTable,
         weights,
-        keyTurns,
+        keyRotations,
       }),
     ];
     checkGrids(device, dispatches, { tokens: 1 });

@@ -18,7 +18,7 @@ const NOTHING: Grid = [0, 0, 0];
 export interface NewTokens {
   readonly qk: Activations; // [T, H + G, E] in rows of qkv, or qkv itself
   readonly qkv: Activations; // [T, H + 2 G, E]
-  readonly turns: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
+  readonly rotations: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
   readonly slots: GPUBuffer; // [T]
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if they are turned before the pages are met
 }
@@ -28,14 +28,14 @@ export interface AttentionBuffers {
   readonly pages: LayerPages;
   readonly pageTable: GPUBuffer;
   /** Rotations of keys that were stored without: [N P, E/2, 2]. */
-  readonly keyTurns?: GPUBuffer | undefined;
+  readonly keyRotations?: GPUBuffer | undefined;
   /** What ranges of slots leave to be joined. */
   readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
   readonly x: Activations; // [T, H, E]
 }
 
-/** Whether the workgroup that attends may store a single token, too: see `attention/queries/fresh`. */
-export function isStoredAtOnce({ kvType, heads, kvHeads }: HeadShape): boolean {
+/** Whether the workgroup that attends may store a single token, too: see `attention/queries/projected`. */
+export function canFuseStore({ kvType, heads, kvHeads }: HeadShape): boolean {
   return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
 }
 
@@ -48,17 +48,17 @@ export interface StoreAndAttend {
 
 /**
  * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. A single token is stored by
- * the kernel that attends, if that can be: see `attention/queries/fresh`.
+ * the kernel that attends, if that can be: see `attention/queries/projected`.
  */
 export function storeAndAttend(target: Target, operation: StoreAndAttend): Dispatch[] {
   const { label, shape, tokens, buffers } = operation;
-  const { qk, qkv, turns, rotated } = tokens;
-  const atOnce = target.tokens === "one" && qk === qkv && !buffers.keyTurns;
-  if (atOnce && isStoredAtOnce(shape)) {
+  const { qk, qkv, rotations, rotated } = tokens;
+  const atOnce = target.tokens === "one" && qk === qkv && !buffers.keyRotations;
+  if (atOnce && canFuseStore(shape)) {
     const queries: Queries = {
-      fragments: ["attention/queries/fresh", "attention/turned", "attention/rotate"],
+      fragments: ["attention/queries/projected", "attention/rotated-cell", "attention/rotate"],
       overrides: { GAP: shape.pairGap, SCALE: shape.scale },
-      bindings: { qk: activationBinding(qkv), turns: bufferBinding(turns) },
+      bindings: { qk: activationBinding(qkv), rotations: bufferBinding(rotations) },
     };
     return attendBy(target, { label, shape, queries, buffers });
   }
@@ -82,7 +82,7 @@ export interface RopeStore {
  */
 export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
   const { label, shape, tokens: arriving, pages } = operation;
-  const { qk, qkv, turns, slots, rotated } = arriving;
+  const { qk, qkv, rotations, slots, rotated } = arriving;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
   const { adapter } = target;
   const { lanes } = adapter;
@@ -92,12 +92,12 @@ export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
     target.dispatcher.dispatch({
       label,
       shader: "attention/rope-store",
-      fragments: ["attention/turned", "attention/rotate", fragment],
+      fragments: ["attention/rotated-cell", "attention/rotate", fragment],
       overrides: { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: lanes },
       bindings: {
         qk: activationBinding(qk),
         qkv: activationBinding(qkv),
-        turns: bufferBinding(turns),
+        rotations: bufferBinding(rotations),
         slots: bufferBinding(slots),
         rotated: bufferBinding(rotated),
         k_pages: bufferBinding(pages.keys),
@@ -119,7 +119,7 @@ export interface Attend {
 /** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of a table. */
 export function attend(target: Target, { label, shape, queries, buffers }: Attend): Dispatch[] {
   const stored: Queries = {
-    fragments: ["attention/queries/stored"],
+    fragments: ["attention/queries/rotated"],
     overrides: {},
     bindings: { queries: bufferBinding(queries) },
   };
@@ -149,10 +149,10 @@ function attendBy(target: Target, operation: AttendBy): Dispatch[] {
 
 function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): Recipe {
   const { label, shape, queries, buffers } = operation;
-  const { pages, pageTable, keyTurns, partial, x } = buffers;
+  const { pages, pageTable, keyRotations, partial, x } = buffers;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const LANES = attentionLanes(adapter, E);
-  const keys = keyReader(shape, keyTurns);
+  const keys = keyReader(shape, keyRotations);
   const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
   return {
     label,
@@ -197,16 +197,16 @@ export interface AttentionWeights {
   readonly queries: GPUBuffer; // [T, 2, H, E]
   readonly keys: GPUBuffer; // [N, G, P, E]
   readonly pageTable: GPUBuffer;
-  readonly keyTurns?: GPUBuffer | undefined;
+  readonly keyRotations?: GPUBuffer | undefined;
   readonly weights: GPUBuffer; // [T, H, slots]
 }
 
 /** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
 export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
-  const { label, shape, queries, keys, pageTable, keyTurns, weights } = operation;
+  const { label, shape, queries, keys, pageTable, keyRotations, weights } = operation;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const { lanes } = target.adapter;
-  const reader = keyReader(shape, keyTurns);
+  const reader = keyReader(shape, keyRotations);
   return [
     target.dispatcher.dispatch({
       label,
@@ -226,14 +226,14 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
 }
 
 /** How cached keys are read: as they were rotated when stored, or turned on the way. */
-function keyReader({ kvType, pairGap: GAP }: HeadShape, keyTurns: GPUBuffer | undefined) {
+function keyReader({ kvType, pairGap: GAP }: HeadShape, keyRotations: GPUBuffer | undefined) {
   const { fragment } = KV_FORMATS[kvType];
-  if (!keyTurns) {
+  if (!keyRotations) {
     return { fragments: [fragment, "attention/keys/rotated"], overrides: {}, bindings: {} };
   }
   return {
     fragments: [fragment, "attention/keys/raw", "attention/rotate"],
     overrides: { GAP },
-    bindings: { key_turns: bufferBinding(keyTurns) },
+    bindings: { key_rotations: bufferBinding(keyRotations) },
   };
 }

@@ -5,8 +5,8 @@
 //
 // One row of workgroups a token; its lanes stride over the query heads, four numbers each, then over the key/value heads,
 // a block each: what the cells of the cache pack together. `pack_block` comes with them. Where keys are kept raw, their
-// turns are all (1, 0).
-// Appended: cells, `turned` and `rotate`.
+// rotations are all (1, 0).
+// Appended: cells, `rotated-cell` and `rotate`.
 // Memory: registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
@@ -22,7 +22,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4f>;              // [T, H + G, E/4] in rows of STRIDE
 @group(0) @binding(1) var<storage, read> qkv: array<vec4f>;             // [T, H + 2 G, E/4] in rows of STRIDE
-@group(0) @binding(2) var<storage, read> turns: array<vec4f>;           // [3, T, E/4] (cos, sin) of two pairs: window, sinks, keys
+@group(0) @binding(2) var<storage, read> rotations: array<vec4f>;           // [3, T, E/4] (cos, sin) of two pairs: window, sinks, keys
 @group(0) @binding(3) var<storage, read> slots: array<u32>;             // [T] page * P + place in the page
 @group(0) @binding(4) var<storage, read_write> rotated: array<vec4f>;   // [T, 2, H, E/4]: for the window, for the sinks
 @group(0) @binding(5) var<storage, read_write> k_pages: array<Word>;    // [N, G, P, words of a head]
@@ -45,7 +45,7 @@ fn main(
     if (i < queries) {
       let origin = t * (STRIDE / 4u) + i / strip * strip;
       for (var side = 0u; side < 2u; side++) {
-        rotated[(t * 2u + side) * queries + i] = SCALE * turned(origin, i % strip, side * params.tokens + t);
+        rotated[(t * 2u + side) * queries + i] = SCALE * rotated_cell(origin, i % strip, side * params.tokens + t);
       }
     } else {
       let head = (i - queries) / blocks;
@@ -55,7 +55,7 @@ fn main(
       var value = array<vec4f, BLOCK_CELLS>();
       for (var c = 0u; c < cells; c++) {
         let cell = block * BLOCK_CELLS + c;
-        key[c] = turned(origin, cell, 2u * params.tokens + t);
+        key[c] = rotated_cell(origin, cell, 2u * params.tokens + t);
         value[c] = qkv[origin + G * strip + cell];
       }
       let slot = slots[t];

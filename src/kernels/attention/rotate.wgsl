@@ -8,13 +8,13 @@ fn other_cell(cell: u32) -> u32 {
   return select((cell + E / 8u) % (E / 4u), cell, GAP == 1u);
 }
 
-// Where the turns of a cell lie in a row of E/4: neighbours are two pairs, and halves belong to four, in two places.
-fn turns_of(cell: u32) -> vec2<u32> {
+// Where the rotations of a cell lie in a row of E/4: neighbours are two pairs, and halves belong to four, in two places.
+fn rotations_of(cell: u32) -> vec2<u32> {
   let half = max(E / 8u, 1u);
   return select(2u * (cell % half) + vec2<u32>(0u, 1u), vec2<u32>(cell), GAP == 1u);
 }
 
-// A cell, with what `other_cell` holds and what lies at `turns_of`.
+// A cell, with what `other_cell` holds and what lies at `rotations_of`.
 fn rotate(cell: u32, value: vec4f, other: vec4f, low: vec4f, high: vec4f) -> vec4f {
   if (GAP == 1u) {
     return value * low.xxzz + vec4f(-value.y, value.x, -value.w, value.z) * low.yyww;

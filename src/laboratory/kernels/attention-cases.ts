@@ -6,7 +6,7 @@ import { fixedRope, ropeFrequencies } from "../../context/positions/rope-scaling
 import {
   attend,
   attentionWeights,
-  isStoredAtOnce,
+  canFuseStore,
   ropeStore,
   storeAndAttend,
 } from "../../kernels/attention/attention.ts";
@@ -51,8 +51,13 @@ async function cacheOf(
   });
 }
 
-function releaseCache(bench: Workbench, { layers, turns, slots, pageTable }: KvCache): void {
-  bench.release(...layers.flatMap(({ keys, values }) => [keys, values]), turns, slots, pageTable);
+function releaseCache(bench: Workbench, { layers, rotations, slots, pageTable }: KvCache): void {
+  bench.release(
+    ...layers.flatMap(({ keys, values }) => [keys, values]),
+    rotations,
+    slots,
+    pageTable,
+  );
 }
 
 /** Random numbers, as a cache holds them, and the numbers that they stand for. */
@@ -91,7 +96,7 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
     at,
     /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
     async forgotten() {
-      const { turns, slots: to, layers } = cache;
+      const { rotations, slots: to, layers } = cache;
       const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
       const rows = ({ numbers }: { numbers: Float32Array }) =>
         last.flatMap((from) => [...numbers.subarray(from, from + E)]);
@@ -106,12 +111,12 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
         }
       }
       queue.writeBuffer(
-        turns,
+        rotations,
         0,
         Float32Array.from({ length: 3 * E }, (_, i) => 1 - (i % 2)),
       );
       const qkv = await bench.activations(1, row.length, row);
-      return { qk: qkv, qkv, turns, slots: to, rotated };
+      return { qk: qkv, qkv, rotations, slots: to, rotated };
     },
     /** Of a key before one head of a query: minus infinity where the key is yet to come. */
     score(t: number, head: number, slot: number): number {
@@ -134,7 +139,7 @@ function visiblePairs(slots: number, tokens: number): number {
  * its projection leaves it, where it is stored on the way.
  */
 export function attentionCase(kvType: KvType, slots: number, tokens: number): KernelCase {
-  const atOnce = tokens === 1 && isStoredAtOnce(headShape(kvType));
+  const atOnce = tokens === 1 && canFuseStore(headShape(kvType));
   return {
     kernel: "attention",
     format: kvType,
@@ -243,9 +248,9 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       const step = cache.prepare(sequence, tokens);
       const numbers = randomFloats(1, tokens * rows * E);
       const qkv = await bench.activations(tokens, rows * E, numbers);
-      const { turns, slots, layers } = cache;
+      const { rotations, slots, layers } = cache;
       const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
-      const arriving = { qk: qkv, qkv, turns, slots, rotated };
+      const arriving = { qk: qkv, qkv, rotations, slots, rotated };
       const part = (t: number, row: number, count: number) =>
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
       /** [T, G, E] out of the pages that the step has filled. */

@@ -1,6 +1,6 @@
 // Keys that were stored without rotation, and turn while they are read: for frequencies that move as the text grows
 // (dynamic NTK), and as the oracle of the usual mode. Needs `rotate`.
-@group(0) @binding(8) var<storage, read> key_turns: array<vec4f>;  // [N P, E/4] (cos, sin) of two pairs, of the token in each slot
+@group(0) @binding(8) var<storage, read> key_rotations: array<vec4f>;  // [N P, E/4] (cos, sin) of two pairs, of the token in each slot
 
 // The same before it turns.
 fn stored_numbers(cells: u32, i: u32) -> vec4f {
@@ -10,7 +10,7 @@ fn stored_numbers(cells: u32, i: u32) -> vec4f {
 // Four numbers of the key at `slot`, whose cells begin at `cells`, turned to its text position.
 fn key_numbers(cells: u32, i: u32, slot: u32) -> vec4f {
   let row = page_table[slot / P].x * P + slot % P;
-  let at = row * (E / 4u) + turns_of(i);
+  let at = row * (E / 4u) + rotations_of(i);
   let other = stored_numbers(cells, other_cell(i));
-  return rotate(i, stored_numbers(cells, i), other, key_turns[at.x], key_turns[at.y]);
+  return rotate(i, stored_numbers(cells, i), other, key_rotations[at.x], key_rotations[at.y]);
 }

@@ -1,13 +1,13 @@
 // The queries of a single token as their projection leaves them: they turn while they are read, and the token's key and
 // value are stored by the workgroup that meets them. The lane that stores a cell is the one that will load it, so no lane
 // waits for another: this is for cells that are blocks by themselves, and for workgroups that have all the queries of a
-// key/value head. Needs `turned` and `rotate`.
+// key/value head. Needs `rotated-cell` and `rotate`.
 override SCALE: f32;  // of queries: 1 / sqrt(E)
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4f>;            // [H + 2 G, E/4]
 @group(0) @binding(1) var<storage, read_write> k_pages: array<Word>;  // [N, G, P, words of a head]
 @group(0) @binding(2) var<storage, read_write> v_pages: array<Word>;  // [N, G, P, words of a head]
-@group(0) @binding(8) var<storage, read> turns: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
+@group(0) @binding(8) var<storage, read> rotations: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
 
 // The last token of the last page, where its slot is one of those from `begin` to `end`.
 fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
@@ -17,12 +17,12 @@ fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
   let mine = last + place >= begin && last + place < end;
   let to = ((page.x * G + group) * P + place) * (E / 4u);
   for (var i = lane; mine && i < E / 4u; i += LANES) {
-    k_pages[to + i] = pack_block(array(turned((H + group) * (E / 4u), i, 2u)))[0];
+    k_pages[to + i] = pack_block(array(rotated_cell((H + group) * (E / 4u), i, 2u)))[0];
     v_pages[to + i] = pack_block(array(qk[(H + G + group) * (E / 4u) + i]))[0];
   }
 }
 
 // Four numbers of a query, for the window (side 0) or for the sinks.
 fn query_cell(_token: u32, side: u32, head: u32, i: u32) -> vec4f {
-  return SCALE * turned(head * (E / 4u), i, side);
+  return SCALE * rotated_cell(head * (E / 4u), i, side);
 }
