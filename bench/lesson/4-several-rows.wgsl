@@ -5,13 +5,13 @@
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [N]
 
 override LANES: u32 = 8;
-override ROWS: u32 = 8;  // a multiple of 4, at most MOST
-const MOST = 64u;
+override ROWS: u32 = 8;  // a multiple of 4, at most MAX_ROWS
+const MAX_ROWS = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let first = group.x * ROWS;
-  var sums: array<f32, MOST>;
+  var sums: array<f32, MAX_ROWS>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers = array<vec4f, 8>();
     for (var i = 0u; i < 8u; i++) {

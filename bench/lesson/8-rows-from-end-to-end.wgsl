@@ -2,14 +2,14 @@
 // chunks of a row before the next row. Where a row is no longer than that, the matrix is read from end to end. A total is
 // complete when the lanes have exchanged their sums; lane i of eight keeps that of every eighth row from the i-th on.
 // Appended: as for matvec.wgsl; the reduction is the one of eight lanes.
-override ROWS: u32 = 64;  // a multiple of 8, at most MOST
+override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS
 const SPAN = 3u;
 const LANES = 8u;
-const MOST = 1024u;
+const MAX_ROWS = 1024u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
-  var totals: array<f32, MOST / 8u>;
+  var totals: array<f32, MAX_ROWS / 8u>;
   for (var start = 0u; start < matrix.chunks; start += SPAN * LANES) {
     var chunks = array<u32, SPAN>();
     var numbers = array<array<vec4f, 8>, SPAN>();

@@ -1,9 +1,9 @@
 // As matvec-cpu.wgsl, but what a chunk needs is loaded when it is needed: a workgroup is one subgroup of eight lanes, and
 // each lane takes a row, so that no sums have to meet.
 // Appended: as for matvec.wgsl, with planes in the order of cpu/planes/interleaved; the reduction is the one of eight lanes.
-override ROWS: u32 = 64;  // a multiple of 8, at most MOST
+override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS
 const LANES = 8u;
-const MOST = 1024u;
+const MAX_ROWS = 1024u;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -11,7 +11,7 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let place = group.x;
-  var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
   // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
   let eights = eights_of(place);
   for (var start = 0u; start < matrix.chunks; start += LANES) {

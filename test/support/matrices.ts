@@ -34,9 +34,9 @@ fn multiply(tokens: Tokens, rows: Rows, sums: Products) -> Products {
   return result;
 }
 
-fn leave(offset: u32, sums: Products) {
+fn store_products(offset: u32, sums: Products) {
   let lane = subgroupExclusiveAdd(1u);
-  for (var i = 0u; i < M * N / 8u; i++) { leaving[offset + 8u * i + lane] = sums[i]; }
+  for (var i = 0u; i < M * N / 8u; i++) { staging[offset + 8u * i + lane] = sums[i]; }
 }
 `;
 /** The shaders, but with imitated matrices. */

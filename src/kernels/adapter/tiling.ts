@@ -43,10 +43,10 @@ export interface Product {
   readonly least: 8 | 16;
 }
 
-const MATVEC_ROWS = 64; // MOST of matvec.wgsl
+const MATVEC_ROWS = 64; // MAX_ROWS of matvec.wgsl
 /** The rows of a card's workgroup: compilers unroll them all, and a long matrix has workgroups enough for any card. */
 const CARD_ROWS = 32;
-const CPU_ROWS = 1024; // MOST of matvec-cpu.wgsl
+const CPU_ROWS = 1024; // MAX_ROWS of matvec-cpu.wgsl
 /** The last workgroup, as a share of a whole one: about what a thread does while another one wakes. */
 const LAST_SHARE = 0.35;
 
@@ -97,7 +97,7 @@ export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: Row
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const MATRICES_TILE = 64; // TILE of matmul-matrices.wgsl, rows and tokens
 const CPU_TOKENS = 16; // TOKENS of matmul-cpu.wgsl
-const CPU_TILE_ROWS = 384; // MOST there
+const CPU_TILE_ROWS = 384; // MAX_ROWS there
 
 /** The shader that multiplies a matrix of n rows with several tokens on an adapter. */
 export function matmulTiling(adapter: Adapter): MatmulTiling {

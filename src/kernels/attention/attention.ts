@@ -10,7 +10,7 @@ import { activationBinding, bufferBinding, type Recipe } from "../gpu/dispatcher
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 import { KV_FORMATS } from "./kv-types.ts";
 
-const MOST_ROWS = 4; // of a workgroup of attention.wgsl
+const MAX_ROWS = 4; // of a workgroup of attention.wgsl
 const CELL_NUMBERS = 4;
 const NOTHING: Grid = [0, 0, 0];
 
@@ -36,7 +36,7 @@ export interface AttentionBuffers {
 
 /** Whether the workgroup that attends may store a single token, too: see `attention/queries/projected`. */
 export function canFuseStore({ kvType, heads, kvHeads }: HeadShape): boolean {
-  return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MOST_ROWS;
+  return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MAX_ROWS;
 }
 
 export interface StoreAndAttend {
@@ -138,10 +138,10 @@ type AttendBy = Omit<Attend, "queries"> & { readonly queries: Queries };
 function attendBy(target: Target, operation: AttendBy): Dispatch[] {
   const { shape } = operation;
   // A single token has no more rows than a group has heads.
-  const rows = target.tokens === "one" ? shape.heads / shape.kvHeads : MOST_ROWS;
+  const rows = target.tokens === "one" ? shape.heads / shape.kvHeads : MAX_ROWS;
   return [
     target.dispatcher.dispatch(
-      attentionRecipe(target.adapter, operation, Math.min(MOST_ROWS, rows)),
+      attentionRecipe(target.adapter, operation, Math.min(MAX_ROWS, rows)),
     ),
     target.dispatcher.dispatch(mergeRecipe(target.adapter, operation)),
   ];

@@ -8,7 +8,7 @@
 
 const TOKENS = 16u;
 const LANES = 8u;
-const MOST = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
+const MAX_ROWS = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
 
 struct Params {
   tokens: u32,  // T
@@ -31,7 +31,7 @@ fn main(
   let tokens = min(TOKENS, params.tokens - tile);
   var numbers: array<vec4f, TOKENS * 8u>;  // zero for tokens that do not exist
   var halves: array<vec2f, TOKENS>;
-  var sums: array<f32, 2u * MOST>;  // two a row: of tokens `lane` and `lane + 8`
+  var sums: array<f32, 2u * MAX_ROWS>;  // two a row: of tokens `lane` and `lane + 8`
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;

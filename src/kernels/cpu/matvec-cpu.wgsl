@@ -6,9 +6,9 @@
 // chunk needs is asked for before the one before is multiplied: a processor does not look so far ahead by itself.
 // Appended: as for `matvec`, with planes in the order of `interleaved`; the reduction is the one of eight lanes.
 // Memory: registers.
-override ROWS: u32 = 64;  // a multiple of 8, at most MOST: the more, the fewer loads of x
+override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS: the more, the fewer loads of x
 const LANES = 8u;
-const MOST = 1024u;
+const MAX_ROWS = 1024u;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -17,7 +17,7 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let place = group.y * groups.x + group.x;
-  var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
   // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
   let eights = eights_of(place);
   for (var start = 0u; start < matrix.chunks; start += LANES) {

@@ -37,7 +37,7 @@ struct Params {
 
 var<workgroup> w_tile: array<f16, 2u * LOW>;
 var<workgroup> x_tile: array<f16, 2u * LOW>;
-var<workgroup> leaving: array<f32, 2u * SIDE * SIDE * M * N>;
+var<workgroup> staging: array<f32, 2u * SIDE * SIDE * M * N>;
 
 // What is no number, or infinite, stays so; its low half is NaN then.
 fn within_halves(four: vec4f) -> vec4f {
@@ -57,7 +57,7 @@ fn main(
   let rows = subgroup % SIDE * 32u;
   let tokens = subgroup / SIDE * 32u;
   let half = SIDE * LANES;
-  let exit = subgroup * 2u * M * N;
+  let staging_base = subgroup * 2u * M * N;
   var sums: array<Products, DOWN * ALONG>;
   var rests: array<Products, DOWN * ALONG>;
   for (var chunk = 0u; chunk < matrix.chunks; chunk++) {
@@ -103,15 +103,15 @@ fn main(
     workgroupBarrier();
   }
   for (var s = 0u; s < DOWN * ALONG; s++) {
-    leave(exit, sums[s]);
-    leave(exit + M * N, rests[s]);
+    store_products(staging_base, sums[s]);
+    store_products(staging_base + M * N, rests[s]);
     workgroupBarrier();
     for (var i = place; i < M * N; i += LANES) {
       let token = first_token + tokens + s / ALONG * M + i / N;
       let row = first_row + rows + s % ALONG * N + i % N;
       if (token < params.tokens && row < matrix.rows) {
         let to = token * matrix.stride + matrix.first + row;
-        var result = (leaving[exit + i] + leaving[exit + M * N + i] * (1.0 / FINE)) * (1.0 / SHRINK);
+        var result = (staging[staging_base + i] + staging[staging_base + M * N + i] * (1.0 / FINE)) * (1.0 / SHRINK);
         if (matrix.beta != 0.0) {
           result += matrix.beta * y[to];
         }

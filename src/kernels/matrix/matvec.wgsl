@@ -6,8 +6,8 @@
 // Appended: a weight format; of `inputs/`, where x [K] lies and whether it is normed on the way; of `outputs/`, which
 // rows of W these are and what becomes of their products; a reduction.
 override LANES: u32 = 32;  // a power of two, at least 8
-override ROWS: u32 = 8;  // a multiple of 8, at most MOST
-const MOST = 64u;
+override ROWS: u32 = 8;  // a multiple of 8, at most MAX_ROWS
+const MAX_ROWS = 64u;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -16,7 +16,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let place = group.y * groups.x + group.x;
-  var sums: array<f32, MOST>;
+  var sums: array<f32, MAX_ROWS>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
     var numbers = array<vec4f, 8>();
     var halves = vec2f();
@@ -30,7 +30,7 @@ fn main(
       sums[r] += chunk_dot(packed_scales, chunk % 8u, packed_of(block_of(row, chunk)), &numbers, halves);
     }
   }
-  var totals: array<f32, MOST / 8u>;  // lane i holds that of row 8 e + i
+  var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
   for (var e = 0u; e < ROWS / 8u; e++) {
     let r = 8u * e;
     let low = vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]);

@@ -35,7 +35,7 @@ const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [2, 4, 8, 16,
 const ROUNDS = 15;
 /** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
 const ROUND_MS = 4;
-const MOST_REPEATS = 256;
+const MAX_REPEATS = 256;
 const ABOUT_AS_FAST = 1.04;
 
 /**
@@ -142,7 +142,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
       times.push((performance.now() - began) / repeats);
     }
     if (round > 0) rounds.push(times);
-    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(ROUND_MS / Math.min(...times))));
+    repeats = Math.min(MAX_REPEATS, Math.max(1, Math.round(ROUND_MS / Math.min(...times))));
   }
   device.check();
   return contestants[firstOfFastest(rounds)]!.workgroups;

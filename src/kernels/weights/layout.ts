@@ -31,19 +31,19 @@ export function placesOf(n: number): number {
 
 /** Rows of a texture that every adapter allows, and texels of a row. */
 const TEXTURE_ROWS = 8192;
-/** A row of a texture has at least 2 ^ LEAST_BITS texels. */
-const LEAST_BITS = 6;
+/** A row of a texture has at least 2 ^ MIN_BITS texels. */
+const MIN_BITS = 6;
 
 /** A texture that holds a plane of a part [n, k] has rows of 2 ^ `texelBits` texels. */
 export function texelBits(format: WeightFormat, n: number, k: number): number {
   const texels = format.planes.map((plane) =>
     plane.texel ? (placesOf(n) * planeRowBytes(plane, k)) / plane.texel.bytes : 0,
   );
-  return Math.max(LEAST_BITS, Math.ceil(Math.log2(Math.max(...texels) / TEXTURE_ROWS)));
+  return Math.max(MIN_BITS, Math.ceil(Math.log2(Math.max(...texels) / TEXTURE_ROWS)));
 }
 
 /** The bytes of a plane that might lie in a texture are at most what the largest texture of every adapter holds. */
-export function mostBytes({ texel }: Plane): number {
+export function maxBytes({ texel }: Plane): number {
   return texel ? TEXTURE_ROWS * TEXTURE_ROWS * texel.bytes : Number.POSITIVE_INFINITY;
 }
 

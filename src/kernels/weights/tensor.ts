@@ -8,7 +8,7 @@ import { USAGE } from "../gpu/usage-flags.ts";
 import type { Plane, WeightFormat } from "./formats/format.ts";
 import {
   createPlaneTexture,
-  mostBytes,
+  maxBytes,
   type PlaneMemory,
   placesOf,
   planeBytes,
@@ -134,7 +134,7 @@ export function rowsPerPart(
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = device.limits;
   const rows = format.planes.map((plane) => planeRowBytes(plane, k));
   const most = (plane: Plane) =>
-    placement === "interleaved" ? Math.min(binding, mostBytes(plane)) : binding;
+    placement === "interleaved" ? Math.min(binding, maxBytes(plane)) : binding;
   const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
   if (placesOf(n) <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;

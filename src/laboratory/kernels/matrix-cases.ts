@@ -14,7 +14,7 @@ const EPS = 1e-5;
 
 /** Copies of a matrix that is read once for a token come to so many bytes: more than the caches of adapters. */
 const ROTATED_BYTES = 128 * 2 ** 20;
-const MOST_COPIES = 64;
+const MAX_COPIES = 64;
 
 /** As many copies of a matrix as no cache holds, the first of them uploaded. */
 async function rotated(
@@ -25,7 +25,7 @@ async function rotated(
   file: Uint8Array,
 ): Promise<Weights[]> {
   const copies = [await bench.weights(format, n, k, file)];
-  const wanted = Math.min(MOST_COPIES, Math.ceil(ROTATED_BYTES / copies[0]!.bytes));
+  const wanted = Math.min(MAX_COPIES, Math.ceil(ROTATED_BYTES / copies[0]!.bytes));
   while (copies.length < wanted) copies.push(await bench.copyOf(copies[0]!));
   return copies;
 }

@@ -61,7 +61,7 @@ const LANES = 64;
 const CHAINS = 2; // c0 and c1 in multiply-rate.wgsl
 const UNROLLED = 16; // UNROLLED there
 /** Sums stay exact up to this, and some drivers end loops of more than 65535 steps. */
-const MOST_STEPS = 16384;
+const MAX_STEPS = 16384;
 /** Long enough for an adapter to raise its clock, and for the rest of a dispatch not to count. */
 const DISPATCH_US = 10_000;
 
@@ -81,7 +81,7 @@ async function multiplyRate(bench: Workbench, ms: number): Promise<number> {
   const time = async (steps: number, ms: number) =>
     (await timeDispatches(device, [[dispatch]], await bench.prepare({ steps }), ms)).least;
   let steps = 1;
-  while (steps < MOST_STEPS && (await time(steps, 0)) < DISPATCH_US) steps *= 4;
+  while (steps < MAX_STEPS && (await time(steps, 0)) < DISPATCH_US) steps *= 4;
   const least = await time(steps, ms);
   // Every chain begins at its number, and has added as often as there were steps.
   const expected = added.map((b) => 0 + 1 + CHAINS * UNROLLED * steps * b);

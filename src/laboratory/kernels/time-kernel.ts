@@ -19,8 +19,8 @@ export type Batch = (repeats: number) => Promise<readonly number[]>;
 
 /** A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for. */
 const SUBMIT_MS = 25;
-const MOST_REPEATS = 512;
-const LEAST_SAMPLES = 5;
+const MAX_REPEATS = 512;
+const MIN_SAMPLES = 5;
 
 /** Samples for `ms` milliseconds, when it is known how long the work is. */
 export async function sample(batch: Batch, ms: number): Promise<Time> {
@@ -30,11 +30,11 @@ export async function sample(batch: Batch, ms: number): Promise<Time> {
     const began = performance.now();
     await batch(repeats);
     const each = (performance.now() - began) / repeats;
-    repeats = Math.min(MOST_REPEATS, Math.max(1, Math.round(SUBMIT_MS / each)));
+    repeats = Math.min(MAX_REPEATS, Math.max(1, Math.round(SUBMIT_MS / each)));
   }
   const samples: number[] = [];
   const began = performance.now();
-  while (performance.now() - began < ms || samples.length < LEAST_SAMPLES) {
+  while (performance.now() - began < ms || samples.length < MIN_SAMPLES) {
     samples.push(...(await batch(repeats)));
   }
   samples.sort((a, b) => a - b);

@@ -18,6 +18,6 @@ fn multiply(tokens: Tokens, rows: Rows, sums: Products) -> Products {
   return subgroupMatrixMultiplyAccumulate(tokens, rows, sums);
 }
 
-fn leave(offset: u32, sums: Products) {
-  subgroupMatrixStore<row_major>(&leaving, offset, sums, N);
+fn store_products(offset: u32, sums: Products) {
+  subgroupMatrixStore<row_major>(&staging, offset, sums, N);
 }

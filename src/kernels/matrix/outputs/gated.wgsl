@@ -18,7 +18,7 @@ fn eights_of(place: u32) -> u32 {
 }
 
 // Lane i of the first eight holds the totals of rows 8 e + i.
-fn output(place: u32, totals: ptr<function, array<f32, MOST / 8u>>, scale: f32, lane: u32) {
+fn output(place: u32, totals: ptr<function, array<f32, MAX_ROWS / 8u>>, scale: f32, lane: u32) {
   for (var e = 0u; e < ROWS / 8u; e += 2u) {
     let row = place * (ROWS / 2u) + 4u * e + lane;
     if (lane < 8u && row < matrix.rows / 2u) {
