@@ -95,7 +95,7 @@ describe.each(greedy.filter(here))("$model: $prompt", (golden) => {
 /** Half an embedding of the models that climb. */
 const SPLITTING = 1 << 17;
 
-/** Rungs of the capability ladder: features refused and limits lowered when the device is opened. */
+/** What adapters can do, and less: features refused and limits lowered when the device is opened. */
 const RUNGS: Readonly<Record<string, DeviceOptions>> = {
   "no subgroups": { refuse: ["subgroups"] },
   "no f16": { refuse: ["shader-f16"] },

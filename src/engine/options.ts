@@ -90,7 +90,7 @@ export interface EngineOptions {
   readonly sequences?: number | undefined;
   /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
-  /** Lower rungs of the capability ladder, for tests and comparisons. */
+  /** Features to do without and limits to keep to although the adapter has more: for tests and comparisons. */
   readonly device?: DeviceOptions | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** What a user should know and need not stop for. */

@@ -75,7 +75,7 @@ export async function requestAdapter(
 const MIB = 2 ** 20;
 
 /**
- * One line for a person: what the adapter is and which rungs of the capability ladder it has. Dawn does
+ * One line for a person: what the adapter is and which features the engine uses of it. Dawn does
  * not tell through which backend it reaches the adapter; the driver's name gives it away.
  */
 export function describeAdapter(adapter: GPUAdapter): string {

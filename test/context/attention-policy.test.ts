@@ -191,7 +191,7 @@ describe("pagesNeeded", () => {
     );
   });
 
-  test("is what design 4.3 promises while decoding", () => {
+  test("is what queries see while decoding", () => {
     fc.assert(
       fc.property(sinksAndWindow, fc.integer({ min: 1, max: 20 }), (policy, P) => {
         const { sinks: S, window: W } = policy;

@@ -1,4 +1,4 @@
-// Page pool and page table under arbitrary use (P8), against a model that remembers every token.
+// Page pool and page table under arbitrary use, against a model that remembers every token.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

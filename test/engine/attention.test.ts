@@ -1,5 +1,5 @@
 // What a text's logits may depend on, and what they must not: pages, chunks, other texts, the cache itself.
-// P2 to P5 and P7 of reference/algorithms.md 9.2; windows and sinks against a masked recompute in f64.
+// Windows and sinks against a masked recompute in f64.
 
 import { expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
@@ -65,7 +65,7 @@ test("policies differ from one another", () => {
   }
 });
 
-test("a window that nothing leaves is full attention, whatever the sinks (P5)", async () => {
+test("a window that nothing leaves is full attention, whatever the sinks", async () => {
   const full = await tinyLogits({});
   for (const name of ["window:48", "window:1000", "sinks:0+48", "sinks:4+48", "sinks:48+1"]) {
     // Bit by bit: the same keys in the same order, each with the same rotations.
@@ -73,7 +73,7 @@ test("a window that nothing leaves is full attention, whatever the sinks (P5)", 
   }
 });
 
-test("a window without sinks is the sinks of none (P7)", async () => {
+test("a window without sinks is the sinks of none", async () => {
   const window = await tinyLogits({ attention: { kind: "window", window: 9 } });
   const sinks = await tinyLogits({ attention: { kind: "sinks", sinks: 0, window: 9 } });
   expect(sinks).toEqual(window);
@@ -128,7 +128,7 @@ test("a file's window beyond the context hides what is further back, of a text t
   expect(nmse(await logitsOf(engine, tokens), expected)).toBeLessThan(ROUNDING);
 });
 
-test("two texts that take turns are two texts by themselves (P4)", async () => {
+test("two texts that take turns are two texts by themselves", async () => {
   for (const attention of ["full", "sinks:2+9"].map(parseAttention)) {
     const engine = await loadEngine(model.bytes, {
       attention,
@@ -166,7 +166,7 @@ test("f16 pages are near f32 pages", async () => {
   expect(error).toBeGreaterThan(1e-10);
 });
 
-test("decoding with the cache gives the logits of recomputing without (P2)", async () => {
+test("decoding with the cache gives the logits of recomputing without", async () => {
   const engine = await loadEngine(fixtureModel("stories260K-F32.gguf"), { kv: "f32", context: 64 });
   const ids = engine.tokenize("Once upon a time, there was a little girl named Lily. She loved");
   const vocabulary = engine.config.vocabulary;

@@ -1,5 +1,4 @@
 // Keys stored raw and turned while they are read: the oracle of the usual mode, and what frequencies that move need.
-// P6 of reference/algorithms.md 9.2.
 
 import { expect, test } from "vitest";
 import type { EngineOptions } from "../../src/engine/options.ts";

@@ -1,5 +1,5 @@
 // Streams of 100,000 tokens, by what a user calls: in constant memory and time, and as good at their end as at their
-// beginning. P20 of reference/algorithms.md 9.2.
+// beginning.
 
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";

@@ -1,5 +1,5 @@
 // Streaming as a whole: all sinks by all windows around the borders of pages, by page sizes, by ways to cut a prompt, in
-// both modes of keys, against a recompute in f64. P6, P7 and P12 of reference/algorithms.md 9.2.
+// both modes of keys, against a recompute in f64.
 
 import { expect, test } from "vitest";
 import { attentionPolicy } from "../../src/context/positions/attention-policy.ts";
@@ -97,7 +97,7 @@ function worst(actual: Float32Array, wanted: Float64Array): number {
 
 const grid = PAGE_SIZES.flatMap((P) => CHUNKS.map((chunk) => [P, chunk] as const));
 test.each(grid)(
-  "pages of %d, prompts by %d: both modes are the recompute (P6)",
+  "pages of %d, prompts by %d: both modes are the recompute",
   async (P, chunk) => {
     const options = { kv: "f32", pageSize: P, chunk, context: text.length } as const;
     // Room for the largest policy, which so goes with every page taken.
@@ -123,7 +123,7 @@ test.each(grid)(
   },
 );
 
-test.each(PAGE_SIZES)("pages of %d: a window is no sinks, and the file's own (P7)", async (P) => {
+test.each(PAGE_SIZES)("pages of %d: a window is no sinks, and the file's own", async (P) => {
   const options = { kv: "f32", pageSize: P, chunk: 7, context: text.length } as const;
   const attention = { kind: "window", window: 2 * P + 1 } as const;
   const engine = await loadEngine(model.bytes, { ...options, attention });
@@ -153,7 +153,7 @@ test.each<[string, Partial<TinyShape>]>([
   ["qwen2", { architecture: "qwen2", biases: "qkv" }],
   ["linear scaling", { linear: 2 }],
   ["divisors of frequencies", { ropeFreqs: [1, 2, 3, 4] }],
-])("cached keys that are turned at every eviction are the same: %s (P12)", async (_, shape) => {
+])("cached keys that are turned at every eviction are the same: %s", async (_, shape) => {
   const turning = tinyModel({ ...SMALL, ...shape });
   const policies = [named(0, 2), named(1, 5), named(4, 12), named(7, 33)];
   const engine = await loadEngine(turning.bytes, {

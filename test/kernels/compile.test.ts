@@ -32,8 +32,8 @@ import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import { createStack, createWeights } from "../../src/kernels/weights/tensor.ts";
 import { openDevice, shaderNames, shaderSource, useGpu } from "../support/gpu.ts";
 
-/** The lowest rung: what WebGPU guarantees everywhere, and none of the features. */
-const LOWEST = {
+/** The least that an adapter can do: what WebGPU guarantees everywhere, and none of the features. */
+const LEAST = {
   null: true,
   refuse: ["shader-f16", "subgroups", "timestamp-query"],
   limits: {
@@ -45,7 +45,7 @@ const LOWEST = {
   },
 } as const;
 
-const gpu = await useGpu(LOWEST);
+const gpu = await useGpu(LEAST);
 
 /** Heads of models that exist, and of tests: gaps 1 and E/2, groups of 1 to 8, all kv types, pages of 1 to 64. */
 const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
@@ -155,7 +155,7 @@ class Recording extends KernelLibrary {
   }
 }
 
-const OTHER_RUNGS = [
+const OTHER_ADAPTERS = [
   "cpu/planes/bits",
   "cpu/planes/interleaved",
   "cpu/planes/scales",
@@ -172,7 +172,7 @@ const OTHER_RUNGS = [
 ];
 
 describe("every kernel that a recipe asks for", () => {
-  test("compiles on the lowest rung, and no shader is left out", async () => {
+  test("compiles on the least of adapters, and no shader is left out", async () => {
     const shaders = new Set<string>();
     const library = new KernelLibrary(gpu.device, (name) => {
       shaders.add(name);
@@ -180,8 +180,8 @@ describe("every kernel that a recipe asks for", () => {
     });
     await askForAll(gpu.device, library);
     await library.ready();
-    // What only other rungs use is compiled below.
-    expect([...shaders, ...OTHER_RUNGS].sort()).toEqual(shaderNames());
+    // What only other adapters get is compiled below.
+    expect([...shaders, ...OTHER_ADAPTERS].sort()).toEqual(shaderNames());
     gpu.device.check();
   });
 

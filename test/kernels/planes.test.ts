@@ -158,7 +158,7 @@ test("planes take the same memory wherever they lie", async () => {
   }
 });
 
-test("software adapters with subgroups of eight get eight rows together; other rungs, cards and vectors rows", async () => {
+test("software adapters with subgroups of eight get eight rows together; other adapters, cards and vectors rows", async () => {
   const [tiled, card] = [await useGpu({ refuse: ["subgroups"] }), await useGpu({ card: true })];
   for (const [on, n, placement] of [
     [gpu, 8, "interleaved"],

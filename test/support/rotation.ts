@@ -1,4 +1,4 @@
-// Rotations and attention over a whole text in f64, by the rule of attention-policy.ts and the two rotations of design 4.1.
+// Rotations and attention over a whole text in f64, by the rule of attention-policy.ts and the two rotations of a query that rotations.ts writes.
 
 import {
   type AttentionPolicy,

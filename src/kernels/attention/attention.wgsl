@@ -8,15 +8,16 @@
 // every value is loaded once for all rows, by neighbouring lanes from neighbouring cells.
 // Where the slots are split, the partial state (m, l, o) of each range goes out for `attention-merge` to join.
 // Appended: cells, queries, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
-override H: u32;      // query heads
-override G: u32;      // key/value heads
-override E: u32;      // head width
-override P: u32;      // tokens a page
+override H: u32;       // query heads
+override G: u32;       // key/value heads
+override E: u32;       // head width
+override P: u32;       // tokens a page
 override STRIDE: u32;  // numbers from a token to the next in x
 override LANES: u32;   // power of two, at least E/32
 override ROWS: u32 = 4;  // at most 4: fewer where there are fewer, for a single token of few heads a group
-const CELLS = 8u;      // of a lane, at most
-const HIDDEN = -1e30;  // stands for minus infinity, which WGSL need not honour
+const MAX_CELLS = 8u;    // of a lane
+const HIDDEN = -1e30;    // stands for minus infinity, which WGSL need not honour
+
 struct Params {
   tokens: u32,  // T
   start: u32,   // position of the first token of the step
@@ -52,13 +53,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
   var m = vec4f(HIDDEN);
   var l = vec4f();
-  var o: array<mat4x4f, CELLS>;  // a column a row
+  var o: array<mat4x4f, MAX_CELLS>;  // a column a row
   // First the sinks, which are the first slots and are met by queries of their own; then the window.
   for (var side = select(0u, 1u, params.sinks > 0u); side < 2u; side--) {  // 1, then 0
-    var q = array<mat4x4f, CELLS>();
+    var q = array<mat4x4f, MAX_CELLS>();
     for (var c = 0u; c < rounds; c++) {
       let i = c * LANES + lane;
-      if (!even && i >= strip) { continue; }
+      if (!even && i >= strip) {
+        continue;
+      }
       for (var r = 0u; r < ROWS; r++) {
         q[c][r] = query_cell(token[r], side, head[r], i);
       }
@@ -83,7 +86,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       var scores = vec4f();
       for (var c = 0u; c < rounds; c++) {
         let i = c * LANES + lane;
-        if (!even && i >= strip) { continue; }
+        if (!even && i >= strip) {
+          continue;
+        }
         let key = key_numbers(cells, i, slot);
         for (var r = 0u; r < ROWS; r++) {
           scores[r] += dot(key, q[c][r]);
@@ -97,7 +102,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       l = l * fade + weights;
       for (var c = 0u; c < rounds; c++) {
         let i = c * LANES + lane;
-        if (!even && i >= strip) { continue; }
+        if (!even && i >= strip) {
+          continue;
+        }
         let v = unpack_cell(v_pages[cells + word_of(i)], v_pages[cells + scale_of(i)], i);
         for (var r = 0u; r < ROWS; r++) {
           o[c][r] = o[c][r] * fade[r] + weights[r] * v;
@@ -113,7 +120,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = o[i / LANES][r] / l[r];
       } else {
         outputs[to * strip + i] = o[i / LANES][r];
-        if (i == 0u) { states[to] = vec2f(m[r], l[r]); }
+        if (i == 0u) {
+          states[to] = vec2f(m[r], l[r]);
+        }
       }
     }
   }

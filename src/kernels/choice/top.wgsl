@@ -14,6 +14,7 @@ const LOWEST = -3.4e38;
 struct Params {
   keep: u32,
 }
+
 @group(0) @binding(0) var<storage, read> logits: array<f32>;         // [V]
 @group(0) @binding(1) var<storage, read_write> top: array<u32>;      // [4 + 2 ROOM]: count, sum, validity, 0; (id, logit)
 @group(0) @binding(2) var<uniform> params: Params;

@@ -33,7 +33,7 @@ export interface MatrixConfig {
 }
 
 export interface DeviceOptions {
-  /** Features to do without although the adapter has them: the lower rungs of the ladder. */
+  /** Features to do without although the adapter has them. */
   readonly refuse?: readonly Feature[];
   /** Limits lower than the adapter's, such as `{ maxStorageBufferBindingSize: 1 << 20 }`. */
   readonly limits?: Readonly<Partial<Record<LimitName, number>>>;

@@ -168,7 +168,7 @@ function named<T>(value: fc.Arbitrary<T>): fc.Arbitrary<ReadonlyMap<string, T>> 
   return fc.array(fc.tuple(name, value), { maxLength: 8 }).map((entries) => new Map(entries));
 }
 
-test("P18: what is written is what is read, through a window of any size", async () => {
+test("what is written is what is read, through a window of any size", async () => {
   const alignment = fc.constantFrom(undefined, 1, 8, 32, 64);
   const window = fc.oneof(fc.integer({ min: 8, max: 64 }), fc.constant(undefined));
   const model = fc.tuple(named(anyValue()), named(anyTensor()), alignment, window, fc.boolean());
@@ -201,7 +201,7 @@ test("P18: what is written is what is read, through a window of any size", async
   );
 });
 
-test("P18: reading by small ranges equals reading at once", async () => {
+test("reading by small ranges equals reading at once", async () => {
   const words = Array.from({ length: 3000 }, (_, i) => "word ".repeat(i % 7) + i);
   const metadata: MetadataEntry[] = [
     ["tokens", "string[]", words],

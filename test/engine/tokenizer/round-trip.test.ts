@@ -44,7 +44,7 @@ describe.each(FIXTURES)("%s", async (name) => {
     vocabulary.model === "llama" ? text.replaceAll("\u2581", " ") : text;
   const anyId = fc.nat({ max: vocabulary.size - 1 });
 
-  it("P17: decodes what it encoded to the same text", () => {
+  it("decodes what it encoded to the same text", () => {
     fc.assert(
       fc.property(fc.oneof(unicode, tricky), fc.boolean(), (text, addSpecial) => {
         expect(tokenizer.decode(tokenizer.encode(text, { addSpecial }))).toBe(asRead(text));
