@@ -65,13 +65,18 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   const parts = { adapter: readAdapter(device), library, params };
   const [one, several] = [targetOf(parts, "one"), targetOf(parts, "several")];
   const buffer = await device.createBuffer("any", 1 << 16, USAGE.STORAGE);
-  const matrix = (format: WeightFormat) => createWeights(device, format.name, format, 40, 256);
+  const matrix = (format: WeightFormat) =>
+    createWeights(device, { label: format.name, format, n: 40, k: 256 });
   library.kernel({ shader: "adapter/multiply-rate", overrides: { LANES: 64 } });
   const x = await createActivations(device, "x", 2, 256);
   const y = await createActivations(device, "y", 2, 40);
-  const bias = await createWeights(device, "bias", F32, 1, 40);
-  const wide = await createWeights(device, "bias", F32, 1, 80);
-  const norm = { weight: await createWeights(device, "norm", F32, 1, 256), eps: 1e-5, into: x };
+  const bias = await createWeights(device, { label: "bias", format: F32, n: 1, k: 40 });
+  const wide = await createWeights(device, { label: "bias", format: F32, n: 1, k: 80 });
+  const norm = {
+    weight: await createWeights(device, { label: "norm", format: F32, n: 1, k: 256 }),
+    eps: 1e-5,
+    into: x,
+  };
   for (const format of FORMATS.values()) {
     const weights = await matrix(format);
     embed(one, { tokens: buffer, table: weights, x });
@@ -81,20 +86,19 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
     }
   }
   for (const headWidth of [256, 64, 32, 8]) {
-    const norm = await createWeights(device, "norm", F32, 1, headWidth);
+    const norm = await createWeights(device, { label: "norm", format: F32, n: 1, k: headWidth });
     rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5 });
   }
   const both = await createActivations(device, "both", 2, 80);
   for (const format of FORMATS.values()) {
-    const gates = await createStack(
-      device,
-      "gates",
-      [
+    const gates = await createStack(device, {
+      label: "gates",
+      tensors: [
         { format, n: 40 },
         { format, n: 40 },
       ],
-      256,
-    );
+      k: 256,
+    });
     for (const target of [one, several]) {
       for (const bias of [undefined, wide])
         gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y, norm, bias });
@@ -245,7 +249,7 @@ describe("every kernel that a recipe asks for", () => {
       [3, 64],
       [1000, 32],
     ] as const) {
-      const weights = await createWeights(gpu.device, "w", F32, n, k);
+      const weights = await createWeights(gpu.device, { label: "w", format: F32, n, k });
       const x = await createActivations(gpu.device, "x", 2, k);
       const y = await createActivations(gpu.device, "y", 2, n);
       made.push(project(target, { x, weights, y })[0]!.kernel);

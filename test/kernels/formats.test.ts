@@ -4,11 +4,12 @@ import { describe, expect, test } from "vitest";
 import { project } from "../../src/kernels/matrix/products.ts";
 import * as reference from "../../src/kernels/reference.ts";
 import { embed } from "../../src/kernels/rows/rows.ts";
-import { rowBytes, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
+import { halves, rowBytes, type WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { planeRowBytes } from "../../src/kernels/weights/layout.ts";
-import { type Weights, weightBytes } from "../../src/kernels/weights/tensor.ts";
-import { decode, HALVES, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
+import { planeRowBytes, weightBytes } from "../../src/kernels/weights/layout.ts";
+import { createWeights, type Weights } from "../../src/kernels/weights/tensor.ts";
+import { uploadWeights } from "../../src/kernels/weights/upload.ts";
+import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { type TestGpu, useGpu } from "../support/gpu.ts";
 import { expectClose, HALF_ULP } from "../support/numbers.ts";
 
@@ -24,7 +25,7 @@ const plainFormats = formats.filter(({ blockWeights }) => blockWeights === 1);
 
 describe("the plain decoders", () => {
   // Made with gguf-py (algorithms 2.3): five weights, the sum, and the sum weighted with 1, 2, 3, ...
-  test.each([
+  const GOLDEN = [
     ["Q4_0", [1.5, -2, 1.5, -4, -4], -16.5, -399.5],
     ["Q4_1", [6.75, 3.25, 2.25, 4.75, 4.75], 120.5, 1865],
     ["Q5_0", [7.5, 4, 6.5, -7, 1], -22.5, -592.5],
@@ -37,10 +38,11 @@ describe("the plain decoders", () => {
     ["Q5_K", [150.25, 0.75, 183.5, 337, -5.75], 55036, 7452252],
     ["Q6_K", [80.5, -23, -1845, -1067, 144], -7422, -814064],
     ["IQ4_XS", [-1508, 362.5, 50, -157.5, -375], -3225, 441525.5],
-  ])("%s decodes gguf-py's golden block", (name, weights, sum, weightedSum) => {
+  ] as const;
+  test.each(GOLDEN)("%s decodes gguf-py's golden block", (name, weights, sum, weightedSum) => {
     const format = FORMATS.get(name)!;
     const block = Uint8Array.from({ length: format.blockBytes }, (_, i) => 73 * i + 41);
-    HALVES[name]!.forEach((at, i) => {
+    format.scaleOffsets.forEach((at, i) => {
       block.set([0x00, i === 0 ? 0x38 : 0x34], at); // d = 0.5, then m or dmin = 0.25
     });
     const y = decode(format, block);
@@ -51,7 +53,9 @@ describe("the plain decoders", () => {
   });
 
   test("every format has a golden block or is plain", () => {
-    expect(blockFormats.map(({ name }) => name).sort()).toEqual(Object.keys(HALVES).sort());
+    expect(blockFormats.map(({ name }) => name).sort()).toEqual(
+      GOLDEN.map(([name]) => name).sort(),
+    );
     expect(plainFormats.map(({ name }) => name)).toEqual(["F32", "F16", "BF16"]);
   });
 
@@ -76,8 +80,8 @@ describe("regrouping", () => {
     const file = randomTensor(format, 1, blocks * format.blockWeights, 1);
     const regroup = () => {
       const k = blocks * format.blockWeights;
-      const planes = format.planes.map((plane) => new Uint16Array(planeRowBytes(plane, k) / 2));
-      format.regroup(new Uint16Array(file.buffer), blocks, planes);
+      const planes = format.planes.map((plane) => new Uint8Array(planeRowBytes(plane, k)));
+      format.regroup(file, blocks, planes);
       return planes.flatMap((plane) => [...plane]);
     };
     const before = regroup();
@@ -86,14 +90,41 @@ describe("regrouping", () => {
       file[bit >> 3]! ^= 1 << (bit & 7);
       const after = regroup();
       file[bit >> 3]! ^= 1 << (bit & 7);
-      const changed = after.flatMap((half, i) =>
-        half === before[i] ? [] : [`${i}:${half ^ before[i]!}`],
+      const changed = after.flatMap((byte, i) =>
+        byte === before[i] ? [] : [`${i}:${byte ^ before[i]!}`],
       );
-      expect(changed.length, `halves that bit ${bit} of the file changes`).toBe(1);
+      expect(changed.length, `bytes that bit ${bit} of the file changes`).toBe(1);
       expect(Math.log2(Number(changed[0]!.split(":")[1])) % 1, `bit ${bit} alone`).toBe(0);
       targets.add(changed[0]!);
     }
     expect(targets.size).toBe(8 * file.length);
+  });
+
+  test("hands a format whose blocks have an odd number of bytes all of them", async () => {
+    // As MXFP4: 17 bytes for 32 weights. Nine rows of three blocks, in rows that fill planes and rows that do not.
+    const given: number[] = [];
+    const odd: WeightFormat = {
+      ...FORMATS.get("Q4_0")!,
+      name: "ODD",
+      blockBytes: 17,
+      planes: [{ name: "quants", unit: "chunk", bytes: 16 }],
+      regroup: (file, blocks) => {
+        expect(file.length).toBe(17 * blocks);
+        given.push(...file);
+      },
+    };
+    const super17: WeightFormat = { ...odd, planes: [{ ...odd.planes[0]!, unit: "super-block" }] };
+    for (const format of [odd, super17]) {
+      given.length = 0;
+      const weights = await createWeights(gpu.device, { label: "odd", format, n: 9, k: 96 });
+      const file = Uint8Array.from({ length: 459 }, (_, i) => 73 * i + 41);
+      await uploadWeights(gpu.device, weights, async (at, into) => {
+        into.set(file.subarray(at, at + into.length));
+      });
+      expect(given).toEqual([...file]);
+      gpu.release(weights);
+    }
+    expect(() => halves(new Uint8Array(17))).toThrow("17 bytes are no whole halves");
   });
 });
 

@@ -8,13 +8,13 @@ import * as reference from "../../src/kernels/reference.ts";
 import { embed } from "../../src/kernels/rows/rows.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { planeBytes, texelBits } from "../../src/kernels/weights/layout.ts";
 import {
-  createWeights,
-  memoryOf,
+  planeBytes,
   rowsPerPart,
+  texelBits,
   weightBytes,
-} from "../../src/kernels/weights/tensor.ts";
+} from "../../src/kernels/weights/layout.ts";
+import { createWeights, memoryOf } from "../../src/kernels/weights/tensor.ts";
 import { Uploader } from "../../src/kernels/weights/upload.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -96,8 +96,20 @@ test("what was in memory before does not come through where a row, or eight rows
   const format = FORMATS.get("F16")!;
   const [n, k] = [18, 100];
   const file = randomTensor(format, n, k, 5);
-  const weights = await createWeights(gpu.device, "w", format, n, k, gpu.adapter.placement);
-  const full = await createWeights(gpu.device, "NaN", format, 64, 1024, gpu.adapter.placement);
+  const weights = await createWeights(gpu.device, {
+    label: "w",
+    format,
+    n,
+    k,
+    placement: gpu.adapter.placement,
+  });
+  const full = await createWeights(gpu.device, {
+    label: "NaN",
+    format,
+    n: 64,
+    k: 1024,
+    placement: gpu.adapter.placement,
+  });
   const uploader = new Uploader(gpu.device);
   await uploader.upload(full, 0, 64, async (_, into) => void into.fill(0xff));
   await uploader.upload(weights, 0, n, async (at, into) => {
@@ -147,7 +159,7 @@ test("planes take the same memory wherever they lie", async () => {
   for (const format of formats) {
     for (const placement of ["rows", "interleaved"] as const) {
       const before = gpu.device.memory.bytes;
-      const weights = await createWeights(gpu.device, "w", format, n, k, placement);
+      const weights = await createWeights(gpu.device, { label: "w", format, n, k, placement });
       expect(weights.bytes).toBe(weightBytes(format, n, k));
       expect(gpu.device.memory.bytes - before).toBe(weights.bytes);
       const textures = memoryOf(weights.parts[0]!).filter((memory) => "width" in memory);
@@ -168,14 +180,13 @@ test("software adapters with subgroups of eight get eight rows together; other a
     [card, 8, "rows"],
   ] as const) {
     const { device, adapter } = on;
-    const weights = await createWeights(
-      device,
-      "w",
-      FORMATS.get("Q4_0")!,
+    const weights = await createWeights(device, {
+      label: "w",
+      format: FORMATS.get("Q4_0")!,
       n,
-      64,
-      adapter.placement,
-    );
+      k: 64,
+      placement: adapter.placement,
+    });
     expect(weights.parts[0]!.placement).toBe(placement);
     on.release(weights);
   }
@@ -201,7 +212,7 @@ test("every texture is of a size that all adapters allow", () => {
         [65536, 16384],
         [18721, 14336], // of F32, a row more than fit, but seven less than lie there
       ] as const) {
-        const most = rowsPerPart(huge, format, n, k, "interleaved");
+        const most = rowsPerPart(huge.limits, { format, n, k, placement: "interleaved" });
         const width = 2 ** texelBits(format, most, k);
         const height = planeBytes(format, plane, most, k) / plane.texel.bytes / width;
         expect(Number.isInteger(height)).toBe(true);

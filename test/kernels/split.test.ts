@@ -8,13 +8,13 @@ import * as reference from "../../src/kernels/reference.ts";
 import { embed } from "../../src/kernels/rows/rows.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { placesOf, planeRowBytes } from "../../src/kernels/weights/layout.ts";
 import {
-  createWeights,
-  memoryOf,
+  placesOf,
+  planeRowBytes,
   rowsPerPart,
   weightBytes,
-} from "../../src/kernels/weights/tensor.ts";
+} from "../../src/kernels/weights/layout.ts";
+import { createWeights, memoryOf } from "../../src/kernels/weights/tensor.ts";
 import { uploadWeights } from "../../src/kernels/weights/upload.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { openDevice, useGpu } from "../support/gpu.ts";
@@ -51,7 +51,7 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
   const file = randomTensor(format, n, k, 1);
 
   test("split or whole: the same to the last bit", async () => {
-    const whole = await createWeights(roomy(gpu.device), name, format, n, k, placement);
+    const whole = await createWeights(roomy(gpu.device), { label: name, format, n, k, placement });
     const split = await gpu.weights(format, n, k, file);
     const again = await gpu.weights(format, n, k, file);
     expect(whole.parts.length).toBe(1);
@@ -140,7 +140,12 @@ describe("rowsPerPart", () => {
         const rows64 = weightBytes(format, 64, k);
         for (let slack = -2048; slack <= 2048; slack += 64) {
           const [binding, buffer] = [1 << 20, rows64 + slack];
-          const rows = rowsPerPart(limited(binding, buffer), format, n, k);
+          const rows = rowsPerPart(limited(binding, buffer).limits, {
+            format,
+            n,
+            k,
+            placement: "rows",
+          });
           if (rows === 0) continue;
           expect(rows === n || rows % 8 === 0).toBe(true);
           expect(weightBytes(format, Math.min(rows, n), k)).toBeLessThanOrEqual(buffer);
@@ -155,8 +160,17 @@ describe("rowsPerPart", () => {
   test("a tensor that just fits is not split, nor is one that is a byte too large kept whole", () => {
     const format = FORMATS.get("Q4_0")!;
     const bytes = weightBytes(format, 100, 256);
-    expect(rowsPerPart(limited(1 << 20, bytes), format, 100, 256)).toBe(100);
-    expect(rowsPerPart(limited(1 << 20, bytes - 1), format, 100, 256)).toBeLessThan(100);
+    expect(
+      rowsPerPart(limited(1 << 20, bytes).limits, { format, n: 100, k: 256, placement: "rows" }),
+    ).toBe(100);
+    expect(
+      rowsPerPart(limited(1 << 20, bytes - 1).limits, {
+        format,
+        n: 100,
+        k: 256,
+        placement: "rows",
+      }),
+    ).toBeLessThan(100);
   });
 });
 
@@ -165,8 +179,10 @@ test("only planes in textures keep to the largest texture of every adapter", () 
     limits: { maxStorageBufferBindingSize: 2 ** 32, maxBufferSize: 2 ** 32 },
   } as Device;
   const [format, n, k] = [FORMATS.get("F32")!, 128256, 4096]; // 2.1 GB
-  expect(rowsPerPart(card, format, n, k)).toBe(n);
-  expect(rowsPerPart(card, format, n, k, "interleaved") * k * 4).toBe(2 ** 30); // 8192 x 8192 texels
+  expect(rowsPerPart(card.limits, { format, n, k, placement: "rows" })).toBe(n);
+  expect(rowsPerPart(card.limits, { format, n, k, placement: "interleaved" }) * k * 4).toBe(
+    2 ** 30,
+  ); // 8192 x 8192 texels
 });
 
 describe("what does not fit", () => {
@@ -174,10 +190,22 @@ describe("what does not fit", () => {
     const format = FORMATS.get("F32")!;
     // Eight rows of 1024 numbers are 32768 bytes.
     await expect(
-      createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024, gpu.adapter.placement),
+      createWeights(gpu.device, {
+        label: "blk.0.attn_q",
+        format,
+        n: 8,
+        k: 1024,
+        placement: gpu.adapter.placement,
+      }),
     ).rejects.toThrow(CapacityError);
     await expect(
-      createWeights(gpu.device, "blk.0.attn_q", format, 8, 1024, gpu.adapter.placement),
+      createWeights(gpu.device, {
+        label: "blk.0.attn_q",
+        format,
+        n: 8,
+        k: 1024,
+        placement: gpu.adapter.placement,
+      }),
     ).rejects.toThrow(/^blk\.0\.attn_q: /);
     await expect(createActivations(gpu.device, "logits", 2, 4096)).rejects.toThrow(
       /^logits \[2, 4096\] needs 32768 bytes .* allows 8192/,

@@ -6,7 +6,8 @@ import * as reference from "../../src/kernels/reference.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
-import { createStack, stackBytes, type Weights } from "../../src/kernels/weights/tensor.ts";
+import { stackBytes } from "../../src/kernels/weights/layout.ts";
+import { createStack, type Weights } from "../../src/kernels/weights/tensor.ts";
 import { Uploader } from "../../src/kernels/weights/upload.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -28,7 +29,12 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const file = randomTensor(format, n, K, i + 1);
       return { format, n, file, first: tensors.slice(0, i).reduce((sum, [, n]) => sum + n, 0) };
     });
-    const weights = await createStack(gpu.device, "stack", given, K, gpu.adapter.placement);
+    const weights = await createStack(gpu.device, {
+      label: "stack",
+      tensors: given,
+      k: K,
+      placement: gpu.adapter.placement,
+    });
     expect(weights.bytes).toBe(stackBytes(given, K).reduce((sum, { bytes }) => sum + bytes, 0));
     const uploader = new Uploader(gpu.device);
     for (const { n, file, first, format } of given.toReversed()) {

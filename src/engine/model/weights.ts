@@ -4,12 +4,8 @@
 import type { Placement } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
-import {
-  createStack,
-  type StackedTensor,
-  stackBytes,
-  type Weights,
-} from "../../kernels/weights/tensor.ts";
+import { type StackedTensor, stackBytes } from "../../kernels/weights/layout.ts";
+import { createStack, type Weights } from "../../kernels/weights/tensor.ts";
 import { Uploader } from "../../kernels/weights/upload.ts";
 import { GgufError, type GgufFile } from "../gguf/gguf.ts";
 import { type ModelConfig, UnsupportedError } from "./config.ts";
@@ -184,7 +180,7 @@ export async function allocateWeights(
     const layout = layoutOf(file, stack);
     if (!layout) return undefined;
     const label = stack.map(({ name }) => name).join(" + ");
-    const weights = await createStack(device, label, layout.tensors, layout.k, placement);
+    const weights = await createStack(device, { label, ...layout, placement });
     stacks.set(weights, stack);
     return weights;
   };

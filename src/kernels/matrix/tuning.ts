@@ -120,7 +120,13 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
     }),
   );
   const params = await ParamBlock.create(device, "params");
-  const weights = await createWeights(device, "measured", Q4_K, n, k, usual.placement); // zeros take as long
+  const weights = await createWeights(device, {
+    label: "measured",
+    format: Q4_K,
+    n,
+    k,
+    placement: usual.placement,
+  }); // zeros take as long
   const x = await createActivations(device, "x", 1, k);
   const y = await createActivations(device, "y", 1, n);
   const contestants = [...byRows.values()].map((workgroups) => {
@@ -171,7 +177,7 @@ export async function tryMatrices(device: Device, shaders: ShaderSource): Promis
     );
   const params = await ParamBlock.create(device, "params");
   const { placement } = readAdapter(device);
-  const weights = await createWeights(device, "tried", F32, n, k, placement);
+  const weights = await createWeights(device, { label: "tried", format: F32, n, k, placement });
   const bytes = new Uint8Array(numbers(n * k, 0).buffer);
   await uploadWeights(device, weights, async (at, into) => {
     into.set(bytes.subarray(at, at + into.length));

@@ -1,18 +1,19 @@
-// Where the planes of a matrix lie: a stretch of a buffer, or a texture; and in what order.
+// How a matrix lies in memory, as numbers of bytes and rows: which rows of a stack are one part, where the planes of a part
+// begin, and how large they are. Pure arithmetic: memory is allocated in tensor.ts, and filled in upload.ts.
+//
+//   stack   tensors with rows of k weights that meet the same vector, one above the other: [n, k]
+//   part    rows of a stack of one format, as many as an adapter can bind: one dispatch
+//   plane   one kind of what a format has for each chunk or super-block: quants, scales, ...
+//
+//   buffer of a part:   | sizes | sizes of products that are added | plane | plane | ... |    each at a multiple of 256
+//   plane, by rows:     row 0: chunk 0, chunk 1, ...; row 1: chunk 0, ...
+//   plane, interleaved: super-block 0 of rows 0 to 7: chunk 0 of each row, chunk 1 of each, ...; of rows 8 to 15; ...;
+//                       then super-block 1 of all rows; the widest planes in textures of their own
 
-import { EIGHT } from "../adapter/adapter.ts";
-import { chunksOf } from "../gpu/activations.ts";
-import type { Device } from "../gpu/device.ts";
+import { EIGHT, type Placement } from "../adapter/adapter.ts";
+import { chunksOf, UNIFORM_BYTES } from "../gpu/activations.ts";
+import { BINDING_ALIGNMENT, type Limits } from "../gpu/device.ts";
 import { type Plane, SUPER, type WeightFormat } from "./formats/format.ts";
-
-/** The memory of one plane. */
-export type PlaneMemory = { readonly buffer: GPUBuffer; readonly offset: number } | PlaneTexture;
-
-interface PlaneTexture {
-  readonly texture: GPUTexture;
-  readonly texelBytes: number;
-  readonly view: GPUTextureView;
-}
 
 /** Chunks or super-blocks of a row of `k` weights, the last one perhaps partly empty. */
 export function planeUnits({ unit }: Plane, k: number): number {
@@ -43,7 +44,7 @@ export function texelBits(format: WeightFormat, n: number, k: number): number {
 }
 
 /** The bytes of a plane that might lie in a texture are at most what the largest texture of every adapter holds. */
-export function maxBytes({ texel }: Plane): number {
+function maxBytes({ texel }: Plane): number {
   return texel ? TEXTURE_ROWS * TEXTURE_ROWS * texel.bytes : Number.POSITIVE_INFINITY;
 }
 
@@ -53,45 +54,132 @@ export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: num
   return Math.ceil((placesOf(n) * planeRowBytes(plane, k)) / unit) * unit;
 }
 
-/** A texture for a plane of so many bytes. */
-export async function createPlaneTexture(
-  device: Device,
-  label: string,
-  texel: NonNullable<Plane["texel"]>,
-  bytes: number,
-  bits: number,
-): Promise<PlaneTexture> {
-  const width = 2 ** bits;
-  const height = bytes / (width * texel.bytes);
-  const texture = await device.createTexture(label, [width, height], texel.format, bytes);
-  return { texture, texelBytes: texel.bytes, view: texture.createView() };
+/** In front of the planes: the sizes, once for products that replace and once for those that are added. */
+export const FRONT_BYTES = 2 * BINDING_ALIGNMENT;
+
+/** Bytes on the GPU of a tensor [n, k] in one part: its sizes, then its planes. */
+export function weightBytes(format: WeightFormat, n: number, k: number): number {
+  const planes = format.planes.map((plane) => planeBytes(format, plane, n, k));
+  return planes.reduce((sum, bytes) => sum + alignBinding(Math.max(bytes, 1)), FRONT_BYTES);
 }
 
-/** Writes bytes into a plane from its byte `at` on; of a texture, whole texels. */
-export function writePlane(
-  { queue }: Device,
-  plane: PlaneMemory,
-  at: number,
-  bytes: Uint8Array<ArrayBuffer>,
-): void {
-  if ("buffer" in plane) {
-    queue.writeBuffer(plane.buffer, plane.offset + at, bytes);
-    return;
+function alignBinding(bytes: number): number {
+  return Math.ceil(bytes / BINDING_ALIGNMENT) * BINDING_ALIGNMENT;
+}
+
+/** Rows of a stack [n, k], all of one format. */
+export interface Part {
+  readonly format: WeightFormat;
+  readonly rows: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/**
+ * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, on every adapter, since it may
+ * be a norm that is read through one.
+ */
+export function partBytes({ format, rows, n, k }: Part): number {
+  const bytes = weightBytes(format, rows, k);
+  return n === 1 ? Math.max(bytes, FRONT_BYTES + UNIFORM_BYTES) : bytes;
+}
+
+/** One of the tensors of a stack, [n, k]. */
+export interface StackedTensor {
+  readonly format: WeightFormat;
+  readonly n: number;
+}
+
+export function rowsOf(tensors: readonly StackedTensor[]): number {
+  return tensors.reduce((sum, tensor) => sum + tensor.n, 0);
+}
+
+/** A stretch of a stack of one format: rows [firstRow, firstRow + n). */
+export interface Stretch extends StackedTensor {
+  readonly firstRow: number;
+}
+
+/** Neighbours of one format together, as long as each begins at a multiple of eight rows, where planes are aligned. */
+export function stretches(tensors: readonly StackedTensor[]): Stretch[] {
+  const found: Stretch[] = [];
+  let firstRow = 0;
+  for (const { format, n } of tensors) {
+    const last = found.at(-1);
+    if (last?.format === format && last.n % 8 === 0)
+      found[found.length - 1] = { ...last, n: last.n + n };
+    else found.push({ format, n, firstRow });
+    firstRow += n;
   }
-  const { texture, texelBytes } = plane;
-  const { width } = texture;
-  // Up to three rectangles: the rest of a row, whole rows, the beginning of a row.
-  let texel = at / texelBytes;
-  for (let from = 0; from < bytes.length; ) {
-    const left = (bytes.length - from) / texelBytes;
-    const x = texel % width;
-    const rows = x === 0 ? Math.floor(left / width) : 0;
-    const columns = rows > 0 ? width : Math.min(width - x, left);
-    const size = [columns, Math.max(1, rows)] as const;
-    const layout = { offset: from, bytesPerRow: width * texelBytes };
-    queue.writeTexture({ texture, origin: [x, Math.floor(texel / width)] }, bytes, layout, size);
-    const written = columns * size[1];
-    texel += written;
-    from += written * texelBytes;
-  }
+  return found;
+}
+
+/** Bytes on the GPU of a stack of tensors [n, k], part by part, where none has to be split. */
+export function stackBytes(
+  tensors: readonly StackedTensor[],
+  k: number,
+): { readonly format: string; readonly bytes: number }[] {
+  return stretches(tensors).map(({ format, n }) => {
+    const bytes = partBytes({ format, rows: n, n: rowsOf(tensors), k });
+    return { format: format.name, bytes };
+  });
+}
+
+/** A tensor [n, k] of which as many rows as possible are to be one part. */
+export interface PlacedTensor extends StackedTensor {
+  readonly k: number;
+  readonly placement: Placement;
+}
+
+/** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
+export function rowsPerPart(limits: Limits, { format, n, k, placement }: PlacedTensor): number {
+  const { maxStorageBufferBindingSize: binding, maxBufferSize } = limits;
+  const rows = format.planes.map((plane) => planeRowBytes(plane, k));
+  const most = (plane: Plane) =>
+    placement === "interleaved" ? Math.min(binding, maxBytes(plane)) : binding;
+  const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
+  const bound = Math.min(...fits);
+  if (placesOf(n) <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
+  // The sizes in front and what is behind a plane come to less than an alignment each, or a row of a texture.
+  const unit = format.planes.map(({ texel }) => (texel?.bytes ?? 0) << texelBits(format, n, k));
+  const behind = unit.map((bytes) => Math.max(bytes, BINDING_ALIGNMENT));
+  const room = maxBufferSize - FRONT_BYTES - behind.reduce((sum, bytes) => sum + bytes, 0);
+  const fit = Math.min(bound, room / rows.reduce((sum, bytes) => sum + bytes, 0));
+  return Math.max(0, Math.floor(fit / 8) * 8);
+}
+
+/** Where a plane of a part lies: from byte `offset` of the part's buffer on, or in a texture. */
+export interface PlanePlace {
+  readonly plane: Plane;
+  /** All that it takes. */
+  readonly bytes: number;
+  /** What kernels bind of it. */
+  readonly bound: number;
+  readonly offset: number | "texture";
+}
+
+/** How a part lies in memory: one buffer for the sizes and planes, and a texture for each other plane. */
+export interface PartLayout {
+  readonly bufferBytes: number;
+  /** Rows of its textures have 2 ^ `texelBits` texels. */
+  readonly texelBits: number;
+  readonly planes: readonly PlanePlace[];
+}
+
+export function layoutOf(part: Part, placement: Placement): PartLayout {
+  const { format, rows, k } = part;
+  let offset = FRONT_BYTES;
+  let inTextures = 0;
+  const planes = format.planes.map((plane): PlanePlace => {
+    const bytes = planeBytes(format, plane, rows, k);
+    const bound = Math.ceil((placesOf(rows) * planeRowBytes(plane, k)) / 16) * 16;
+    if (plane.texel && placement === "interleaved") {
+      inTextures += bytes;
+      return { plane, bytes, bound, offset: "texture" };
+    }
+    const place = { plane, bytes, bound, offset };
+    offset += alignBinding(bytes);
+    return place;
+  });
+  const bits = texelBits(format, rows, k);
+  return { bufferBytes: partBytes(part) - inTextures, texelBits: bits, planes };
 }

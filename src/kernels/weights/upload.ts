@@ -4,7 +4,8 @@ import { EIGHT } from "../adapter/adapter.ts";
 import { CHUNK } from "../gpu/activations.ts";
 import type { Device } from "../gpu/device.ts";
 import { type Plane, rowBytes, SUPER } from "./formats/format.ts";
-import { type PlaneMemory, placesOf, planeRowBytes, planeUnits, writePlane } from "./layout.ts";
+import { placesOf, planeRowBytes, planeUnits } from "./layout.ts";
+import { type PlaneMemory, writePlane } from "./plane-memory.ts";
 import type { WeightPart, Weights } from "./tensor.ts";
 
 /** Reads `into.length` bytes from byte `offset` of a tensor's data in the file. */
@@ -94,13 +95,11 @@ export class Uploader {
     const fileRow = rowBytes(part.format, k);
     // Eight rows at a time, as they may lie on the GPU.
     const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
-    const readSlice = (at: number): Promise<Uint16Array> => {
+    const readSlice = (at: number): Promise<Uint8Array> => {
       const bytes = Math.min(sliceRows, rows - at) * fileRow;
       const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
-      const reading = read(at * fileRow, slice).then(
-        () => new Uint16Array(slice.buffer, 0, bytes >> 1),
-      );
-      // Whoever awaits it hears of a failure; but an earlier one may end the upload before anyone does.
+      const reading = read(at * fileRow, slice).then(() => slice);
+      // A failure is thrown where this is awaited; but an earlier one may end the upload before that.
       reading.catch(() => {});
       return reading;
     };
@@ -165,7 +164,7 @@ export class Uploader {
   #regroup(
     { format, planes: memories }: WeightPart,
     k: number,
-    file: Uint16Array,
+    file: Uint8Array,
     count: number,
   ): PlaneSlice[] {
     const rows = format.planes.map((plane) => planeRowBytes(plane, k));
@@ -176,24 +175,22 @@ export class Uploader {
       const at = end;
       end += count * row;
       const words = new Uint32Array(memory.buffer, at, (count * row) >> 2);
-      const halves = new Uint16Array(memory.buffer, at, (count * row) >> 1);
-      return { plane, memory: memories[plane.name]!, row, words, halves };
+      const bytes = new Uint8Array(memory.buffer, at, count * row);
+      return { plane, memory: memories[plane.name]!, row, words, bytes };
     });
     const blocks = k / format.blockWeights;
     const padded = format.planes.some(
       ({ unit }) => k % (unit === "chunk" ? CHUNK : SUPER * CHUNK) > 0,
     );
     if (!padded) {
-      const targets = slices.map(({ halves }) => halves);
+      const targets = slices.map(({ bytes }) => bytes);
       format.regroup(file, count * blocks, targets);
       return slices;
     }
     memory.fill(0); // between the rows
-    const fileRow = rowBytes(format, k) >> 1;
+    const fileRow = rowBytes(format, k);
     for (let r = 0; r < count; r++) {
-      const targets = slices.map(({ row, halves }) =>
-        halves.subarray((r * row) >> 1, ((r + 1) * row) >> 1),
-      );
+      const targets = slices.map(({ row, bytes }) => bytes.subarray(r * row, (r + 1) * row));
       format.regroup(file.subarray(r * fileRow, (r + 1) * fileRow), blocks, targets);
     }
     return slices;

@@ -19,22 +19,6 @@ export function randomFloats(seed: number, count: number, scale = 1): Float32Arr
   return Float32Array.from({ length: count }, () => (2 * next() - 1) * scale);
 }
 
-/** Where the f16 scales and minimums of a block lie, by the format's name. */
-export const HALVES: Readonly<Record<string, readonly number[]>> = {
-  Q4_0: [0],
-  Q4_1: [0, 2],
-  Q5_0: [0],
-  Q5_1: [0, 2],
-  Q8_0: [0],
-  IQ4_NL: [0],
-  IQ4_XS: [0],
-  Q2_K: [80, 82],
-  Q3_K: [108],
-  Q4_K: [0, 2],
-  Q5_K: [0, 2],
-  Q6_K: [208],
-};
-
 /**
  * The file's bytes of a tensor [n, k]: every bit random, but that scales (and the numbers of F32, F16 and BF16, which
  * are nothing else) are finite, of either sign, and between 2^-10 and 4. Subnormal numbers are left out: WGSL lets an
@@ -61,7 +45,7 @@ export function randomTensor(
     if (format.name === "F32") view.setUint32(at, float(8, 23), true);
     else if (format.name === "BF16") view.setUint16(at, float(8, 7), true);
     else if (format.name === "F16") view.setUint16(at, float(5, 10), true);
-    else for (const half of HALVES[format.name]!) view.setUint16(at + half, float(5, 10), true);
+    else for (const half of format.scaleOffsets) view.setUint16(at + half, float(5, 10), true);
   }
   return file;
 }

@@ -125,7 +125,13 @@ export class Workbench {
     file: Uint8Array,
     placement: Placement = this.adapter.placement,
   ): Promise<Weights> {
-    const weights = await createWeights(this.device, format.name, format, n, k, placement);
+    const weights = await createWeights(this.device, {
+      label: format.name,
+      format,
+      n,
+      k,
+      placement,
+    });
     await uploadWeights(this.device, weights, async (at, into) => {
       into.set(file.subarray(at, at + into.length));
     });
@@ -135,7 +141,7 @@ export class Workbench {
   /** The same weights in buffers of their own. */
   async copyOf({ label, n, k, parts }: Weights): Promise<Weights> {
     const { format, placement } = parts[0]!;
-    const copy = await createWeights(this.device, label, format, n, k, placement);
+    const copy = await createWeights(this.device, { label, format, n, k, placement });
     const encoder = this.device.handle.createCommandEncoder();
     parts.forEach((part, i) => {
       const copied = memoryOf(copy.parts[i]!);

@@ -7,6 +7,7 @@ export const F16: WeightFormat = {
   fragment: "weights/formats/f16",
   blockWeights: 1,
   blockBytes: 2,
+  scaleOffsets: [],
   planes: [quantsPlane(64)],
   decode(file, out) {
     for (let i = 0; i < out.length; i++) {
@@ -14,6 +15,6 @@ export const F16: WeightFormat = {
     }
   },
   regroup(file, blocks, planes) {
-    planes[0]!.set(file.subarray(0, blocks));
+    planes[0]!.set(file.subarray(0, 2 * blocks));
   },
 };

@@ -6,12 +6,13 @@ export const F32: WeightFormat = {
   fragment: "weights/formats/f32",
   blockWeights: 1,
   blockBytes: 4,
+  scaleOffsets: [],
   planes: [quantsPlane(128)],
   decode(file, out) {
     const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
     for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(4 * i, true);
   },
   regroup(file, blocks, planes) {
-    planes[0]!.set(file.subarray(0, 2 * blocks));
+    planes[0]!.set(file.subarray(0, 4 * blocks));
   },
 };

@@ -56,11 +56,16 @@ export interface WeightFormat {
   readonly blockWeights: number;
   /** Bytes a block in the file. */
   readonly blockBytes: number;
+  /** Bytes of a block at which an f16 scale or minimum begins; none if the numbers of a block are floats themselves. */
+  readonly scaleOffsets: readonly number[];
   readonly planes: readonly Plane[];
   /** Decodes whole blocks as the file packs them. This is the specification of the format. */
   decode(file: Uint8Array, out: Float32Array): void;
-  /** Moves `blocks` blocks of the file into the planes, which start at element 0 of each target. */
-  regroup(file: Uint16Array, blocks: number, planes: readonly Uint16Array[]): void;
+  /**
+   * Moves `blocks` blocks of the file, `blockBytes` each, into the planes, which start at byte 0 of each target. The file
+   * begins at a multiple of four bytes of its memory if its rows are whole words, otherwise of two or of one.
+   */
+  regroup(file: Uint8Array, blocks: number, planes: readonly Uint8Array[]): void;
 }
 
 /** The shaders that decode a format: appended to one that reads weights. */
@@ -155,7 +160,14 @@ export function alignedBlock(
   return [block, 0];
 }
 
-/** The 32-bit words of a plane or a file whose bytes begin at a multiple of four. */
-export function words(halves: Uint16Array): Uint32Array {
-  return new Uint32Array(halves.buffer, halves.byteOffset, halves.length >> 1);
+/** The 16-bit words of a plane or a file whose blocks are whole ones. Throws if a byte would be left over. */
+export function halves(bytes: Uint8Array): Uint16Array {
+  if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
+}
+
+/** The 32-bit words of a plane or a file whose bytes begin at a multiple of four; half a word at the end is left out. */
+export function words(bytes: Uint8Array): Uint32Array {
+  if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);
+  return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
 }

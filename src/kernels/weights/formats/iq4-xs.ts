@@ -12,6 +12,7 @@ export const IQ4_XS: WeightFormat = {
   fragment: "weights/formats/iq4-xs",
   blockWeights: 256,
   blockBytes: 136,
+  scaleOffsets: [0],
   planes: [quantsPlane(16), { name: "scales", unit: "super-block", bytes: 8 }],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 136, y += 256) {

@@ -11,6 +11,7 @@ export const Q2_K: WeightFormat = {
   fragment: "weights/formats/q2-k",
   blockWeights: 256,
   blockBytes: 84,
+  scaleOffsets: [80, 82],
   planes: [PAIRS, scalesPlane(16), SUPER_SCALES],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 84, y += 256) {

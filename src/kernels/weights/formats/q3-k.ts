@@ -5,6 +5,7 @@ import {
   BITS,
   gatherBits,
   gatherPairs,
+  halves,
   PAIRS,
   scalesPlane,
   words,
@@ -21,6 +22,7 @@ export const Q3_K: WeightFormat = {
   fragment: "weights/formats/q3-k",
   blockWeights: 256,
   blockBytes: 110,
+  scaleOffsets: [108],
   planes: [PAIRS, BITS, scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 110, y += 256) {
@@ -38,6 +40,7 @@ export const Q3_K: WeightFormat = {
   },
   regroup(file, blocks, [pairs, bits, scales]) {
     const [f, q, thirds, h] = [words(file), words(pairs!), words(bits!), words(scales!)];
+    const each = halves(file);
     for (let i = 0, b = 0; i < blocks; i++, b += 55) {
       const [w, at] = alignedBlock(f, b, block);
       for (let chunk = 0; chunk < 8; chunk++) thirds[8 * i + chunk] = gatherBits(w, at, chunk);
@@ -45,7 +48,7 @@ export const Q3_K: WeightFormat = {
         gatherPairs(w, at + 8 + 8 * half, q, 16 * i + 8 * half);
       }
       for (let j = 0; j < 3; j++) h[4 * i + j] = w[at + 24 + j]!;
-      h[4 * i + 3] = file[b + 54]!;
+      h[4 * i + 3] = each[b + 54]!;
     }
   },
 };

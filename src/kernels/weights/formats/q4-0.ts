@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { quantsPlane, scalesPlane, words } from "./format.ts";
+import { halves, quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w = d (q - 8). */
 export const Q4_0: WeightFormat = {
@@ -8,6 +8,7 @@ export const Q4_0: WeightFormat = {
   fragment: "weights/formats/q4-0",
   blockWeights: 32,
   blockBytes: 18,
+  scaleOffsets: [0],
   planes: [quantsPlane(16), scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 18, y += 32) {
@@ -20,11 +21,11 @@ export const Q4_0: WeightFormat = {
     }
   },
   regroup(file, blocks, [quants, scales]) {
-    const q = words(quants!);
+    const [f, q, h] = [halves(file), words(quants!), halves(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 9) {
-      scales![i] = file[b]!;
+      h[i] = f[b]!;
       for (let j = 0; j < 4; j++) {
-        q[4 * i + j] = file[b + 1 + 2 * j]! | (file[b + 2 + 2 * j]! << 16);
+        q[4 * i + j] = f[b + 1 + 2 * j]! | (f[b + 2 + 2 * j]! << 16);
       }
     }
   },

@@ -8,6 +8,7 @@ export const Q4_1: WeightFormat = {
   fragment: "weights/formats/q4-1",
   blockWeights: 32,
   blockBytes: 20,
+  scaleOffsets: [0, 2],
   planes: [quantsPlane(16), scalesPlane(32)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 20, y += 32) {

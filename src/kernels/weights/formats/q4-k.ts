@@ -21,6 +21,7 @@ export const Q4_K: WeightFormat = {
   fragment: "weights/formats/q4-k",
   blockWeights: 256,
   blockBytes: 144,
+  scaleOffsets: [0, 2],
   planes: [quantsPlane(16), scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 144, y += 256) {

@@ -1,6 +1,6 @@
 import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
-import { BITS, quantsPlane, scalesPlane, words } from "./format.ts";
+import { BITS, halves, quantsPlane, scalesPlane, words } from "./format.ts";
 
 /** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
 export const Q5_0: WeightFormat = {
@@ -8,6 +8,7 @@ export const Q5_0: WeightFormat = {
   fragment: "weights/formats/q5-0",
   blockWeights: 32,
   blockBytes: 22,
+  scaleOffsets: [0],
   planes: [quantsPlane(16), BITS, scalesPlane(16)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 22, y += 32) {
@@ -22,12 +23,12 @@ export const Q5_0: WeightFormat = {
     }
   },
   regroup(file, blocks, [quants, bits, scales]) {
-    const [q, fifths] = [words(quants!), words(bits!)];
+    const [f, q, fifths, h] = [halves(file), words(quants!), words(bits!), halves(scales!)];
     for (let i = 0, b = 0; i < blocks; i++, b += 11) {
-      scales![i] = file[b]!;
-      fifths[i] = file[b + 1]! | (file[b + 2]! << 16);
+      h[i] = f[b]!;
+      fifths[i] = f[b + 1]! | (f[b + 2]! << 16);
       for (let j = 0; j < 4; j++) {
-        q[4 * i + j] = file[b + 3 + 2 * j]! | (file[b + 4 + 2 * j]! << 16);
+        q[4 * i + j] = f[b + 3 + 2 * j]! | (f[b + 4 + 2 * j]! << 16);
       }
     }
   },

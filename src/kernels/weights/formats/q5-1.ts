@@ -8,6 +8,7 @@ export const Q5_1: WeightFormat = {
   fragment: "weights/formats/q5-1",
   blockWeights: 32,
   blockBytes: 24,
+  scaleOffsets: [0, 2],
   planes: [quantsPlane(16), BITS, scalesPlane(32)],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 24, y += 32) {

@@ -12,6 +12,7 @@ export const Q5_K: WeightFormat = {
   fragment: "weights/formats/q5-k",
   blockWeights: 256,
   blockBytes: 176,
+  scaleOffsets: [0, 2],
   planes: [quantsPlane(16), scalesPlane(16), BITS],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 176, y += 256) {

@@ -3,6 +3,7 @@ import type { WeightFormat } from "./format.ts";
 import {
   alignedBlock,
   gatherPairs,
+  halves,
   PAIRS,
   quantsPlane,
   SUPER_SCALES,
@@ -23,6 +24,7 @@ export const Q6_K: WeightFormat = {
   fragment: "weights/formats/q6-k",
   blockWeights: 256,
   blockBytes: 210,
+  scaleOffsets: [208],
   planes: [quantsPlane(16), scalesPlane(16), PAIRS, SUPER_SCALES],
   decode(file, out) {
     for (let b = 0, y = 0; y < out.length; b += 210, y += 256) {
@@ -41,7 +43,7 @@ export const Q6_K: WeightFormat = {
   },
   regroup(file, blocks, [quants, scales, pairs, superScales]) {
     const [f, q, h, p] = [words(file), words(quants!), words(scales!), words(pairs!)];
-    const s = words(superScales!);
+    const [s, each] = [words(superScales!), halves(file)];
     for (let i = 0, b = 0; i < blocks; i++, b += 105) {
       const [w, at] = alignedBlock(f, b, block);
       for (let half = 0; half < 2; half++) {
@@ -50,7 +52,7 @@ export const Q6_K: WeightFormat = {
         splitNibbles(w, at + 16 * half + 8, q, to + 4, to + 12);
         gatherPairs(w, at + 32 + 8 * half, p, 16 * i + 8 * half);
       }
-      s[i] = file[b + 104]!;
+      s[i] = each[b + 104]!;
       for (let j = 0; j < 4; j++) h[4 * i + j] = w[at + 48 + j]!;
     }
   },
