@@ -31,7 +31,7 @@ export async function main(args: string[]): Promise<void> {
     const path = findModel(model);
     if (!path) continue;
     await using engine = await Engine.load(path, { kv: "f32", context: 256 });
-    adapter = engine.adapter;
+    adapter = engine.loaded.adapter;
     const result = await engine.complete(promptTokens, {
       temperature: 0,
       maxTokens: tokens.length,

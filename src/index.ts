@@ -14,6 +14,7 @@ import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
+export type { PrefixCache } from "./context/cache/prefix-cache.ts";
 export type {
   AttentionChoice,
   AttentionOptions,
@@ -91,13 +92,8 @@ export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
 export type { EmbedOptions } from "./engine/tasks/embedding.ts";
 export type { Eviction } from "./engine/tasks/evictions.ts";
-export type {
-  FinishReason,
-  GenerateOptions,
-  GenerationResult,
-  Piece,
-} from "./engine/tasks/generation.ts";
-export type { PrefixCache } from "./engine/tasks/prefix-cache.ts";
+export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation.ts";
+export type { GenerateOptions } from "./engine/tasks/generation-request.ts";
 export type { Score } from "./engine/tasks/score.ts";
 export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";

@@ -18,7 +18,7 @@ import { RENDER_READERS, TOKEN_READERS } from "../src/engine/chat/chat-template.
 import { DEVICE_READERS, ENGINE_READERS } from "../src/engine/options.ts";
 import { ATTENTION_READERS } from "../src/engine/tasks/attention-rows.ts";
 import { EMBED_READERS } from "../src/engine/tasks/embedding.ts";
-import { GENERATE_READERS } from "../src/engine/tasks/generation.ts";
+import { GENERATE_READERS } from "../src/engine/tasks/generation-request.ts";
 import { ENGINE_SUMMARY_READERS, SUMMARIZER_READERS } from "../src/engine/tasks/summarizer.ts";
 import { DECODE_READERS, ENCODE_READERS } from "../src/engine/tokenizer/tokenizer.ts";
 import * as dawnstream from "../src/index.ts";
@@ -179,12 +179,6 @@ const CASES: readonly Case[] = [
     EMBED_READERS,
     { pooling: WORD, layer: [...COUNT, 99], normalize: FLAG, signal: SIGNAL },
     (o) => engine.embed("Once", o),
-  ),
-  of(
-    "embedAll",
-    EMBED_READERS,
-    { pooling: WORD, layer: [...COUNT, 99], normalize: FLAG, signal: SIGNAL },
-    (o) => engine.embedAll(["Once"], o),
   ),
   of(
     "attention",
@@ -361,7 +355,6 @@ const VALUES: readonly [string, readonly unknown[], (value: never) => unknown][]
   ["generate", PROMPT, (value) => engine.generate(value)],
   ["complete", PROMPT, (value) => engine.complete(value)],
   ["embed", PROMPT, (value) => engine.embed(value)],
-  ["embedAll", ["Once", 5, null, [5], [null]], (value) => engine.embedAll(value)],
   ["attention", PROMPT, (value) => engine.attention(value, { layer: 0 })],
   ["score", [...PROMPT, "Once"], (value) => engine.score(value)],
   ["score: onRow", FUNCTION, (value) => engine.score([5, 6], value)],

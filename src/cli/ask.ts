@@ -115,7 +115,7 @@ async function answer(
     }
     const { text, sources, leftOut, finishReason, usage, tokens, seed } = value;
     if (json) {
-      const { adapter } = engine;
+      const { adapter } = engine.loaded;
       await writeJson({
         question,
         mode,

@@ -3,7 +3,7 @@
 
 import { Command, InvalidArgumentError } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { UserError } from "../errors.ts";
 import { whole } from "../option-reader.ts";
 import { AttentionMap, drawAttention, NEAR } from "./attention-map.ts";

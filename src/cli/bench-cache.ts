@@ -6,8 +6,9 @@ import { pageBytes } from "../context/cache/kv-cache.ts";
 import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
 import { attentionPolicy, parseAttention } from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
-import { prepareGeneration } from "../engine/tasks/generation.ts";
-import { append } from "../engine/tasks/prefill.ts";
+import { LAST_LOGITS } from "../engine/run/step.ts";
+import { prepareGeneration } from "../engine/tasks/generation-request.ts";
+import { prefill } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
@@ -85,16 +86,16 @@ async function decode(
   mode: Mode,
 ): Promise<Run> {
   const { cache } = engine.setting;
-  const bytesOfPage = cache.layers * pageBytes(cache.shape);
+  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
   const sequence = engine.sequence(mode.policy);
   const run = { ms: [] as number[], bytes: [] as number[], logits: [] as Float32Array[] };
   const ids = [...prompt];
-  await append(engine, sequence, ids);
+  await prefill(engine, sequence, ids, LAST_LOGITS);
   for (const token of tokens) {
     ids.push(token);
     if (!mode.cached) sequence.clear();
     const began = performance.now();
-    run.logits.push(await append(engine, sequence, mode.cached ? [token] : ids));
+    run.logits.push(await prefill(engine, sequence, mode.cached ? [token] : ids, LAST_LOGITS));
     run.ms.push(performance.now() - began);
     run.bytes.push(mode.cached ? sequence.entries.length * bytesOfPage : 0);
   }
@@ -138,7 +139,7 @@ async function report(
   if (flags.json) {
     const byPosition = runs.map(({ name, ms, bytes }) => ({ mode: name, ms, bytes }));
     await writeJson({
-      adapter: engine.adapter,
+      adapter: engine.loaded.adapter,
       promptTokens,
       tokens: flags.tokens,
       rows,
@@ -176,7 +177,7 @@ async function report(
       );
     await writePlot(flags.plot, {
       title: "What does a token cost, with the cache and without?",
-      subtitle: `${engine.config.name}, ${engine.adapter.split(",")[0]}`,
+      subtitle: `${engine.config.name}, ${engine.loaded.adapter.split(",")[0]}`,
       panels: [
         {
           x: "position (tokens)",

@@ -7,7 +7,7 @@ import { type MemoryOptions, parseMemory } from "../context/text/memory/conversa
 import type { Message } from "../context/text/message.ts";
 import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
 import type { Setting } from "../engine/options.ts";
-import { prepareGeneration } from "../engine/tasks/generation.ts";
+import { prepareGeneration } from "../engine/tasks/generation-request.ts";
 import { UserError } from "../errors.ts";
 import { CHAT_COMMANDS, runCommand } from "./chat-commands.ts";
 import { ChatSession } from "./chat-session.ts";

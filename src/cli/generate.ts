@@ -1,10 +1,7 @@
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import {
-  type GenerateOptions,
-  type GenerationResult,
-  prepareGeneration,
-} from "../engine/tasks/generation.ts";
+import type { GenerationResult } from "../engine/tasks/generation.ts";
+import { type GenerateOptions, prepareGeneration } from "../engine/tasks/generation-request.ts";
 import { UserError } from "../errors.ts";
 import {
   addEngineFlags,
@@ -111,10 +108,10 @@ function report(engine: Engine, result: GenerationResult) {
     logprobs: result.logprobs,
     usage: usageJson(result.usage),
     seed: result.seed,
-    adapter: engine.adapter,
+    adapter: engine.loaded.adapter,
     timings: {
-      loadMs: engine.loadMs,
-      compileMs: engine.compiled.ms,
+      loadMs: engine.loaded.ms,
+      compileMs: engine.loaded.compiled.ms,
       prefillMs: result.prefillMs,
       prefillTokensPerSecond: rate(result.usage.promptTokens, result.prefillMs),
       decodeMs: result.decodeMs,
@@ -134,6 +131,6 @@ function timingLine(engine: Engine, result: GenerationResult): string {
     ...freeInWords(usage),
     `${result.finishReason}`,
     `seed ${result.seed}`,
-    `${engine.adapter.split(",")[0]}]`,
+    `${engine.loaded.adapter.split(",")[0]}]`,
   ].join(" | ");
 }

@@ -135,7 +135,7 @@ async function indexDocuments(
   await writeWholeFile(out, bytes);
   const windows = index.chunks.length;
   if (json) {
-    const { adapter, config } = engine;
+    const { config } = engine;
     const { setting } = index;
     await writeJson({
       model: config.name,
@@ -144,7 +144,7 @@ async function indexDocuments(
       windows,
       tokens,
       ms,
-      adapter,
+      adapter: engine.loaded.adapter,
     });
   }
   const { size, overlap } = index.setting;

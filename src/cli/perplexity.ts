@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { checkScorable, perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { NewFile } from "../platform/write-file.ts";
@@ -123,7 +123,13 @@ async function run(
   if (nll.length === 0) return; // stopped before the first chunk was through
   const value = perplexity(nll);
   if (flags.json)
-    await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
+    await writeJson({
+      perplexity: value,
+      nll,
+      argmax,
+      tokens: scored,
+      adapter: engine.loaded.adapter,
+    });
   else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
   note(
     `[${loadInWords(engine)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,

@@ -9,8 +9,9 @@ import {
   parseAttention,
 } from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
+import { LAST_LOGITS } from "../engine/run/step.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
-import { append } from "../engine/tasks/prefill.ts";
+import { prefill } from "../engine/tasks/prefill.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
@@ -151,7 +152,7 @@ async function stream(
   signal: AbortSignal,
 ): Promise<Run> {
   const { cache } = engine.setting;
-  const bytesOfPage = cache.layers * pageBytes(cache.shape);
+  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
   const sequence = engine.sequence();
   const parts: Part[] = [];
   const all: number[] = [];
@@ -168,7 +169,7 @@ async function stream(
         const rest = ids.slice(Math.max(1, i + 2 - recompute), i + 1);
         pending = i === 0 ? [ids[0]!] : [ids[0]!, ...rest];
       }
-      const logits = await append(engine, sequence, pending);
+      const logits = await prefill(engine, sequence, pending, LAST_LOGITS);
       ms.push(performance.now() - began);
       const surprise = logSumExp(logits) - logits[ids[i + 1]!]!;
       nll.push(surprise);

@@ -111,7 +111,8 @@ async function run(
   const ms = performance.now() - began;
   if (tree) {
     const window = summaryWindow(engine, options);
-    if (flags.json) await writeJson({ ...report(tree), window, adapter: engine.adapter, ms });
+    if (flags.json)
+      await writeJson({ ...report(tree), window, adapter: engine.loaded.adapter, ms });
     else if (flags.tree) await write(outline(tree.root));
     else await writeText(`${tree.root.text}\n`);
   }

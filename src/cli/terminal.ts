@@ -3,7 +3,7 @@
 import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
 import { type ModelFile, openModel } from "../engine/model/inspect.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { printable } from "./printable.ts";
@@ -84,9 +84,10 @@ const PHASES = {
   kernels: ["compiling", "kernels", 1],
 } as const;
 
-/** "load 0.45 s | compiled 18 kernels in 12.90 s": the two together are `loadMs`. */
-export function loadInWords({ loadMs, compiled: { kernels, ms } }: Engine): string {
-  return `load ${duration(loadMs - ms)} | compiled ${kernels} kernels in ${duration(ms)}`;
+/** "load 0.45 s | compiled 18 kernels in 12.90 s": the two together are `loaded.ms`. */
+export function loadInWords({ loaded: { ms, compiled } }: Engine): string {
+  const { kernels, ms: waited } = compiled;
+  return `load ${duration(ms - waited)} | compiled ${kernels} kernels in ${duration(waited)}`;
 }
 
 export interface Progress {

@@ -1,6 +1,6 @@
 // What a user may ask for at load, checked against the model and made total.
 
-import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
+import type { CacheGroup } from "../context/cache/cache-pages.ts";
 import type { KeyStorage } from "../context/cache/rotations.ts";
 import {
   type AttentionChoice,
@@ -148,6 +148,13 @@ export function readEngineOptions(options: EngineOptions): OptionsOf<typeof ENGI
   return readOptions("Engine.load", options, ENGINE_READERS);
 }
 
+/** How the cache is made. */
+export interface CacheSetting {
+  readonly shape: HeadShape;
+  readonly keys: KeyStorage;
+  readonly groups: readonly CacheGroup[];
+}
+
 /** Options resolved for a model. */
 export interface Setting {
   readonly context: number;
@@ -157,7 +164,7 @@ export interface Setting {
   readonly stopsWhenFull: boolean;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
-  readonly cache: Omit<KvCacheOptions, "rope">;
+  readonly cache: CacheSetting;
   readonly warnings: readonly string[];
 }
 
@@ -204,15 +211,20 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       context,
     },
     cache: {
-      layers: config.layers,
       shape: headShape(config, pageSize, cellType(options.kv ?? "f16", config.headWidth)),
-      policy,
       keys,
-      chunk,
-      pages: sequences * pagesNeeded(policy, context, chunk, pageSize),
+      groups: layerGroups(config).map(({ layers, window }) => {
+        const seen = withSlidingWindow(policy, window, context);
+        return { layers, window, pages: sequences * pagesNeeded(seen, context, chunk, pageSize) };
+      }),
     },
     warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
+}
+
+/** The layers that see alike. */
+function layerGroups({ layers, slidingWindow }: ModelConfig): Omit<CacheGroup, "pages">[] {
+  return [{ layers: Array.from({ length: layers }, (_, i) => i), window: slidingWindow }];
 }
 
 /**

@@ -46,7 +46,7 @@ test("plan: the bytes that the engine allocates, for every attention, type and c
     const sinks = { kind: "sinks", sinks: 4, window: 28 } as const;
     const engine = await loadEngine(wide, { attention: policy ?? sinks, kv, context });
     expect(engine.usage.bytes).toBe(total);
-    expect(engine.weightBytes).toBe(weights);
+    expect(engine.loaded.weightBytes).toBe(weights);
     expect(Object.values(weightsByFormat).reduce((a, b) => a + b, 0)).toBe(weights);
     // 2 L G E numbers a token: 2 x 2 x 4 x 32
     expect(row.bytesPerToken).toBe(512 * { f32: 4, f16: 2, q8_0: 36 / 32, q4_0: 20 / 32 }[kv]);

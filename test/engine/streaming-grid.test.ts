@@ -7,7 +7,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { AttentionPolicy } from "../../src/index.ts";
 import { uniform } from "../../src/laboratory/kernels/random.ts";
-import { loadEngine } from "../support/engine.ts";
+import { loadEngine, step } from "../support/engine.ts";
 import { inText, kShift, nmse, oracleLogits, type Visibility } from "../support/oracle.ts";
 import { TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";
 
@@ -78,8 +78,8 @@ async function stream(
     evicted += pages.length;
   };
   for (let at = 0; at < ids.length; at = sequence.length) {
-    const most = at < prompt ? Math.min(engine.stepLimit(sequence), prompt - at) : 1;
-    logits.set(await engine.step(sequence, ids.slice(at, at + most), most), at * V);
+    const most = at < prompt ? Math.min(sequence.stepLimit, prompt - at) : 1;
+    logits.set(await step(engine, sequence, ids.slice(at, at + most), most), at * V);
   }
   sequence.clear();
   expect(engine.usage.pages, "pages held after a text").toBe(0);

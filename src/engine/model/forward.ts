@@ -39,22 +39,24 @@ export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" |
  * states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
-  ops: Ops,
+  groupOps: readonly Ops[],
   config: ModelConfig,
   weights: ModelWeights,
-  cache: KvCache,
+  caches: readonly KvCache[],
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
   const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
-  const { shape, turns, slots, pageTable, keyTurns } = cache;
+  const ops = groupOps[0]!; // what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
-    const pages = cache.layers[i]!;
+    const group = caches.findIndex(({ layers }) => layers.has(i));
+    const { shape, turns, slots, pageTable, keyTurns, layers } = caches[group]!;
+    const pages = layers.get(i)!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
     steps.push(ops.project(x, layer.attnQkv, qkv, { norm, bias: layer.attnQkvBias }));
     if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
@@ -62,9 +64,19 @@ export function layers(
       steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
     const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
     const buffers = { pages, pageTable, keyTurns, partial, x: attended };
-    steps.push(ops.attention.storeAndAttend(label, shape, tokens, buffers));
+    const { attention } = groupOps[group]!;
+    const attends = attention.storeAndAttend(label, shape, tokens, buffers);
+    steps.push(group === 0 ? attends : ofGroup(caches[group]!, attends));
   }
   return steps.flat();
+}
+
+/** Dispatches whose grids follow what a cache group has prepared, not what the first has. */
+function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({
+    ...dispatch,
+    grid: (step) => dispatch.grid({ ...step, ...cache.step }),
+  }));
 }
 
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */

@@ -19,17 +19,17 @@ export interface HiddenPlan {
  * L the last one with the output norm taken. For steps of any number of tokens, so `ops` are those of several.
  */
 export function hiddenStates(
-  ops: Ops,
+  ops: readonly Ops[],
   config: ModelConfig,
   weights: ModelWeights,
-  cache: KvCache,
+  caches: readonly KvCache[],
   scratch: Scratch,
   depth: number,
 ): HiddenPlan {
   const { x, normed } = scratch;
-  const dispatches = layers(ops, config, weights, cache, scratch, depth);
-  if (depth > 0) dispatches.push(...afterAttention(ops, config, weights, depth - 1, scratch));
+  const dispatches = layers(ops, config, weights, caches, scratch, depth);
+  if (depth > 0) dispatches.push(...afterAttention(ops[0]!, config, weights, depth - 1, scratch));
   if (depth < config.layers) return { dispatches, states: x };
-  dispatches.push(...ops.rmsNorm(x, weights.outputNorm, normed, config.normEpsilon));
+  dispatches.push(...ops[0]!.rmsNorm(x, weights.outputNorm, normed, config.normEpsilon));
   return { dispatches, states: normed };
 }

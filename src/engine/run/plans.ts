@@ -1,7 +1,6 @@
 // What is prepared before the first token: buffers, and the dispatches of every kind of step.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
-import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
@@ -13,6 +12,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { type HeadScratch, head, layers, type Scratch } from "../model/forward.ts";
 import { type HiddenPlan, hiddenStates } from "../model/hidden-states.ts";
 import type { ModelWeights } from "../model/weights.ts";
+import type { CacheSetting } from "../options.ts";
 import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
 
@@ -22,14 +22,16 @@ const SPLIT = 2;
 export interface PlanOptions {
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
-  readonly cache: KvCache;
+  /** One for each cache group. */
+  readonly caches: readonly KvCache[];
   /** The most tokens of a step. */
   readonly chunk: number;
 }
 
 /** The forward pass, for a number of tokens that it is made for. */
 export interface Plan {
-  readonly ops: Ops;
+  /** One for each cache group, whose steps have values of their own. */
+  readonly ops: readonly Ops[];
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
 }
@@ -39,7 +41,8 @@ export interface Plans {
   readonly headScratch: HeadScratch;
   /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
   readonly params: {
-    readonly layers: ParamBlock;
+    /** One for each cache group; what all layers share reads the first. */
+    readonly layers: readonly ParamBlock[];
     readonly head: ParamBlock;
     readonly choice: ParamBlock;
   };
@@ -63,24 +66,27 @@ export interface Plans {
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
-  { config, weights, cache, chunk }: PlanOptions,
+  { config, weights, caches, chunk }: PlanOptions,
 ): Promise<Plans> {
-  const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
+  const { shape } = caches[0]!;
+  const { scratch, head: headScratch } = await createScratch(device, config, shape, chunk);
   const usage = USAGE.COPY_DST | USAGE.MAP_READ;
   const { logits } = headScratch;
   const staging = await device.createBuffer("logits (read back)", logits.buffer.size, usage);
+  const blocks: ParamBlock[] = [];
+  for (const _ of caches) blocks.push(await ParamBlock.create(device, "params of the layers"));
   const params = {
-    layers: await ParamBlock.create(device, "params of the layers"),
+    layers: blocks,
     head: await ParamBlock.create(device, "params of the head"),
     choice: await ParamBlock.create(device, "params of the choice"),
   };
   const plan = (single: boolean): Plan => {
-    const ops = new Ops(library, params.layers, single);
+    const ops = blocks.map((block) => new Ops(library, block, single));
     // A single token is computed where the head looks for it.
     const { x, attended } = single ? headScratch : scratch;
     return {
       ops,
-      layers: layers(ops, config, weights, cache, { ...scratch, x, attended }),
+      layers: layers(ops, config, weights, caches, { ...scratch, x, attended }),
       head: head(new Ops(library, params.head, single), config, weights, headScratch),
     };
   };
@@ -89,7 +95,7 @@ export async function createPlans(
   checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
   checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device, cache.shape.cells);
+  const choices = await Choices.create(device, shape.cells);
   const top = await TopList.create(device);
   const choice = new Ops(library, params.choice, true);
   const choose = choice.choose(logits, scratch.tokens, choices.buffer);
@@ -103,7 +109,7 @@ export async function createPlans(
     several,
     hidden: (depth) => {
       const found =
-        hidden.get(depth) ?? hiddenStates(several.ops, config, weights, cache, scratch, depth);
+        hidden.get(depth) ?? hiddenStates(several.ops, config, weights, caches, scratch, depth);
       hidden.set(depth, found);
       return found;
     },
@@ -117,8 +123,12 @@ export async function createPlans(
 }
 
 /** Bytes of everything that plans allocate. */
-export function planBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
+export function planBytes(
+  config: ModelConfig,
+  { shape, groups }: CacheSetting,
+  chunk: number,
+): number {
   const { all, logits } = scratchBytes(config, shape, chunk);
   const staging = logits;
-  return all + staging + 3 * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
+  return all + staging + (groups.length + 2) * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
 }

@@ -1,7 +1,7 @@
 // Everything of an engine that lies on a GPU: it is lost together, and made again together.
 
+import { CachePages } from "../../context/cache/cache-pages.ts";
 import { KvCache } from "../../context/cache/kv-cache.ts";
-import type { PagePool } from "../../context/cache/page-pool.ts";
 import { createRope } from "../../context/positions/rope-scaling.ts";
 import { type Memory, tuningOf } from "../../kernels/adapter/tuning.ts";
 import { Device, type Wait } from "../../kernels/gpu/device.ts";
@@ -37,7 +37,8 @@ export class Session {
   readonly device: Device;
   /** One line about the adapter. */
   readonly adapter: string;
-  readonly cache: KvCache;
+  /** Which pages are whose: the same after the device was lost and opened again. */
+  readonly pages: CachePages;
   readonly runner: Runner;
   /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
   readonly weightBytes: number;
@@ -50,7 +51,7 @@ export class Session {
   private constructor(
     device: Device,
     adapter: string,
-    cache: KvCache,
+    pages: CachePages,
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
     content: string,
@@ -59,7 +60,7 @@ export class Session {
     this.content = content;
     this.device = device;
     this.adapter = adapter;
-    this.cache = cache;
+    this.pages = pages;
     this.runner = runner;
     this.compiled = compiled;
     this.weightBytes = bytes;
@@ -67,8 +68,8 @@ export class Session {
   }
 
   /**
-   * Puts a model on the GPU; its kernels compile while the weights upload. Where it fails nothing stays open or allocated.
-   * The sequences of an earlier session go on with its pool, their pages being empty.
+   * Puts a model on the GPU; its kernels compile while the weights upload. If it fails nothing stays open or allocated.
+   * The sequences of an earlier session go on with its pages, which are empty.
    */
   static async open(
     platform: Platform,
@@ -76,7 +77,7 @@ export class Session {
     config: ModelConfig,
     setting: Setting,
     options: EngineOptions,
-    pool?: PagePool,
+    given?: CachePages,
   ): Promise<Session> {
     const { onProgress = () => {}, onWarning = () => {} } = options;
     const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
@@ -87,7 +88,7 @@ export class Session {
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
     // At reopening what the lost device had is not given back yet.
-    const available = pool ? undefined : platform.availableMemory(adapter);
+    const available = given ? undefined : platform.availableMemory(adapter);
     if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
     const { memory, shaders } = platform;
     const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
@@ -97,12 +98,20 @@ export class Session {
       const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
       const library = new KernelLibrary(device, shaders, tuning);
       const weights = await allocateWeights(device, file, config);
-      const cache = await KvCache.create(device, { ...setting.cache, rope }, pool);
-      const { chunk } = setting;
+      const { chunk, context, policy } = setting;
+      const { groups, shape } = setting.cache;
+      const { pageSize } = shape;
+      const { movesBeyond } = rope;
+      const pages =
+        given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
+      const caches: KvCache[] = [];
+      for (const group of groups) {
+        caches.push(await KvCache.create(device, { ...setting.cache, ...group, rope, chunk }));
+      }
       const runner = await Runner.create(
         device,
         library,
-        { config, weights, cache, chunk },
+        { config, weights, caches, chunk },
         progressOf("kernels"),
       );
       if (options.onProfile) runner.profiler = new Profiler(device);
@@ -114,7 +123,7 @@ export class Session {
       const forgets = platform.cannotKeepKernels(adapter);
       if (forgets !== undefined) onWarning(forgets);
       const content = JSON.stringify([tensors, divisors]);
-      return new Session(device, description, cache, runner, weights, content, compiled);
+      return new Session(device, description, pages, runner, weights, content, compiled);
     } catch (error) {
       await device.close();
       throw error;

@@ -9,7 +9,7 @@ import {
 } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
 import { quoteValue } from "../../option-reader.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
 export function policyOf(
@@ -22,13 +22,16 @@ export function policyOf(
     config.slidingWindow,
     setting.context,
   );
-  const { pages, shape } = setting.cache;
-  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
-  if (needed <= pages) return policy;
-  throw new UserError(
-    `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
-      "see less, or load the engine with this attention.",
-  );
+  for (const { window, pages } of setting.cache.groups) {
+    const seen = withSlidingWindow(policy, window, setting.context);
+    const needed = pagesNeeded(seen, setting.context, 1, setting.cache.shape.pageSize);
+    if (needed <= pages) continue;
+    throw new UserError(
+      `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
+        "see less, or load the engine with this attention.",
+    );
+  }
+  return policy;
 }
 
 /** Throws a `UserError` where ids are no tokens of the model. */

@@ -2,7 +2,7 @@
 
 import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 
 /** Tokens of a text. */
 export interface TokenUsage {

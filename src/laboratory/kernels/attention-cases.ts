@@ -1,6 +1,8 @@
 // Kernels of attention, with the heads of Llama 3.2 1B, over the pages of a cache.
 
 import { KvCache, pageBytes, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { PagePool } from "../../context/cache/page-pool.ts";
+import { PageTable } from "../../context/cache/page-table.ts";
 import { FULL_ATTENTION } from "../../context/positions/attention-policy.ts";
 import { fixedRope, ropeFrequencies } from "../../context/positions/rope-scaling.ts";
 import { isStoredAtOnce } from "../../kernels/attention/attention-ops.ts";
@@ -35,17 +37,22 @@ async function cacheOf(
   chunk: number,
 ): Promise<KvCache> {
   return KvCache.create(bench.device, {
-    layers: 1,
+    layers: [0],
     shape: headShape(cells),
-    policy: FULL_ATTENTION,
     rope: fixedRope(FREQUENCIES),
     chunk,
     pages: Math.ceil(context / P),
   });
 }
 
-function releaseCache(bench: Workbench, { layers, turns, slots, pageTable }: KvCache): void {
-  bench.release(...layers.flatMap(({ keys, values }) => [keys, values]), turns, slots, pageTable);
+function releaseCache(bench: Workbench, cache: KvCache): void {
+  const { keys, values } = cache.layers.get(0)!;
+  bench.release(keys, values, cache.turns, cache.slots, cache.pageTable);
+}
+
+/** An empty text in a cache of so many pages. */
+function textIn({ pages }: KvCache): PageTable {
+  return new PageTable(new PagePool(pages), FULL_ATTENTION, P);
 }
 
 /** Random cells, as a cache holds them, and the numbers that they stand for. */
@@ -58,18 +65,19 @@ function randomCells(cells: CellType, seed: number, count: number) {
 async function asking(bench: Workbench, cells: CellType, slots: number, tokens: number) {
   const shape = headShape(cells);
   const cache = await cacheOf(bench, cells, slots, tokens);
-  const sequence = cache.sequence();
-  sequence.append(slots - tokens);
-  const step = cache.prepare(sequence, tokens);
+  const table = textIn(cache);
+  table.append(slots - tokens);
+  const step = cache.prepare(table, table.append(tokens));
+  const layer = cache.layers.get(0)!;
   // [N, G, P, E], pages in the order of the text
   const count = Math.ceil(slots / P) * P * G * E;
   const [keys, values] = [randomCells(cells, 1, count), randomCells(cells, 2, count)];
   const { queue } = bench.device;
-  sequence.entries.forEach(({ page }, i) => {
+  table.entries.forEach(({ page }, i) => {
     const bytes = pageBytes(shape) / 2;
     const [to, from, size] = [page * bytes, (i * bytes) / 4, bytes / 4];
-    queue.writeBuffer(cache.layers[0]!.keys, to, keys.words, from, size);
-    queue.writeBuffer(cache.layers[0]!.values, to, values.words, from, size);
+    queue.writeBuffer(layer.keys, to, keys.words, from, size);
+    queue.writeBuffer(layer.values, to, values.words, from, size);
   });
   const queries = randomFloats(3, rotatedSize(shape, tokens), 1 / 2);
   const rotated = await bench.buffer(queries);
@@ -84,15 +92,15 @@ async function asking(bench: Workbench, cells: CellType, slots: number, tokens: 
     at,
     /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
     async forgotten() {
-      const { turns, slots: to, layers } = cache;
+      const { turns, slots: to } = cache;
       const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
       const rows = ({ numbers }: { numbers: Float32Array }) =>
         last.flatMap((from) => [...numbers.subarray(from, from + E)]);
       const unscaled = queries.subarray(0, H * E).map((x) => x / shape.scale); // by a power of two
       const row = [...unscaled, ...rows(keys), ...rows(values)];
       const bytes = E * bytesOfNumber(cells);
-      const { page } = sequence.entries.at(-1)!;
-      for (const buffer of [layers[0]!.keys, layers[0]!.values]) {
+      const { page } = table.entries.at(-1)!;
+      for (const buffer of [layer.keys, layer.values]) {
         for (let group = 0; group < G; group++) {
           const place = (page * G + group) * P + ((slots - 1) % P);
           queue.writeBuffer(buffer, place * bytes, new Uint8Array(bytes));
@@ -143,7 +151,7 @@ export function attention(cells: CellType, slots: number, tokens: number): Kerne
       const x = await bench.activations(tokens, H * E);
       const partial = { outputs, states };
       const ops = (tokens === 1 ? bench.single : bench.several).attention;
-      const buffers = { pages: cache.layers[0]!, pageTable: cache.pageTable, partial, x };
+      const buffers = { pages: cache.layers.get(0)!, pageTable: cache.pageTable, partial, x };
       const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
@@ -189,7 +197,7 @@ export function attentionWeights(cells: CellType, slots: number): KernelCase {
     async prepare(bench) {
       const { shape, cache, step, queries, score } = await asking(bench, cells, slots, 1);
       const weights = await bench.buffer(new Float32Array(H * slots));
-      const [{ keys }, table] = [cache.layers[0]!, cache.pageTable];
+      const [{ keys }, table] = [cache.layers.get(0)!, cache.pageTable];
       const ops = bench.single.attention;
       return {
         variants: [ops.weights("attention-weights", shape, queries, keys, table, weights)],
@@ -228,12 +236,13 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
     ...(cells === "f32" ? {} : { tolerance: STORED[cells] }),
     async prepare(bench) {
       const cache = await cacheOf(bench, cells, start + tokens, tokens);
-      const sequence = cache.sequence();
-      sequence.append(start);
-      const step = cache.prepare(sequence, tokens);
+      const table = textIn(cache);
+      table.append(start);
+      const step = cache.prepare(table, table.append(tokens));
       const numbers = randomFloats(1, tokens * rows * E);
       const qkv = await bench.activations(tokens, rows * E, numbers);
-      const { turns, slots, layers } = cache;
+      const { turns, slots } = cache;
+      const layer = cache.layers.get(0)!;
       const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
       const ops = bench.several.attention;
       const arriving = { qk: qkv, qkv, turns, slots, rotated };
@@ -242,7 +251,7 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
       /** [T, G, E] out of the pages that the step has filled. */
       const read = async (buffer: GPUBuffer) => {
         const all = unpackCells(cells, new Uint32Array(await bench.device.read(buffer)));
-        const pages = sequence.entries.map(({ page }) => page);
+        const pages = table.entries.map(({ page }) => page);
         return Float32Array.from({ length: stored }, (_, i) => {
           const [t, group, e] = [Math.floor(i / (G * E)), Math.floor(i / E) % G, i % E];
           const page = pages[Math.floor((start + t) / P)]!;
@@ -250,10 +259,10 @@ export function ropeStore(cells: CellType, tokens: number): KernelCase {
         });
       };
       return {
-        variants: [ops.ropeStore("rope-store", shape, arriving, layers[0]!)],
+        variants: [ops.ropeStore("rope-store", shape, arriving, layer)],
         step,
         async result() {
-          const { keys, values } = layers[0]!;
+          const { keys, values } = layer;
           const parts = [await bench.readFloats(rotated), await read(keys), await read(values)];
           return Float32Array.from(parts.flatMap((part) => [...part]));
         },
