@@ -350,7 +350,12 @@ const PROMPT = [5, null, undefined, true, {}, promise, ["5"], [Number.NaN], [512
 const NO_TEXT = [...TEXT, undefined];
 const NO_DOCUMENT = [5, null, undefined, true, {}, promise, [5], [null]];
 
+/** A step of one token, but for what is given. */
+const run = (rows: object) =>
+  engine.run({ sequence: engine.sequence(), tokens: [5], wanted: { kind: "nothing" }, ...rows });
+
 /** What is not given as options, by the names of `src/index.ts` and of the engine's methods. */
+
 const VALUES: readonly [string, readonly unknown[], (value: never) => unknown][] = [
   ["generate", PROMPT, (value) => engine.generate(value)],
   ["complete", PROMPT, (value) => engine.complete(value)],
@@ -359,6 +364,14 @@ const VALUES: readonly [string, readonly unknown[], (value: never) => unknown][]
   ["score", [...PROMPT, "Once"], (value) => engine.score(value)],
   ["score: onRow", FUNCTION, (value) => engine.score([5, 6], value)],
   ["chat", MESSAGES, (value) => engine.chat(value)],
+  ["run", [5, null, {}, "a"], (value) => engine.run(value)],
+  ["run: sequence", [5, null, {}], (sequence) => run({ sequence })],
+  ["run: tokens", [5, null, true, {}, "Once", [], [1.5], [512], [-1]], (tokens) => run({ tokens })],
+  [
+    "run: wanted",
+    [5, null, {}, { kind: "logit" }, { kind: "logits" }, "logits"],
+    (wanted) => run({ wanted }),
+  ],
   ["tokenize", NO_TEXT, (value) => engine.tokenize(value)],
   [
     "detokenize",

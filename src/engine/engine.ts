@@ -23,6 +23,7 @@ import { ModelChangedError, Recovery } from "./run/recovery.ts";
 import { type Platform, Session } from "./run/session.ts";
 import type { Output, Rows, Wanted } from "./run/step.ts";
 import { type AttentionRowsOptions, attentionRows } from "./tasks/attention-rows.ts";
+import { readRows } from "./tasks/checks.ts";
 import { type EmbedOptions, embed } from "./tasks/embedding.ts";
 import { type GenerationResult, generate, type Piece } from "./tasks/generation.ts";
 import type { GenerateOptions } from "./tasks/generation-request.ts";
@@ -265,12 +266,12 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Appends tokens to a sequence, at most `sequence.stepLimit` of them, and returns what is wanted of them. Steps run one at
-   * a time, in the order of the calls.
+   * a time, in the order of the calls. What is wrong with the rows is thrown at once, a `UserError`.
    *
    *     const logits = await engine.run({ sequence, tokens, wanted: { kind: "logits", rows: 1 } }); // [1, V]
    */
   run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>> {
-    return this.#model.run(rows);
+    return this.#model.run(readRows(this, rows));
   }
 
   /** Frees the device and everything on it, after the steps that are on their way. */
