@@ -3,16 +3,16 @@
 import {
   conversationMemory,
   type MemoryOptions,
-} from "../context/text/memory/conversation-memory.ts";
-import type { ConversationMemory } from "../context/text/memory/memory.ts";
-import type { Message } from "../context/text/message.ts";
-import type { ChatOptions, ChatResult } from "../engine/chat/chat.ts";
-import { type BudgetOptions, chatBudget } from "../engine/chat/chat-budget.ts";
-import type { Engine } from "../engine/engine.ts";
-import { engineSummarizer } from "../engine/tasks/summarizer.ts";
-import type { TokenUsage } from "../engine/tasks/token-usage.ts";
-import { duration, note, rate } from "./terminal.ts";
-import { freeInWords, promptInWords } from "./usage-report.ts";
+} from "../../context/text/memory/conversation-memory.ts";
+import type { ConversationMemory } from "../../context/text/memory/memory.ts";
+import type { Message } from "../../context/text/message.ts";
+import type { ChatOptions, ChatResult } from "../../engine/chat/chat.ts";
+import { type BudgetOptions, chatBudget } from "../../engine/chat/chat-budget.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
+import type { TokenUsage } from "../../engine/tasks/token-usage.ts";
+import { duration, note, rate } from "../terminal.ts";
+import { freeInWords, promptInWords } from "../usage-report.ts";
 
 /** Tokens of all turns so far. */
 export interface Totals extends Omit<TokenUsage, "freeTokens"> {

@@ -2,16 +2,14 @@
 
 import { createInterface } from "node:readline";
 import { Command } from "commander";
-import { readConversation } from "../context/text/conversation.ts";
-import { type MemoryOptions, parseMemory } from "../context/text/memory/conversation-memory.ts";
-import type { Message } from "../context/text/message.ts";
-import { chatTemplateOf } from "../engine/chat/chosen-template.ts";
-import type { Setting } from "../engine/options.ts";
-import { prepareGeneration } from "../engine/tasks/generation.ts";
-import { UserError } from "../errors.ts";
-import { CHAT_COMMANDS, runCommand } from "./chat-commands.ts";
-import { ChatSession } from "./chat-session.ts";
-import { templateChoice } from "./chat-template.ts";
+import { readConversation } from "../../context/text/conversation.ts";
+import { type MemoryOptions, parseMemory } from "../../context/text/memory/conversation-memory.ts";
+import type { Message } from "../../context/text/message.ts";
+import { chatTemplateOf } from "../../engine/chat/chosen-template.ts";
+import { prepareGeneration } from "../../engine/tasks/generation.ts";
+import type { Setting } from "../../engine/options.ts";
+import { UserError } from "../../errors.ts";
+import { templateChoice } from "../chat-template.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -24,9 +22,11 @@ import {
   type SamplingFlags,
   samplingOptions,
   type TemplateFlag,
-} from "./flags.ts";
-import { readUserFile } from "./input.ts";
-import { note, withEngine, writeText } from "./terminal.ts";
+} from "../flags.ts";
+import { readUserFile } from "../input.ts";
+import { note, withEngine, writeText } from "../terminal.ts";
+import { CHAT_COMMANDS, runCommand } from "./commands.ts";
+import { ChatSession } from "./session.ts";
 
 interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly system?: string;

@@ -1,16 +1,16 @@
 // What a conversation in a terminal understands beside what is said to the model.
 
-import { readConversation, writeConversation } from "../context/text/conversation.ts";
-import { parseMemory } from "../context/text/memory/conversation-memory.ts";
-import type { Message } from "../context/text/message.ts";
-import { chatBudget } from "../engine/chat/chat-budget.ts";
-import { UserError } from "../errors.ts";
-import { writeWholeFile } from "../platform/write-file.ts";
-import type { ChatSession } from "./chat-session.ts";
-import { readUserFile } from "./input.ts";
-import { memoryTable } from "./memory-report.ts";
-import { note } from "./terminal.ts";
-import { freeInWords } from "./usage-report.ts";
+import { readConversation, writeConversation } from "../../context/text/conversation.ts";
+import { parseMemory } from "../../context/text/memory/conversation-memory.ts";
+import type { Message } from "../../context/text/message.ts";
+import { chatBudget } from "../../engine/chat/chat-budget.ts";
+import { UserError } from "../../errors.ts";
+import { writeWholeFile } from "../../platform/write-file.ts";
+import { readUserFile } from "../input.ts";
+import { memoryTable } from "../memory-report.ts";
+import { note } from "../terminal.ts";
+import { freeInWords } from "../usage-report.ts";
+import type { ChatSession } from "./session.ts";
 
 interface ChatCommand {
   readonly argument?: "FILE" | "[STRATEGY]";
