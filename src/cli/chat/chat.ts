@@ -1,13 +1,14 @@
-// A conversation in a terminal, or of the lines of a file: each line is a message, or a command that begins with "/".
+// A conversation on a terminal, or of the lines of a pipe: what is entered is a message, or a command that begins with "/".
 
-import { createInterface } from "node:readline";
+import { basename } from "node:path";
+import type { WriteStream } from "node:tty";
 import { Command } from "commander";
 import { readConversation } from "../../context/text/conversation.ts";
 import { type MemoryOptions, parseMemory } from "../../context/text/memory/conversation-memory.ts";
-import type { Message } from "../../context/text/message.ts";
-import { chatTemplateOf } from "../../engine/chat/chosen-template.ts";
-import { prepareGeneration } from "../../engine/tasks/generation.ts";
+import { type ChosenTemplate, chatTemplateOf } from "../../engine/chat/chosen-template.ts";
+import type { Engine } from "../../engine/engine.ts";
 import type { Setting } from "../../engine/options.ts";
+import { prepareGeneration } from "../../engine/tasks/generation.ts";
 import { UserError } from "../../errors.ts";
 import { templateChoice } from "../chat-template.ts";
 import {
@@ -25,8 +26,12 @@ import {
 } from "../flags.ts";
 import { readUserFile } from "../input.ts";
 import { note, withEngine, writeText } from "../terminal.ts";
-import { CHAT_COMMANDS, runCommand } from "./commands.ts";
+import { completions, runCommand } from "./commands.ts";
+import { asEntered, type Entry, EntryReader } from "./entry-reader.ts";
+import { ChatHistory, historyFile } from "./history.ts";
+import { type LineSource, PipedLines, TerminalLines, terminal } from "./line-source.ts";
 import { ChatSession } from "./session.ts";
+import { Settings } from "./settings.ts";
 
 interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly system?: string;
@@ -34,6 +39,7 @@ interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
   readonly load?: string;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
+  readonly history: boolean;
 }
 
 /** `dawnstream chat` */
@@ -48,13 +54,12 @@ export function chatCommand(): Command {
     )
     .option("--load <file>", "go on with a saved conversation")
     .option("-n, --max-tokens <n>", "the most tokens of an answer (default: 256)", integer)
-    .option("--stop <text>", "end an answer before this text (repeatable)", collect);
+    .option("--stop <text>", "end an answer before this text (repeatable)", collect)
+    .option("--no-history", "keep nothing of what is entered on a terminal for later chats");
   addSamplingFlags(addEngineFlags(addTemplateFlag(command)));
   return command.action(async (flags: Flags) => {
     const begun = flags.load === undefined ? [] : await readUserFile(flags.load, readConversation);
-    const system: Message[] =
-      flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
-    const options = { ...samplingOptions(flags), maxTokens: flags.maxTokens, stop: flags.stop };
+    const answer = { ...samplingOptions(flags), maxTokens: flags.maxTokens, stop: flags.stop };
     const choice = await templateChoice(flags.template);
     await withEngine(
       flags.model,
@@ -63,18 +68,33 @@ export function chatCommand(): Command {
       (model) => {
         chatTemplateOf(model.tokenizer.vocabulary, choice);
         const attention = flags.memory?.kind === "sinks" ? flags.memory : undefined;
-        prepareGeneration(model, [0], { attention, ...options });
+        prepareGeneration(model, [0], { attention, ...answer });
       },
       async (engine) => {
-        const { template, warning } = chatTemplateOf(engine.tokenizer.vocabulary, choice);
-        if (warning !== undefined) note(`warning: ${warning}`);
-        const memory = flags.memory ?? ownMemory(engine.setting);
-        const session = new ChatSession(engine, { ...options, template }, memory, system);
+        const chosen = chatTemplateOf(engine.tokenizer.vocabulary, choice);
+        if (chosen.warning !== undefined) note(`warning: ${chosen.warning}`);
+        const session = new ChatSession(engine, {
+          template: chosen.template,
+          memory: flags.memory ?? ownMemory(engine.setting),
+          answer,
+          settings: new Settings(command.options),
+          system: flags.system,
+        });
         session.begin(begun);
-        await converse(session);
+        const output = terminal();
+        if (output) note(greeting(engine, flags.model, chosen));
+        await converse(session, output, flags.history);
       },
     );
   });
+}
+
+function greeting({ config }: Engine, path: string, { name }: ChosenTemplate): string {
+  const template = { default: "of the file", given: "given" }[name] ?? name;
+  return (
+    `${config.name} (${basename(path)}), chat template: ${template}. ` +
+    "/help lists the commands, Ctrl-D leaves."
+  );
 }
 
 /** What the cache forgets need not be left out; what is all kept has to fit. */
@@ -84,55 +104,66 @@ function ownMemory({ policy: { sinks, window } }: Setting): MemoryOptions {
     : { kind: "sinks", sinks, window };
 }
 
-/** Answers line after line, until there are no more. */
-async function converse(session: ChatSession): Promise<void> {
-  const isTerminal = process.stdin.isTTY === true;
-  const lines = createInterface({
-    input: process.stdin,
-    output: isTerminal ? process.stderr : undefined,
-    terminal: isTerminal,
-    prompt: "> ",
-    completer: (line: string) => [
-      Object.keys(CHAT_COMMANDS).filter((name) => line.startsWith("/") && name.startsWith(line)),
-      line,
-    ],
-  });
-  // In a terminal Ctrl-C ends the answer, or takes back what has been typed; elsewhere it ends the conversation, too.
-  lines.on("SIGINT", () => {
-    if (session.interrupt()) return;
-    if (lines.line === "") note("\n/exit or Ctrl-D leaves");
-    lines.write(null, { ctrl: true, name: "u" });
-    lines.prompt();
-  });
-  let isClosed = false;
-  lines.once("close", () => {
-    isClosed = true;
-  });
+/** Answers one entry after the other, until there are no more. `output`: the terminal that they are typed on. */
+async function converse(
+  session: ChatSession,
+  output: WriteStream | undefined,
+  keepsHistory: boolean,
+): Promise<void> {
+  const history = await ChatHistory.open(output && keepsHistory ? historyFile : undefined);
+  const complete = (line: string) => completions(line, session.settings);
+  const lines = output
+    ? new TerminalLines(output, complete, () => session.interrupt())
+    : new PipedLines();
   let isInterrupted = false;
   const interrupt = () => {
     isInterrupted = true;
     session.interrupt();
-    process.exitCode = 130; // as a shell reports Ctrl-C
     lines.close();
   };
   process.once("SIGINT", interrupt);
   try {
-    lines.prompt();
-    for await (const line of lines) {
-      if (isInterrupted || !(await answer(session, line.trim(), isTerminal))) break;
-      if (!isClosed) lines.prompt(); // lines are kept when their end has come already
+    for (;;) {
+      const entry = await readEntry(lines, history.entries);
+      if (entry === "interrupted") isInterrupted = true;
+      if (typeof entry === "string") break;
+      if (entry.text.trim() === "") continue;
+      if (output) await history.add(asEntered(entry));
+      if (!(await answer(session, entry, output !== undefined))) break;
     }
   } finally {
     process.off("SIGINT", interrupt);
     lines.close();
   }
+  if (isInterrupted) process.exitCode = 130; // as a shell reports Ctrl-C
 }
 
-/** Does what a line asks; false where it asks for the end. On a terminal, a mistake is told and the conversation goes on. */
-async function answer(session: ChatSession, line: string, isTerminal: boolean): Promise<boolean> {
+async function readEntry(
+  lines: LineSource,
+  history: readonly string[],
+): Promise<Entry | "interrupted" | "ended"> {
+  let reader = new EntryReader();
+  for (;;) {
+    const line = await lines.read({ prompt: reader.isOpen ? "... " : "> ", history });
+    if (typeof line === "object") {
+      const entry = reader.take(line.text, line.pastes);
+      if (entry) return entry;
+    } else if (line === "ended") {
+      // Who leaves a terminal has not said what is unfinished.
+      return lines.isTerminal ? line : (reader.end() ?? line);
+    } else if (line === "interrupted" && !reader.isOpen) {
+      return line;
+    } else {
+      reader = new EntryReader();
+    }
+  }
+}
+
+/** Does what an entry asks; false if it asks for the end. On a terminal, a mistake is told and the conversation goes on. */
+async function answer(session: ChatSession, entry: Entry, isTerminal: boolean): Promise<boolean> {
   try {
-    if (line.startsWith("/")) return await runCommand(session, line);
-    if (line !== "") await session.say(line, writeText);
+    if (entry.kind === "command") return await runCommand(session, entry.text);
+    await session.say(entry.text, writeText);
   } catch (error) {
     if (!isTerminal || !(error instanceof UserError)) throw error;
     note(`error: ${error.message}`);

@@ -1,26 +1,29 @@
-// What a conversation in a terminal understands beside what is said to the model.
+// What a conversation on the command line understands beside what is said to the model.
 
 import { readConversation, writeConversation } from "../../context/text/conversation.ts";
 import { parseMemory } from "../../context/text/memory/conversation-memory.ts";
 import type { Message } from "../../context/text/message.ts";
 import { chatBudget } from "../../engine/chat/chat-budget.ts";
 import { UserError } from "../../errors.ts";
+import { knownNames } from "../../option-reader.ts";
 import { writeWholeFile } from "../../platform/write-file.ts";
 import { readUserFile } from "../input.ts";
 import { memoryTable } from "../memory-report.ts";
 import { note } from "../terminal.ts";
 import { freeInWords } from "../usage-report.ts";
 import type { ChatSession } from "./session.ts";
+import type { Settings } from "./settings.ts";
 
 interface ChatCommand {
-  readonly argument?: "FILE" | "[STRATEGY]";
+  /** In brackets: it may be missing. */
+  readonly argument?: "FILE" | "[STRATEGY]" | "[TEXT]" | "[NAME VALUE]";
   readonly help: string;
   /** Returns what is to be said about it; nothing ends the conversation. */
   run(session: ChatSession, argument: string): Promise<string | undefined>;
 }
 
 /** By name, as it is typed. */
-export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
+const COMMANDS: Readonly<Record<string, ChatCommand>> = {
   "/usage": {
     help: "tokens of the last answer and of all",
     run: async (session) => usage(session),
@@ -35,6 +38,19 @@ export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
     run: async (session, strategy) => {
       if (strategy !== "") session.remember(parseMemory(strategy));
       return `memory ${session.memory.name}`;
+    },
+  },
+  "/set": {
+    argument: "[NAME VALUE]",
+    help: "how the next answers are made, as by the flags: /set temperature 0.5",
+    run: async (session, argument) => set(session, argument),
+  },
+  "/system": {
+    argument: "[TEXT]",
+    help: 'what the model is told before the conversation; "": nothing',
+    run: async (session, text) => {
+      if (text !== "") session.tell(text === '""' ? undefined : text);
+      return session.system ?? "The model is told nothing before the conversation.";
     },
   },
   "/reset": {
@@ -62,36 +78,55 @@ export const CHAT_COMMANDS: Readonly<Record<string, ChatCommand>> = {
       return `${messages.length} messages`;
     },
   },
-  "/help": {
-    help: "this list",
-    run: async () =>
-      Object.entries(CHAT_COMMANDS)
-        .map(([name, { argument = "", help }]) => `${`${name} ${argument}`.padEnd(18)} ${help}`)
-        .join("\n"),
-  },
-  "/exit": { help: "leave; Ctrl-D does, too", run: async () => undefined },
+  "/help": { help: "this list", run: async () => HELP },
+  "/bye": { help: "leave; /quit, /exit and Ctrl-D do, too", run: async () => undefined },
 };
+const ALIASES: Readonly<Record<string, string>> = { "/quit": "/bye", "/exit": "/bye" };
+const NAMES = [...Object.keys(COMMANDS), ...Object.keys(ALIASES)];
+
+const HELP = `${Object.entries(COMMANDS)
+  .map(([name, { argument = "", help }]) => `${`${name} ${argument}`.padEnd(18)} ${help}`)
+  .join("\n")}
+A message of several lines: paste it, or begin and end it with """, or end each line but the last with \\.
+Ctrl-C stops an answer, or takes back what has been typed; without either it leaves.`;
+
+/** What a line that begins a command may go on as. */
+export function completions(line: string, { names }: Settings): string[] {
+  const commands = NAMES.map((name) => (COMMANDS[name]?.argument ? `${name} ` : name));
+  const settings = names.map((name) => `/set ${name} `);
+  const candidates = line.startsWith("/set ") ? settings : commands;
+  return candidates.filter((text) => line !== "" && text.startsWith(line));
+}
 
 /** Runs a line that begins with "/"; false where it ends the conversation. */
 export async function runCommand(session: ChatSession, line: string): Promise<boolean> {
-  const [name = "", ...rest] = line.split(/\s+/);
+  const [name = ""] = line.split(/\s/, 1);
   const argument = line.slice(name.length).trim();
-  const command = CHAT_COMMANDS[name];
-  if (!command) {
-    throw new UserError(
-      `There is no command ${name}: expected ${Object.keys(CHAT_COMMANDS).join(", ")}.`,
-    );
-  }
+  const known = Object.hasOwn(ALIASES, name) ? ALIASES[name]! : name;
+  const command = Object.hasOwn(COMMANDS, known) ? COMMANDS[known] : undefined;
+  if (!command) throw new UserError(`There is no command ${name}: ${knownNames(name, NAMES)}.`);
   if (command.argument === "FILE" && argument === "") {
     throw new UserError(`${name} needs the name of a file.`);
   }
-  if (command.argument === undefined && rest.length > 0) {
+  if (command.argument === undefined && argument !== "") {
     throw new UserError(`${name} takes nothing after it.`);
   }
   const said = await command.run(session, argument);
   if (said === undefined) return false;
   note(said);
   return true;
+}
+
+/** "temperature 0.5"; without a value it is only told, without a name all are. */
+function set(session: ChatSession, argument: string): string {
+  const { settings } = session;
+  const [name = ""] = argument.split(/\s/, 1);
+  const value = argument.slice(name.length).trim();
+  if (name === "") return settings.describe(session.answer);
+  if (value !== "") {
+    settings.change(session.answer, name, value, (options) => session.choose(options));
+  }
+  return settings.describe(session.answer, name);
 }
 
 async function context(session: ChatSession): Promise<string> {
