@@ -59,26 +59,35 @@ export function splitOptions<R extends Table, O extends object>(
 }
 
 function unknownOption(what: string, name: string, names: readonly string[]): UserError {
+  return new UserError(
+    `Unknown option ${quoteValue(name)} of ${what}: ${knownNames(name, names)}.`,
+  );
+}
+
+/** What is said of an unknown name: "did you mean topK? There are topK, topP", or only the latter if none is near. */
+export function knownNames(name: string, names: readonly string[]): string {
   const [nearest] = names
     .map((known) => ({ known, distance: editDistance(name.toLowerCase(), known.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   const isNear = nearest && nearest.distance <= Math.max(1, name.length / 3);
   const hint = isNear ? `did you mean ${nearest.known}? There are` : "there are";
-  return new UserError(`Unknown option ${quoteValue(name)} of ${what}: ${hint} ${list(names)}.`);
+  return `${hint} ${list(names)}`;
 }
 
-/** The fewest insertions, deletions and replacements of characters that make one text of another (Levenshtein). */
+/** The fewest insertions, deletions, replacements and swaps of neighbours that make one text of another (Damerau). */
 function editDistance(a: string, b: string): number {
-  let above = Array.from({ length: b.length + 1 }, (_, i) => i);
+  const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= a.length; i++) {
-    const row = [i];
+    const [above, row] = [rows.at(-1)!, [i]];
     for (let j = 1; j <= b.length; j++) {
       const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swapped = isSwap ? rows.at(-2)![j - 2]! + 1 : replaced;
+      row.push(Math.min(replaced, swapped, above[j]! + 1, row[j - 1]! + 1));
     }
-    above = row;
+    rows.push(row);
   }
-  return above.at(-1)!;
+  return rows.at(-1)!.at(-1)!;
 }
 
 function list(names: readonly string[]): string {

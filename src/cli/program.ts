@@ -6,7 +6,7 @@ import { OptionError, type UserError } from "../errors.ts";
 import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
-import { chatCommand } from "./chat.ts";
+import { chatCommand } from "./chat/chat.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { indexCommand } from "./index-files.ts";
