@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Option } from "commander";
 import { generateWithRetrieval } from "../context/text/retrieval/answer.ts";
 import { decodeIndex } from "../context/text/retrieval/index-file.ts";
 import {
@@ -9,6 +9,7 @@ import {
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -50,6 +51,7 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function askCommand(): Command {
   const command = new Command("ask")
     .description("answer a question from an index of texts")
+    .example('dawnstream ask "Who had a red ball?" --index stories.index')
     .argument("[question]", "the question; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the question from a file")
     .requiredOption("--index <file>", "what `index` has written, with the same model")

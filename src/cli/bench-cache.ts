@@ -1,7 +1,6 @@
 // What does the cache buy, and does it change the result? The same prompt and the same tokens are decoded with it,
 // without it, and under windows; each step is timed, and the logits of every step are compared.
 
-import { Command } from "commander";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
 import { attentionPolicy, parseAttention } from "../context/positions/attention-policy.ts";
@@ -10,6 +9,7 @@ import { prepareGeneration } from "../engine/tasks/generation.ts";
 import { append } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
+import { Command } from "./command.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
 import { type Growth, growth, normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
@@ -44,6 +44,7 @@ export function benchCacheCommand(): Command {
     .description(
       "decode the same tokens with the cache, without it and under windows; compare times and logits",
     )
+    .example("dawnstream bench cache --tokens 64 --policies window:64,sinks:4+60")
     .option("--prompt <text>", "the text to continue", "Once upon a time")
     .option("--tokens <n>", "tokens to decode", integer, 128)
     .option("--policies <list>", "attention policies besides full", "window:64,sinks:4+60")

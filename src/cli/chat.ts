@@ -1,7 +1,6 @@
 // A conversation in a terminal, or of the lines of a file: each line is a message, or a command that begins with "/".
 
 import { createInterface } from "node:readline";
-import { Command } from "commander";
 import { readConversation } from "../context/text/conversation.ts";
 import { type MemoryOptions, parseMemory } from "../context/text/memory/conversation-memory.ts";
 import type { Message } from "../context/text/message.ts";
@@ -12,6 +11,7 @@ import { UserError } from "../errors.ts";
 import { CHAT_COMMANDS, runCommand } from "./chat-commands.ts";
 import { ChatSession } from "./chat-session.ts";
 import { templateChoice } from "./chat-template.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -40,6 +40,7 @@ interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
 export function chatCommand(): Command {
   const command = new Command("chat")
     .description("talk with a model; /help tells the commands of a conversation")
+    .example('dawnstream chat --system "You tell short stories." --memory buffer')
     .option("--system <text>", "what the model is told before the conversation")
     .option(
       "--memory <strategy>",

@@ -2,7 +2,7 @@
 
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { parseAttention } from "../context/positions/attention-policy.ts";
 import { parseRope } from "../context/positions/rope-choice.ts";
 import { type EngineOptions, whenFullReader } from "../engine/options.ts";
@@ -10,6 +10,7 @@ import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { UserError } from "../errors.ts";
 import { CELL_TYPES } from "../kernels/attention/cells.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
+import { type Command, ENGINE_FLAGS } from "./command.ts";
 import { canDraw } from "./picture.ts";
 import { printProfile } from "./profile-report.ts";
 
@@ -113,7 +114,9 @@ export function addEngineFlags(
   command: Command,
   decided: Readonly<Partial<Record<EngineFlag, string>>> = {},
 ): Command {
-  declareEngineFlags(addModelFlag(command));
+  addModelFlag(command).optionsGroup(ENGINE_FLAGS);
+  declareEngineFlags(command);
+  command.optionsGroup("");
   for (const option of command.options) {
     const reason = decided[option.attributeName() as EngineFlag];
     if (reason === undefined) continue;
@@ -193,6 +196,7 @@ export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 /** `temperature`: what the command takes unless told otherwise. */
 export function addSamplingFlags(command: Command, temperature = 0.8): Command {
   return command
+    .optionsGroup("Sampling flags:")
     .option("--temperature <t>", `0 is greedy (default: ${temperature})`, number)
     .option("--top-k <n>", "keep the n likeliest tokens, 0: all (default: 40)", integer)
     .option(
@@ -215,7 +219,8 @@ export function addSamplingFlags(command: Command, temperature = 0.8): Command {
       "add to the logit of a token; -inf bans it (repeatable)",
       readBias,
     )
-    .option("-s, --seed <n>", "the same seed gives the same text (default: random)", integer);
+    .option("-s, --seed <n>", "the same seed gives the same text (default: random)", integer)
+    .optionsGroup("");
 }
 
 /** The sampling options that were given, and none that were not. */

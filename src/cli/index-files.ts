@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Option } from "commander";
 import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import {
   DEFAULT_SIZE,
@@ -10,6 +10,7 @@ import {
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   collect,
@@ -55,6 +56,7 @@ const MOST_CHUNK = 4096;
 export function indexCommand(): Command {
   const command = new Command("index")
     .description("cut texts into windows and embed them, for `ask`")
+    .example("dawnstream index lily.txt tom.txt --out stories.index")
     .argument("[files...]", "UTF-8 texts; - is stdin, as is a pipe without any")
     .option("-f, --file <file>", "one of them (repeatable)", collect)
     .requiredOption("--out <file>", "the index to write", outputFile)

@@ -1,7 +1,7 @@
 // What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by length: all of it
 // counted from the header of a file, before anything is loaded.
 
-import { Command, InvalidArgumentError, Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import {
   attentionOperations,
   tokenBytes,
@@ -19,6 +19,7 @@ import type { MemoryPlan } from "../engine/run/memory-plan.ts";
 import { bytesOfNumber, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
 import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { Command } from "./command.ts";
 import {
   addModelFlag,
   givenModel,
@@ -60,6 +61,9 @@ export function planCommand(): Command {
   const command = new Command("plan")
     .description(
       "count exact memory and the cost of attention by context, from a file's header alone",
+    )
+    .example(
+      "dawnstream plan model.gguf --context 2048,8192 --attention full,sinks:4+1020 --memory 2GiB",
     )
     .argument("[file]", "GGUF file (the same as --model)")
     .addOption(

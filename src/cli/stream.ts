@@ -1,7 +1,7 @@
 // What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
-import { Command, InvalidArgumentError } from "commander";
+import { InvalidArgumentError } from "commander";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import {
   type AttentionOptions,
@@ -14,6 +14,7 @@ import { append } from "../engine/tasks/prefill.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -52,6 +53,7 @@ export function streamCommand(): Command {
     .description(
       "feed a long text token by token under several policies: perplexity, time and bytes along the way",
     )
+    .example("dawnstream stream book.txt --policies full,sinks:4+252 --tokens 1000")
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "the same")
     .option(
