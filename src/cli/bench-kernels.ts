@@ -16,6 +16,7 @@ import { nodePlatform } from "../platform/node.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
 import { Command } from "./command.ts";
 import { integer, outputFile } from "./flags.ts";
+import { toJson } from "./json.ts";
 import { table } from "./table.ts";
 import { interruptSignal, note, progress, write, writeJson } from "./terminal.ts";
 
@@ -68,7 +69,7 @@ export function benchKernelsCommand(): Command {
       const signal = interruptSignal();
       const report = await run(flags, signal);
       if (flags.save !== undefined) {
-        await writeWholeFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
+        await writeWholeFile(flags.save, `${toJson(report, 2)}\n`);
       }
       if (flags.json) await writeJson(report);
       else await write(tableOf(report));
