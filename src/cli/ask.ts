@@ -1,4 +1,3 @@
-import { Option } from "commander";
 import { generateWithRetrieval } from "../context/text/retrieval/answer.ts";
 import { decodeIndex } from "../context/text/retrieval/index-file.ts";
 import {
@@ -13,6 +12,7 @@ import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
+  choice,
   collect,
   type EngineFlags,
   engineOptions,
@@ -56,10 +56,11 @@ export function askCommand(): Command {
     .option("-f, --file <file>", "take the question from a file")
     .requiredOption("--index <file>", "what `index` has written, with the same model")
     .option("--k <n>", "the most windows to retrieve", integer, 5)
-    .addOption(
-      new Option("--mode <mode>", "rank windows by meaning, by words, or by both")
-        .choices(RETRIEVAL_MODES)
-        .default("hybrid"),
+    .option(
+      "--mode <mode>",
+      `rank windows by meaning, by words, or by both: ${RETRIEVAL_MODES.join(", ")}`,
+      choice(RETRIEVAL_MODES),
+      "hybrid",
     )
     .option("--sources-only", "print what is found, and generate nothing")
     .option(

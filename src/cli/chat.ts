@@ -20,7 +20,6 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
-  reading,
   type SamplingFlags,
   samplingOptions,
   type TemplateFlag,
@@ -45,7 +44,7 @@ export function chatCommand(): Command {
     .option(
       "--memory <strategy>",
       "what of a long conversation the model reads: turns:K, buffer, summary, summary:K, sinks:S+W (default: buffer, or what --attention keeps)",
-      reading(parseMemory),
+      parseMemory,
     )
     .option("--load <file>", "go on with a saved conversation")
     .option("-n, --max-tokens <n>", "the most tokens of an answer (default: 256)", integer)

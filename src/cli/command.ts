@@ -1,6 +1,7 @@
 // What all commands have in common: how their help looks, and how a mistake is told.
 
 import { Command as AnyCommand, CommanderError, Help, type Option } from "commander";
+import { OptionError, UserError } from "../errors.ts";
 import { oneLine } from "./printable.ts";
 
 /** The flags that `--help` leaves out: what a model is loaded with. They stand under this heading. */
@@ -43,6 +44,22 @@ export class Command extends AnyCommand {
 
   override createHelp(): Help {
     return new CommandHelp(this.#example, this.#showsAll);
+  }
+
+  /** An option that refuses its value is named as the flag. */
+  override addOption(option: Option): this {
+    const { parseArg: read, long } = option;
+    if (read !== undefined) {
+      option.argParser((text, before) => {
+        try {
+          return read(text, before);
+        } catch (error) {
+          if (error instanceof OptionError && long) throw new UserError(error.messageFor(long));
+          throw error;
+        }
+      });
+    }
+    return super.addOption(option);
   }
 
   /** Answers `--help-all` wherever it stands, as commander does `--help`. */

@@ -1,4 +1,3 @@
-import { Option } from "commander";
 import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import {
   DEFAULT_SIZE,
@@ -13,6 +12,7 @@ import { writeWholeFile } from "../platform/write-file.ts";
 import { Command } from "./command.ts";
 import {
   addEngineFlags,
+  choice,
   collect,
   type EngineFlags,
   engineOptions,
@@ -62,11 +62,10 @@ export function indexCommand(): Command {
     .requiredOption("--out <file>", "the index to write", outputFile)
     .option("--size <n>", "tokens of a window (default: 256, at most half the context)", integer)
     .option("--overlap <n>", "tokens that windows share (default: an eighth of them)", integer)
-    .addOption(
-      new Option(
-        "--pooling <kind>",
-        "what of a window's tokens is its vector (default: what the file says, or mean)",
-      ).choices(POOLINGS),
+    .option(
+      "--pooling <kind>",
+      `what of a window's tokens is its vector: ${POOLINGS.join(", ")} (default: what the file says, or mean)`,
+      choice(POOLINGS),
     )
     .option(
       "--layer <n>",

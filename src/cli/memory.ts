@@ -24,7 +24,6 @@ import {
   integer,
   type ModelFlags,
   pictureFile,
-  reading,
   type TemplateFlag,
 } from "./flags.ts";
 import { givenFile, readNamed } from "./input.ts";
@@ -55,12 +54,10 @@ export function memoryCommand(): Command {
       "JSON or JSON Lines of messages with role and content; - is stdin, as is a pipe without it",
     )
     .option("-f, --file <file>", "the same")
-    .requiredOption(
-      "--strategy <list>",
-      "turns:K, buffer, summary, summary:K, sinks:S+W",
-      reading((text) => text.split(",").map(parseMemory)),
+    .requiredOption("--strategy <list>", "turns:K, buffer, summary, summary:K, sinks:S+W", (text) =>
+      text.split(",").map(parseMemory),
     )
-    .requiredOption("--budget <n>", "tokens that the model may read", reading(readBudget))
+    .requiredOption("--budget <n>", "tokens that the model may read", readBudget)
     .option("--json", "print one object")
     .option("--plot <file>", "draw how the context fills: .svg or .png", pictureFile);
   return addTemplateFlag(addModelFlag(command)).action(run);

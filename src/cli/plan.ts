@@ -8,11 +8,7 @@ import {
   visibleKeys,
   visiblePairs,
 } from "../context/positions/attention-cost.ts";
-import {
-  type AttentionPolicy,
-  attentionPolicy,
-  parseAttention,
-} from "../context/positions/attention-policy.ts";
+import { type AttentionPolicy, attentionPolicy } from "../context/positions/attention-policy.ts";
 import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { MemoryPlan } from "../engine/run/memory-plan.ts";
@@ -22,12 +18,13 @@ import { nodePlatform } from "../platform/node.ts";
 import { Command } from "./command.ts";
 import {
   addModelFlag,
+  choice,
   givenModel,
   integer,
   integers,
   type ModelFlags,
   pictureFile,
-  reading,
+  policies,
 } from "./flags.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
@@ -71,20 +68,14 @@ export function planCommand(): Command {
         .argParser(readContexts)
         .default([512, 2048, 8192], "512,2048,8192"),
     )
-    .option(
-      "--attention <list>",
-      "full, window:W, sinks:S+W (default: full)",
-      reading(readPolicies),
-    )
+    .option("--attention <list>", "full, window:W, sinks:S+W (default: full)", policies)
     .addOption(
       new Option("--kv <list>", `types of the cache: ${CELL_TYPES.join(", ")}`)
         .argParser(readCells)
         .default(["f16"], "f16"),
     )
-    .option(
-      "--memory <size>",
-      "tell the largest context that fits, such as 8GiB",
-      reading((text) => byteSize(text, "size")),
+    .option("--memory <size>", "tell the largest context that fits, such as 8GiB", (text) =>
+      byteSize(text, "size"),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
@@ -105,8 +96,8 @@ export function planCommand(): Command {
 
 async function report(model: ModelFile, flags: Flags): Promise<void> {
   const { file, config } = model;
-  const policies = flags.attention ?? [attentionPolicy({ kind: "full" })];
-  const ways = policies.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
+  const attentions = flags.attention ?? [attentionPolicy({ kind: "full" })];
+  const ways = attentions.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
   const rows = ways.flatMap(({ policy, kv }) =>
     flags.context.map((context) => rowOf(model, policy, kv, context, flags)),
   );
@@ -237,14 +228,6 @@ function readContexts(text: string): number[] {
   return contexts;
 }
 
-function readPolicies(text: string): AttentionPolicy[] {
-  return text.split(",").map((name) => attentionPolicy(parseAttention(name)));
-}
-
 function readCells(text: string): CellType[] {
-  return text.split(",").map((name) => {
-    const cells = CELL_TYPES.find((one) => one === name);
-    if (cells) return cells;
-    throw new InvalidArgumentError(`"${name}" is none of ${CELL_TYPES.join(", ")}.`);
-  });
+  return text.split(",").map(choice(CELL_TYPES));
 }

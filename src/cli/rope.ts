@@ -193,11 +193,7 @@ async function scoreWindows(
 }
 
 function readMethods(text: string): string[] {
-  try {
-    return text.split(",").map((method) => formatRope(parseRope(method)));
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
+  return text.split(",").map((method) => formatRope(parseRope(method)));
 }
 
 /** "256,512" as it is; "256..4096" doubles. */

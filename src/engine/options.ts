@@ -1,12 +1,13 @@
 // What a user may ask for at load, checked against the model and made total.
 
 import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
-import type { KeyStorage } from "../context/cache/rotations.ts";
+import { KEY_STORAGES, type KeyStorage } from "../context/cache/rotations.ts";
 import {
   type AttentionChoice,
   type AttentionPolicy,
   attentionPolicy,
   attentionReader,
+  FULL_ATTENTION,
   pagesNeeded,
   withSlidingWindow,
 } from "../context/positions/attention-policy.ts";
@@ -19,7 +20,7 @@ import {
   withFreqScale,
 } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
-import { UserError } from "../errors.ts";
+import { OptionError, UserError } from "../errors.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
 import type { HeadShape } from "../kernels/attention/head-shape.ts";
 import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/gpu/device.ts";
@@ -61,6 +62,7 @@ export interface EngineOptions {
   /**
    * What happens when a text under full attention fills the context. "error" (default): a request that could not end
    * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten. As text: "slide:n".
+   * Refused beside attention that forgets, under which a text never fills the context.
    */
   readonly whenFull?: WhenFull | `slide:${number}` | undefined;
   /** How rotary positions are scaled; "auto" chooses for the context. As text: "yarn:4". Default: what the file says. */
@@ -111,7 +113,7 @@ export const whenFullReader: Reader<WhenFull> = (value, name) => {
   }
   const isKeep = isRecord(value) && Object.keys(value).join() === "keep";
   if (isKeep && isWhole(value.keep, 0)) return { keep: value.keep };
-  throw invalid(name, value, WHEN_FULL);
+  throw invalid(name, value, WHEN_FULL, ["error", "stop", "slide"]);
 };
 
 const refusable = listOf(word(FEATURES), `an array of ${FEATURES.join(", ")}`);
@@ -132,7 +134,7 @@ export const ENGINE_READERS = {
   rope: (value: unknown, name: string) => (value === "auto" ? value : ropeReader(value, name)),
   ropeFreqBase: freqBaseReader,
   ropeFreqScale: freqScaleReader,
-  keys: word(["rotated", "raw"]),
+  keys: word(KEY_STORAGES),
   kv: word(CELL_TYPES),
   pageSize: whole(1, 1024),
   chunk: whole(1, 4096),
@@ -155,6 +157,8 @@ export interface Setting {
   readonly policy: AttentionPolicy;
   /** Whether a text that fills the context ends there, rather than being refused. */
   readonly stopsWhenFull: boolean;
+  /** The tokens that stay if a text slides when it fills the context; undefined if it does not. */
+  readonly keptWhenFull: number | undefined;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
   readonly cache: Omit<KvCacheOptions, "rope">;
@@ -170,12 +174,11 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
   const trained = config.trainedContext;
   const { context = Math.min(trained, DEFAULT_CONTEXT), pageSize = DEFAULT_PAGE } = options;
   const { chunk = Math.min(DEFAULT_CHUNK, context), sequences = 1 } = options;
-  const attention = whenFull(
-    attentionPolicy(options.attention ?? { kind: "full" }),
-    context,
-    options.whenFull,
-  );
-  const policy = withSlidingWindow(attention, config.slidingWindow, context);
+  const { attention = FULL_ATTENTION, whenFull } = options;
+  const keptWhenFull = typeof whenFull === "object" ? whenFull.keep : undefined;
+  const sliding = slidingWhenFull(attention, context, keptWhenFull);
+  const policy = withSlidingWindow(sliding, config.slidingWindow, context);
+  if (whenFull !== undefined) checkCanFill(whenFull, attention, policy);
   const choice =
     options.rope === "auto"
       ? chooseRope({ trainedContext: trained, ...config.rope }, context)
@@ -195,7 +198,8 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     context,
     chunk,
     policy,
-    stopsWhenFull: options.whenFull === "stop",
+    stopsWhenFull: whenFull === "stop",
+    keptWhenFull,
     scaling,
     ropeModel: {
       width: config.headWidth,
@@ -219,14 +223,32 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
  * Full attention that slides when the context is full is, from the first token on, attention with as many sinks as are
  * kept and a window of the rest: nothing is forgotten before the context is full, and no key ever moves.
  */
-function whenFull(
+export function slidingWhenFull(
   policy: AttentionPolicy,
   context: number,
-  choice: WhenFull | undefined,
+  kept: number | undefined,
 ): AttentionPolicy {
-  if (typeof choice !== "object" || policy.window !== Number.POSITIVE_INFINITY) return policy;
-  const sinks = whole(0, context - 1)(choice.keep, "number of kept tokens");
+  if (kept === undefined || policy.window !== Number.POSITIVE_INFINITY) return policy;
+  const sinks = whole(0, context - 1)(kept, "number of kept tokens");
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
+}
+
+/** Refuses what is to be done when a context is full if it never will be. */
+function checkCanFill(
+  whenFull: WhenFull,
+  attention: AttentionPolicy,
+  { window }: AttentionPolicy,
+): void {
+  const isForgetful = attention.window !== Number.POSITIVE_INFINITY;
+  const isModels = typeof whenFull !== "object" && window !== Number.POSITIVE_INFINITY;
+  if (!isForgetful && !isModels) return;
+  const what = isForgetful ? `attention ${attention.name}` : `the model's own window of ${window}`;
+  const choice = typeof whenFull === "object" ? `slide:${whenFull.keep}` : whenFull;
+  throw new OptionError(
+    "whenFull",
+    `"${choice}": ${what} forgets, so that a text never fills the context; leave it out` +
+      `${isForgetful ? ", or the attention" : ""}.`,
+  );
 }
 
 /** A type of cells that heads are whole blocks of. */

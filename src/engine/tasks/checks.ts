@@ -10,6 +10,7 @@ import {
 import { UserError } from "../../errors.ts";
 import { quoteValue } from "../../option-reader.ts";
 import type { OpenedModel } from "../model/model-state.ts";
+import { slidingWhenFull } from "../options.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
 export function policyOf(
@@ -17,13 +18,11 @@ export function policyOf(
   attention: AttentionChoice | undefined,
 ): AttentionPolicy {
   if (!attention) return setting.policy;
-  const policy = withSlidingWindow(
-    attentionPolicy(attention),
-    config.slidingWindow,
-    setting.context,
-  );
+  const { context, keptWhenFull } = setting;
+  const own = slidingWhenFull(attentionPolicy(attention), context, keptWhenFull);
+  const policy = withSlidingWindow(own, config.slidingWindow, context);
   const { pages, shape } = setting.cache;
-  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
+  const needed = pagesNeeded(policy, context, 1, shape.pageSize);
   if (needed <= pages) return policy;
   throw new UserError(
     `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
