@@ -23,7 +23,13 @@ import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.t
 import { OptionError, UserError } from "../errors.ts";
 import { CELL_FORMATS, CELL_TYPES, type CellType } from "../kernels/attention/cells.ts";
 import type { HeadShape } from "../kernels/attention/head-shape.ts";
-import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/gpu/device.ts";
+import {
+  type DeviceOptions,
+  FEATURES,
+  type Feature,
+  LIMITS,
+  type LimitName,
+} from "../kernels/gpu/device.ts";
 import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import {
   byteSize,
@@ -93,10 +99,19 @@ export interface EngineOptions {
   /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
   /** Lower rungs of the capability ladder, for tests and comparisons. */
-  readonly device?: DeviceOptions | undefined;
+  readonly device?: DeviceChoice | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** What a user should know and need not stop for. */
   readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/** What of an adapter is not used. */
+export interface DeviceChoice {
+  readonly refuse?: readonly Feature[];
+  /** Those that are sizes take a text, too: "1GiB". */
+  readonly limits?: {
+    readonly [L in LimitName]?: L extends `${string}Size` ? number | string : number;
+  };
 }
 
 /** What happens when a text under full attention fills the context. */
@@ -145,8 +160,10 @@ export const ENGINE_READERS = {
   onWarning: callback,
 } satisfies Readers<EngineOptions>;
 
+export type ReadEngineOptions = OptionsOf<typeof ENGINE_READERS>;
+
 /** Options as they were given, read; what a model makes of them is its setting. */
-export function readEngineOptions(options: EngineOptions): OptionsOf<typeof ENGINE_READERS> {
+export function readEngineOptions(options: EngineOptions): ReadEngineOptions {
   return readOptions("Engine.load", options, ENGINE_READERS);
 }
 

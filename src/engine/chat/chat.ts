@@ -13,6 +13,7 @@ import {
   type Recollection,
 } from "../../context/text/memory/memory.ts";
 import { type Message, messagesReader } from "../../context/text/message.ts";
+import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import {
   hasMethods,
@@ -32,7 +33,6 @@ import {
   type Piece,
 } from "../tasks/generation.ts";
 import type { PrefixCache } from "../tasks/prefix-cache.ts";
-import { Generation } from "../tasks/running-text.ts";
 import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";

@@ -6,6 +6,7 @@ import {
   type AttentionPolicy,
   attentionReader,
 } from "../../context/positions/attention-policy.ts";
+import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import {
   abortSignal,
@@ -38,7 +39,6 @@ import { checkIds, policyOf } from "./checks.ts";
 import { type Eviction, Evictions } from "./evictions.ts";
 import { appendAnd } from "./prefill.ts";
 import { PrefixCache } from "./prefix-cache.ts";
-import { Generation } from "./running-text.ts";
 import { FillWatch, type TokenUsage, tokenBudget, tokenUsage } from "./token-usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
