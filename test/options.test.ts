@@ -15,7 +15,7 @@ import { TRUNCATION_READERS } from "../src/context/text/truncation.ts";
 import { MAP_WINDOWS_READERS, WINDOW_READERS } from "../src/context/text/windows.ts";
 import { CHAT_READERS } from "../src/engine/chat/chat.ts";
 import { RENDER_READERS, TOKEN_READERS } from "../src/engine/chat/chat-template.ts";
-import { DEVICE_READERS, ENGINE_READERS } from "../src/engine/options.ts";
+import { DEVICE_READERS, ENGINE_READERS, resolveSetting } from "../src/engine/options.ts";
 import { ATTENTION_READERS } from "../src/engine/tasks/attention-rows.ts";
 import { EMBED_READERS } from "../src/engine/tasks/embedding.ts";
 import { GENERATE_READERS } from "../src/engine/tasks/generation-request.ts";
@@ -465,5 +465,31 @@ test("a misspelt word is answered with those that there are", async () => {
   expect(await refused(() => dawnstream.conversationMemory(wrongly({ kind: "bufer" })))).toMatch(
     /^UserError: Invalid memory { kind: "bufer" }: expected turns:K, buffer, summary/,
   );
+  for (const [call, meant] of [
+    [() => resolveSetting(engine.config, wrongly({ kv: "q8" })), "q8_0"],
+    [() => resolveSetting(engine.config, wrongly({ kv: "q" })), "q8_0 or q4_0"],
+    [() => resolveSetting(engine.config, wrongly({ keys: "Raw" })), "raw"],
+    [() => resolveSetting(engine.config, wrongly({ attention: "sink:4+60" })), "sinks"],
+    [() => resolveSetting(engine.config, wrongly({ attention: { kind: "windw" } })), "window"],
+    [() => resolveSetting(engine.config, wrongly({ rope: "yarm:4" })), "yarn"],
+    [() => resolveSetting(engine.config, wrongly({ whenFull: "slid:4" })), "slide"],
+    [() => dawnstream.conversationMemory(wrongly({ kind: "bufer" })), "buffer"],
+    [() => engine.embed("a", wrongly({ pooling: "meen" })), "mean"],
+    [() => engine.chat(user, wrongly({ template: "chat-ml" })).next(), "chatml"],
+    [() => engine.chat(wrongly([{ role: "usr", content: "a" }])), "user"],
+    [() => dawnstream.truncate("a", tokenizer, wrongly({ budget: 8, strategy: "mid" })), "middle"],
+    [
+      () => dawnstream.Engine.load(FILE, wrongly({ device: { refuse: ["subgroup"] } })),
+      "subgroups",
+    ],
+  ] as const) {
+    const line = await refused(call);
+    expect(line.slice(line.lastIndexOf("; "))).toBe(`; did you mean ${meant}?`);
+  }
+  // Right words with wrong details, and words that are far from all.
+  for (const attention of ["window:0", "sinks:4", "sometimes"]) {
+    const line = await refused(() => resolveSetting(engine.config, wrongly({ attention })));
+    expect(line).not.toContain("did you mean");
+  }
   expect(await refused(() => engine.generate(wrongly(promise)))).toMatch(/await it first/);
 });

@@ -1,7 +1,6 @@
 // How fast is a whole model, at which position, and which kernels take the time? What was computed while it was timed is
 // checked: computed again another way, it must be the same.
 
-import { Command } from "commander";
 import { partsOf } from "../context/cache/sequence.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { OpenedModel } from "../engine/model/opened-model.ts";
@@ -12,6 +11,7 @@ import { prefill } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
 import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import { median } from "../numbers.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -62,6 +62,7 @@ const GREEDY = { temperature: 0, seed: 0 };
 export function benchDecodeCommand(): Command {
   const command = new Command("decode")
     .description("time decoding by position, with each kernel's share")
+    .example("dawnstream bench decode --at 128,512 --tokens 32")
     .option("--at <list>", "positions (default: 128, 512 and 2048, where they fit)", integers)
     .option("--tokens <n>", "tokens to time at each", integer, 32);
   return addReportFlags(command).action((flags: Flags) => {
@@ -77,6 +78,7 @@ export function benchDecodeCommand(): Command {
 export function benchPrefillCommand(): Command {
   const command = new Command("prefill")
     .description("time prompts by length, with each kernel's share")
+    .example("dawnstream bench prefill --at 32,128 --rounds 3")
     .option("--at <list>", "lengths (default: 32, 128 and 512, where they fit)", integers)
     .option("--rounds <n>", "times that each is computed", integer, 5);
   return addReportFlags(command).action((flags: Flags) => {

@@ -1,8 +1,8 @@
-import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
 import type { GenerationResult } from "../engine/tasks/generation.ts";
 import { type GenerateOptions, prepareGeneration } from "../engine/tasks/generation-request.ts";
 import { UserError } from "../errors.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -42,6 +42,7 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function generateCommand(): Command {
   const command = new Command("generate")
     .description("continue a prompt")
+    .example('dawnstream generate "Once upon a time" --max-tokens 200 --temperature 0.8 --seed 1')
     .argument("[prompt]", "the text to continue; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the prompt from a file, without its last line break")
     .option("-n, --max-tokens <n>", "the most tokens to generate (default: 256)", integer)

@@ -1,7 +1,6 @@
 // What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
-import { Command, InvalidArgumentError } from "commander";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import {
   type AttentionOptions,
@@ -15,6 +14,8 @@ import { prefill } from "../engine/tasks/prefill.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
+import { invalid } from "../option-reader.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -53,6 +54,7 @@ export function streamCommand(): Command {
     .description(
       "feed a long text token by token under several policies: perplexity, time and bytes along the way",
     )
+    .example("dawnstream stream book.txt --policies full,sinks:4+252 --tokens 1000")
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "the same")
     .option(
@@ -198,12 +200,9 @@ function readModes(text: string): StreamMode[] {
     if (width !== undefined && Number(width) >= 2) {
       return { name, attention: { kind: "full" }, recompute: Number(width) };
     }
-    try {
-      return { name, attention: parseAttention(name) };
-    } catch {
-      throw new InvalidArgumentError(
-        `"${name}" is none of full, window:W, sinks:S+W, recompute:W.`,
-      );
-    }
+    if (/^(full|window|sinks)\b/.test(name)) return { name, attention: parseAttention(name) };
+    throw invalid("policy", name, "full, window:W, sinks:S+W or recompute:W with W >= 2", [
+      ...["full", "window", "sinks", "recompute"],
+    ]);
   });
 }

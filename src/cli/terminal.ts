@@ -6,6 +6,7 @@ import { type ModelFile, openModel } from "../engine/model/inspect.ts";
 import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { toJson } from "./json.ts";
 import { printable } from "./printable.ts";
 
 /**
@@ -145,9 +146,9 @@ function send(text: string): Promise<void> {
   });
 }
 
-/** An escaped control character is the same JSON. */
+/** One line of JSON. An escaped control character in it is the same JSON. */
 export function writeJson(value: unknown): Promise<void> {
-  return write(`${JSON.stringify(value)}\n`);
+  return write(`${toJson(value)}\n`);
 }
 
 /** "1.50 s", "12 ms" */

@@ -5,6 +5,7 @@ import type { PrefixCache } from "../context/cache/prefix-cache.ts";
 import type { Sequence } from "../context/cache/sequence.ts";
 import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
 import type { Message } from "../context/text/message.ts";
+import type { Generation } from "../context/text/running-text.ts";
 import type { SummaryTree } from "../context/text/summaries.ts";
 import type { TextSource } from "../context/text/windows.ts";
 import { DeviceLostError } from "../kernels/gpu/device.ts";
@@ -27,7 +28,6 @@ import { readRows } from "./tasks/checks.ts";
 import { type EmbedOptions, embed } from "./tasks/embedding.ts";
 import { type GenerationResult, generate, type Piece } from "./tasks/generation.ts";
 import type { GenerateOptions } from "./tasks/generation-request.ts";
-import type { Generation } from "./tasks/running-text.ts";
 import { type Score, score } from "./tasks/score.ts";
 import { type EngineSummaryOptions, summarizeBy } from "./tasks/summarizer.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
@@ -178,6 +178,7 @@ export class Engine implements AsyncDisposable {
   /**
    * Continues a prompt, a text or token ids, piece by piece. `result` is a promise of the whole text, the reason
    * it ended, counts and timings; it needs no loop. Leaving the loop early ends the text and frees all that it held.
+   * A mistake in the request is a `UserError` that is thrown at once, before the first piece.
    */
   generate(
     prompt: string | readonly number[],
@@ -202,7 +203,9 @@ export class Engine implements AsyncDisposable {
    *     for await (const { text } of answer) process.stdout.write(text); // or no loop at all
    *     messages.push((await answer.result).message);
    *
-   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted".
+   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted". A mistake in the
+   * options or the messages is a `UserError` that is thrown at once; a conversation that does not fit comes to light when its
+   * first piece is asked for.
    */
   chat(conversation: readonly Message[], options: ChatOptions = {}): Generation<Piece, ChatResult> {
     const read = readOptions("chat", options, CHAT_READERS);
@@ -240,7 +243,7 @@ export class Engine implements AsyncDisposable {
 
   /**
    * What each token of a text attends to in one layer, out of the cache as it is at that step. A chunk of 1 shows every
-   * eviction where a stream would have it.
+   * eviction where a stream would have it. A mistake is a `UserError` that is thrown at once, before the first row.
    */
   attention(
     prompt: string | readonly number[],

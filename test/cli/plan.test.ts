@@ -79,12 +79,15 @@ test("plan --memory: the largest context that fits, and not one token more", asy
 });
 
 test("plan: mistakes", async () => {
-  await fail(["plan", model, "--memory", "8 apples"], /'8 apples'.*such as 8GiB/);
-  await fail(["plan", model, "--kv", "f16,q8"], /"q8" is none of f32, f16, q8_0, q4_0/);
+  await fail(["plan", model, "--memory", "8 apples"], /--memory "8 apples".*such as 8GiB/);
+  await fail(
+    ["plan", model, "--kv", "f16,q8"],
+    /--kv "q8": expected one of f32, f16, q8_0, q4_0; did you mean q8_0/,
+  );
   const blocks =
     /q8_0 pages need heads of a multiple of 32 numbers; this model's have 8: use f16 or f32/;
   await fail(["plan", model, "--kv", "f16,q8_0"], blocks);
   await fail(["plan", model, "--context", "0"], /at least 1 token/);
-  await fail(["plan", model, "--attention", "full,sometimes"], /Invalid attention "sometimes"/);
+  await fail(["plan", model, "--attention", "full,sometimes"], /Invalid --attention "sometimes"/);
   await fail(["plan", join(folder, "none.gguf")], /none\.gguf/);
 });

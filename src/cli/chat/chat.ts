@@ -2,7 +2,6 @@
 
 import { basename } from "node:path";
 import type { WriteStream } from "node:tty";
-import { Command } from "commander";
 import { readConversation } from "../../context/text/conversation.ts";
 import { type MemoryOptions, parseMemory } from "../../context/text/memory/conversation-memory.ts";
 import { type ChosenTemplate, chatTemplateOf } from "../../engine/chat/chosen-template.ts";
@@ -11,6 +10,7 @@ import type { Setting } from "../../engine/options.ts";
 import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { UserError } from "../../errors.ts";
 import { templateChoice } from "../chat-template.ts";
+import { Command } from "../command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -19,7 +19,6 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
-  reading,
   type SamplingFlags,
   samplingOptions,
   type TemplateFlag,
@@ -46,11 +45,12 @@ interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
 export function chatCommand(): Command {
   const command = new Command("chat")
     .description("talk with a model; /help tells the commands of a conversation")
+    .example('dawnstream chat --system "You tell short stories." --memory buffer')
     .option("--system <text>", "what the model is told before the conversation")
     .option(
       "--memory <strategy>",
       "what of a long conversation the model reads: turns:K, buffer, summary, summary:K, sinks:S+W (default: buffer, or what --attention keeps)",
-      reading(parseMemory),
+      parseMemory,
     )
     .option("--load <file>", "go on with a saved conversation")
     .option("-n, --max-tokens <n>", "the most tokens of an answer (default: 256)", integer)

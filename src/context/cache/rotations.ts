@@ -7,7 +7,9 @@ import { type Rope, type RopeFrequencies, writeTurns } from "../positions/rope-s
 import type { PageEntry, PageTable } from "./page-table.ts";
 
 /** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
-export type KeyStorage = "rotated" | "raw";
+export const KEY_STORAGES = ["rotated", "raw"] as const;
+
+export type KeyStorage = (typeof KEY_STORAGES)[number];
 
 export interface TurnsOptions {
   readonly rope: Rope;

@@ -14,6 +14,7 @@ import {
   type Recollection,
 } from "../../context/text/memory/memory.ts";
 import { type Message, messagesReader } from "../../context/text/message.ts";
+import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import {
   hasMethods,
@@ -28,7 +29,6 @@ import type { LoadedModel } from "../run/loaded-model.ts";
 import { policyOf } from "../tasks/checks.ts";
 import { type GenerationResult, generate, type Piece } from "../tasks/generation.ts";
 import { GENERATE_READERS, type GenerateOptions } from "../tasks/generation-request.ts";
-import { Generation } from "../tasks/running-text.ts";
 import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";

@@ -11,7 +11,7 @@ import type { GgufFile } from "../gguf/gguf.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { readRopeDivisors } from "../model/rope-divisors.ts";
 import { allocateWeights, type ModelWeights, uploadAll } from "../model/weights.ts";
-import type { EngineOptions, LoadProgress, Setting } from "../options.ts";
+import type { LoadProgress, ReadEngineOptions, Setting } from "../options.ts";
 import { checkMemory, memoryPlan } from "./memory-plan.ts";
 import { Runner } from "./runner.ts";
 
@@ -76,7 +76,7 @@ export class Session {
     file: GgufFile,
     config: ModelConfig,
     setting: Setting,
-    options: EngineOptions,
+    options: ReadEngineOptions,
     given?: CachePages,
   ): Promise<Session> {
     const { onProgress = () => {}, onWarning = () => {} } = options;

@@ -24,6 +24,7 @@ import {
   whole,
 } from "../../option-reader.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
+import { slidingWhenFull } from "../options.ts";
 import type { Rows, Wanted } from "../run/step.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
@@ -32,14 +33,12 @@ export function policyOf(
   attention: AttentionChoice | undefined,
 ): AttentionPolicy {
   if (!attention) return setting.policy;
-  const policy = withSlidingWindow(
-    attentionPolicy(attention),
-    config.slidingWindow,
-    setting.context,
-  );
+  const { context, keptWhenFull } = setting;
+  const own = slidingWhenFull(attentionPolicy(attention), context, keptWhenFull);
+  const policy = withSlidingWindow(own, config.slidingWindow, context);
   for (const { window, pages } of setting.cache.groups) {
-    const seen = withSlidingWindow(policy, window, setting.context);
-    const needed = pagesNeeded(seen, setting.context, 1, setting.cache.shape.pageSize);
+    const seen = withSlidingWindow(policy, window, context);
+    const needed = pagesNeeded(seen, context, 1, setting.cache.shape.pageSize);
     if (needed <= pages) continue;
     throw new UserError(
       `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +

@@ -1,5 +1,6 @@
 // From a prompt to text, piece by piece: stops, evictions, what fills the context, and the result in the end.
 
+import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import { collectable, type Held } from "../run/abandoned.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
@@ -15,7 +16,6 @@ import {
   type PreparedGeneration,
   prepareGeneration,
 } from "./generation-request.ts";
-import { Generation } from "./running-text.ts";
 import { FillWatch, type TokenUsage, tokenUsage } from "./token-usage.ts";
 
 /** A generated token and the text that it completes, which may be none. */

@@ -1,5 +1,6 @@
 // Summaries by the model itself: it goes on from a text and an instruction.
 
+import type { Generation } from "../../context/text/running-text.ts";
 import {
   DEFAULT_FAN_IN,
   SUMMARY_READERS,
@@ -25,7 +26,6 @@ import type { OpenedModel } from "../model/opened-model.ts";
 import { resolveSampling } from "../sampler/sampling-options.ts";
 import type { GenerationResult, Piece } from "./generation.ts";
 import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
-import type { Generation } from "./running-text.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
   /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */

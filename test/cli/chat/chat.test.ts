@@ -168,7 +168,7 @@ test("a template comes by name or as a file, and the file's lack of one is told"
 describe("a mistake is one line", () => {
   const bad: [string[], RegExp, string?][] = [
     [["--template", "nobody"], /no chat template "nobody": expected one of llama2, /],
-    [["--memory", "all"], /Invalid memory "all": expected turns:K, buffer/],
+    [["--memory", "all"], /Invalid --memory "all": expected turns:K, buffer/],
     [["--load", at("none.json")], /Cannot read .*none\.json: no such file/],
     [["--temperature", "-1"], /temperature/],
     [["--max-tokens", "512"], /and 512 to generate exceed the context of 512/],
