@@ -9,7 +9,7 @@
 # layer that asks the driver for its compiler's statistics. Shipped models and fixtures come from the checkout, large models
 # are written there from a seed. Checkout and pack together must not exceed LIMIT_MIB (64).
 #
-# --peers packs llama.cpp with its Vulkan backend, too (npm run bench -- decode --install-peers brings it).
+# --peers packs llama.cpp's Vulkan backend, too, 8 MiB (npm run bench -- decode --install-peers brings it): that just fits.
 set -euo pipefail
 
 usage="usage: bash bench/gpu.sh [--peers]"
@@ -44,8 +44,16 @@ find src bench/lesson -name '*.wgsl' -exec cp --parents {} "$stage/app/" \;
 cp package.json package-lock.json "$stage/app/"
 (cd "$stage/app" && npm ci --omit=dev --ignore-scripts --no-audit --no-fund >&2)
 find "$stage/app/node_modules/webgpu/dist" -mindepth 1 -maxdepth 1 ! -name linux-x64 -exec rm -rf {} +
-rm -rf "$stage/app/node_modules/dejavu-fonts-ttf" "$stage/app/node_modules/@resvg" # pictures are drawn here
-if [ $peers = yes ]; then cp -r bench/.peers "$stage/app/bench/"; fi
+# Pictures are drawn here.
+rm -rf "$stage"/app/node_modules/{dejavu-fonts-ttf,@resvg,@webgpu/types,vega,vega-*,d3-*,topojson-client}
+if [ $peers = yes ]; then
+  cp -r bench/.peers "$stage/app/bench/"
+  peer=$stage/app/bench/.peers/node_modules
+  # Not its source, nor its CPU backend: a card is compared with the card. Of the processors that loading asks for, two.
+  rm -rf "$peer"/node-llama-cpp/llama/gitRelease.bundle "$peer"/@node-llama-cpp/linux-x64
+  find "$peer" -name 'libggml-cpu-*' ! -name '*-x64.so' ! -name '*-haswell.so' -delete
+fi
+find "$stage/app" '(' -name '*.map' -o -name '*.d.ts' ')' -delete
 
 cp "$(node -p process.execPath)" "$stage/bin/node"
 for library in libvulkan.so.1 libstdc++.so.6 libgcc_s.so.1; do

@@ -103,7 +103,7 @@ async function measure(backend: string, engine: Engine, tokens: number): Promise
     }
     return {
       backend,
-      device: engine.adapter,
+      device: engine.loaded.adapter,
       layers: engine.config.layers,
       dispatches: engine.usage.dispatches,
       tokens: second.hostMs.length,

@@ -10,17 +10,24 @@ import { pathToFileURL } from "node:url";
 const FOLDER = join(import.meta.dirname, ".peers");
 const LLAMA_CPP = "3.22.1";
 
-export function hasPeer(name: string): boolean {
+function hasPeer(name: string): boolean {
   return existsSync(join(FOLDER, "node_modules", name, "package.json"));
+}
+
+/** llama.cpp's prebuilt binaries for this machine, a package for each backend. */
+const BINARIES = `@node-llama-cpp/${{ linux: "linux", darwin: "mac", win32: "win" }[process.platform as string]}-${process.arch}`;
+
+/** Whether llama.cpp is here with the binaries of a backend: a pack for a card has no other than Vulkan's. */
+export function hasLlamaCpp(backend: "cpu" | "vulkan"): boolean {
+  return hasPeer("node-llama-cpp") && hasPeer(backend === "cpu" ? BINARIES : `${BINARIES}-vulkan`);
 }
 
 /** Installs llama.cpp with its prebuilt CPU and Vulkan binaries, which are npm packages of their own. */
 export function installPeers(): void {
-  const platform = `${{ linux: "linux", darwin: "mac", win32: "win" }[process.platform as string]}-${process.arch}`;
   const packages = [
     `node-llama-cpp@${LLAMA_CPP}`,
-    `@node-llama-cpp/${platform}@${LLAMA_CPP}`,
-    `@node-llama-cpp/${platform}-vulkan@${LLAMA_CPP}`,
+    `${BINARIES}@${LLAMA_CPP}`,
+    `${BINARIES}-vulkan@${LLAMA_CPP}`,
   ];
   console.error(`Installing ${packages.join(", ")} into ${FOLDER}`);
   mkdirSync(FOLDER, { recursive: true });

@@ -1,5 +1,5 @@
-// dawnstream against llama.cpp: its Vulkan backend on the same adapter, and its CPU backend with two threads. The same
-// file, the same prompt, greedy; each engine in a process of its own, in turns.
+// dawnstream against llama.cpp: its Vulkan backend on the same adapter, and its CPU backend with two threads, as far as
+// they are here. The same file, the same prompt, greedy; each engine in a process of its own, in turns.
 //
 // The answers are checked before any time is printed. llama.cpp rounds activations to 8 bits on the CPU, and so its
 // logits after the same text differ from ours by 0.13 % of their square sum (Vulkan's by a millionth); demanded is
@@ -8,7 +8,7 @@
 
 import { parseArgs } from "node:util";
 import { median } from "../src/numbers.ts";
-import { hasPeer, installPeers } from "./peers.ts";
+import { hasLlamaCpp, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
 import { benchModel, shapeNamed } from "./random-model.ts";
 import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
@@ -37,17 +37,28 @@ interface Contestant extends ProcessOptions {
   readonly slow: boolean;
 }
 
+interface Peer extends Contestant {
+  readonly backend: "cpu" | "vulkan";
+}
+
 const OURS: Contestant = { name: "dawnstream", script: "versus/dawnstream.ts", slow: false };
-const LLAMA_CPP: readonly Contestant[] = [
+const LLAMA_CPP: readonly Peer[] = [
   {
     name: "llama.cpp Vulkan",
     script: "versus/llama-cpp.ts",
+    backend: "vulkan",
     args: ["vulkan"],
     // llama.cpp leaves out adapters that are CPUs unless one is named.
     env: { GGML_VK_VISIBLE_DEVICES: "0" },
     slow: true,
   },
-  { name: "llama.cpp CPU", script: "versus/llama-cpp.ts", args: ["cpu"], slow: false },
+  {
+    name: "llama.cpp CPU",
+    script: "versus/llama-cpp.ts",
+    backend: "cpu",
+    args: ["cpu"],
+    slow: false,
+  },
 ];
 
 export async function versus(question: Question, args: string[]): Promise<void> {
@@ -65,12 +76,12 @@ export async function versus(question: Question, args: string[]): Promise<void> 
   const shape = shapeNamed(values.shape);
   const rounds = wholeNumber("--rounds", values.rounds, 1, 1000);
   if (values["install-peers"]) installPeers();
-  const compared = hasPeer("node-llama-cpp");
-  if (!compared) {
+  const peers = LLAMA_CPP.filter(({ backend }) => hasLlamaCpp(backend));
+  if (peers.length === 0) {
     console.error("llama.cpp is not installed: run again with --install-peers to compare with it.");
   }
   const model = values.model ?? (await benchModel(shape));
-  const contestants = compared ? [OURS, ...LLAMA_CPP] : [OURS];
+  const contestants = [OURS, ...peers];
   const replies = await compete(question, model, contestants, rounds);
 
   const perToken = (reply: Reply) =>

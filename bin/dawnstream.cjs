@@ -35,4 +35,10 @@ if (!isBuilt()) {
     "dawnstream is not built: run `npm ci`, or `npm run build` if npm was told to run no scripts.",
   );
 }
-void import("../dist/cli/main.js");
+import("../dist/cli/main.js").catch((error) => {
+  const missing = /^Cannot find package '([^']+)'/.exec(error.message);
+  if (error.code === "ERR_MODULE_NOT_FOUND" && missing) {
+    refuse(`${missing[1]}, which dawnstream needs, is not installed: run \`npm ci\`.`);
+  }
+  throw error;
+});

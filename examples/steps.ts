@@ -12,7 +12,8 @@ try {
 
   let pending = ids.slice();
   for (let i = 0; i < 300; i++) {
-    const logits = await engine.step(sequence, pending, 1); // [1, V]
+    const wanted = { kind: "logits", rows: 1 } as const;
+    const logits = await engine.run({ sequence, tokens: pending, wanted }); // [1, V]
     const next = logits.indexOf(Math.max(...logits));
     ids.push(next);
     pending = [next];

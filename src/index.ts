@@ -7,13 +7,21 @@ import {
   openTokenizer,
   planMemory as plan,
 } from "./engine/model/inspect.ts";
-import { type EngineOptions, type LoadProgress, readEngineOptions } from "./engine/options.ts";
+import {
+  type DeviceChoice,
+  type EngineOptions,
+  type LoadProgress,
+  readEngineOptions,
+  type WhenFull,
+} from "./engine/options.ts";
 import type { MemoryPlan } from "./engine/run/memory-plan.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
 import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
+export type { PrefixCache } from "./context/cache/prefix-cache.ts";
+export type { KeyStorage } from "./context/cache/rotations.ts";
 export type {
   AttentionChoice,
   AttentionOptions,
@@ -40,6 +48,7 @@ export type { Message, Role } from "./context/text/message.ts";
 export type {
   AnsweringEngine,
   AnswerOptions,
+  GeneratingOptions,
   RetrievalPrompt,
   Source,
   Sources,
@@ -55,6 +64,7 @@ export type {
   ScoredChunk,
 } from "./context/text/retrieval/text-index.ts";
 export { TextIndex } from "./context/text/retrieval/text-index.ts";
+export type { Generation } from "./context/text/running-text.ts";
 export type {
   SummaryNode,
   SummaryOptions,
@@ -63,7 +73,12 @@ export type {
 export { summarize } from "./context/text/summaries.ts";
 export type { Summarizer, SummaryRequest } from "./context/text/summarizer.ts";
 export type { TextTokenizer } from "./context/text/text-tokenizer.ts";
-export type { Truncation, TruncationOptions } from "./context/text/truncation.ts";
+export type {
+  Border,
+  Truncation,
+  TruncationOptions,
+  TruncationStrategy,
+} from "./context/text/truncation.ts";
 export { truncate } from "./context/text/truncation.ts";
 export type {
   MapWindowsOptions,
@@ -74,15 +89,17 @@ export type {
 } from "./context/text/windows.ts";
 export { mapWindows, windows } from "./context/text/windows.ts";
 export type { ChatOptions, ChatResult } from "./engine/chat/chat.ts";
-export type { ChatPrompt } from "./engine/chat/chat-prompt.ts";
+export type { ChatPrompt, Spoken } from "./engine/chat/chat-prompt.ts";
 export { chatPrompt } from "./engine/chat/chat-prompt.ts";
-export type { RenderOptions } from "./engine/chat/chat-template.ts";
+export type { RenderOptions, TemplateTokens } from "./engine/chat/chat-template.ts";
 export { ChatTemplate } from "./engine/chat/chat-template.ts";
 export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
 export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
+export type { Limit as TemplateLimit, Limits as TemplateLimits } from "./engine/chat/limits.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
-export type { ModelConfig } from "./engine/model/config.ts";
+export type { GgufFault } from "./engine/gguf/reader.ts";
+export type { Architecture, ModelConfig } from "./engine/model/config.ts";
 export { UnsupportedError } from "./engine/model/config.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export { ModelChangedError } from "./engine/run/recovery.ts";
@@ -91,18 +108,15 @@ export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
 export type { EmbedOptions } from "./engine/tasks/embedding.ts";
 export type { Eviction } from "./engine/tasks/evictions.ts";
-export type {
-  FinishReason,
-  GenerateOptions,
-  GenerationResult,
-  Piece,
-} from "./engine/tasks/generation.ts";
-export type { PrefixCache } from "./engine/tasks/prefix-cache.ts";
+export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation.ts";
+export type { GenerateOptions } from "./engine/tasks/generation-request.ts";
 export type { Score } from "./engine/tasks/score.ts";
 export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
 export type { TokenUsage } from "./engine/tasks/token-usage.ts";
 export { ContextOverflowError } from "./engine/tasks/token-usage.ts";
+export type { PreTokenizer } from "./engine/tokenizer/pre-tokenizer.ts";
+export type { SpecialIds } from "./engine/tokenizer/special-ids.ts";
 export type {
   DecodeOptions,
   EncodeOptions,
@@ -110,13 +124,15 @@ export type {
   TokenEncoder,
 } from "./engine/tokenizer/tokenizer.ts";
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
+export type { TokenType, Vocabulary } from "./engine/tokenizer/vocabulary.ts";
 export { UserError } from "./errors.ts";
 export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
+export type { Feature, LimitName } from "./kernels/gpu/device.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
 export { streamText } from "./platform/text.ts";
-export type { EngineOptions, LoadProgress, MemoryPlan, Tokenizer };
+export type { DeviceChoice, EngineOptions, LoadProgress, MemoryPlan, Tokenizer, WhenFull };
 export { SHIPPED_MODEL };
 
 export type Engine = LoadedEngine;

@@ -59,37 +59,71 @@ export function splitOptions<R extends Table, O extends object>(
 }
 
 function unknownOption(what: string, name: string, names: readonly string[]): UserError {
-  const [nearest] = names
-    .map((known) => ({ known, distance: editDistance(name.toLowerCase(), known.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  const isNear = nearest && nearest.distance <= Math.max(1, name.length / 3);
-  const hint = isNear ? `did you mean ${nearest.known}? There are` : "there are";
-  return new UserError(`Unknown option ${quoteValue(name)} of ${what}: ${hint} ${list(names)}.`);
+  return new UserError(
+    `Unknown option ${quoteValue(name)} of ${what}: ${knownNames(name, names)}.`,
+  );
 }
 
-/** The fewest insertions, deletions and replacements of characters that make one text of another (Levenshtein). */
+/** What is said of an unknown name: "did you mean topK? There are topK, topP", or only the latter if none is near. */
+export function knownNames(name: string, names: readonly string[]): string {
+  const meant = nearest(name, names);
+  const there = meant === undefined ? "there are" : `did you mean ${meant}? There are`;
+  return `${there} ${list(names)}`;
+}
+
+/** The end of a sentence that lists words: "; did you mean q8_0?", or "." if none of them is near. */
+export function hint(given: unknown, words: readonly string[]): string {
+  const meant = nearest(given, words);
+  return meant === undefined ? "." : `; did you mean ${meant}?`;
+}
+
+/**
+ * "q8_0 or q4_0": the words that are nearest to what was given, of which no more than a third is to be changed, or else
+ * those that it begins. Undefined if there are none, or if it is one of the words.
+ */
+function nearest(given: unknown, words: readonly string[]): string | undefined {
+  if (typeof given !== "string" || given === "" || words.includes(given)) return undefined;
+  const name = given.toLowerCase();
+  const distances = words.map((word) => editDistance(name, word.toLowerCase()));
+  const least = Math.min(...distances);
+  const near = words.filter((_, i) => distances[i] === least);
+  const begun = words.filter((word) => word.toLowerCase().startsWith(name));
+  const meant = least <= Math.max(1, name.length / 3) ? near : begun;
+  return meant.length === 0 ? undefined : meant.join(" or ");
+}
+
+/** The fewest insertions, deletions, replacements and swaps of neighbours that make one text of another (Damerau). */
 function editDistance(a: string, b: string): number {
-  let above = Array.from({ length: b.length + 1 }, (_, i) => i);
+  const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= a.length; i++) {
-    const row = [i];
+    const [above, row] = [rows.at(-1)!, [i]];
     for (let j = 1; j <= b.length; j++) {
       const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1));
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swapped = isSwap ? rows.at(-2)![j - 2]! + 1 : replaced;
+      row.push(Math.min(replaced, swapped, above[j]! + 1, row[j - 1]! + 1));
     }
-    above = row;
+    rows.push(row);
   }
-  return above.at(-1)!;
+  return rows.at(-1)!.at(-1)!;
 }
 
 function list(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.join(", ");
 }
 
-/** "Invalid maxTokens "200": expected a whole number of at least 1." */
-export function invalid(name: string, value: unknown, expected: string): UserError {
+/** "Invalid maxTokens "200": expected a whole number of at least 1."; of one of several words or kinds, the one that was meant, too. */
+export function invalid(
+  name: string,
+  value: unknown,
+  expected: string,
+  words: readonly string[] = [],
+): UserError {
   if (value === undefined) return new UserError(`${name} is missing: expected ${expected}.`);
-  const hint = isPromise(value) ? "; it is a promise: await it first" : "";
-  return new OptionError(name, `${quoteValue(value)}: expected ${expected}${hint}.`);
+  // A kind may have details behind it: "window:60".
+  const kind = isRecord(value) ? value.kind : typeof value === "string" && value.split(":")[0];
+  const end = isPromise(value) ? "; it is a promise: await it first." : hint(kind, words);
+  return new OptionError(name, `${quoteValue(value)}: expected ${expected}${end}`);
 }
 
 // ---- readers
@@ -151,7 +185,7 @@ export const text: Reader<string> = (value, name) => {
 export function word<const W extends string>(words: readonly W[]): Reader<W> {
   return (value, name) => {
     if (words.includes(value as W)) return value as W;
-    throw invalid(name, value, `one of ${words.join(", ")}`);
+    throw invalid(name, value, `one of ${words.join(", ")}`, words);
   };
 }
 

@@ -51,6 +51,21 @@ test.each(["20.19.0", "20.100.0", "22.0.0", "24.1.0", "100.0.0"])(
   },
 );
 
+test("a checkout whose packages are not installed says in one line how to install them", async () => {
+  const bare = join(folder, "bare");
+  mkdirSync(bare);
+  for (const name of ["bin", "dist", "package.json"]) {
+    cpSync(join(ROOT, name), join(bare, name), { recursive: true });
+  }
+  expect(await start(undefined, join(bare, "bin/dawnstream.cjs"))).toEqual({
+    status: 2,
+    stdout: "",
+    stderr: expect.stringMatching(
+      /^error: [\w-]+, which dawnstream needs, is not installed: run `npm ci`\.\n$/,
+    ),
+  });
+});
+
 test("a checkout that is not built says in one line how to build it", async () => {
   mkdirSync(join(folder, "bin"));
   for (const name of ["bin/dawnstream.cjs", "package.json"])

@@ -15,10 +15,10 @@ import { TRUNCATION_READERS } from "../src/context/text/truncation.ts";
 import { MAP_WINDOWS_READERS, WINDOW_READERS } from "../src/context/text/windows.ts";
 import { CHAT_READERS } from "../src/engine/chat/chat.ts";
 import { RENDER_READERS, TOKEN_READERS } from "../src/engine/chat/chat-template.ts";
-import { DEVICE_READERS, ENGINE_READERS } from "../src/engine/options.ts";
+import { DEVICE_READERS, ENGINE_READERS, resolveSetting } from "../src/engine/options.ts";
 import { ATTENTION_READERS } from "../src/engine/tasks/attention-rows.ts";
 import { EMBED_READERS } from "../src/engine/tasks/embedding.ts";
-import { GENERATE_READERS } from "../src/engine/tasks/generation.ts";
+import { GENERATE_READERS } from "../src/engine/tasks/generation-request.ts";
 import { ENGINE_SUMMARY_READERS, SUMMARIZER_READERS } from "../src/engine/tasks/summarizer.ts";
 import { DECODE_READERS, ENCODE_READERS } from "../src/engine/tokenizer/tokenizer.ts";
 import * as dawnstream from "../src/index.ts";
@@ -179,12 +179,6 @@ const CASES: readonly Case[] = [
     EMBED_READERS,
     { pooling: WORD, layer: [...COUNT, 99], normalize: FLAG, signal: SIGNAL },
     (o) => engine.embed("Once", o),
-  ),
-  of(
-    "embedAll",
-    EMBED_READERS,
-    { pooling: WORD, layer: [...COUNT, 99], normalize: FLAG, signal: SIGNAL },
-    (o) => engine.embedAll(["Once"], o),
   ),
   of(
     "attention",
@@ -356,16 +350,28 @@ const PROMPT = [5, null, undefined, true, {}, promise, ["5"], [Number.NaN], [512
 const NO_TEXT = [...TEXT, undefined];
 const NO_DOCUMENT = [5, null, undefined, true, {}, promise, [5], [null]];
 
+/** A step of one token, but for what is given. */
+const run = (rows: object) =>
+  engine.run({ sequence: engine.sequence(), tokens: [5], wanted: { kind: "nothing" }, ...rows });
+
 /** What is not given as options, by the names of `src/index.ts` and of the engine's methods. */
+
 const VALUES: readonly [string, readonly unknown[], (value: never) => unknown][] = [
   ["generate", PROMPT, (value) => engine.generate(value)],
   ["complete", PROMPT, (value) => engine.complete(value)],
   ["embed", PROMPT, (value) => engine.embed(value)],
-  ["embedAll", ["Once", 5, null, [5], [null]], (value) => engine.embedAll(value)],
   ["attention", PROMPT, (value) => engine.attention(value, { layer: 0 })],
   ["score", [...PROMPT, "Once"], (value) => engine.score(value)],
   ["score: onRow", FUNCTION, (value) => engine.score([5, 6], value)],
   ["chat", MESSAGES, (value) => engine.chat(value)],
+  ["run", [5, null, {}, "a"], (value) => engine.run(value)],
+  ["run: sequence", [5, null, {}], (sequence) => run({ sequence })],
+  ["run: tokens", [5, null, true, {}, "Once", [], [1.5], [512], [-1]], (tokens) => run({ tokens })],
+  [
+    "run: wanted",
+    [5, null, {}, { kind: "logit" }, { kind: "logits" }, "logits"],
+    (wanted) => run({ wanted }),
+  ],
   ["tokenize", NO_TEXT, (value) => engine.tokenize(value)],
   [
     "detokenize",
@@ -459,5 +465,31 @@ test("a misspelt word is answered with those that there are", async () => {
   expect(await refused(() => dawnstream.conversationMemory(wrongly({ kind: "bufer" })))).toMatch(
     /^UserError: Invalid memory { kind: "bufer" }: expected turns:K, buffer, summary/,
   );
+  for (const [call, meant] of [
+    [() => resolveSetting(engine.config, wrongly({ kv: "q8" })), "q8_0"],
+    [() => resolveSetting(engine.config, wrongly({ kv: "q" })), "q8_0 or q4_0"],
+    [() => resolveSetting(engine.config, wrongly({ keys: "Raw" })), "raw"],
+    [() => resolveSetting(engine.config, wrongly({ attention: "sink:4+60" })), "sinks"],
+    [() => resolveSetting(engine.config, wrongly({ attention: { kind: "windw" } })), "window"],
+    [() => resolveSetting(engine.config, wrongly({ rope: "yarm:4" })), "yarn"],
+    [() => resolveSetting(engine.config, wrongly({ whenFull: "slid:4" })), "slide"],
+    [() => dawnstream.conversationMemory(wrongly({ kind: "bufer" })), "buffer"],
+    [() => engine.embed("a", wrongly({ pooling: "meen" })), "mean"],
+    [() => engine.chat(user, wrongly({ template: "chat-ml" })).next(), "chatml"],
+    [() => engine.chat(wrongly([{ role: "usr", content: "a" }])), "user"],
+    [() => dawnstream.truncate("a", tokenizer, wrongly({ budget: 8, strategy: "mid" })), "middle"],
+    [
+      () => dawnstream.Engine.load(FILE, wrongly({ device: { refuse: ["subgroup"] } })),
+      "subgroups",
+    ],
+  ] as const) {
+    const line = await refused(call);
+    expect(line.slice(line.lastIndexOf("; "))).toBe(`; did you mean ${meant}?`);
+  }
+  // Right words with wrong details, and words that are far from all.
+  for (const attention of ["window:0", "sinks:4", "sometimes"]) {
+    const line = await refused(() => resolveSetting(engine.config, wrongly({ attention })));
+    expect(line).not.toContain("did you mean");
+  }
   expect(await refused(() => engine.generate(wrongly(promise)))).toMatch(/await it first/);
 });

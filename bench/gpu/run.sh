@@ -26,7 +26,14 @@ at=${AT:-128,2048}
 time=${TIME:-200}
 patience=${PATIENCE:-1}
 stages=${STAGES:-adapter kernels golden toggles decode prefill statistics peers}
-sizes=(--time "$time" ${SHAPE:+--shape "$SHAPE"})
+
+# Seconds for each kernel by itself: a reference in plain TypeScript takes most of them.
+declare -A limits=([matvec]=40 [matvec-normed]=40 [matvec-swiglu]=60 [matmul]=80 [embed]=30 [rms-norm]=15 [swiglu]=15
+  [add-bias]=15 [choose]=15 [top]=15 [rope-store]=20 [attention]=40 [attention-weights]=20)
+kernels="attention rope-store matvec matvec-normed matvec-swiglu matmul embed rms-norm swiglu add-bias choose top attention-weights"
+sizes_of() { # KERNEL [SHAPE]: attention has no matrix
+  case $1 in attention* | rope-store) ;; *) echo ${2:+--shape "$2"} ;; esac
+}
 
 work=$(mktemp -d)
 parts=$work/results
@@ -47,7 +54,7 @@ mkdir -p "$work/app/test"
 ln -s "$root/test/fixtures" "$work/app/test/fixtures"
 cd "$work/app" || exit 2
 mkdir -p bench/models
-export XDG_CACHE_HOME="$parts/cache" # what is measured of the adapter comes back with the rest
+export XDG_CACHE_HOME="$work/cache" # a driver may keep more there than comes back
 export LD_LIBRARY_PATH="$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ] && ! ls /etc/vulkan/icd.d/*.json /usr/share/vulkan/icd.d/*.json >/dev/null 2>&1; then
   file=/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json
@@ -66,11 +73,12 @@ bench="$node bench/main.js"
 
 # What came of a stage is on disk, whole, before the next begins.
 keep() {
-  tar -C "$work" -czf "$results/.results.tar.gz" --exclude="mesa_shader_cache*" results && mv "$results/.results.tar.gz" "$results/results.tar.gz"
+  cp "$XDG_CACHE_HOME/dawnstream/measured.json" "$parts/" 2>/dev/null # what was measured of the adapter
+  tar -C "$work" -czf "$results/.results.tar.gz" results && mv "$results/.results.tar.gz" "$results/results.tar.gz"
 }
 
 stage() { # NAME LIMIT COMMAND...: its result as NAME.json, what it says on the way as NAME.log
-  local name=$1 limit=$(($2 * patience)) began=$SECONDS status=0 said
+  local name=$1 limit=$(($2 * patience)) began=$SECONDS status=0 said last
   shift 2
   [ $((budget - SECONDS)) -lt "$limit" ] && limit=$((budget - SECONDS))
   if [ "$limit" -lt 5 ]; then
@@ -78,7 +86,11 @@ stage() { # NAME LIMIT COMMAND...: its result as NAME.json, what it says on the 
   else
     timeout --kill-after=5 "$limit" "$@" >"$parts/$name.json" 2>"$parts/$name.log" || status=$?
     said="ok"
-    [ $status = 0 ] || said="status $status$([ $status = 124 ] && echo ", its limit"): $(tail -n 1 "$parts/$name.log" | cut -c1-200)"
+    if [ $status != 0 ]; then
+      said="status $status$([ $status = 124 ] && echo ", its limit")"
+      last=$(grep -v '^Warning: maxDynamic' "$parts/$name.log" | tail -n 1 | cut -c1-200)
+      said="$said${last:+: $last}"
+    fi
     said="$said, $((SECONDS - began)) of $limit s"
   fi
   echo "$name: $said" | tee -a "$results/summary.txt"
@@ -109,20 +121,24 @@ on_model() { # NAME LIMIT SHAPE COMMAND...: when the model has been written
   stage "$name" "$limit" "$@"
 }
 
-# Dawn's own toggles, each way: one switches tensor cores off on NVIDIA, the other bounds checks.
-with() { env DAWNSTREAM_DAWN_FLAGS="$1" "${@:2}"; }
-export -f with
+bench_kernel() { # NAME LIMIT KERNEL FORMAT FLAG: one format, with a flag of Dawn's
+  stage "$1" "$2" env DAWNSTREAM_DAWN_FLAGS="$5" $dawnstream bench kernels --kernel "$3" --format "$4" --time "$time" $(sizes_of "$3" "${SHAPE:-}") --json
+}
 
 for name in $stages; do
   case $name in
     adapter) stage adapter 30 $dawnstream inspect --json ;;
-    kernels) stage kernels 90 $dawnstream bench kernels "${sizes[@]}" --json ;;
-    golden) stage golden 60 $bench golden --json ;;
-    toggles)
-      for kernel in matmul matvec attention; do
-        stage "$kernel-usual" 20 $dawnstream bench kernels --kernel $kernel "${sizes[@]}" --json
-        stage "$kernel-unchecked" 20 bash -c 'with "$@"' - enable-dawn-features=disable_robustness $dawnstream bench kernels --kernel $kernel "${sizes[@]}" --json
-        stage "$kernel-no-halves" 20 bash -c 'with "$@"' - disable-dawn-features=vulkan_enable_f16_on_nvidia $dawnstream bench kernels --kernel $kernel "${sizes[@]}" --json
+    kernels)
+      for kernel in $kernels; do
+        stage "$kernel" "${limits[$kernel]}" $dawnstream bench kernels --kernel "$kernel" --time "$time" $(sizes_of "$kernel" "${SHAPE:-}") --json
+      done ;;
+    golden) stage golden 90 $bench golden --json ;;
+    toggles) # of Dawn's, each way: one switches tensor cores off on NVIDIA, the other bounds checks
+      for case in matmul:Q4_K matvec:Q4_K attention:f16; do
+        kernel=${case%:*} format=${case#*:}
+        bench_kernel "$kernel-usual" 20 "$kernel" "$format" ""
+        bench_kernel "$kernel-unchecked" 20 "$kernel" "$format" enable-dawn-features=disable_robustness
+        bench_kernel "$kernel-no-halves" 20 "$kernel" "$format" disable-dawn-features=vulkan_enable_f16_on_nvidia
       done ;;
     decode | prefill)
       for shape in $shapes; do
@@ -132,8 +148,11 @@ for name in $stages; do
       done ;;
     statistics)
       [ -f "$work/layer/libstatistics.so" ] || continue
-      stage statistics 40 env VK_LAYER_PATH="$work/layer" VK_INSTANCE_LAYERS=VK_LAYER_dawnstream_statistics \
-        PIPELINE_STATISTICS="$parts/statistics.jsonl" $dawnstream bench kernels --time 1 ${SHAPE:+--shape "$SHAPE"} --json ;;
+      for kernel in $kernels; do # short rows compile to the same
+        stage "statistics-$kernel" 20 env VK_LAYER_PATH="$work/layer" VK_INSTANCE_LAYERS=VK_LAYER_dawnstream_statistics \
+          PIPELINE_STATISTICS="$parts/statistics-$kernel.jsonl" \
+          $dawnstream bench kernels --kernel "$kernel" --time 1 $(sizes_of "$kernel" "${SHAPE:-4096,256}") --json
+      done ;;
     peers)
       [ -d bench/.peers ] || continue
       for shape in $shapes; do

@@ -20,5 +20,5 @@ await answer(async (request: Request) => {
       if (position >= text.length - wanted) logits.push(row.slice());
     });
   }
-  return { device: engine.adapter, logits, ...times };
+  return { device: engine.loaded.adapter, logits, ...times };
 });

@@ -1,4 +1,3 @@
-import { Command, Option } from "commander";
 import { generateWithRetrieval } from "../context/text/retrieval/answer.ts";
 import { decodeIndex } from "../context/text/retrieval/index-file.ts";
 import {
@@ -9,9 +8,11 @@ import {
 } from "../context/text/retrieval/text-index.ts";
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
+  choice,
   collect,
   type EngineFlags,
   engineOptions,
@@ -50,14 +51,16 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function askCommand(): Command {
   const command = new Command("ask")
     .description("answer a question from an index of texts")
+    .example('dawnstream ask "Who had a red ball?" --index stories.index')
     .argument("[question]", "the question; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the question from a file")
     .requiredOption("--index <file>", "what `index` has written, with the same model")
     .option("--k <n>", "the most windows to retrieve", integer, 5)
-    .addOption(
-      new Option("--mode <mode>", "rank windows by meaning, by words, or by both")
-        .choices(RETRIEVAL_MODES)
-        .default("hybrid"),
+    .option(
+      "--mode <mode>",
+      `rank windows by meaning, by words, or by both: ${RETRIEVAL_MODES.join(", ")}`,
+      choice(RETRIEVAL_MODES),
+      "hybrid",
     )
     .option("--sources-only", "print what is found, and generate nothing")
     .option(
@@ -115,7 +118,7 @@ async function answer(
     }
     const { text, sources, leftOut, finishReason, usage, tokens, seed } = value;
     if (json) {
-      const { adapter } = engine;
+      const { adapter } = engine.loaded;
       await writeJson({
         question,
         mode,

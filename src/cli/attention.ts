@@ -1,12 +1,13 @@
 // Where does each token look? The attention weights of a layer, out of the cache as it is while a text streams through:
 // sinks, window, and what has been evicted.
 
-import { Command, InvalidArgumentError } from "commander";
+import { InvalidArgumentError } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { UserError } from "../errors.ts";
 import { whole } from "../option-reader.ts";
 import { AttentionMap, drawAttention, NEAR } from "./attention-map.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -36,6 +37,7 @@ interface Flags extends EngineFlags {
 export function attentionCommand(): Command {
   const command = new Command("attention")
     .description("show where the tokens of a text look: the attention weights of a layer")
+    .example('dawnstream attention "Once upon a time there was a cat." --layer 2 --plot map.svg')
     .argument("[text]", "the text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the text from a file")
     .option("--tokens <n>", "so many of its tokens, at most", integer, 256)

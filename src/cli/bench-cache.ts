@@ -1,16 +1,25 @@
 // What does the cache buy, and does it change the result? The same prompt and the same tokens are decoded with it,
 // without it, and under windows; each step is timed, and the logits of every step are compared.
 
-import { Command } from "commander";
+import { Option } from "commander";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
-import { attentionPolicy, parseAttention } from "../context/positions/attention-policy.ts";
+import { attentionPolicy } from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
-import { prepareGeneration } from "../engine/tasks/generation.ts";
-import { append } from "../engine/tasks/prefill.ts";
+import { LAST_LOGITS } from "../engine/run/step.ts";
+import { prepareGeneration } from "../engine/tasks/generation-request.ts";
+import { prefill } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
-import { addEngineFlags, type EngineFlags, engineOptions, integer, pictureFile } from "./flags.ts";
+import { Command } from "./command.ts";
+import {
+  addEngineFlags,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  pictureFile,
+  policies,
+} from "./flags.ts";
 import { type Growth, growth, normalisedError } from "./growth.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
@@ -19,7 +28,7 @@ import { size, withEngine, write, writeJson } from "./terminal.ts";
 interface Flags extends EngineFlags {
   readonly prompt: string;
   readonly tokens: number;
-  readonly policies: string;
+  readonly policies: readonly AttentionPolicy[];
   readonly json?: boolean;
   readonly plot?: string;
 }
@@ -38,15 +47,22 @@ interface Run extends Mode {
   readonly logits: readonly Float32Array[];
 }
 
+const POLICIES = "window:64,sinks:4+60";
+
 /** `dawnstream bench cache` */
 export function benchCacheCommand(): Command {
   const command = new Command("cache")
     .description(
       "decode the same tokens with the cache, without it and under windows; compare times and logits",
     )
+    .example("dawnstream bench cache --tokens 64 --policies window:64,sinks:4+60")
     .option("--prompt <text>", "the text to continue", "Once upon a time")
     .option("--tokens <n>", "tokens to decode", integer, 128)
-    .option("--policies <list>", "attention policies besides full", "window:64,sinks:4+60")
+    .addOption(
+      new Option("--policies <list>", "attention policies besides full")
+        .argParser(policies)
+        .default(policies(POLICIES), POLICIES),
+    )
     .option("--json", "print one object")
     .option("--plot <file>", "draw time and bytes by position: .svg or .png", pictureFile);
   return addEngineFlags(command, {
@@ -55,7 +71,6 @@ export function benchCacheCommand(): Command {
   }).action(async (flags: Flags) => {
     if (flags.tokens < 8)
       throw new UserError(`Invalid --tokens ${flags.tokens}: expected at least 8.`);
-    const policies = flags.policies.split(",").map((text) => attentionPolicy(parseAttention(text)));
     const options = { maxTokens: flags.tokens, temperature: 0, ignoreEos: true };
     await withEngine(
       flags.model,
@@ -65,7 +80,7 @@ export function benchCacheCommand(): Command {
         const { tokens } = await engine.complete(flags.prompt, options); // warms up, too
         const prompt = engine.tokenize(flags.prompt);
         const full = attentionPolicy({ kind: "full" });
-        const modes = [full, ...policies].flatMap((policy) => [
+        const modes = [full, ...flags.policies].flatMap((policy) => [
           { name: `${policy.name}, cached`, policy, cached: true },
           { name: `${policy.name}, recomputed`, policy, cached: false },
         ]);
@@ -85,16 +100,16 @@ async function decode(
   mode: Mode,
 ): Promise<Run> {
   const { cache } = engine.setting;
-  const bytesOfPage = cache.layers * pageBytes(cache.shape);
+  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
   const sequence = engine.sequence(mode.policy);
   const run = { ms: [] as number[], bytes: [] as number[], logits: [] as Float32Array[] };
   const ids = [...prompt];
-  await append(engine, sequence, ids);
+  await prefill(engine, sequence, ids, LAST_LOGITS);
   for (const token of tokens) {
     ids.push(token);
     if (!mode.cached) sequence.clear();
     const began = performance.now();
-    run.logits.push(await append(engine, sequence, mode.cached ? [token] : ids));
+    run.logits.push(await prefill(engine, sequence, mode.cached ? [token] : ids, LAST_LOGITS));
     run.ms.push(performance.now() - began);
     run.bytes.push(mode.cached ? sequence.entries.length * bytesOfPage : 0);
   }
@@ -138,7 +153,7 @@ async function report(
   if (flags.json) {
     const byPosition = runs.map(({ name, ms, bytes }) => ({ mode: name, ms, bytes }));
     await writeJson({
-      adapter: engine.adapter,
+      adapter: engine.loaded.adapter,
       promptTokens,
       tokens: flags.tokens,
       rows,
@@ -176,7 +191,7 @@ async function report(
       );
     await writePlot(flags.plot, {
       title: "What does a token cost, with the cache and without?",
-      subtitle: `${engine.config.name}, ${engine.adapter.split(",")[0]}`,
+      subtitle: `${engine.config.name}, ${engine.loaded.adapter.split(",")[0]}`,
       panels: [
         {
           x: "position (tokens)",

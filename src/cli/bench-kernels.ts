@@ -1,7 +1,7 @@
 // How fast is each kernel on this adapter, and does it compute what it should? Every kernel of the engine runs by itself,
 // is compared with plain TypeScript, and timed beside what the adapter copies and multiplies at most.
 
-import { Command, InvalidArgumentError } from "commander";
+import { InvalidArgumentError } from "commander";
 import { UserError } from "../errors.ts";
 import { Device } from "../kernels/gpu/device.ts";
 import { tuningOf } from "../kernels/matrix/tuning.ts";
@@ -13,7 +13,9 @@ import { Workbench } from "../laboratory/kernels/workbench.ts";
 import { machine } from "../platform/machine.ts";
 import { nodePlatform } from "../platform/node.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
+import { Command } from "./command.ts";
 import { integer, outputFile } from "./flags.ts";
+import { toJson } from "./json.ts";
 import { table } from "./table.ts";
 import { interruptSignal, note, progress, write, writeJson } from "./terminal.ts";
 
@@ -47,6 +49,7 @@ export function benchKernelsCommand(): Command {
     .description(
       "check every kernel and time it by itself, beside what the adapter copies and multiplies",
     )
+    .example("dawnstream bench kernels --kernel matvec --format Q4_K")
     .option("--kernel <name>", `one of ${KERNELS.join(", ")} (default: all)`)
     .option("--format <name>", "a weight format, such as Q4_K (default: all)")
     .option(
@@ -65,7 +68,7 @@ export function benchKernelsCommand(): Command {
       const signal = interruptSignal();
       const report = await run(flags, signal);
       if (flags.save !== undefined) {
-        await writeWholeFile(flags.save, `${JSON.stringify(report, null, 2)}\n`);
+        await writeWholeFile(flags.save, `${toJson(report, 2)}\n`);
       }
       if (flags.json) await writeJson(report);
       else await write(tableOf(report));

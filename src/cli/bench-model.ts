@@ -1,14 +1,17 @@
 // How fast is a whole model, at which position, and which kernels take the time? What was computed while it was timed is
 // checked: computed again another way, it must be the same.
 
-import { Command } from "commander";
+import { partsOf } from "../context/cache/sequence.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
+import { LAST_LOGITS, NOTHING } from "../engine/run/step.ts";
 import { checkFits } from "../engine/tasks/checks.ts";
-import { append } from "../engine/tasks/prefill.ts";
+import { chosenTokens } from "../engine/tasks/chosen-tokens.ts";
+import { prefill } from "../engine/tasks/prefill.ts";
 import { UserError } from "../errors.ts";
 import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import { median } from "../numbers.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -59,6 +62,7 @@ const GREEDY = { temperature: 0, seed: 0 };
 export function benchDecodeCommand(): Command {
   const command = new Command("decode")
     .description("time decoding by position, with each kernel's share")
+    .example("dawnstream bench decode --at 128,512 --tokens 32")
     .option("--at <list>", "positions (default: 128, 512 and 2048, where they fit)", integers)
     .option("--tokens <n>", "tokens to time at each", integer, 32);
   return addReportFlags(command).action((flags: Flags) => {
@@ -74,6 +78,7 @@ export function benchDecodeCommand(): Command {
 export function benchPrefillCommand(): Command {
   const command = new Command("prefill")
     .description("time prompts by length, with each kernel's share")
+    .example("dawnstream bench prefill --at 32,128 --rounds 3")
     .option("--at <list>", "lengths (default: 32, 128 and 512, where they fit)", integers)
     .option("--rounds <n>", "times that each is computed", integer, 5);
   return addReportFlags(command).action((flags: Flags) => {
@@ -109,7 +114,7 @@ async function bench(
     if (places.length === 0) fits(usual[0]!);
   };
   await withEngine(flags.model, engineOptions(flags), check, async (engine) => {
-    engine.profiling = false; // these benches profile by themselves, after what they time
+    engine.profiler.stop(); // these benches profile by themselves, after what they time
     const bar = progress(what, places.length, "places");
     const measured: Measurement[] = [];
     try {
@@ -145,11 +150,13 @@ async function timeDecoding(engine: Engine, at: number, tokens: number): Promise
   const ids = someText(engine, at + 1);
   const sequence = engine.sequence();
   try {
-    await append(engine, sequence, ids.slice(0, -1));
+    await prefill(engine, sequence, ids.slice(0, -1), LAST_LOGITS);
     const samples: number[] = [];
     const host: number[] = [];
     let [time, spent] = [performance.now(), engine.usage.hostMs];
-    for await (const { id } of engine.chosen(sequence, GREEDY, ids.at(-1)!, WARM_UP + tokens)) {
+    const { stepsAhead: ahead } = engine.loaded;
+    const run = { draw: GREEDY, first: ids.at(-1)!, budget: WARM_UP + tokens, ahead };
+    for await (const { id } of chosenTokens(engine, sequence, run)) {
       const [now, used] = [performance.now(), engine.usage.hostMs];
       samples.push(now - time);
       host.push(used - spent);
@@ -158,11 +165,12 @@ async function timeDecoding(engine: Engine, at: number, tokens: number): Promise
     }
     const last = ids.pop()!;
     sequence.clear();
-    expectLikely(await append(engine, sequence, ids), last);
-    engine.profiling = true;
-    for await (const _ of engine.chosen(sequence, GREEDY, last, PROFILED));
-    const profile = await engine.profile();
-    engine.profiling = false;
+    expectLikely(await prefill(engine, sequence, ids, LAST_LOGITS), last);
+    engine.profiler.start();
+    const profiled = { draw: GREEDY, first: last, budget: PROFILED, ahead };
+    for await (const _ of chosenTokens(engine, sequence, profiled));
+    const profile = await engine.profiler.report();
+    engine.profiler.stop();
     return {
       at,
       msPerToken: median(samples.slice(WARM_UP)),
@@ -192,16 +200,16 @@ async function timePrompt(engine: Engine, at: number, rounds: number): Promise<M
     const host: number[] = [];
     for (let round = 0; round <= rounds; round++) {
       const [began, spent] = [performance.now(), engine.usage.hostMs];
-      const logits = await append(engine, sequence, ids);
+      const logits = await prefill(engine, sequence, ids, LAST_LOGITS);
       if (round > 0) samples.push(performance.now() - began); // the first may have to compile
       host.push(engine.usage.hostMs - spent);
       if (round === 0) expectSame(logits, expected);
       sequence.clear();
     }
-    engine.profiling = true;
-    await append(engine, sequence, ids);
-    const profile = await engine.profile();
-    engine.profiling = false;
+    engine.profiler.start();
+    await prefill(engine, sequence, ids, LAST_LOGITS);
+    const profile = await engine.profiler.report();
+    engine.profiler.stop();
     return { at, msPerToken: median(samples) / at, hostMs: median(host), samples, profile };
   } finally {
     sequence.clear();
@@ -212,13 +220,11 @@ async function timePrompt(engine: Engine, at: number, rounds: number): Promise<M
 async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32Array> {
   const sequence = engine.sequence();
   try {
-    for (let at = 0; ; ) {
-      const part = ids.slice(at, at + Math.min(engine.stepLimit(sequence), 19));
-      at += part.length;
-      const last = at === ids.length;
-      const logits = await engine.step(sequence, part, last ? 1 : 0);
-      if (last) return logits;
+    for (const { tokens, isLast } of partsOf(ids, () => Math.min(sequence.stepLimit, 19))) {
+      if (isLast) return await engine.run({ sequence, tokens, wanted: LAST_LOGITS });
+      await engine.run({ sequence, tokens, wanted: NOTHING });
     }
+    throw new Error("a prompt has at least one token");
   } finally {
     sequence.clear();
   }
@@ -243,7 +249,8 @@ async function report(
       (sum, { steps, kernels }) => sum + kernels.reduce((n, k) => n + k.dispatches, 0) / steps,
       0,
     );
-    const gigabytes = what === "decode" ? engine.stepBytes / row.msPerToken / 1e6 : undefined;
+    const gigabytes =
+      what === "decode" ? engine.loaded.stepBytes / row.msPerToken / 1e6 : undefined;
     return {
       ...row,
       tokensPerSecond: 1000 / row.msPerToken,
@@ -253,7 +260,7 @@ async function report(
     };
   });
   if (flags.json) {
-    const { adapter, loadMs, stepBytes } = engine;
+    const { adapter, ms: loadMs, stepBytes } = engine.loaded;
     await writeJson({ what, model: engine.config.name, adapter, loadMs, stepBytes, rows });
   } else {
     const head = ["at", "ms a token", "tok/s", "host ms a step", "dispatches a step"];
@@ -274,11 +281,11 @@ async function report(
       for (const phase of profile) await write(`\nat ${at}\n${profileTable(phase)}`);
     }
   }
-  note(`[${loadInWords(engine)} | ${engine.adapter}]`);
+  note(`[${loadInWords(engine)} | ${engine.loaded.adapter}]`);
   if (flags.plot === undefined) return;
   await writePlot(flags.plot, {
     title: what === "decode" ? "What does a token cost, and where?" : "What does a prompt cost?",
-    subtitle: `${engine.config.name}, ${engine.adapter.split(",")[0]}`,
+    subtitle: `${engine.config.name}, ${engine.loaded.adapter.split(",")[0]}`,
     panels: [
       {
         x: what === "decode" ? "position (tokens)" : "length (tokens)",

@@ -1,6 +1,6 @@
-import { Command } from "commander";
 import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../index.ts";
+import { Command } from "./command.ts";
 import { addModelFlag, integer, type ModelFlags } from "./flags.ts";
 import { readTokens } from "./input.ts";
 import { writeJson, writeText } from "./terminal.ts";
@@ -15,6 +15,7 @@ interface Flags extends ModelFlags {
 export function detokenizeCommand(): Command {
   const command = new Command("detokenize")
     .description("show the text of token ids")
+    .example("dawnstream detokenize 1 403 407 261 378")
     .argument("[ids...]", "token ids")
     .option("--tokens <file>", "take the ids from a JSON file")
     .option("--special", "show control tokens as they are spelled")

@@ -2,14 +2,21 @@
 
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { type Command, InvalidArgumentError, Option } from "commander";
-import { parseAttention } from "../context/positions/attention-policy.ts";
+import { InvalidArgumentError, Option } from "commander";
+import { KEY_STORAGES } from "../context/cache/rotations.ts";
+import {
+  type AttentionPolicy,
+  attentionPolicy,
+  parseAttention,
+} from "../context/positions/attention-policy.ts";
 import { parseRope } from "../context/positions/rope-choice.ts";
 import { type EngineOptions, whenFullReader } from "../engine/options.ts";
 import type { SamplingOptions } from "../engine/sampler/sampler.ts";
 import { UserError } from "../errors.ts";
 import { KV_TYPES } from "../kernels/attention/kv-types.ts";
+import { word } from "../option-reader.ts";
 import { SHIPPED_MODEL } from "../platform/node.ts";
+import { type Command, ENGINE_FLAGS } from "./command.ts";
 import { canDraw } from "./picture.ts";
 import { printProfile } from "./profile-report.ts";
 
@@ -58,15 +65,15 @@ export function pictureFile(path: string): string {
   return outputFile(path);
 }
 
-/** Lets a reader's own message stand as commander's, so that the flag is named too. */
-export function reading<T>(read: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return read(text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-  };
+/** One of these words. */
+export function choice<const W extends string>(words: readonly W[]): (text: string) => W {
+  const read = word(words);
+  return (text) => read(text, "choice");
+}
+
+/** Attention policies, as in "full,sinks:4+60". */
+export function policies(text: string): AttentionPolicy[] {
+  return text.split(",").map((name) => attentionPolicy(parseAttention(name)));
 }
 
 export interface ModelFlags {
@@ -75,9 +82,10 @@ export interface ModelFlags {
 
 export function addModelFlag(command: Command): Command {
   return command.addOption(
-    new Option("-m, --model <file>", "GGUF file")
-      .env("DAWNSTREAM_MODEL")
-      .default(SHIPPED_MODEL, "the small model that ships"),
+    new Option("-m, --model <file>", "GGUF file").default(
+      process.env.DAWNSTREAM_MODEL || SHIPPED_MODEL, // one that is empty is none
+      "DAWNSTREAM_MODEL, or the small model that ships",
+    ),
   );
 }
 
@@ -113,7 +121,9 @@ export function addEngineFlags(
   command: Command,
   decided: Readonly<Partial<Record<EngineFlag, string>>> = {},
 ): Command {
-  declareEngineFlags(addModelFlag(command));
+  addModelFlag(command).optionsGroup(ENGINE_FLAGS);
+  declareEngineFlags(command);
+  command.optionsGroup("");
   for (const option of command.options) {
     const reason = decided[option.attributeName() as EngineFlag];
     if (reason === undefined) continue;
@@ -132,21 +142,17 @@ function declareEngineFlags(command: Command): void {
       "the most tokens of a text (default: the model's, at most 4096)",
       integer,
     )
-    .option(
-      "--attention <policy>",
-      "full, window:W or sinks:S+W (default: full)",
-      reading(parseAttention),
-    )
+    .option("--attention <policy>", "full, window:W or sinks:S+W (default: full)", parseAttention)
     .option(
       "--when-full <choice>",
       "of a full context: error, stop or slide:K (default: error)",
-      reading((text) => whenFullReader(text, "choice")),
+      (text) => whenFullReader(text, "choice"),
     )
     .option(
       "--rope <scaling>",
       "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
         "llama3:s[:original][:low=f][:high=f], longrope, or auto for the context (default: what the file says)",
-      reading((text) => (text === "auto" ? text : parseRope(text))),
+      (text) => (text === "auto" ? text : parseRope(text)),
     )
     .option(
       "--rope-freq-base <base>",
@@ -154,14 +160,15 @@ function declareEngineFlags(command: Command): void {
       number,
     )
     .option("--rope-freq-scale <x>", "multiply them: 1 / factor of linear or yarn", number)
-    .addOption(
-      new Option("--keys <storage>", "rotated when written, or raw and turned while read").choices([
-        "rotated",
-        "raw",
-      ]),
+    .option(
+      "--keys <storage>",
+      "how keys lie in the cache: rotated when written, or raw and turned while read",
+      choice(KEY_STORAGES),
     )
-    .addOption(
-      new Option("--kv <type>", "how keys and values are stored (default: f16)").choices(KV_TYPES),
+    .option(
+      "--kv <type>",
+      `how keys and values are stored: ${KV_TYPES.join(", ")} (default: f16)`,
+      choice(KV_TYPES),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "the most tokens of a prompt computed at a time (default: 256)", integer)
@@ -191,6 +198,7 @@ export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 /** `temperature`: what the command takes unless told otherwise. */
 export function addSamplingFlags(command: Command, temperature = 0.8): Command {
   return command
+    .optionsGroup("Sampling flags:")
     .option("--temperature <t>", `0 is greedy (default: ${temperature})`, number)
     .option("--top-k <n>", "keep the n likeliest tokens, 0: all (default: 40)", integer)
     .option(
@@ -213,7 +221,8 @@ export function addSamplingFlags(command: Command, temperature = 0.8): Command {
       "add to the logit of a token; -inf bans it (repeatable)",
       readBias,
     )
-    .option("-s, --seed <n>", "the same seed gives the same text (default: random)", integer);
+    .option("-s, --seed <n>", "the same seed gives the same text (default: random)", integer)
+    .optionsGroup("");
 }
 
 /** The sampling options that were given, and none that were not. */

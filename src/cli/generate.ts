@@ -1,11 +1,8 @@
-import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import {
-  type GenerateOptions,
-  type GenerationResult,
-  prepareGeneration,
-} from "../engine/tasks/generation.ts";
+import type { GenerationResult } from "../engine/tasks/generation.ts";
+import { type GenerateOptions, prepareGeneration } from "../engine/tasks/generation-request.ts";
 import { UserError } from "../errors.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -45,6 +42,7 @@ interface Flags extends EngineFlags, SamplingFlags {
 export function generateCommand(): Command {
   const command = new Command("generate")
     .description("continue a prompt")
+    .example('dawnstream generate "Once upon a time" --max-tokens 200 --temperature 0.8 --seed 1')
     .argument("[prompt]", "the text to continue; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the prompt from a file, without its last line break")
     .option("-n, --max-tokens <n>", "the most tokens to generate (default: 256)", integer)
@@ -111,10 +109,10 @@ function report(engine: Engine, result: GenerationResult) {
     logprobs: result.logprobs,
     usage: usageJson(result.usage),
     seed: result.seed,
-    adapter: engine.adapter,
+    adapter: engine.loaded.adapter,
     timings: {
-      loadMs: engine.loadMs,
-      compileMs: engine.compiled.ms,
+      loadMs: engine.loaded.ms,
+      compileMs: engine.loaded.compiled.ms,
       prefillMs: result.prefillMs,
       prefillTokensPerSecond: rate(result.usage.promptTokens, result.prefillMs),
       decodeMs: result.decodeMs,
@@ -134,6 +132,6 @@ function timingLine(engine: Engine, result: GenerationResult): string {
     ...freeInWords(usage),
     `${result.finishReason}`,
     `seed ${result.seed}`,
-    `${engine.adapter.split(",")[0]}]`,
+    `${engine.loaded.adapter.split(",")[0]}]`,
   ].join(" | ");
 }

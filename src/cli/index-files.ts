@@ -1,4 +1,3 @@
-import { Command, Option } from "commander";
 import { POOLINGS, type Pooling } from "../context/text/embedder.ts";
 import {
   DEFAULT_SIZE,
@@ -10,8 +9,10 @@ import {
 import type { Engine } from "../engine/engine.ts";
 import { UserError } from "../errors.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
+  choice,
   collect,
   type EngineFlags,
   engineOptions,
@@ -55,16 +56,16 @@ const MOST_CHUNK = 4096;
 export function indexCommand(): Command {
   const command = new Command("index")
     .description("cut texts into windows and embed them, for `ask`")
+    .example("dawnstream index lily.txt tom.txt --out stories.index")
     .argument("[files...]", "UTF-8 texts; - is stdin, as is a pipe without any")
     .option("-f, --file <file>", "one of them (repeatable)", collect)
     .requiredOption("--out <file>", "the index to write", outputFile)
     .option("--size <n>", "tokens of a window (default: 256, at most half the context)", integer)
     .option("--overlap <n>", "tokens that windows share (default: an eighth of them)", integer)
-    .addOption(
-      new Option(
-        "--pooling <kind>",
-        "what of a window's tokens is its vector (default: what the file says, or mean)",
-      ).choices(POOLINGS),
+    .option(
+      "--pooling <kind>",
+      `what of a window's tokens is its vector: ${POOLINGS.join(", ")} (default: what the file says, or mean)`,
+      choice(POOLINGS),
     )
     .option(
       "--layer <n>",
@@ -135,7 +136,7 @@ async function indexDocuments(
   await writeWholeFile(out, bytes);
   const windows = index.chunks.length;
   if (json) {
-    const { adapter, config } = engine;
+    const { config } = engine;
     const { setting } = index;
     await writeJson({
       model: config.name,
@@ -144,7 +145,7 @@ async function indexDocuments(
       windows,
       tokens,
       ms,
-      adapter,
+      adapter: engine.loaded.adapter,
     });
   }
   const { size, overlap } = index.setting;

@@ -1,10 +1,10 @@
-import { Command } from "commander";
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
 import type { ModelConfig } from "../engine/model/config.ts";
 import { planMemory, readModel } from "../engine/model/inspect.ts";
 import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";
+import { Command } from "./command.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, givenModel } from "./flags.ts";
 import { printableLine } from "./printable.ts";
 import { size, write, writeJson } from "./terminal.ts";
@@ -17,6 +17,7 @@ interface Flags extends EngineFlags {
 export function inspectCommand(): Command {
   const command = new Command("inspect")
     .description("show metadata, tensors, adapter and exact memory of a model file")
+    .example("dawnstream inspect model.gguf --context 8192")
     .argument("[file]", "GGUF file (the same as --model)")
     .option("--json", "print one object");
   return addEngineFlags(command, {

@@ -4,7 +4,8 @@
 import { CommanderError } from "commander";
 import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/gpu/device.ts";
-import { messageOf, oneLine, program } from "./program.ts";
+import { oneLine } from "./printable.ts";
+import { messageOf, program } from "./program.ts";
 import { note } from "./terminal.ts";
 
 // A reader that has seen enough (`| head`) is no error.

@@ -1,7 +1,6 @@
 // What does a model still know of a long conversation? Which messages each strategy of memory keeps, summarises or drops,
 // and how full the context is. Needs no GPU but for summaries.
 
-import { Command } from "commander";
 import { readConversation } from "../context/text/conversation.ts";
 import {
   conversationMemory,
@@ -18,13 +17,13 @@ import { engineSummarizer } from "../engine/tasks/summarizer.ts";
 import { loadTokenizer } from "../index.ts";
 import { whole } from "../option-reader.ts";
 import { templateChoice } from "./chat-template.ts";
+import { Command } from "./command.ts";
 import {
   addModelFlag,
   addTemplateFlag,
   integer,
   type ModelFlags,
   pictureFile,
-  reading,
   type TemplateFlag,
 } from "./flags.ts";
 import { givenFile, readNamed } from "./input.ts";
@@ -49,17 +48,16 @@ interface Result extends Recalled {
 export function memoryCommand(): Command {
   const command = new Command("memory")
     .description("show what each strategy keeps of a conversation within a budget of tokens")
+    .example("dawnstream memory conversation.json --strategy buffer,turns:2 --budget 200")
     .argument(
       "[file]",
       "JSON or JSON Lines of messages with role and content; - is stdin, as is a pipe without it",
     )
     .option("-f, --file <file>", "the same")
-    .requiredOption(
-      "--strategy <list>",
-      "turns:K, buffer, summary, summary:K, sinks:S+W",
-      reading((text) => text.split(",").map(parseMemory)),
+    .requiredOption("--strategy <list>", "turns:K, buffer, summary, summary:K, sinks:S+W", (text) =>
+      text.split(",").map(parseMemory),
     )
-    .requiredOption("--budget <n>", "tokens that the model may read", reading(readBudget))
+    .requiredOption("--budget <n>", "tokens that the model may read", readBudget)
     .option("--json", "print one object")
     .option("--plot <file>", "draw how the context fills: .svg or .png", pictureFile);
   return addTemplateFlag(addModelFlag(command)).action(run);

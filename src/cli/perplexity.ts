@@ -1,9 +1,9 @@
-import { Command } from "commander";
 import type { Engine } from "../engine/engine.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { checkScorable, perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { NewFile } from "../platform/write-file.ts";
+import { Command } from "./command.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "./flags.ts";
 import { givenFile, readTokens } from "./input.ts";
 import {
@@ -29,6 +29,7 @@ interface Flags extends EngineFlags {
 export function perplexityCommand(): Command {
   const command = new Command("perplexity")
     .description("measure how well a model predicts a text")
+    .example("dawnstream perplexity book.txt --context 512 --chunks 4")
     .argument(
       "[file]",
       "UTF-8 text, cut into chunks of the context, each with BOS in front; - is stdin, as is a pipe without it",
@@ -123,7 +124,13 @@ async function run(
   if (nll.length === 0) return; // stopped before the first chunk was through
   const value = perplexity(nll);
   if (flags.json)
-    await writeJson({ perplexity: value, nll, argmax, tokens: scored, adapter: engine.adapter });
+    await writeJson({
+      perplexity: value,
+      nll,
+      argmax,
+      tokens: scored,
+      adapter: engine.loaded.adapter,
+    });
   else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
   note(
     `[${loadInWords(engine)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,

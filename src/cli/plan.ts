@@ -1,32 +1,30 @@
 // What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by length: all of it
 // counted from the header of a file, before anything is loaded.
 
-import { Command, InvalidArgumentError, Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import {
   attentionOperations,
   tokenBytes,
   visibleKeys,
   visiblePairs,
 } from "../context/positions/attention-cost.ts";
-import {
-  type AttentionPolicy,
-  attentionPolicy,
-  parseAttention,
-} from "../context/positions/attention-policy.ts";
+import { type AttentionPolicy, attentionPolicy } from "../context/positions/attention-policy.ts";
 import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/inspect.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { MemoryPlan } from "../engine/run/memory-plan.ts";
 import { bytesOfNumber, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";
 import { byteSize } from "../option-reader.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { Command } from "./command.ts";
 import {
   addModelFlag,
+  choice,
   givenModel,
   integer,
   integers,
   type ModelFlags,
   pictureFile,
-  reading,
+  policies,
 } from "./flags.ts";
 import { writePlot } from "./plot.ts";
 import { table } from "./table.ts";
@@ -61,26 +59,23 @@ export function planCommand(): Command {
     .description(
       "count exact memory and the cost of attention by context, from a file's header alone",
     )
+    .example(
+      "dawnstream plan model.gguf --context 2048,8192 --attention full,sinks:4+1020 --memory 2GiB",
+    )
     .argument("[file]", "GGUF file (the same as --model)")
     .addOption(
       new Option("-c, --context <list>", "contexts to compare")
         .argParser(readContexts)
         .default([512, 2048, 8192], "512,2048,8192"),
     )
-    .option(
-      "--attention <list>",
-      "full, window:W, sinks:S+W (default: full)",
-      reading(readPolicies),
-    )
+    .option("--attention <list>", "full, window:W, sinks:S+W (default: full)", policies)
     .addOption(
       new Option("--kv <list>", `types of the cache: ${KV_TYPES.join(", ")}`)
         .argParser(readCells)
         .default(["f16"], "f16"),
     )
-    .option(
-      "--memory <size>",
-      "tell the largest context that fits, such as 8GiB",
-      reading((text) => byteSize(text, "size")),
+    .option("--memory <size>", "tell the largest context that fits, such as 8GiB", (text) =>
+      byteSize(text, "size"),
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
@@ -101,8 +96,8 @@ export function planCommand(): Command {
 
 async function report(model: ModelFile, flags: Flags): Promise<void> {
   const { file, config } = model;
-  const policies = flags.attention ?? [attentionPolicy({ kind: "full" })];
-  const ways = policies.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
+  const attentions = flags.attention ?? [attentionPolicy({ kind: "full" })];
+  const ways = attentions.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
   const rows = ways.flatMap(({ policy, kv }) =>
     flags.context.map((context) => rowOf(model, policy, kv, context, flags)),
   );
@@ -233,14 +228,6 @@ function readContexts(text: string): number[] {
   return contexts;
 }
 
-function readPolicies(text: string): AttentionPolicy[] {
-  return text.split(",").map((name) => attentionPolicy(parseAttention(name)));
-}
-
 function readCells(text: string): KvType[] {
-  return text.split(",").map((name) => {
-    const kvType = KV_TYPES.find((one) => one === name);
-    if (kvType) return kvType;
-    throw new InvalidArgumentError(`"${name}" is none of ${KV_TYPES.join(", ")}.`);
-  });
+  return text.split(",").map(choice(KV_TYPES));
 }

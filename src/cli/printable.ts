@@ -11,6 +11,11 @@ export function printableLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\ufffe\uffff]/gu, escaped);
 }
 
+/** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */
+export function oneLine(text: string): string {
+  return printableLine(text.trim().replaceAll(/\s*[\r\n]\s*/g, " "));
+}
+
 function escaped(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

@@ -1,12 +1,13 @@
 // The command line as a value: every command with its flags.
 
 import { readFileSync } from "node:fs";
-import { Command } from "commander";
+import type { Command as AnyCommand } from "commander";
 import { OptionError, type UserError } from "../errors.ts";
 import { askCommand } from "./ask.ts";
 import { attentionCommand } from "./attention.ts";
 import { benchCommand } from "./bench.ts";
-import { chatCommand } from "./chat.ts";
+import { chatCommand } from "./chat/chat.ts";
+import { Command } from "./command.ts";
 import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { indexCommand } from "./index-files.ts";
@@ -14,7 +15,6 @@ import { inspectCommand } from "./inspect.ts";
 import { memoryCommand } from "./memory.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { planCommand } from "./plan.ts";
-import { printableLine } from "./printable.ts";
 import { ropeCommand } from "./rope.ts";
 import { setupCommand } from "./setup.ts";
 import { streamCommand } from "./stream.ts";
@@ -27,6 +27,7 @@ const { version } = JSON.parse(
 
 export const program: Command = new Command("dawnstream")
   .description("Run GGUF language models on WebGPU.")
+  .example('dawnstream generate "Once upon a time"')
   .version(version);
 
 for (const command of [
@@ -49,21 +50,9 @@ for (const command of [
 ]) {
   program.addCommand(command);
 }
-for (const command of [
-  program,
-  ...program.commands,
-  ...program.commands.flatMap((c) => c.commands),
-]) {
-  command
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`${oneLine(text)}\n`) })
-    .showHelpAfterError(false)
-    .showSuggestionAfterError(true)
-    .allowExcessArguments(false);
-}
 
 /** The command that runs. */
-let running: Command = program;
+let running: AnyCommand = program;
 program.hook("preAction", (_, command) => {
   running = command;
 });
@@ -77,9 +66,4 @@ export function messageOf(error: UserError): string {
   const attribute = FLAGS[error.option] ?? error.option;
   const flag = running.options.find((option) => option.attributeName() === attribute)?.long;
   return flag ? error.messageFor(flag) : error.message;
-}
-
-/** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */
-export function oneLine(text: string): string {
-  return printableLine(text.trim().replaceAll(/\s*[\r\n]\s*/g, " "));
 }

@@ -1,13 +1,14 @@
 // How far does each RoPE scaling carry a model? Perplexity by method, length and position; passkey retrieval by method,
 // length and depth. Every cell is kept, so that a stopped sweep goes on where it was.
 
-import { Command, InvalidArgumentError } from "commander";
+import { InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../context/positions/rope-choice.ts";
 import type { Engine } from "../engine/engine.ts";
 import { openTokenizer } from "../engine/model/inspect.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { openFile } from "../platform/file.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -42,6 +43,7 @@ export function ropeCommand(): Command {
     .description(
       "compare RoPE scalings: perplexity by length and position, passkey retrieval by length and depth",
     )
+    .example("dawnstream rope book.txt --methods none,yarn:2 --lengths 256..1024 --plot rope.svg")
     .argument(
       "[file]",
       "UTF-8 text for the perplexity, as long as the longest length at least; - is stdin, as is a pipe without it",
@@ -191,11 +193,7 @@ async function scoreWindows(
 }
 
 function readMethods(text: string): string[] {
-  try {
-    return text.split(",").map((method) => formatRope(parseRope(method)));
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
+  return text.split(",").map((method) => formatRope(parseRope(method)));
 }
 
 /** "256,512" as it is; "256..4096" doubles. */

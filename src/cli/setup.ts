@@ -1,6 +1,6 @@
-import { Command } from "commander";
 import { setUp } from "../platform/setup.ts";
 import { thisMachine } from "../platform/setup-host.ts";
+import { Command } from "./command.ts";
 import { note, write } from "./terminal.ts";
 
 /** `dawnstream setup`: installs a GPU driver where Dawn finds none. */
@@ -9,6 +9,7 @@ export function setupCommand(): Command {
     .description(
       "install a software GPU driver where WebGPU finds no adapter, then print the adapter",
     )
+    .example("dawnstream setup")
     .option("--verbose", "show the output of the commands it runs")
     .action(async ({ verbose }: { verbose?: boolean }) => {
       const adapter = await setUp(thisMachine, {

@@ -1,7 +1,6 @@
 // What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
-import { Command, InvalidArgumentError } from "commander";
 import { pageBytes } from "../context/cache/kv-cache.ts";
 import {
   type AttentionOptions,
@@ -9,11 +8,14 @@ import {
   parseAttention,
 } from "../context/positions/attention-policy.ts";
 import type { Engine } from "../engine/engine.ts";
+import { LAST_LOGITS } from "../engine/run/step.ts";
 import { logSumExp } from "../engine/sampler/softmax.ts";
-import { append } from "../engine/tasks/prefill.ts";
+import { prefill } from "../engine/tasks/prefill.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { median } from "../numbers.ts";
+import { invalid } from "../option-reader.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -52,6 +54,7 @@ export function streamCommand(): Command {
     .description(
       "feed a long text token by token under several policies: perplexity, time and bytes along the way",
     )
+    .example("dawnstream stream book.txt --policies full,sinks:4+252 --tokens 1000")
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "the same")
     .option(
@@ -151,7 +154,7 @@ async function stream(
   signal: AbortSignal,
 ): Promise<Run> {
   const { cache } = engine.setting;
-  const bytesOfPage = cache.layers * pageBytes(cache.shape);
+  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
   const sequence = engine.sequence();
   const parts: Part[] = [];
   const all: number[] = [];
@@ -168,7 +171,7 @@ async function stream(
         const rest = ids.slice(Math.max(1, i + 2 - recompute), i + 1);
         pending = i === 0 ? [ids[0]!] : [ids[0]!, ...rest];
       }
-      const logits = await append(engine, sequence, pending);
+      const logits = await prefill(engine, sequence, pending, LAST_LOGITS);
       ms.push(performance.now() - began);
       const surprise = logSumExp(logits) - logits[ids[i + 1]!]!;
       nll.push(surprise);
@@ -197,12 +200,9 @@ function readModes(text: string): StreamMode[] {
     if (width !== undefined && Number(width) >= 2) {
       return { name, attention: { kind: "full" }, recompute: Number(width) };
     }
-    try {
-      return { name, attention: parseAttention(name) };
-    } catch {
-      throw new InvalidArgumentError(
-        `"${name}" is none of full, window:W, sinks:S+W, recompute:W.`,
-      );
-    }
+    if (/^(full|window|sinks)\b/.test(name)) return { name, attention: parseAttention(name) };
+    throw invalid("policy", name, "full, window:W, sinks:S+W or recompute:W with W >= 2", [
+      ...["full", "window", "sinks", "recompute"],
+    ]);
   });
 }

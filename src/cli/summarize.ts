@@ -1,6 +1,5 @@
 // A document of any length in few words: windows, summaries, summaries of summaries, and the tree of them.
 
-import { Command } from "commander";
 import { DEFAULT_FAN_IN, type SummaryNode, type SummaryTree } from "../context/text/summaries.ts";
 import { checkWindows } from "../context/text/windows.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -10,6 +9,7 @@ import {
   summaryWindow,
 } from "../engine/tasks/summarizer.ts";
 import { UserError } from "../errors.ts";
+import { Command } from "./command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -50,6 +50,7 @@ export function summarizeCommand(): Command {
     .description(
       "summarise a text of any length by windows, and summaries of summaries; greedily unless told otherwise",
     )
+    .example("dawnstream summarize book.txt --budget 100 --tree")
     .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "the same")
     .requiredOption("--budget <n>", "the most tokens of the summary", integer)
@@ -111,7 +112,8 @@ async function run(
   const ms = performance.now() - began;
   if (tree) {
     const window = summaryWindow(engine, options);
-    if (flags.json) await writeJson({ ...report(tree), window, adapter: engine.adapter, ms });
+    if (flags.json)
+      await writeJson({ ...report(tree), window, adapter: engine.loaded.adapter, ms });
     else if (flags.tree) await write(outline(tree.root));
     else await writeText(`${tree.root.text}\n`);
   }

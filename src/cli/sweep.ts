@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { UserError } from "../errors.ts";
 import { reason } from "../platform/file.ts";
 import { writeWholeFile } from "../platform/write-file.ts";
+import { fromJson, toJson } from "./json.ts";
 import { progress } from "./terminal.ts";
 
 export interface Cell<T> {
@@ -47,7 +48,7 @@ export async function sweep<T extends object>(
       if (results[i]) continue;
       // Another process may have computed it meanwhile.
       const result = (await readCell<T>(fileOf(cell))) ?? (await cell.compute());
-      await writeWholeFile(fileOf(cell), `${JSON.stringify(result, infinityAsText)}\n`);
+      await writeWholeFile(fileOf(cell), `${toJson(result)}\n`);
       results[i] = result;
       done += 1;
       bar.update(done);
@@ -78,19 +79,8 @@ async function readCell<T extends object>(path: string): Promise<T | undefined> 
     throw new UserError(`Cannot read ${path}: ${reason(error)}.`);
   }
   try {
-    const value: unknown = JSON.parse(text, textAsInfinity);
+    const value = fromJson(text);
     if (typeof value === "object" && value !== null) return value as T;
   } catch {}
   throw new UserError(`${path} holds no kept cell: remove it, or name another folder with --keep.`);
-}
-
-const NOT_IN_JSON: readonly unknown[] = ["Infinity", "-Infinity", "NaN"];
-
-/** JSON has no infinities, but a scaling that breaks a model has an infinite perplexity. */
-function infinityAsText(_: string, value: unknown): unknown {
-  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
-}
-
-function textAsInfinity(_: string, value: unknown): unknown {
-  return NOT_IN_JSON.includes(value) ? Number(value) : value;
 }

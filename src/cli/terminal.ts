@@ -3,9 +3,10 @@
 import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
 import { type ModelFile, openModel } from "../engine/model/inspect.ts";
-import type { OpenedModel } from "../engine/model/model-state.ts";
+import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";
+import { toJson } from "./json.ts";
 import { printable } from "./printable.ts";
 
 /**
@@ -84,9 +85,10 @@ const PHASES = {
   kernels: ["compiling", "kernels", 1],
 } as const;
 
-/** "load 0.45 s | compiled 18 kernels in 12.90 s": the two together are `loadMs`. */
-export function loadInWords({ loadMs, compiled: { kernels, ms } }: Engine): string {
-  return `load ${duration(loadMs - ms)} | compiled ${kernels} kernels in ${duration(ms)}`;
+/** "load 0.45 s | compiled 18 kernels in 12.90 s": the two together are `loaded.ms`. */
+export function loadInWords({ loaded: { ms, compiled } }: Engine): string {
+  const { kernels, ms: waited } = compiled;
+  return `load ${duration(ms - waited)} | compiled ${kernels} kernels in ${duration(waited)}`;
 }
 
 export interface Progress {
@@ -144,9 +146,9 @@ function send(text: string): Promise<void> {
   });
 }
 
-/** An escaped control character is the same JSON. */
+/** One line of JSON. An escaped control character in it is the same JSON. */
 export function writeJson(value: unknown): Promise<void> {
-  return write(`${JSON.stringify(value)}\n`);
+  return write(`${toJson(value)}\n`);
 }
 
 /** "1.50 s", "12 ms" */

@@ -1,5 +1,5 @@
-import { Command } from "commander";
 import { loadTokenizer } from "../index.ts";
+import { Command } from "./command.ts";
 import { addModelFlag, type ModelFlags } from "./flags.ts";
 import { givenText } from "./input.ts";
 import { note, write, writeJson } from "./terminal.ts";
@@ -15,6 +15,7 @@ interface Flags extends ModelFlags {
 export function tokenizeCommand(): Command {
   const command = new Command("tokenize")
     .description("show the tokens of a text")
+    .example('dawnstream tokenize "Once upon a time" --json')
     .argument("[text]", "the text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the text from a file")
     .option("--no-bos", "leave out the tokens that begin and end a text")

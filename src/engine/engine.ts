@@ -1,57 +1,96 @@
 // A model, loaded: text in, text out.
 
-import type { PagePool } from "../context/cache/page-pool.ts";
+import type { CachePages } from "../context/cache/cache-pages.ts";
+import type { PrefixCache } from "../context/cache/prefix-cache.ts";
+import type { Sequence } from "../context/cache/sequence.ts";
+import type { AttentionPolicy } from "../context/positions/attention-policy.ts";
 import type { Message } from "../context/text/message.ts";
+import type { Generation } from "../context/text/running-text.ts";
 import type { SummaryTree } from "../context/text/summaries.ts";
 import type { TextSource } from "../context/text/windows.ts";
-import { readOptions, several } from "../option-reader.ts";
+import { DeviceLostError } from "../kernels/gpu/device.ts";
+import { readOptions } from "../option-reader.ts";
 import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
+import type { ModelConfig } from "./model/config.ts";
 import { fingerprint, tensorList } from "./model/fingerprint.ts";
 import type { ModelFile } from "./model/inspect.ts";
 import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { AttentionRow } from "./run/attention-probe.ts";
+import { EngineProfiler } from "./run/engine-profiler.ts";
+import { LoadedModel } from "./run/loaded-model.ts";
 import { ModelChangedError, Recovery } from "./run/recovery.ts";
-import { RunningModel } from "./run/running-model.ts";
 import { type Platform, Session } from "./run/session.ts";
+import type { Output, Rows, Wanted } from "./run/step.ts";
 import { type AttentionRowsOptions, attentionRows } from "./tasks/attention-rows.ts";
-import { EMBED_READERS, type EmbedOptions, embed } from "./tasks/embedding.ts";
-import {
-  type GenerateOptions,
-  type GenerationResult,
-  generate,
-  type Piece,
-} from "./tasks/generation.ts";
-import type { PrefixCache } from "./tasks/prefix-cache.ts";
-import type { Generation } from "./tasks/running-text.ts";
+import { readRows } from "./tasks/checks.ts";
+import { type EmbedOptions, embed } from "./tasks/embedding.ts";
+import { type GenerationResult, generate, type Piece } from "./tasks/generation.ts";
+import type { GenerateOptions } from "./tasks/generation-request.ts";
 import { type Score, score } from "./tasks/score.ts";
 import { type EngineSummaryOptions, summarizeBy } from "./tasks/summarizer.ts";
-import type { DecodeOptions, EncodeOptions } from "./tokenizer/tokenizer.ts";
+import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 
-export class Engine extends RunningModel {
+/** Bytes and buffers alive on the GPU, pages of the cache in use, and what steps have taken of the host. */
+export interface EngineUsage {
+  readonly bytes: number;
+  readonly buffers: number;
+  readonly pages: number;
+  /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
+  readonly hostMs: number;
+  /** Dispatches of a decoding step, at most. */
+  readonly dispatches: number;
+}
+
+/** What loading has made. */
+export interface LoadedFigures {
+  /** One line about the adapter. */
+  readonly adapter: string;
   /** Milliseconds from the call of `load` to the first possible token. */
-  readonly loadMs: number;
-  /** The kernels that loading compiled, and the milliseconds of `loadMs` in which it waited for them. */
+  readonly ms: number;
+  /** The kernels that loading compiled, and the milliseconds of `ms` in which it waited for them. */
   readonly compiled: { readonly kernels: number; readonly ms: number };
-  /** Of chats that bring none. */
+  /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
+  readonly weightBytes: number;
+  readonly stepBytes: number;
+  /** Steps of one text that are on their way at a time. */
+  readonly stepsAhead: number;
+}
+
+export class Engine implements AsyncDisposable {
+  readonly config: ModelConfig;
+  readonly setting: Setting;
+  readonly tokenizer: Tokenizer;
+  /** Times every kernel while it is started. A lost device takes its figures with it. */
+  readonly profiler: EngineProfiler;
+  readonly #model: LoadedModel;
+  readonly #loadMs: number;
+  readonly #compiled: LoadedFigures["compiled"];
+  /** For chats that bring none. */
   readonly #chats: PrefixCache;
   readonly #tensors: string;
   readonly #content: string;
+  readonly #onProfile: EngineOptions["onProfile"];
+  #isClosed = false;
 
   private constructor(
-    model: ModelFile,
-    setting: Setting,
-    recovery: Recovery,
+    file: GgufFile,
+    model: LoadedModel,
     loadMs: number,
     onProfile: EngineOptions["onProfile"],
   ) {
-    super(model, setting, recovery, onProfile);
-    this.loadMs = loadMs;
-    this.compiled = recovery.session.compiled;
-    this.#chats = this.prefixCache();
-    this.#tensors = tensorList(model.file);
-    this.#content = recovery.session.content;
+    this.config = model.config;
+    this.setting = model.setting;
+    this.tokenizer = model.tokenizer;
+    this.profiler = new EngineProfiler(model);
+    this.#model = model;
+    this.#loadMs = loadMs;
+    this.#compiled = model.session.compiled;
+    this.#chats = model.prefixCache();
+    this.#tensors = tensorList(file);
+    this.#content = model.session.content;
+    this.#onProfile = onProfile;
   }
 
   /**
@@ -71,15 +110,15 @@ export class Engine extends RunningModel {
       const setting = resolveSetting(config, options);
       for (const warning of [...tokenizer.vocabulary.warnings, ...setting.warnings])
         onWarning(warning);
-      const open = (file: GgufFile, pool?: PagePool) =>
-        Session.open(platform, file, config, setting, options, pool);
+      const open = (file: GgufFile, pages?: CachePages) =>
+        Session.open(platform, file, config, setting, options, pages);
       const session = await open(model.file);
       const tensors = tensorList(model.file);
-      const reopen = async (pool: PagePool) => {
+      const reopen = async (pages: CachePages) => {
         const file = await model.reopen();
         try {
           if (tensorList(file) !== tensors) throw new ModelChangedError(file.name);
-          const again = await open(file, pool);
+          const again = await open(file, pages);
           if (again.content === session.content) return again;
           await again.close();
           throw new ModelChangedError(file.name);
@@ -88,10 +127,24 @@ export class Engine extends RunningModel {
         }
       };
       const recovery = new Recovery(session, reopen, onWarning);
-      return new Engine(model, setting, recovery, performance.now() - began, options.onProfile);
+      const loaded = new LoadedModel({ config, setting, tokenizer }, recovery);
+      return new Engine(model.file, loaded, performance.now() - began, options.onProfile);
     } finally {
       await model.file.close();
     }
+  }
+
+  get loaded(): LoadedFigures {
+    const { adapter, weightBytes, stepBytes } = this.#model.session;
+    const { stepsAhead } = this.#model;
+    const [ms, compiled] = [this.#loadMs, this.#compiled];
+    return { adapter, ms, compiled, weightBytes, stepBytes, stepsAhead };
+  }
+
+  get usage(): EngineUsage {
+    const { device, pages, runner } = this.#model.session;
+    const { hostMs, dispatches } = runner;
+    return { ...device.memory, pages: pages.used, hostMs, dispatches };
   }
 
   /**
@@ -125,12 +178,13 @@ export class Engine extends RunningModel {
   /**
    * Continues a prompt, a text or token ids, piece by piece. `result` is a promise of the whole text, the reason
    * it ended, counts and timings; it needs no loop. Leaving the loop early ends the text and frees all that it held.
+   * A mistake in the request is a `UserError` that is thrown at once, before the first piece.
    */
   generate(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): Generation<Piece, GenerationResult> {
-    return generate(this, prompt, options);
+    return generate(this.#model, prompt, options);
   }
 
   /** Continues a prompt and waits for the end, as `generate(prompt, options).result`; a mistake rejects it. */
@@ -149,12 +203,14 @@ export class Engine extends RunningModel {
    *     for await (const { text } of answer) process.stdout.write(text); // or no loop at all
    *     messages.push((await answer.result).message);
    *
-   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted".
+   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted". A mistake in the
+   * options or the messages is a `UserError` that is thrown at once; a conversation that does not fit comes to light when its
+   * first piece is asked for.
    */
   chat(conversation: readonly Message[], options: ChatOptions = {}): Generation<Piece, ChatResult> {
     const read = readOptions("chat", options, CHAT_READERS);
     const own = read.cache === false ? undefined : this.#chats;
-    return chat(this, conversation, { ...read, prefixCache: read.prefixCache ?? own });
+    return chat(this.#model, conversation, { ...read, prefixCache: read.prefixCache ?? own });
   }
 
   /**
@@ -165,7 +221,7 @@ export class Engine extends RunningModel {
     ids: readonly number[],
     onRow?: (position: number, logits: Float32Array) => void | Promise<void>,
   ): Promise<Score> {
-    return score(this, ids, onRow);
+    return score(this.#model, ids, onRow);
   }
 
   /**
@@ -182,27 +238,60 @@ export class Engine extends RunningModel {
    *     const [a, b] = [await engine.embed("a cat"), await engine.embed("a dog")]; // of length 1
    */
   embed(text: string | readonly number[], options: EmbedOptions = {}): Promise<Float32Array> {
-    return embed(this, text, options);
-  }
-
-  /** The vectors of many texts, in order, each when it is asked for. */
-  async *embedAll(
-    texts: Iterable<string | readonly number[]>,
-    options: EmbedOptions = {},
-  ): AsyncGenerator<Float32Array, void, void> {
-    readOptions("embedAll", options, EMBED_READERS);
-    several("an array of texts")(texts, "texts");
-    for (const text of texts) yield await this.embed(text, options);
+    return embed(this.#model, text, options);
   }
 
   /**
    * What each token of a text attends to in one layer, out of the cache as it is at that step. A chunk of 1 shows every
-   * eviction where a stream would have it.
+   * eviction where a stream would have it. A mistake is a `UserError` that is thrown at once, before the first row.
    */
   attention(
     prompt: string | readonly number[],
     options: AttentionRowsOptions,
   ): AsyncGenerator<AttentionRow, void, void> {
-    return attentionRows(this, prompt, options);
+    return attentionRows(this.#model, prompt, options);
+  }
+  /**
+   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
+   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
+   */
+  prefixCache(): PrefixCache {
+    return this.#model.prefixCache();
+  }
+
+  /**
+   * An empty text in the cache, under the engine's attention policy or one of its own, for `run`; `clear()` gives its pages
+   * back. None are reserved for it: its steps throw a `CapacityError` if the cache is full.
+   */
+  sequence(policy?: AttentionPolicy): Sequence {
+    return this.#model.sequence(policy);
+  }
+
+  /**
+   * Appends tokens to a sequence, at most `sequence.stepLimit` of them, and returns what is wanted of them. Steps run one at
+   * a time, in the order of the calls. What is wrong with the rows is thrown at once, a `UserError`.
+   *
+   *     const logits = await engine.run({ sequence, tokens, wanted: { kind: "logits", rows: 1 } }); // [1, V]
+   */
+  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>> {
+    return this.#model.run(readRows(this, rows));
+  }
+
+  /** Frees the device and everything on it, after the steps that are on their way. */
+  async close(): Promise<void> {
+    const isFirst = !this.#isClosed;
+    this.#isClosed = true;
+    await this.#model.close();
+    try {
+      if (isFirst && this.#onProfile) this.#onProfile(await this.profiler.report());
+    } catch (error) {
+      if (!(error instanceof DeviceLostError)) throw error; // the profile is lost with its device
+    } finally {
+      await this.#model.session.close();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 }

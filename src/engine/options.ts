@@ -1,12 +1,13 @@
 // What a user may ask for at load, checked against the model and made total.
 
-import type { KvCacheOptions } from "../context/cache/kv-cache.ts";
-import type { KeyStorage } from "../context/cache/rotations.ts";
+import type { CacheGroup } from "../context/cache/cache-pages.ts";
+import { KEY_STORAGES, type KeyStorage } from "../context/cache/rotations.ts";
 import {
   type AttentionChoice,
   type AttentionPolicy,
   attentionPolicy,
   attentionReader,
+  FULL_ATTENTION,
   pagesNeeded,
   withSlidingWindow,
 } from "../context/positions/attention-policy.ts";
@@ -19,10 +20,16 @@ import {
   withFreqScale,
 } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
-import { UserError } from "../errors.ts";
+import { OptionError, UserError } from "../errors.ts";
 import type { HeadShape } from "../kernels/attention/head-shape.ts";
 import { KV_FORMATS, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";
-import { type DeviceOptions, FEATURES, LIMITS } from "../kernels/gpu/device.ts";
+import {
+  type DeviceOptions,
+  FEATURES,
+  type Feature,
+  LIMITS,
+  type LimitName,
+} from "../kernels/gpu/device.ts";
 import type { PhaseProfile } from "../kernels/gpu/profiler.ts";
 import {
   byteSize,
@@ -61,6 +68,7 @@ export interface EngineOptions {
   /**
    * What happens when a text under full attention fills the context. "error" (default): a request that could not end
    * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten. As text: "slide:n".
+   * Refused beside attention that forgets, under which a text never fills the context.
    */
   readonly whenFull?: WhenFull | `slide:${number}` | undefined;
   /** How rotary positions are scaled; "auto" chooses for the context. As text: "yarn:4". Default: what the file says. */
@@ -90,11 +98,20 @@ export interface EngineOptions {
   readonly sequences?: number | undefined;
   /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
-  /** Features to do without and limits to keep to although the adapter has more: for tests and comparisons. */
-  readonly device?: DeviceOptions | undefined;
+  /** Lower rungs of the capability ladder, for tests and comparisons. */
+  readonly device?: DeviceChoice | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** What a user should know and need not stop for. */
   readonly onWarning?: ((message: string) => void) | undefined;
+}
+
+/** What of an adapter is not used. */
+export interface DeviceChoice {
+  readonly refuse?: readonly Feature[];
+  /** Those that are sizes take a text, too: "1GiB". */
+  readonly limits?: {
+    readonly [L in LimitName]?: L extends `${string}Size` ? number | string : number;
+  };
 }
 
 /** What happens when a text under full attention fills the context. */
@@ -111,7 +128,7 @@ export const whenFullReader: Reader<WhenFull> = (value, name) => {
   }
   const isKeep = isRecord(value) && Object.keys(value).join() === "keep";
   if (isKeep && isWhole(value.keep, 0)) return { keep: value.keep };
-  throw invalid(name, value, WHEN_FULL);
+  throw invalid(name, value, WHEN_FULL, ["error", "stop", "slide"]);
 };
 
 const refusable = listOf(word(FEATURES), `an array of ${FEATURES.join(", ")}`);
@@ -132,7 +149,7 @@ export const ENGINE_READERS = {
   rope: (value: unknown, name: string) => (value === "auto" ? value : ropeReader(value, name)),
   ropeFreqBase: freqBaseReader,
   ropeFreqScale: freqScaleReader,
-  keys: word(["rotated", "raw"]),
+  keys: word(KEY_STORAGES),
   kv: word(KV_TYPES),
   pageSize: whole(1, 1024),
   chunk: whole(1, 4096),
@@ -143,9 +160,18 @@ export const ENGINE_READERS = {
   onWarning: callback,
 } satisfies Readers<EngineOptions>;
 
+export type ReadEngineOptions = OptionsOf<typeof ENGINE_READERS>;
+
 /** Options as they were given, read; what a model makes of them is its setting. */
-export function readEngineOptions(options: EngineOptions): OptionsOf<typeof ENGINE_READERS> {
+export function readEngineOptions(options: EngineOptions): ReadEngineOptions {
   return readOptions("Engine.load", options, ENGINE_READERS);
+}
+
+/** How the cache is made. */
+export interface CacheSetting {
+  readonly shape: HeadShape;
+  readonly keys: KeyStorage;
+  readonly groups: readonly CacheGroup[];
 }
 
 /** Options resolved for a model. */
@@ -155,9 +181,11 @@ export interface Setting {
   readonly policy: AttentionPolicy;
   /** Whether a text that fills the context ends there, rather than being refused. */
   readonly stopsWhenFull: boolean;
+  /** The tokens that stay if a text slides when it fills the context; undefined if it does not. */
+  readonly keptWhenFull: number | undefined;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
-  readonly cache: Omit<KvCacheOptions, "adapter" | "rope">;
+  readonly cache: CacheSetting;
   readonly warnings: readonly string[];
 }
 
@@ -170,12 +198,11 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
   const trained = config.trainedContext;
   const { context = Math.min(trained, DEFAULT_CONTEXT), pageSize = DEFAULT_PAGE } = options;
   const { chunk = Math.min(DEFAULT_CHUNK, context), sequences = 1 } = options;
-  const attention = whenFull(
-    attentionPolicy(options.attention ?? { kind: "full" }),
-    context,
-    options.whenFull,
-  );
-  const policy = withSlidingWindow(attention, config.slidingWindow, context);
+  const { attention = FULL_ATTENTION, whenFull } = options;
+  const keptWhenFull = typeof whenFull === "object" ? whenFull.keep : undefined;
+  const sliding = slidingWhenFull(attention, context, keptWhenFull);
+  const policy = withSlidingWindow(sliding, config.slidingWindow, context);
+  if (whenFull !== undefined) checkCanFill(whenFull, attention, policy);
   const choice =
     options.rope === "auto"
       ? chooseRope({ trainedContext: trained, ...config.rope }, context)
@@ -195,7 +222,8 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     context,
     chunk,
     policy,
-    stopsWhenFull: options.whenFull === "stop",
+    stopsWhenFull: whenFull === "stop",
+    keptWhenFull,
     scaling,
     ropeModel: {
       width: config.headWidth,
@@ -204,29 +232,52 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       context,
     },
     cache: {
-      layers: config.layers,
       shape: headShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
-      policy,
       keys,
-      chunk,
-      pages: sequences * pagesNeeded(policy, context, chunk, pageSize),
+      groups: layerGroups(config).map(({ layers, window }) => {
+        const seen = withSlidingWindow(policy, window, context);
+        return { layers, window, pages: sequences * pagesNeeded(seen, context, chunk, pageSize) };
+      }),
     },
     warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
+}
+
+/** The layers that see alike. */
+function layerGroups({ layers, slidingWindow }: ModelConfig): Omit<CacheGroup, "pages">[] {
+  return [{ layers: Array.from({ length: layers }, (_, i) => i), window: slidingWindow }];
 }
 
 /**
  * Full attention that slides when the context is full is, from the first token on, attention with as many sinks as are
  * kept and a window of the rest: nothing is forgotten before the context is full, and no key ever moves.
  */
-function whenFull(
+export function slidingWhenFull(
   policy: AttentionPolicy,
   context: number,
-  choice: WhenFull | undefined,
+  kept: number | undefined,
 ): AttentionPolicy {
-  if (typeof choice !== "object" || policy.window !== Number.POSITIVE_INFINITY) return policy;
-  const sinks = whole(0, context - 1)(choice.keep, "number of kept tokens");
+  if (kept === undefined || policy.window !== Number.POSITIVE_INFINITY) return policy;
+  const sinks = whole(0, context - 1)(kept, "number of kept tokens");
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
+}
+
+/** Refuses what is to be done when a context is full if it never will be. */
+function checkCanFill(
+  whenFull: WhenFull,
+  attention: AttentionPolicy,
+  { window }: AttentionPolicy,
+): void {
+  const isForgetful = attention.window !== Number.POSITIVE_INFINITY;
+  const isModels = typeof whenFull !== "object" && window !== Number.POSITIVE_INFINITY;
+  if (!isForgetful && !isModels) return;
+  const what = isForgetful ? `attention ${attention.name}` : `the model's own window of ${window}`;
+  const choice = typeof whenFull === "object" ? `slide:${whenFull.keep}` : whenFull;
+  throw new OptionError(
+    "whenFull",
+    `"${choice}": ${what} forgets, so that a text never fills the context; leave it out` +
+      `${isForgetful ? ", or the attention" : ""}.`,
+  );
 }
 
 /** A kv type that heads are whole blocks of. */

@@ -1,17 +1,14 @@
 // What was measured on this machine, in a file of the user's cache directory. It may be deleted at any time.
 
-import { mkdir, readFile } from "node:fs/promises";
-import { availableParallelism, homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import type { Memory } from "../kernels/matrix/tuning.ts";
+import { makeFolderOf, userFile } from "./user-file.ts";
 import { writeWholeFile } from "./write-file.ts";
 
 /** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
 export function memoryFile(env: NodeJS.ProcessEnv = process.env): string {
-  const { XDG_CACHE_HOME: chosen = "" } = env;
-  // XDG Base Directory Specification: a relative path is to be ignored.
-  const base = isAbsolute(chosen) ? chosen : join(homedir(), ".cache");
-  return join(base, "dawnstream", "measured.json");
+  return userFile("cache", "measured.json", env);
 }
 
 /** Threads that a software adapter has here: homes are shared by machines, and Mesa listens to a variable. */
@@ -48,7 +45,6 @@ async function readNumbers(file: () => string): Promise<Map<string, number>> {
 
 async function replace(file: () => string, text: string): Promise<void> {
   const path = file();
-  // One after the other: `recursive` never returns where a parent takes nothing, as in /proc.
-  for (const folder of [dirname(dirname(path)), dirname(path)]) await mkdir(folder).catch(() => {});
+  await makeFolderOf(path);
   await writeWholeFile(path, text);
 }

@@ -44,8 +44,8 @@ export class NewFile {
     this.#names = names;
   }
 
-  /** Throws a `UserError` that says in one line why a file cannot be written there. */
-  static async create(path: string): Promise<NewFile> {
+  /** Throws a `UserError` that says in one line why a file cannot be written there. `mode`: other than the old file's. */
+  static async create(path: string, mode?: number): Promise<NewFile> {
     try {
       const old = await stat(path).catch(absent);
       if (isDescriptor(path) || (old && !old.isFile())) {
@@ -53,24 +53,27 @@ export class NewFile {
       }
       const target = await targetOf(path);
       if (old) await access(target, constants.W_OK); // a rename would not ask
-      return await NewFile.#draft(path, target, old);
+      return await NewFile.#draft(path, target, old, mode);
     } catch (error) {
       throw unwritable(path, error);
     }
   }
 
-  static async #draft(path: string, target: string, old: Stats | undefined): Promise<NewFile> {
+  static async #draft(
+    path: string,
+    target: string,
+    old: Stats | undefined,
+    mode = old && old.mode & 0o777,
+  ): Promise<NewFile> {
     // A name as long as the target's with something added could be too long for the folder.
     const draft = join(dirname(target), `.dawnstream-${randomUUID()}.part`);
-    // Exclusive creation follows no link. Until the old file's mode is set, only the owner reads what replaces it.
-    const handle = await open(draft, "wx", old ? 0o600 : 0o666);
+    // Exclusive creation follows no link. Until its mode is set, only the owner reads what replaces an old file.
+    const handle = await open(draft, "wx", mode === undefined ? 0o666 : 0o600);
     const file = new NewFile(path, handle, { draft, target });
     unfinished.add(draft);
     try {
-      if (old) {
-        await handle.chown(old.uid, old.gid).catch(() => {}); // only root may give a file away
-        await handle.chmod(old.mode & 0o777);
-      }
+      if (old) await handle.chown(old.uid, old.gid).catch(() => {}); // only root may give a file away
+      if (mode !== undefined) await handle.chmod(mode);
       return file;
     } catch (error) {
       await file.discard();
@@ -112,9 +115,13 @@ export class NewFile {
   }
 }
 
-/** Writes a whole file: see `NewFile`. Throws a `UserError`, and leaves the old file, if it cannot. */
-export async function writeWholeFile(path: string, data: string | Uint8Array): Promise<void> {
-  const file = await NewFile.create(path);
+/** Writes a whole file: see `NewFile.create`. Throws a `UserError`, and leaves the old file, if it cannot. */
+export async function writeWholeFile(
+  path: string,
+  data: string | Uint8Array,
+  mode?: number,
+): Promise<void> {
+  const file = await NewFile.create(path, mode);
   try {
     await file.write(data);
   } catch (error) {

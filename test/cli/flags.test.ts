@@ -1,11 +1,14 @@
-// Every command, every flag of the engine: it reaches the engine, which refuses a wrong value, or it is refused by name.
+// Every command, every flag of the engine: it reaches the engine, which refuses a wrong value; or it is seen at work, if no
+// value is wrong; or it is refused by name.
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import type { Command, Option } from "commander";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { program } from "../../src/cli/program.ts";
+import { CachePages } from "../../src/context/cache/cache-pages.ts";
 import { UserError } from "../../src/errors.ts";
 import { temporaryFolder } from "../support/cli.ts";
 import { fixtureModel } from "../support/models.ts";
@@ -42,8 +45,22 @@ const PROBES: Readonly<Record<string, [args: readonly string[], says: RegExp]>> 
   page: [["--page", "0"], /0: expected a whole number from 1 to 1024/],
   chunk: [["--chunk", "0"], /chunk 0/],
 };
-/** Of these no value is wrong: test/cli/laboratory.test.ts and commands.test.ts see what they do. */
-const SEEN_ELSEWHERE = ["attention", "keys", "profile"];
+/** Of these no value is wrong: given all at once, each is seen in what a run does. */
+const EFFECTS: Readonly<Record<string, readonly string[]>> = {
+  attention: ["--attention", "window:40"],
+  keys: ["--keys", "raw"],
+  profile: ["--profile"],
+};
+
+/** What makes the run a short one, in place of what is needed. */
+const SHORT: Readonly<Record<string, readonly string[]>> = {
+  generate: ["Once", "--max-tokens", "4"],
+  chat: ["--max-tokens", "4"],
+  "bench decode": ["--at", "8", "--tokens", "1"],
+  "bench prefill": ["--at", "8", "--rounds", "1"],
+  summarize: [join(folder, "tale.txt"), "--budget", "8"],
+  ask: ["Who?", "--index", join(folder, "tale.index"), "--max-tokens", "4"],
+};
 
 const runs: readonly (readonly [name: string, command: Command])[] = program.commands
   .flatMap((command) => (command.commands.length > 0 ? command.commands : [command]))
@@ -62,9 +79,9 @@ beforeEach(() => {
 });
 afterEach(() => vi.restoreAllMocks());
 
-function run(name: string, args: readonly string[]): Promise<unknown> {
+function run(name: string, args: readonly string[], needed = NEEDED[name]!): Promise<unknown> {
   const model = fixtureModel("stories260K-F32.gguf");
-  return program.parseAsync([...name.split(" "), ...NEEDED[name]!, "--model", model, ...args], {
+  return program.parseAsync([...name.split(" "), ...needed, "--model", model, ...args], {
     from: "user",
   });
 }
@@ -80,7 +97,7 @@ test("every command that runs a model is known here", () => {
 });
 
 describe.each(runs)("%s", (name, command) => {
-  const known = [...Object.keys(PROBES), ...SEEN_ELSEWHERE];
+  const known = [...Object.keys(PROBES), ...Object.keys(EFFECTS)];
   const options = command.options.filter((option) => known.includes(option.attributeName()));
 
   test("has every flag of the engine", () => {
@@ -90,9 +107,8 @@ describe.each(runs)("%s", (name, command) => {
   test.each(options.filter(isDecided).map((option) => [option.long!, option] as const))(
     "%s is refused by name, and is not in its help",
     async (long, option) => {
-      const [args] = PROBES[option.attributeName()] ?? [
-        { attention: ["--attention", "full"], profile: ["--profile"] }[option.attributeName()]!,
-      ];
+      const flag = option.attributeName();
+      const args = PROBES[flag]?.[0] ?? EFFECTS[flag]!;
       const failure = run(name, args);
       await expect(failure).rejects.toThrow(UserError);
       await expect(failure).rejects.toThrow(`${long} does nothing here: `);
@@ -110,4 +126,42 @@ describe.each(runs)("%s", (name, command) => {
       await expect(run(name, args)).rejects.toThrow(says);
     },
   );
+
+  const seen = options.filter(
+    (option) => !isDecided(option) && EFFECTS[option.attributeName()] !== undefined,
+  );
+  test(`${seen.map(({ long }) => long).join(", ")}: seen at work`, async () => {
+    const flags = seen.map((option) => option.attributeName());
+    const windows: number[] = [];
+    const { sequence } = CachePages.prototype;
+    vi.spyOn(CachePages.prototype, "sequence").mockImplementation(function (
+      this: CachePages,
+      policy,
+    ) {
+      windows.push((policy ?? this.policy).window);
+      return sequence.call(this, policy);
+    });
+    vi.spyOn(process, "stdin", "get").mockReturnValue(Readable.from(["Hello\n"]) as never);
+    if (name === "inspect") {
+      const plain = await outputOf(name, []);
+      for (const flag of flags) expect(await outputOf(name, EFFECTS[flag]!)).not.toBe(plain);
+      return;
+    }
+    const output = await outputOf(
+      name,
+      flags.flatMap((flag) => EFFECTS[flag]!),
+    );
+    // Every text of the command is under the policy, and none under one of the command's own.
+    if (flags.includes("attention")) expect([...new Set(windows)]).toEqual([40]);
+    // The engine's tables name the kernels, which read keys that are not rotated.
+    if (flags.includes("profile")) expect(output).toMatch(/ +dispatches +ms a step +share\n/);
+    expect(output).toMatch(/^attention\S*\.raw\./m);
+  });
 });
+
+/** All that a short run prints. */
+async function outputOf(name: string, args: readonly string[]): Promise<string> {
+  const from = said.length;
+  await run(name, args, SHORT[name]);
+  return said.slice(from).join("");
+}

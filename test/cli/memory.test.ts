@@ -159,9 +159,15 @@ describe("memory: mistakes", () => {
       ["--strategy", "sinks:4+60", "--budget", "1"],
       /sinks:4\+60 sees up to 64 tokens.*budget of 1/,
     ],
-    [["--strategy", "buffer", "--budget", "0"], /Invalid budget 0: expected a whole number from 1/],
+    [
+      ["--strategy", "buffer", "--budget", "0"],
+      /Invalid --budget 0: expected a whole number from 1/,
+    ],
     [["--strategy", "buffer", "--budget", "many"], /--budget.*whole number/],
-    [["--strategy", "buffer,turns", "--budget", "9"], /Invalid memory "turns": expected turns:K/],
+    [
+      ["--strategy", "buffer,turns", "--budget", "9"],
+      /Invalid --strategy "turns": expected turns:K/,
+    ],
     [["--strategy", "buffer"], /'--budget <n>' not specified/],
     [["--budget", "9"], /'--strategy <list>' not specified/],
   ])("%j", async (args, message) => {

@@ -43,17 +43,29 @@ const generate: [string[], RegExp][] = [
   [["--chunk", "0"], /chunk 0/],
   [["--page", "0"], /--page 0/],
   [["--page", "2000"], /--page 2000: expected a whole number from 1 to 1024/],
-  [["--kv", "q8"], /'q8' is invalid. Allowed choices are f32, f16, q8_0, q4_0/],
+  [["--kv", "q8"], /Invalid --kv "q8": expected one of f32, f16, q8_0, q4_0; did you mean q8_0\?$/],
+  [["--kv", "q9"], /Invalid --kv "q9": expected one of f32, f16, q8_0, q4_0\.$/],
+  [["--keys", "Raw"], /Invalid --keys "Raw": expected one of rotated, raw; did you mean raw\?$/],
   [["--kv", "q4_0"], /q4_0 pages need heads of a multiple of 32 numbers; this model's have 8: use/],
-  [["--attention", "window"], /Invalid attention "window": expected full, window:W or sinks:S\+W/],
-  [["--attention", "window:0"], /Invalid attention "window:0"/],
-  [["--attention", "sinks:4"], /Invalid attention/],
-  [["--attention", "sinks:-1+4"], /Invalid attention/],
+  [
+    ["--attention", "window"],
+    /Invalid --attention "window": expected full, window:W or sinks:S\+W/,
+  ],
+  [["--attention", "window:0"], /Invalid --attention "window:0"/],
+  [["--attention", "sinks:4"], /Invalid --attention/],
+  [["--attention", "sinks:-1+4"], /Invalid --attention/],
   [["--attention", "window:99999999999"], /The model takes \d+\.\d+ GB .*cache.*memory left/],
-  [["--rope", "yarn"], /Invalid RoPE scaling/],
-  [["--rope", "linear:0.5"], /Invalid RoPE scaling/],
-  [["--rope", "linear:1:512"], /Invalid RoPE scaling/],
-  [["--rope", "yarn:4:0"], /Invalid RoPE scaling/],
+  [["--attention", "sink:4+60"], /Invalid --attention "sink:4\+60".*; did you mean sinks\?$/],
+  [["--when-full", "stopp"], /Invalid --when-full "stopp".*; did you mean stop\?$/],
+  [
+    ["--when-full", "stop", "--attention", "window:60"],
+    /Invalid --when-full "stop": attention window:60 forgets.*leave it out, or the attention\.$/,
+  ],
+  [["--rope", "yarm:4"], /Invalid --rope "yarm:4".*; did you mean yarn\?$/],
+  [["--rope", "yarn"], /Invalid --rope/],
+  [["--rope", "linear:0.5"], /Invalid --rope/],
+  [["--rope", "linear:1:512"], /Invalid --rope/],
+  [["--rope", "yarn:4:0"], /Invalid --rope/],
   [["--temperature", "-1"], /Invalid --temperature -1/],
   [["--temperature", "warm"], /'warm' is invalid. Expected a number/],
   [["--temperature", "1e999"], /Invalid --temperature Infinity/],
@@ -97,6 +109,16 @@ describe("generate", () => {
 const others: [string[], RegExp][] = [
   [["frobnicate"], /unknown command 'frobnicate'/],
   [["inspect", at("header.gguf"), "-m", model], /either FILE or --model FILE/],
+  [["plan", "--kv", "f16,q4"], /Invalid --kv "q4": .*; did you mean q4_0\?$/],
+  [["bench", "cache", "--policies", "windw:4"], /Invalid --policies "windw:4".*mean window\?$/],
+  [["bench", "kernels", "--kernel", "matvek"], /no kernel "matvek".*; did you mean matvec\?$/],
+  [["bench", "kernels", "--format", "Q4K"], /format "Q4K".*; did you mean Q4_K\?$/],
+  [["stream", at("short.txt"), "--policies", "recomput:9"], /"recomput:9".*mean recompute\?$/],
+  [["rope", at("short.txt"), "--methods", "none,lineer:2"], /--methods "lineer:2".*linear\?$/],
+  [["ask", "Who?", "--index", "a", "--mode", "bm2"], /--mode "bm2".*; did you mean bm25\?$/],
+  [["index", "a", "--out", at("b"), "--pooling", "men"], /--pooling "men".*; did you mean mean\?$/],
+  [["chat", "--memory", "bufer"], /Invalid --memory "bufer".*; did you mean buffer\?$/],
+  [["chat", "--template", "chat-ml"], /no chat template "chat-ml".*; did you mean chatml\?$/],
   [["plan", model], /either FILE or --model FILE/],
   [["tokenize"], /No text: give TEXT, --file FILE, or a text by a pipe/],
   [["tokenize", "a", "--file", "b"], /either TEXT or --file FILE/],
@@ -124,9 +146,12 @@ const others: [string[], RegExp][] = [
   [["perplexity", "--tokens", at("many.json"), "--context", "39"], /40 tokens exceed the context/],
 ];
 
+/** Commands that take none, or that get theirs above. */
+const NO_MODEL = ["inspect", "frobnicate"];
+
 test.concurrent.each(others)("%j", async (args, message) => {
   await fail(
-    [...args, ...(args[0] === "inspect" || args[0] === "frobnicate" ? [] : ["--model", model])],
+    [...args, ...(NO_MODEL.includes(args[0]!) || args[1] === "kernels" ? [] : ["--model", model])],
     message,
   );
 });

@@ -46,7 +46,7 @@ test("plan: the bytes that the engine allocates, for every attention, type and c
     const sinks = { kind: "sinks", sinks: 4, window: 28 } as const;
     const engine = await loadEngine(wide, { attention: policy ?? sinks, kv, context });
     expect(engine.usage.bytes).toBe(total);
-    expect(engine.weightBytes).toBe(weights);
+    expect(engine.loaded.weightBytes).toBe(weights);
     expect(Object.values(weightsByFormat).reduce((a, b) => a + b, 0)).toBe(weights);
     // 2 L G E numbers a token: 2 x 2 x 4 x 32
     expect(row.bytesPerToken).toBe(512 * { f32: 4, f16: 2, q8_0: 36 / 32, q4_0: 20 / 32 }[kv]);
@@ -79,12 +79,15 @@ test("plan --memory: the largest context that fits, and not one token more", asy
 });
 
 test("plan: mistakes", async () => {
-  await fail(["plan", model, "--memory", "8 apples"], /'8 apples'.*such as 8GiB/);
-  await fail(["plan", model, "--kv", "f16,q8"], /"q8" is none of f32, f16, q8_0, q4_0/);
+  await fail(["plan", model, "--memory", "8 apples"], /--memory "8 apples".*such as 8GiB/);
+  await fail(
+    ["plan", model, "--kv", "f16,q8"],
+    /--kv "q8": expected one of f32, f16, q8_0, q4_0; did you mean q8_0/,
+  );
   const blocks =
     /q8_0 pages need heads of a multiple of 32 numbers; this model's have 8: use f16 or f32/;
   await fail(["plan", model, "--kv", "f16,q8_0"], blocks);
   await fail(["plan", model, "--context", "0"], /at least 1 token/);
-  await fail(["plan", model, "--attention", "full,sometimes"], /Invalid attention "sometimes"/);
+  await fail(["plan", model, "--attention", "full,sometimes"], /Invalid --attention "sometimes"/);
   await fail(["plan", join(folder, "none.gguf")], /none\.gguf/);
 });

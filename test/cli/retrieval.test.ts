@@ -180,7 +180,7 @@ describe("mistakes", () => {
     ],
     [
       ["index", at("ball.txt"), ...out, "--pooling", "max"],
-      /Allowed choices are mean, mean-all, cls, last/,
+      /expected one of mean, mean-all, cls, last/,
     ],
     [["ask", "Who?"], /required option '--index <file>'/],
     [["ask", " ", "--index", at("s.index")], /The question is empty/],
@@ -190,7 +190,7 @@ describe("mistakes", () => {
     [["ask", "Who?", "--index", at("s.index"), "--k", "0"], /Invalid --k 0/],
     [
       ["ask", "Who?", "--index", at("s.index"), "--mode", "best"],
-      /Allowed choices are embedding, bm25, hybrid/,
+      /expected one of embedding, bm25, hybrid/,
     ],
     [["ask", "Who?", "--index", at("s.index"), "--plot", at("x.pdf")], /ends in \.svg or \.png/],
     [

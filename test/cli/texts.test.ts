@@ -157,6 +157,10 @@ test("short flags are the long ones, and DAWNSTREAM_MODEL is the model unless --
   const ids = await json(["tokenize", "Hello", "--json", ...small]);
   const env = { DAWNSTREAM_MODEL: small[1]! };
   expect(await json(["tokenize", "Hello", "--json"], { env })).toEqual(ids);
+  const empty = await json<number[]>(["tokenize", "Once", "--json"], {
+    env: { DAWNSTREAM_MODEL: "" },
+  });
+  expect(empty).toEqual(await json<number[]>(["tokenize", "Once", "--json"]));
   const none = { env: { DAWNSTREAM_MODEL: at("none.gguf") } };
   await fail(["tokenize", "Hello"], /none\.gguf: no such file/, none);
   expect(await json(["tokenize", "Hello", "--json", ...small], none)).toEqual(ids);

@@ -2,11 +2,10 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { PagePool } from "../../src/context/cache/page-pool.ts";
-import { PageTable } from "../../src/context/cache/page-table.ts";
+import { CachePages } from "../../src/context/cache/cache-pages.ts";
+import { IdlePrefixes } from "../../src/context/cache/prefix-cache.ts";
 import { attentionPolicy, FULL_ATTENTION } from "../../src/context/positions/attention-policy.ts";
 import { Admission, pagesOf } from "../../src/engine/run/admission.ts";
-import { IdlePrefixes } from "../../src/engine/tasks/prefix-cache.ts";
 import { CapacityError, UserError } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { tinyModel } from "../support/tiny-model.ts";
@@ -18,13 +17,20 @@ const many = (count: number) => Array.from({ length: count }, (_, i) => 2 + (i %
 
 /** A queue over a pool of so many pages, without a GPU. */
 function queue(size: number) {
-  const pool = new PagePool(size);
-  const idle = new IdlePrefixes(pool);
-  const admission = new Admission(pool, idle);
-  const sequence = (policy = FULL_ATTENTION) => new PageTable(pool, policy, P);
+  const cache = new CachePages({
+    groups: [{ layers: [0], window: undefined, pages: size }],
+    policy: FULL_ATTENTION,
+    context: size * P,
+    pageSize: P,
+    chunk: 12,
+    movesBeyond: Number.POSITIVE_INFINITY,
+  });
+  const { pools } = cache;
+  const admission = new Admission(pools, new IdlePrefixes(pools));
+  const sequence = (policy = FULL_ATTENTION) => cache.sequence(policy);
   const admit = (pages: number, signal?: AbortSignal) =>
-    admission.admit({ ids: [], signal }, pages, sequence, () => sequence());
-  return { pool, admission, sequence, admit };
+    admission.admit({ ids: [], signal }, [pages], sequence, () => sequence());
+  return { pool: pools[0]!, admission, sequence, admit };
 }
 
 /** Whether a promise has settled when all that is ready has run. */
@@ -46,7 +52,7 @@ describe("the queue", () => {
     expect(await isSettled(large)).toBe(false);
     expect(await isSettled(small)).toBe(false);
     first.release();
-    (await large).append(8 * P); // all that was promised is there
+    (await large).append(many(8 * P)); // all that was promised is there
     await small;
   });
 
@@ -56,18 +62,18 @@ describe("the queue", () => {
     const controller = new AbortController();
     const [large, small] = [admit(8, controller.signal), admit(4)];
     controller.abort();
-    expect((await large).promised).toBe(0);
-    expect((await small).promised).toBe(4);
+    expect((await large).tables[0]!.promised).toBe(0);
+    expect((await small).tables[0]!.promised).toBe(4);
     first.release();
     expect(pool.availableTo()).toBe(6);
-    expect((await admit(9, AbortSignal.abort())).promised).toBe(0);
+    expect((await admit(9, AbortSignal.abort())).tables[0]!.promised).toBe(0);
   });
 
   test("refuses what an empty cache could not hold, and a wait that nothing would end", async () => {
     const { admit, sequence, admission } = queue(10);
     await expect(admit(11)).rejects.toThrow(/needs 11 pages of the cache, which has 10/);
     const own = sequence();
-    own.append(7 * P);
+    own.append(many(7 * P));
     await expect(admit(4)).rejects.toThrow(/cache is full.*4 pages are needed, 3 of 10 are free/);
     const first = await admit(3);
     const waiting = admit(4);
@@ -83,8 +89,8 @@ describe("the queue", () => {
   test("a sequence made by hand cannot take what is promised", async () => {
     const { admit, sequence } = queue(10);
     const first = await admit(6);
-    expect(() => sequence().append(5 * P)).toThrow(CapacityError);
-    first.append(6 * P);
+    expect(() => sequence().append(many(5 * P))).toThrow(CapacityError);
+    first.append(many(6 * P));
   });
 
   test("whatever comes and goes, no step of an admitted text is refused, and all come to their end", async () => {
@@ -98,7 +104,7 @@ describe("the queue", () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 12 }), async (requests) => {
-        const { pool, admission } = queue(26);
+        const { pool, admission, sequence: empty } = queue(26);
         let ended = 0;
         const run = async ({
           prompt,
@@ -115,12 +121,13 @@ describe("the queue", () => {
           const ids = many(prompt);
           const asked = { ids, tokens: prompt + more };
           const pages = pagesOf(asked, policy, chunk, P);
-          const sequence = () => new PageTable(pool, policy, P);
-          const table = await admission.admit(asked, pages, sequence, sequence);
-          for (let at = 0; at < prompt; at += chunk) table.append(Math.min(chunk, prompt - at));
+          const sequence = () => empty(policy);
+          const table = await admission.admit(asked, [pages], sequence, sequence);
+          for (let at = 0; at < prompt; at += chunk)
+            table.append(many(Math.min(chunk, prompt - at)));
           for (let i = 0; i < more; i++) {
             for (let j = 0; j < yields; j++) await undefined;
-            table.append(1);
+            table.append([1]);
             expect(table.entries.length).toBeLessThanOrEqual(pages);
           }
           table.release();

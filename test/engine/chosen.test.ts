@@ -1,12 +1,13 @@
 // Tokens that never leave the GPU between two steps: the same text, token for token, as step by step.
 
 import { describe, expect, test } from "vitest";
-import type { PageTable } from "../../src/context/cache/page-table.ts";
+import type { Sequence } from "../../src/context/cache/sequence.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import { openModel } from "../../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
-import { chosenTokens } from "../../src/engine/run/gpu-choice.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
+import type { StepRunner } from "../../src/engine/run/step.ts";
+import { chosenTokens } from "../../src/engine/tasks/chosen-tokens.ts";
 import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { sharingPlatform, withMethods } from "../support/engine.ts";
@@ -122,16 +123,19 @@ describe.each([
 });
 
 test("no more steps are submitted than were asked for, and no more ahead than may be", async () => {
-  const sequence = {} as PageTable;
+  const sequence = { length: 3 } as Sequence;
   const seen: number[] = [];
   let given = 0;
-  const step = async (_: unknown, token: Promise<number>) => {
-    const choice = token.then((id) => ({ id: id + 1, logprob: 0 }));
+  const run = async ({ tokens }: { tokens: readonly number[] | Promise<number> }) => {
+    const last = "length" in tokens ? Promise.resolve(tokens[0]!) : tokens;
+    const choice = last.then((id) => ({ id: id + 1, logprob: 0 }));
     seen.push(seen.length + 1 - given);
-    return { choice };
+    return { choice, token: choice.then(({ id }) => id) };
   };
+  const model = { run } as unknown as StepRunner;
+  const asked = { draw: { temperature: 0, seed: 0 }, first: 7, budget: 5, ahead: 2 };
   const ids: number[] = [];
-  for await (const { id } of chosenTokens(step, sequence, { temperature: 0, seed: 0 }, 7, 5, 2)) {
+  for await (const { id } of chosenTokens(model, sequence, asked)) {
     given++;
     ids.push(id);
   }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { beforeAll, describe, expect, test } from "vitest";
+import { partsOf } from "../../src/context/cache/sequence.ts";
 import { indexSetting } from "../../src/context/text/retrieval/text-index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { EmbedOptions } from "../../src/engine/tasks/embedding.ts";
@@ -22,10 +23,8 @@ const tokens = Array.from({ length: T }, (_, i) => (i * i * 7 + 3 * i) % TINY_TO
 async function statesOf(engine: Engine, ids: readonly number[], depth: number) {
   const rows: number[] = [];
   const sequence = engine.sequence();
-  for (let at = 0; at < ids.length; ) {
-    const part = ids.slice(at, at + engine.stepLimit(sequence));
-    rows.push(...(await engine.hidden(sequence, part, depth)));
-    at += part.length;
+  for (const { tokens } of partsOf(ids, () => sequence.stepLimit)) {
+    rows.push(...(await engine.run({ sequence, tokens, wanted: { kind: "hidden", depth } })));
   }
   sequence.clear();
   return rows;
@@ -119,7 +118,7 @@ describe("pooling", () => {
   test("many texts give what each gives by itself, and hold nothing afterwards", async () => {
     const texts = ["abcd", tokens, "a longer one of several steps", tokens.slice(0, 9)];
     const found: Float32Array[] = [];
-    for await (const vector of engine.embedAll(texts, { layer: 2 })) found.push(vector);
+    for (const text of texts) found.push(await engine.embed(text, { layer: 2 }));
     for (const [i, text] of texts.entries()) {
       expect(found[i]).toEqual(await engine.embed(text, { layer: 2 }));
     }
@@ -175,7 +174,7 @@ test("the shipped model: what is alike in meaning is closer, and nothing is allo
     "A puppy was running outside and it had a ball to play with.",
     "Mom made a big cake and they ate it with milk at the table.",
   ];
-  for await (const vector of engine.embedAll(texts)) vectors.push(vector);
+  for (const text of texts) vectors.push(await engine.embed(text));
   const cosine = (a: number, b: number) =>
     vectors[a]!.reduce((sum, value, i) => sum + value * vectors[b]![i]!, 0);
   expect(cosine(0, 0)).toBeCloseTo(1, 6);

@@ -3,13 +3,10 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { logSoftmax } from "../../src/engine/sampler/sampler.ts";
-import type {
-  GenerateOptions,
-  GenerationResult,
-  Piece,
-} from "../../src/engine/tasks/generation.ts";
+import type { GenerationResult, Piece } from "../../src/engine/tasks/generation.ts";
+import type { GenerateOptions } from "../../src/engine/tasks/generation-request.ts";
 import { ContextOverflowError, UserError } from "../../src/index.ts";
-import { loadEngine } from "../support/engine.ts";
+import { loadEngine, step } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { TINY_TOKENS, tinyModel } from "../support/tiny-model.ts";
 
@@ -130,7 +127,7 @@ test("log-probabilities are log-softmax of the logits", async () => {
   });
   const ids = engine.tokenize(PROMPT);
   const sequence = engine.sequence();
-  let logits = await engine.step(sequence, ids, 1);
+  let logits = await step(engine, sequence, ids, 1);
   for (const [i, { logprob, top }] of logprobs.entries()) {
     const all = logSoftmax(logits);
     // The sum over 512 numbers is taken on the GPU, in f32.
@@ -138,7 +135,7 @@ test("log-probabilities are log-softmax of the logits", async () => {
     const best = [...all.keys()].sort((a, b) => all[b]! - all[a]!).slice(0, 3);
     expect(top!.map(({ id }) => id)).toEqual(best);
     expect(top![0]!.logprob).toBe(logprob); // greedy
-    logits = await engine.step(sequence, [tokens[i]!], 1);
+    logits = await step(engine, sequence, [tokens[i]!], 1);
   }
   sequence.clear();
   const unasked = await engine.complete(PROMPT, { ...GREEDY, maxTokens: 1 });

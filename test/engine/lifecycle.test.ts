@@ -15,6 +15,7 @@ import {
   loadEngine,
   MEASURED,
   sharingPlatform,
+  step,
   takeUncaptured,
   withMethods,
 } from "../support/engine.ts";
@@ -46,7 +47,7 @@ test.each(plans)("memory is what was planned: %s", async (_, model, options) => 
   await file.close();
   const engine = await loadEngine(typeof model === "string" ? model : model.bytes, options);
   expect(engine.usage.bytes).toBe(plan.total);
-  expect(engine.weightBytes).toBe(plan.weights);
+  expect(engine.loaded.weightBytes).toBe(plan.weights);
   await engine.complete([2, 3, 4, 5], { maxTokens: 3, temperature: 0, ignoreEos: true });
   expect(engine.usage.bytes, "after a text").toBe(plan.total);
   await engine.close();
@@ -284,7 +285,7 @@ test("pages come back after a text, a loop left early, an abort and a failure", 
 
   // Another text holds the cache: a second one has no room, says so, and what it had it gives back.
   const holder = engine.sequence();
-  for (let at = 0; at < 40; at += 4) await engine.step(holder, [2, 3, 4, 5], 0);
+  for (let at = 0; at < 40; at += 4) await step(engine, holder, [2, 3, 4, 5], 0);
   await expect(engine.complete(prompt, options)).rejects.toThrow(CapacityError);
   expect(engine.usage.pages, "failed").toBe(10);
   holder.clear();

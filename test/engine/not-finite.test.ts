@@ -47,7 +47,6 @@ const TASKS: Readonly<Record<string, (engine: Engine) => Promise<unknown>>> = {
   embed: (e) => e.embed(TEXT),
   "embed as they are, by the last token": (e) =>
     e.embed(TEXT, { pooling: "last", normalize: false }),
-  embedAll: (e) => all(e.embedAll([TEXT])),
   attention: (e) => all(e.attention(TEXT, { layer: 1 })),
   summarize: (e) =>
     e.summarize(`${TEXT}. ${TEXT}. ${TEXT}.`, { budget: 12, prompt: (text) => text }),

@@ -1,6 +1,7 @@
 // Policies that a text brings itself, a full context that stops or slides, and evictions that are heard.
 
 import { expect, test } from "vitest";
+import { resolveSetting } from "../../src/engine/options.ts";
 import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import {
   type AttentionPolicy,
@@ -93,7 +94,38 @@ test("a full context: refused, ended, or slid with the first tokens kept", async
   const sinks = await loadEngine(file, { context: 60, attention: parseAttention("sinks:4+56") });
   expect(slid.tokens).toEqual((await sinks.complete(PROMPT, ask)).tokens);
 
+  // A text's own full attention slides as the engine's does.
+  const own = await sliding.complete(PROMPT, { ...ask, attention: "full" });
+  expect(own.tokens).toEqual(slid.tokens);
+
   await expect(loadEngine(file, { context: 60, whenFull: { keep: 60 } })).rejects.toThrow(
     UserError,
   );
+});
+
+test("what happens to a full context is refused if it never fills", async () => {
+  const { config } = await loadEngine(file, { context: 60 });
+  const choices = ["error", "stop", "slide:4", { keep: 4 }] as const;
+  for (const whenFull of choices) {
+    expect(() => resolveSetting(config, { whenFull, attention: "full" })).not.toThrow();
+    for (const attention of ["window:16", "sinks:2+8"] as const) {
+      const shown = typeof whenFull === "string" ? whenFull : "slide:4";
+      expect(() => resolveSetting(config, { whenFull, attention })).toThrow(
+        `Invalid whenFull "${shown}": attention ${attention} forgets, so that a text never fills ` +
+          "the context; leave it out, or the attention.",
+      );
+    }
+  }
+  // Mistral's own window forgets, too, but the tokens that are kept are seen beyond it.
+  const windowed = { ...config, slidingWindow: 32 };
+  for (const whenFull of ["error", "stop"] as const) {
+    expect(() => resolveSetting(windowed, { context: 60, whenFull })).toThrow(
+      `Invalid whenFull "${whenFull}": the model's own window of 32 forgets`,
+    );
+  }
+  const { policy } = resolveSetting(windowed, { context: 60, whenFull: { keep: 4 } });
+  expect(policy).toMatchObject({ sinks: 4, window: 32 });
+  // A window that is longer than the context hides nothing: a text ends with the context.
+  const long = { ...config, slidingWindow: 600 };
+  expect(resolveSetting(long, { context: 60, whenFull: "stop" }).stopsWhenFull).toBe(true);
 });

@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import type { AttentionOptions } from "../../src/context/positions/attention-policy.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { append } from "../../src/engine/tasks/prefill.ts";
+import { Runner } from "../../src/engine/run/runner.ts";
+import { LAST_LOGITS } from "../../src/engine/run/step.ts";
+import { prefill } from "../../src/engine/tasks/prefill.ts";
 import type { PrefixCache } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
@@ -23,21 +25,16 @@ beforeAll(async () => {
 /** How many tokens are computed by the steps of some work. */
 async function tokensComputed(work: () => Promise<unknown>): Promise<number> {
   let computed = 0;
-  function counting<A extends [unknown, readonly number[], ...unknown[]], R>(step: (...a: A) => R) {
-    return (...args: A) => {
-      computed += args[1].length;
-      return step(...args);
-    };
-  }
-  const [step, top] = [engine.step.bind(engine), engine.top.bind(engine)];
-  const spies = [
-    vi.spyOn(engine, "step").mockImplementation(counting(step)),
-    vi.spyOn(engine, "top").mockImplementation(counting(top)),
-  ];
+  const { run } = Runner.prototype;
+  const spy = vi.spyOn(Runner.prototype, "run").mockImplementation(function (this: Runner, step) {
+    const { tokens } = step.rows[0];
+    computed += "length" in tokens ? tokens.length : 1;
+    return run.call(this, step);
+  } as typeof run);
   try {
     await work();
   } finally {
-    for (const spy of spies) spy.mockRestore();
+    spy.mockRestore();
   }
   return computed;
 }
@@ -73,10 +70,10 @@ describe("the next turn of a conversation", () => {
     const policy = engine.setting.policy;
     const warm = prefixCache.take([...second, 5], policy);
     expect(warm.length).toBe(second.length);
-    const warmLogits = await append(engine, warm, [5]);
+    const warmLogits = await prefill(engine, warm, [5], LAST_LOGITS);
     warm.clear();
     const cold = engine.sequence();
-    const coldLogits = await append(engine, cold, [...second, 5]);
+    const coldLogits = await prefill(engine, cold, [...second, 5], LAST_LOGITS);
     cold.clear();
     expect(nmse(warmLogits, coldLogits)).toBeLessThan(ROUNDING);
   });
@@ -175,7 +172,7 @@ describe("a kept text", () => {
   test("is gone when a generation fails, and none is kept without a cache", async () => {
     using prefixCache = engine.prefixCache();
     const holder = engine.sequence();
-    await append(engine, holder, Array(120).fill(5));
+    await prefill(engine, holder, Array(120).fill(5), LAST_LOGITS);
     const failing = engine.complete(Array(60).fill(5), { ...GREEDY, prefixCache });
     await expect(failing).rejects.toThrow(/cache is full/);
     expect(prefixCache.ids).toEqual([]);

@@ -12,11 +12,11 @@ const OPTIONS = { maxTokens: 9, temperature: 0, ignoreEos: true };
 test("a profile counts every dispatch of every step, and changes no token", async () => {
   const engine = await loadEngine(model);
   const { tokens } = await engine.complete(PROMPT, OPTIONS);
-  expect(await engine.profile()).toEqual([]);
+  expect(await engine.profiler.report()).toEqual([]);
 
-  engine.profiling = true;
+  engine.profiler.start();
   expect((await engine.complete(PROMPT, OPTIONS)).tokens).toEqual(tokens);
-  const phases = await engine.profile();
+  const phases = await engine.profiler.report();
   expect(phases.map(({ phase, steps }) => [phase, steps])).toEqual([
     ["prefill", 1],
     ["decode", OPTIONS.maxTokens - 1],
@@ -41,10 +41,10 @@ test("a profile counts every dispatch of every step, and changes no token", asyn
   const each = decode.kernels.reduce((sum, k) => sum + k.dispatches, 0) / decode.steps;
   expect(each).toBe(engine.usage.dispatches - engine.config.layers);
 
-  expect(await engine.profile(), "since the last report").toEqual([]);
-  engine.profiling = false;
+  expect(await engine.profiler.report(), "since the last report").toEqual([]);
+  engine.profiler.stop();
   await engine.complete(PROMPT, OPTIONS);
-  expect(await engine.profile()).toEqual([]);
+  expect(await engine.profiler.report()).toEqual([]);
 });
 
 test("`onProfile` is told once, at close", async () => {
@@ -64,6 +64,6 @@ test("an adapter without timestamps says so, and leaves nothing open", async () 
   await expect(failed).rejects.toThrow(/timestamp queries/);
   const engine = await loadEngine(model, { device });
   expect(() => {
-    engine.profiling = true;
+    engine.profiler.start();
   }).toThrow(/timestamp queries/);
 });

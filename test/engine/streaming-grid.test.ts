@@ -7,7 +7,7 @@ import type { Engine } from "../../src/engine/engine.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { AttentionPolicy } from "../../src/index.ts";
 import { uniform } from "../../src/laboratory/kernels/random.ts";
-import { loadEngine } from "../support/engine.ts";
+import { loadEngine, step } from "../support/engine.ts";
 import { inText, kShift, nmse, oracleLogits, type Visibility } from "../support/oracle.ts";
 import { TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";
 
@@ -78,8 +78,8 @@ async function stream(
     evicted += pages.length;
   };
   for (let at = 0; at < ids.length; at = sequence.length) {
-    const most = at < prompt ? Math.min(engine.stepLimit(sequence), prompt - at) : 1;
-    logits.set(await engine.step(sequence, ids.slice(at, at + most), most), at * V);
+    const most = at < prompt ? Math.min(sequence.stepLimit, prompt - at) : 1;
+    logits.set(await step(engine, sequence, ids.slice(at, at + most), most), at * V);
   }
   sequence.clear();
   expect(engine.usage.pages, "pages held after a text").toBe(0);
@@ -96,32 +96,29 @@ function worst(actual: Float32Array, wanted: Float64Array): number {
 }
 
 const grid = PAGE_SIZES.flatMap((P) => CHUNKS.map((chunk) => [P, chunk] as const));
-test.each(grid)(
-  "pages of %d, prompts by %d: both modes are the recompute",
-  async (P, chunk) => {
-    const options = { kv: "f32", pageSize: P, chunk, context: text.length } as const;
-    // Room for the largest policy, which so goes with every page taken.
-    const attention = { kind: "sinks", sinks: Math.max(...SINKS), window: 2 * P + 1 } as const;
-    const load = (keys: EngineOptions["keys"]) =>
-      loadEngine(model.bytes, { ...options, attention, keys });
-    const engines = [await load("rotated"), await load("raw")];
-    for (const policy of SINKS.flatMap((sinks) => [...windowsOf(P)].map((W) => named(sinks, W)))) {
-      const ids = text.slice(0, lengthOf(policy, P));
-      const reach = policy.sinks + policy.window;
-      // Token by token a prompt is cut as the rest of the text is, however long it is.
-      const prompts = chunk === 1 ? [1] : [Math.ceil(reach / 2), reach + 2 * P];
-      for (const prompt of prompts) {
-        const streams = engines.map((engine) => stream(engine, ids, prompt, policy));
-        for (const [i, { logits, evicted }] of (await Promise.all(streams)).entries()) {
-          const what = `${["rotated", "raw"][i]} keys, ${policy.name}, a prompt of ${prompt}`;
-          expect(evicted, what).toBeGreaterThanOrEqual(EVICTED);
-          expect(worst(logits, expected(policy)), what).toBeLessThan(ROUNDING);
-        }
+test.each(grid)("pages of %d, prompts by %d: both modes are the recompute", async (P, chunk) => {
+  const options = { kv: "f32", pageSize: P, chunk, context: text.length } as const;
+  // Room for the largest policy, which so goes with every page taken.
+  const attention = { kind: "sinks", sinks: Math.max(...SINKS), window: 2 * P + 1 } as const;
+  const load = (keys: EngineOptions["keys"]) =>
+    loadEngine(model.bytes, { ...options, attention, keys });
+  const engines = [await load("rotated"), await load("raw")];
+  for (const policy of SINKS.flatMap((sinks) => [...windowsOf(P)].map((W) => named(sinks, W)))) {
+    const ids = text.slice(0, lengthOf(policy, P));
+    const reach = policy.sinks + policy.window;
+    // Token by token a prompt is cut as the rest of the text is, however long it is.
+    const prompts = chunk === 1 ? [1] : [Math.ceil(reach / 2), reach + 2 * P];
+    for (const prompt of prompts) {
+      const streams = engines.map((engine) => stream(engine, ids, prompt, policy));
+      for (const [i, { logits, evicted }] of (await Promise.all(streams)).entries()) {
+        const what = `${["rotated", "raw"][i]} keys, ${policy.name}, a prompt of ${prompt}`;
+        expect(evicted, what).toBeGreaterThanOrEqual(EVICTED);
+        expect(worst(logits, expected(policy)), what).toBeLessThan(ROUNDING);
       }
     }
-    for (const engine of engines) await engine.close();
-  },
-);
+  }
+  for (const engine of engines) await engine.close();
+});
 
 test.each(PAGE_SIZES)("pages of %d: a window is no sinks, and the file's own", async (P) => {
   const options = { kv: "f32", pageSize: P, chunk: 7, context: text.length } as const;

@@ -4,6 +4,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { KvCache, partialRowsOf } from "../../src/context/cache/kv-cache.ts";
+import { PagePool } from "../../src/context/cache/page-pool.ts";
+import { PageTable } from "../../src/context/cache/page-table.ts";
 import {
   type AttentionPolicy,
   attentionPolicy,
@@ -125,7 +127,7 @@ describe.each([
   });
 });
 
-test("neighbours on permuted numbers equal halves, to a rounding", async () => {
+test("neighbours on permuted numbers equal halves (P11), to a rounding", async () => {
   const [E, T, H] = [16, 2, 3];
   const rotations = new Float32Array(3 * T * E);
   for (let t = 0; t < 3 * T; t++) writeRotation(plain(E), 5 * t + 1, rotations, t * E);
@@ -166,18 +168,19 @@ async function stream(
   const before = on.device.memory.buffers;
   const cache = await KvCache.create(on.device, {
     adapter: on.adapter,
-    layers: 1,
+    layers: [0],
     shape,
-    policy,
     rope: fixedRope(frequencies),
     chunk,
     pages: pagesNeeded(policy, length, chunk, shape.pageSize),
   });
-  for (const buffer of [cache.layers[0]!.keys, cache.layers[0]!.values]) {
+  const layer = cache.layers.get(0)!;
+  for (const buffer of [layer.keys, layer.values]) {
     // NaN, whatever the kv type: what is read before it is written, shows.
     on.device.queue.writeBuffer(buffer, 0, new Uint32Array(buffer.size / 4).fill(0xffffffff));
   }
-  const sequence = cache.sequence();
+  const pool = new PagePool(cache.pages);
+  const table = new PageTable(pool, policy, shape.pageSize);
   const sizes = partialSizes(shape, partialRowsOf(chunk));
   const partial = {
     outputs: await on.buffer(new Float32Array(sizes.outputs)),
@@ -185,15 +188,14 @@ async function stream(
   };
   const rotated = await on.buffer(new Float32Array(rotatedSize(shape, chunk)));
   const outputs = new Float32Array(length * H * E);
-  const layer = cache.layers[0]!;
   for (const count of chunks) {
-    const start = sequence.length;
+    const start = table.length;
     const rows = (x: Float32Array, heads: number) =>
       x.subarray(start * heads * E, (start + count) * heads * E);
     const of = { q: rows(text.q, H), k: rows(text.k, G), v: rows(text.v, G) };
     const qkv = await on.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
     const x = await on.activations(count, H * E);
-    const step = cache.prepare(sequence, count);
+    const step = cache.prepare(table, table.append(count));
     const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
     const target = count === 1 ? single : on.several;
     const { rotations, slots, pageTable } = cache;
@@ -214,9 +216,9 @@ async function stream(
   for (const buffer of [layer.keys, layer.values]) {
     cells.push(new Uint32Array(await on.device.read(buffer)));
   }
-  const pages = cache.pool.size;
-  sequence.clear();
-  expect(cache.pool.free).toBe(pages);
+  const { pages } = cache;
+  table.clear();
+  expect(pool.free).toBe(pages);
   on.release(
     partial.outputs,
     partial.states,
@@ -362,7 +364,7 @@ describe("a single token is turned and stored where it attends, with the bits of
   });
 });
 
-test("a window without end of a policy with sinks is full attention, bit by bit", async () => {
+test("a window without end of a policy with sinks is full attention, bit by bit (P5)", async () => {
   const text = textOf(12, NEIGHBOURS, 30);
   const chunks = [12, 1, 1, 16];
   const roomy = attentionPolicy({ kind: "sinks", sinks: 5, window: 30 });

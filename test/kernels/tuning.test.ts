@@ -14,7 +14,7 @@ import { Q4_K } from "../../src/kernels/weights/formats/q4-k.ts";
 import { decode, randomFloats, randomTensor } from "../../src/laboratory/kernels/random.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { nodePlatform, SHIPPED_MODEL } from "../../src/platform/node.ts";
-import { sharingPlatform, withMethods } from "../support/engine.ts";
+import { sharingPlatform, step, withMethods } from "../support/engine.ts";
 import { openDevice, shaderSource, type TestGpuOptions } from "../support/gpu.ts";
 import { expectClose } from "../support/numbers.ts";
 
@@ -213,8 +213,8 @@ test("an engine takes what is remembered, and its logits are the same bits", asy
     const model = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
     await using engine = await Engine.open(platform, model, { context: 64 });
     const sequence = engine.sequence();
-    for (const token of [1, 403, 407, 261]) await engine.step(sequence, [token], 0);
-    results.push(await engine.step(sequence, [378], 1));
+    for (const token of [1, 403, 407, 261]) await step(engine, sequence, [token], 0);
+    results.push(await step(engine, sequence, [378], 1));
     expect(remembered.asked).toHaveLength(1);
     expect(remembered.numbers.size).toBe(0);
   }

@@ -3,14 +3,26 @@
 // device of its own is tested with `nodePlatform` itself.
 
 import { afterAll, expect } from "vitest";
+import type { Sequence } from "../../src/context/cache/sequence.ts";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ByteSource } from "../../src/engine/gguf/source.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
 import { openModel } from "../../src/engine/model/inspect.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
+import type { StepRunner } from "../../src/engine/run/step.ts";
 import type { Memory } from "../../src/kernels/matrix/tuning.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
+
+/** Appends tokens to a sequence; the logits [rows, V] after the last of them. */
+export function step(
+  engine: StepRunner,
+  sequence: Sequence,
+  tokens: readonly number[],
+  rows: number,
+): Promise<Float32Array> {
+  return engine.run({ sequence, tokens, wanted: { kind: "logits", rows } });
+}
 
 const gpu = nodePlatform.openGpu();
 /** By what was asked for at `requestDevice`. */

@@ -1,30 +1,26 @@
-// The pages on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in them.
+// The pages of one cache group on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in
+// them. Which pages are whose is decided in cache-pages.ts, without a GPU.
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
 import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
 import { bytesOfNumber } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
-import type { AttentionStep } from "../../kernels/gpu/params.ts";
+import type { AttentionStep, StepValues } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import type { AttentionPolicy } from "../positions/attention-policy.ts";
 import type { Rope } from "../positions/rope-scaling.ts";
-import { PagePool } from "./page-pool.ts";
-import { PageTable } from "./page-table.ts";
+import type { CacheGroup } from "./cache-pages.ts";
+import type { PageTable } from "./page-table.ts";
 import { type KeyStorage, Rotations, rotationBytes } from "./rotations.ts";
 
-export interface KvCacheOptions {
+export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
   readonly adapter: Adapter;
-  readonly layers: number;
   readonly shape: HeadShape;
-  readonly policy: AttentionPolicy;
   readonly rope: Rope;
   /** Default: rotated. */
-  readonly keys?: KeyStorage;
+  readonly keys?: KeyStorage | undefined;
   /** The most tokens of a step. */
   readonly chunk: number;
-  /** N: pages of the pool. */
-  readonly pages: number;
 }
 
 /** Bytes of keys and values of one page in one layer. */
@@ -37,12 +33,12 @@ export function partialRowsOf(chunk: number): number {
   return Math.max(chunk, 64);
 }
 
-/** Bytes of everything that a cache allocates. */
-export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "policy" | "rope">): number {
+/** Bytes of everything that the cache of a group allocates. */
+export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "rope">): number {
   const { layers, shape, chunk, pages, keys = "rotated" } = options;
   const { headWidth, pageSize } = shape;
   return (
-    layers * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
+    layers.length * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
     rotationBytes({ keys, headWidth, pageSize, pages, chunk }) +
     bufferBytes(chunk * 4) +
     bufferBytes(pages * 8)
@@ -51,10 +47,10 @@ export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "policy" | 
 
 export class KvCache {
   readonly shape: HeadShape;
-  readonly policy: AttentionPolicy;
-  readonly pool: PagePool;
-  /** The pages of each layer. */
-  readonly layers: readonly LayerPages[];
+  /** N */
+  readonly pages: number;
+  /** The pages of each layer, by the layer's number in the model. */
+  readonly layers: ReadonlyMap<number, LayerPages>;
   /** Slots of the tokens of the step, [T]. */
   readonly slots: GPUBuffer;
   /** (page, first position) of the pages of the sequence, [N, 2]. */
@@ -62,35 +58,29 @@ export class KvCache {
   readonly #rotations: Rotations;
   readonly #device: Device;
   readonly #adapter: Adapter;
-  readonly #movesBeyond: number;
   readonly #chunk: number;
   readonly #tableData: Uint32Array;
+  #step: StepValues = { tokens: 0 };
 
   private constructor(
     device: Device,
     options: KvCacheOptions,
-    pool: PagePool,
-    layers: LayerPages[],
+    buffers: Pick<KvCache, "layers" | "slots" | "pageTable">,
     rotations: Rotations,
-    slots: GPUBuffer,
-    pageTable: GPUBuffer,
   ) {
     this.#device = device;
     this.#adapter = options.adapter;
     this.shape = options.shape;
-    this.policy = options.policy;
-    this.pool = pool;
-    this.layers = layers;
-    this.slots = slots;
-    this.pageTable = pageTable;
+    this.pages = options.pages;
+    this.layers = buffers.layers;
+    this.slots = buffers.slots;
+    this.pageTable = buffers.pageTable;
     this.#rotations = rotations;
-    this.#movesBeyond = options.rope.movesBeyond;
     this.#chunk = options.chunk;
     this.#tableData = new Uint32Array(2 * options.pages);
   }
 
-  /** Allocates the pages of a pool, by default one of its own. */
-  static async create(device: Device, options: KvCacheOptions, pool?: PagePool): Promise<KvCache> {
+  static async create(device: Device, options: KvCacheOptions): Promise<KvCache> {
     const { shape, pages, chunk, keys = "rotated" } = options;
     const half = (pages * pageBytes(shape)) / 2;
     if (half > device.limits.maxStorageBufferBindingSize) {
@@ -100,9 +90,9 @@ export class KvCache {
       );
     }
     const storage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-    const layers: LayerPages[] = [];
-    for (let layer = 0; layer < options.layers; layer++) {
-      layers.push({
+    const layers = new Map<number, LayerPages>();
+    for (const layer of options.layers) {
+      layers.set(layer, {
         keys: await device.createBuffer(`keys of layer ${layer}`, half, storage),
         values: await device.createBuffer(`values of layer ${layer}`, half, storage),
       });
@@ -111,15 +101,12 @@ export class KvCache {
     const rotations = await Rotations.create(device, { ...options, keys, headWidth, pageSize });
     const slots = await device.createBuffer("slots", chunk * 4, storage);
     const pageTable = await device.createBuffer("page table", pages * 8, storage);
-    return new KvCache(
-      device,
-      options,
-      pool ?? new PagePool(pages),
-      layers,
-      rotations,
-      slots,
-      pageTable,
-    );
+    return new KvCache(device, options, { layers, slots, pageTable }, rotations);
+  }
+
+  /** The values of the step that was prepared last. */
+  get step(): StepValues {
+    return this.#step;
   }
 
   /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */
@@ -132,39 +119,17 @@ export class KvCache {
     return this.#rotations.read;
   }
 
-  /** An empty sequence, under the policy of the cache or one of its own. */
-  sequence(policy: AttentionPolicy = this.policy): PageTable {
-    return new PageTable(this.pool, policy, this.shape.pageSize);
-  }
-
   /**
-   * The most tokens that the next step of a sequence may take: no more than fit the pool beside what its window holds.
-   * Where frequencies move with the text, tokens go one at a time, so that each sees those of its own length, however
-   * its prompt is cut.
+   * Uploads where the last tokens of a table go, `slots` as `append` gave them, and what they see. Returns the step's values
+   * for the kernels.
    */
-  stepLimit(sequence: PageTable): number {
-    const { sinks, window } = sequence.policy;
-    const { pageSize: P } = this.shape;
-    const room =
-      window === Number.POSITIVE_INFINITY
-        ? window
-        : P * (this.pool.size - Math.ceil(sinks / P) - 1) - (window - 1); // pagesNeeded, solved for the chunk
-    const still = this.#movesBeyond - sequence.length;
-    return Math.max(1, Math.min(this.#chunk, room, still));
-  }
-
-  /**
-   * Appends `tokens` tokens to a sequence and uploads where they go and what they see. Returns the step's values for
-   * the kernels.
-   */
-  prepare(sequence: PageTable, tokens: number): AttentionStep {
-    const start = sequence.length;
-    const slots = sequence.append(tokens);
+  prepare(table: PageTable, slots: Uint32Array<ArrayBuffer>): AttentionStep {
+    const tokens = slots.length;
     const { queue } = this.#device;
     queue.writeBuffer(this.slots, 0, slots);
-    this.#rotations.write(sequence, tokens);
+    this.#rotations.write(table, tokens);
 
-    const { entries } = sequence;
+    const { entries } = table;
     entries.forEach(({ page, first }, i) => {
       this.#tableData[2 * i] = page;
       this.#tableData[2 * i + 1] = first;
@@ -175,14 +140,16 @@ export class KvCache {
     const room = Math.floor(partialRowsOf(this.#chunk) / tokens);
     const wanted = attentionSplits(this.#adapter, slotCount, this.shape.kvHeads * tokens);
     const splits = Math.min(wanted, Math.max(1, room));
-    return {
+    const step: AttentionStep = {
       tokens,
-      start,
+      start: table.length - tokens,
       slots: slotCount,
       slots_per_split: Math.ceil(slotCount / splits),
       splits,
-      sinks: sequence.policy.sinks,
-      window: Math.min(sequence.policy.window, 0xffffffff),
+      sinks: table.policy.sinks,
+      window: Math.min(table.policy.window, 0xffffffff),
     };
+    this.#step = step;
+    return step;
   }
 }

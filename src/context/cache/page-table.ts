@@ -11,7 +11,7 @@ export interface PageEntry {
 /** Tells what is forgotten: the pages, and the text positions that they held, first to last of each. */
 export type OnEvict = (evicted: readonly PageEntry[]) => void;
 
-/** Where the tokens of one sequence live, and which of them still do. Pure bookkeeping over integers. */
+/** Where the tokens of one sequence live in one group of layers, and which of them still do. Integers only, no GPU. */
 export class PageTable implements Claim {
   readonly #pool: PagePool;
   /** What its queries see. */
@@ -21,7 +21,6 @@ export class PageTable implements Claim {
   readonly #pageSize: number;
   #entries: PageEntry[] = [];
   #length = 0;
-  #clears = 0;
   #reserved = 0;
 
   constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
@@ -33,11 +32,6 @@ export class PageTable implements Claim {
   /** Tokens of the text so far, forgotten ones included: the position of the next token. */
   get length(): number {
     return this.#length;
-  }
-
-  /** How often it has been cleared: whoever remembers what it held can tell whether it is another text now. */
-  get clears(): number {
-    return this.#clears;
   }
 
   /** The pages held, in the order of their positions. */
@@ -62,22 +56,27 @@ export class PageTable implements Claim {
     return this.#pool.availableTo(this);
   }
 
+  /** The most tokens of a step for which the pool has pages beside what the window holds: `pagesNeeded`, solved for them. */
+  get room(): number {
+    const P = this.#pageSize;
+    const { sinks, window } = this.policy;
+    if (window === Number.POSITIVE_INFINITY) return window;
+    return P * (this.#pool.size - Math.ceil(sinks / P) - 1) - (window - 1);
+  }
+
+  /** Throws a `CapacityError` if the pool has too few pages for `count` more tokens; changes nothing. */
+  require(count: number): void {
+    this.#pool.require(this.#change(count).missing, this);
+  }
+
   /**
    * Makes room for `count` more tokens and returns their slots (page * P + place). Pages that no query from here on
-   * can see are freed first. Throws a `CapacityError` and changes nothing where the pool has too few pages.
+   * can see are freed first. Throws a `CapacityError` and changes nothing if the pool has too few pages.
    */
-  append(count: number): Uint32Array {
+  append(count: number): Uint32Array<ArrayBuffer> {
     const P = this.#pageSize;
     const start = this.#length;
-    const kept: PageEntry[] = [];
-    const forgotten: PageEntry[] = [];
-    for (const entry of this.#entries) {
-      const gone = isForgotten(this.policy, entry.first, entry.first + P - 1, start);
-      (gone ? forgotten : kept).push(entry);
-    }
-    const firstNew = Math.ceil(start / P);
-    const needed = Math.ceil((start + count) / P) - firstNew;
-    const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
+    const { kept, forgotten, firstNew, needed, missing } = this.#change(count);
     this.#pool.require(missing, this);
     for (const { page } of forgotten) this.#pool.release(page);
     const fresh = this.#pool.allocate(needed, this);
@@ -87,17 +86,36 @@ export class PageTable implements Claim {
     return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
   }
 
-  /**
-   * Takes tokens back: the text ends at `length` again. Returns false, and changes nothing, where it is not as long, or
-   * where a page is gone that the token at `length` would see.
-   */
-  truncate(length: number): boolean {
+  /** What becomes of the pages when `count` tokens are appended. */
+  #change(count: number) {
     const P = this.#pageSize;
-    if (length > this.#length) return false;
+    const start = this.#length;
+    const kept: PageEntry[] = [];
+    const forgotten: PageEntry[] = [];
+    for (const entry of this.#entries) {
+      const isGone = isForgotten(this.policy, entry.first, entry.first + P - 1, start);
+      (isGone ? forgotten : kept).push(entry);
+    }
+    const firstNew = Math.ceil(start / P);
+    const needed = Math.ceil((start + count) / P) - firstNew;
+    const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
+    return { kept, forgotten, firstNew, needed, missing };
+  }
+
+  /** Whether `truncate(length)` is possible: not beyond its end, nor if a page is gone that the token there would see. */
+  canTruncate(length: number): boolean {
+    const P = this.#pageSize;
+    if (length < 0 || length > this.#length) return false;
     const held = new Set(this.#entries.map(({ first }) => first));
     for (let first = 0; first < length; first += P) {
       if (!held.has(first) && !isForgotten(this.policy, first, first + P - 1, length)) return false;
     }
+    return true;
+  }
+
+  /** Takes tokens back: the text ends at `length` again. Returns false, and changes nothing, unless `canTruncate(length)`. */
+  truncate(length: number): boolean {
+    if (!this.canTruncate(length)) return false;
     for (const { page, first } of this.#entries) if (first >= length) this.#pool.release(page);
     this.#entries = this.#entries.filter(({ first }) => first < length);
     this.#length = length;
@@ -109,7 +127,6 @@ export class PageTable implements Claim {
     for (const { page } of this.#entries) this.#pool.release(page);
     this.#entries = [];
     this.#length = 0;
-    this.#clears++;
   }
 
   /** Gives all pages back, and those that are reserved. */

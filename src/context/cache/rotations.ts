@@ -7,7 +7,9 @@ import { type Rope, type RopeFrequencies, writeRotation } from "../positions/rop
 import type { PageEntry, PageTable } from "./page-table.ts";
 
 /** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
-export type KeyStorage = "rotated" | "raw";
+export const KEY_STORAGES = ["rotated", "raw"] as const;
+
+export type KeyStorage = (typeof KEY_STORAGES)[number];
 
 export interface RotationsOptions {
   readonly rope: Rope;
@@ -42,8 +44,8 @@ export class Rotations {
   readonly #options: RotationsOptions;
   readonly #stepRows: Float32Array;
   readonly #pageRows: Float32Array;
-  /** The sequence and frequencies that `read` was last written for. */
-  #written: { sequence: PageTable; frequencies: RopeFrequencies } | undefined;
+  /** The table and frequencies that `read` was last written for. */
+  #written: { table: PageTable; frequencies: RopeFrequencies } | undefined;
 
   private constructor(
     device: Device,
@@ -71,12 +73,12 @@ export class Rotations {
     return new Rotations(device, options, { step, read });
   }
 
-  /** Uploads the rotations of the last `tokens` tokens of a sequence, and of the keys they see. */
-  write(sequence: PageTable, tokens: number): void {
+  /** Uploads the rotations of the last `tokens` tokens of a table, and of the keys they see. */
+  write(table: PageTable, tokens: number): void {
     const { rope, headWidth } = this.#options;
-    const { policy } = sequence;
-    const start = sequence.length - tokens;
-    const frequencies = rope.frequencies(Math.min(sequence.length, policy.sinks + policy.window));
+    const { policy } = table;
+    const start = table.length - tokens;
+    const frequencies = rope.frequencies(Math.min(table.length, policy.sinks + policy.window));
     const rows = this.#stepRows;
     const E = headWidth;
     for (let t = 0; t < tokens; t++) {
@@ -92,12 +94,12 @@ export class Rotations {
     this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * tokens * E);
     if (!this.read) return;
 
-    const known = this.#written?.sequence === sequence && this.#written.frequencies === frequencies;
-    for (const entry of sequence.entries) {
+    const known = this.#written?.table === table && this.#written.frequencies === frequencies;
+    for (const entry of table.entries) {
       const touched = entry.first + this.#options.pageSize > start;
       if (!known || touched) this.#writePage(this.read, entry, frequencies);
     }
-    this.#written = { sequence, frequencies };
+    this.#written = { table, frequencies };
   }
 
   #writePage(read: GPUBuffer, { page, first }: PageEntry, frequencies: RopeFrequencies): void {

@@ -55,7 +55,12 @@ export const attentionReader: Reader<AttentionPolicy> = (value, option) => {
   } else if (isPolicy(value)) {
     return value;
   }
-  throw invalid(option, value, `${FORMS}, or an object { name, sinks, window }`);
+  throw invalid(
+    option,
+    value,
+    `${FORMS}, or an object { name, sinks, window }`,
+    Object.keys(KINDS),
+  );
 };
 
 /** The policy of any of its forms. Throws a `UserError` that quotes a form that makes no sense. */
@@ -79,7 +84,7 @@ function readText(text: unknown, option: string): AttentionOptions {
   if (typeof text === "string" && isForm && isOfKind(options, KINDS)) {
     return options as AttentionOptions;
   }
-  throw invalid(option, text, FORMS);
+  throw invalid(option, text, FORMS, Object.keys(KINDS));
 }
 
 function policyOfKind(options: AttentionOptions): AttentionPolicy {

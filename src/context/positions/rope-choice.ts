@@ -16,7 +16,7 @@ const DETAILS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 
 /** Reads "none", "linear:2", "yarn:4", "yarn:4:2048:fast=16:attention=1", "llama3:8:8192:low=1:high=4", "longrope". */
 export function parseRope(text: string): RopeScaling {
-  const refusal = () => invalid("RoPE scaling", text, FORMS);
+  const refusal = () => invalid("RoPE scaling", text, FORMS, Object.keys(KINDS));
   if (typeof text !== "string") throw refusal();
   if (text === "none" || text === "longrope") return { kind: text };
   const [, kind, s, tail = ""] = /^([a-z0-9-]+):([\d.]+)((?::[^:]+)*)$/.exec(text) ?? [];
@@ -50,7 +50,7 @@ export type RopeChoiceOption = RopeScaling | RopeText;
 export const ropeReader: Reader<RopeScaling> = (value, option) => {
   if (typeof value === "string") return parseRope(value);
   if (isScaling(value)) return value;
-  throw invalid(option, value, FORMS);
+  throw invalid(option, value, FORMS, Object.keys(KINDS));
 };
 
 /** A scaling that a script gives, checked. Throws a `UserError` that quotes it. */

@@ -1,5 +1,5 @@
 import { UserError } from "../../errors.ts";
-import { invalid, isRecord, quoteValue, type Reader } from "../../option-reader.ts";
+import { hint, invalid, isRecord, quoteValue, type Reader } from "../../option-reader.ts";
 
 /** Who says something in a conversation. */
 export type Role = "system" | "user" | "assistant";
@@ -27,7 +27,8 @@ export function readMessage(value: unknown, index: number): Message {
   const { role, content } = value;
   if (!isRole(role)) {
     const found = role === undefined ? "has no role" : `has the role ${quoteValue(role)}`;
-    throw new UserError(`${place} ${found}: expected one of ${ROLES.join(", ")}.`);
+    const end = hint(role, ROLES);
+    throw new UserError(`${place} ${found}: expected one of ${ROLES.join(", ")}${end}`);
   }
   if (typeof content !== "string") {
     const found =

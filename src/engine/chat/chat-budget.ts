@@ -5,7 +5,7 @@ import { answerReserve } from "../../context/text/answer-reserve.ts";
 import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 import { policyOf } from "../tasks/checks.ts";
 import { chatPrompt } from "./chat-prompt.ts";
 import type { ChatTemplate } from "./chat-template.ts";

@@ -1,6 +1,7 @@
 // Messages in, an answer out: what of the conversation the model reads, how its template writes that, and how much of it
 // lies in the cache already.
 
+import type { PrefixCache } from "../../context/cache/prefix-cache.ts";
 import {
   conversationMemory,
   type MemoryOptions,
@@ -13,6 +14,7 @@ import {
   type Recollection,
 } from "../../context/text/memory/memory.ts";
 import { type Message, messagesReader } from "../../context/text/message.ts";
+import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import {
   hasMethods,
@@ -22,17 +24,11 @@ import {
   type Readers,
   readOptions,
 } from "../../option-reader.ts";
-import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
+import type { LoadedModel } from "../run/loaded-model.ts";
 import { policyOf } from "../tasks/checks.ts";
-import {
-  GENERATE_READERS,
-  type GenerateOptions,
-  type GenerationResult,
-  generate,
-  type Piece,
-} from "../tasks/generation.ts";
-import type { PrefixCache } from "../tasks/prefix-cache.ts";
-import { Generation } from "../tasks/running-text.ts";
+import { type GenerationResult, generate, type Piece } from "../tasks/generation.ts";
+import { GENERATE_READERS, type GenerateOptions } from "../tasks/generation-request.ts";
 import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
@@ -78,9 +74,9 @@ function memoryOf(
   memoriesOf.set(engine, known);
   const key = JSON.stringify(memory);
   const { tokenizer } = engine;
-  const made =
-    known.get(key) ??
-    conversationMemory(memory, { summarize: engineSummarizer(engine), tokenizer });
+  const summarize = () =>
+    engineSummarizer({ ...engine, generate: (...asked) => generate(engine, ...asked) });
+  const made = known.get(key) ?? conversationMemory(memory, { summarize: summarize(), tokenizer });
   known.set(key, made);
   return made;
 }

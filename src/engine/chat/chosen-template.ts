@@ -1,7 +1,7 @@
 // Which chat template is taken: the file's own, one by name, or one that the user gives.
 
 import { UserError } from "../../errors.ts";
-import { text } from "../../option-reader.ts";
+import { hint, text } from "../../option-reader.ts";
 import { quote } from "../gguf/reader.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import { ChatTemplate } from "./chat-template.ts";
@@ -35,10 +35,11 @@ export function chatTemplateOf(vocabulary: Vocabulary, choice?: string): ChosenT
   const source = chatTemplates.get(name) ?? NAMED_TEMPLATES.get(name);
   if (source !== undefined) return chosen(name, source);
 
-  const names = [...chatTemplates.keys(), ...NAMED_TEMPLATES.keys()].join(", ");
+  const known = [...chatTemplates.keys(), ...NAMED_TEMPLATES.keys()];
+  const names = known.join(", ");
   if (choice !== undefined) {
     throw new UserError(
-      `There is no chat template ${quote(choice)}: expected one of ${names}, or a template in Jinja.`,
+      `There is no chat template ${quote(choice)}: expected one of ${names}, or a template in Jinja${hint(choice, known)}`,
     );
   }
   const warning = `The file has no chat template: messages are joined as plain text, as for a model that was never taught to chat. For one that was, name its template: ${names}.`;

@@ -1,5 +1,5 @@
 import { text } from "../../option-reader.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 import { chatPrompt } from "./chat-prompt.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 

@@ -1,6 +1,6 @@
 // The activations of a step: how large they are, and their buffers.
 
-import { type KvCache, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { partialRowsOf } from "../../context/cache/kv-cache.ts";
 import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
 import {
   type Activations,
@@ -64,10 +64,10 @@ export function scratchBytes(
 export async function createScratch(
   device: Device,
   config: ModelConfig,
-  cache: KvCache,
+  shape: HeadShape,
   chunk: number,
 ): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
-  const table = scratchTable(config, cache.shape, chunk);
+  const table = scratchTable(config, shape, chunk);
   const made = new Map<string, Activations>();
   for (const [label, [rows, width]] of Object.entries(table.activations)) {
     made.set(label, await createActivations(device, label, rows, width));

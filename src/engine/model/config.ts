@@ -13,7 +13,7 @@ export class UnsupportedError extends UserError {
 }
 
 /** What distinguishes the architectures: everything else is the one Llama graph. */
-interface Architecture {
+export interface Architecture {
   /** Numbers of a head that rotate together: neighbours (2i, 2i + 1) or halves (i, i + E/2). */
   readonly pairs: "neighbours" | "halves";
   /** RMSNorm over every head of queries and keys before the rotation. */

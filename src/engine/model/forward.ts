@@ -42,22 +42,24 @@ export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" |
  * states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
-  target: Target,
+  targets: readonly Target[],
   config: ModelConfig,
   weights: ModelWeights,
-  cache: KvCache,
+  caches: readonly KvCache[],
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
   const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
-  const { shape, rotations, slots, pageTable, keyRotations } = cache;
+  const target = targets[0]!; // what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [embed(target, { tokens: scratch.tokens, table: weights.tokenEmbd, x })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
-    const pages = cache.layers[i]!;
+    const group = caches.findIndex(({ layers }) => layers.has(i));
+    const { shape, rotations, slots, pageTable, keyRotations, layers } = caches[group]!;
+    const pages = layers.get(i)!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
     steps.push(
       project(target, { x, weights: layer.attnQkv, y: qkv, norm, bias: layer.attnQkvBias }),
@@ -77,9 +79,18 @@ export function layers(
       );
     const tokens = { qk: qkNormed, qkv, rotations, slots, rotated };
     const buffers = { pages, pageTable, keyRotations, partial, x: attended };
-    steps.push(storeAndAttend(target, { label, shape, tokens, buffers }));
+    const attends = storeAndAttend(targets[group]!, { label, shape, tokens, buffers });
+    steps.push(group === 0 ? attends : ofGroup(caches[group]!, attends));
   }
   return steps.flat();
+}
+
+/** Dispatches whose grids follow what a cache group has prepared, not what the first has. */
+function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({
+    ...dispatch,
+    grid: (step) => dispatch.grid({ ...step, ...cache.step }),
+  }));
 }
 
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */

@@ -17,22 +17,22 @@ export interface HiddenPlan {
 
 /**
  * What Hugging Face calls `hidden_states[depth]`: 0 the embeddings of the tokens, l the residual stream behind block l,
- * L the last one with the output norm taken. For steps of any number of tokens, so `target` is that of several.
+ * L the last one with the output norm taken. For steps of any number of tokens, so `targets` are those of several.
  */
 export function hiddenStates(
-  target: Target,
+  targets: readonly Target[],
   config: ModelConfig,
   weights: ModelWeights,
-  cache: KvCache,
+  caches: readonly KvCache[],
   scratch: Scratch,
   depth: number,
 ): HiddenPlan {
   const { x, normed } = scratch;
-  const dispatches = layers(target, config, weights, cache, scratch, depth);
-  if (depth > 0) dispatches.push(...afterAttention(target, config, weights, depth - 1, scratch));
+  const dispatches = layers(targets, config, weights, caches, scratch, depth);
+  if (depth > 0)
+    dispatches.push(...afterAttention(targets[0]!, config, weights, depth - 1, scratch));
   if (depth < config.layers) return { dispatches, states: x };
-  dispatches.push(
-    ...rmsNorm(target, { x, weight: weights.outputNorm, y: normed, eps: config.normEpsilon }),
-  );
+  const norm = { x, weight: weights.outputNorm, y: normed, eps: config.normEpsilon };
+  dispatches.push(...rmsNorm(targets[0]!, norm));
   return { dispatches, states: normed };
 }

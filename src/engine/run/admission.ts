@@ -2,10 +2,10 @@
 // come to hold are reserved before its first step. One that there are too few for waits, and those behind it wait, too.
 
 import type { PagePool } from "../../context/cache/page-pool.ts";
-import type { PageTable } from "../../context/cache/page-table.ts";
+import type { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
+import type { Sequence } from "../../context/cache/sequence.ts";
 import { type AttentionPolicy, pagesNeeded } from "../../context/positions/attention-policy.ts";
 import { CapacityError } from "../../kernels/gpu/device.ts";
-import type { IdlePrefixes, PrefixCache } from "../tasks/prefix-cache.ts";
 
 /** A text that is to be computed. */
 export interface TextRequest {
@@ -37,45 +37,50 @@ interface Waiting {
   /** Begins, or says that it cannot yet. */
   readonly begin: () => boolean;
   readonly fail: (error: unknown) => void;
-  readonly pages: number;
+  /** In each pool. */
+  readonly pages: readonly number[];
 }
 
 /** Requests that wait for pages, first come, first served. */
 export class Admission {
-  readonly #pool: PagePool;
+  readonly #pools: readonly PagePool[];
   readonly #idle: IdlePrefixes;
   readonly #waiting: Waiting[] = [];
   #isDue = false;
 
-  constructor(pool: PagePool, idle: IdlePrefixes) {
-    this.#pool = pool;
+  constructor(pools: readonly PagePool[], idle: IdlePrefixes) {
+    this.#pools = pools;
     this.#idle = idle;
-    pool.onFree = () => {
-      if (this.#isDue || this.#waiting.length === 0) return;
-      this.#isDue = true;
-      // Whatever gives pages back may be about to take some of them.
-      queueMicrotask(() => {
-        this.#isDue = false;
-        this.#serve();
-      });
-    };
+    for (const pool of pools) pool.onFree = () => this.#serveSoon();
+  }
+
+  /** When what gives pages back has also taken those that it is about to. */
+  #serveSoon(): void {
+    if (this.#isDue || this.#waiting.length === 0) return;
+    this.#isDue = true;
+    queueMicrotask(() => {
+      this.#isDue = false;
+      this.#serve();
+    });
   }
 
   /**
-   * A sequence for a request with `pages` pages reserved for it, when there are as many. Where its signal is raised first, an empty sequence without any. Throws a `CapacityError` where waiting is of
-   * no use: the cache is too small, or sequences that the caller has made hold it while no request runs.
+   * A sequence for a request with `pages` pages of each pool reserved for it, when there are as many. If its signal is raised
+   * first, an empty sequence without any. Throws a `CapacityError` if waiting is of no use: the cache is too small, or
+   * sequences that the caller has made hold it while no request runs.
    */
   admit(
     { ids, prefixCache, signal }: TextRequest,
-    pages: number,
-    sequence: () => PageTable,
-    take: (prefixCache: PrefixCache) => PageTable,
-  ): Promise<PageTable> {
-    if (pages > this.#pool.size) {
-      const text = `${ids.length} tokens`;
+    pages: readonly number[],
+    sequence: () => Sequence,
+    take: (prefixCache: PrefixCache) => Sequence,
+  ): Promise<Sequence> {
+    const small = this.#pools.findIndex(({ size }, i) => pages[i]! > size);
+    if (small >= 0) {
+      const [text, needed] = [`${ids.length} tokens`, pages[small]];
       return Promise.reject(
         new CapacityError(
-          `A request that begins with ${text} needs ${pages} pages of the cache, which has ${this.#pool.size}: ` +
+          `A request that begins with ${text} needs ${needed} pages of the cache, which has ${this.#pools[small]!.size}: ` +
             "load with a larger context, or with an attention window that forgets.",
         ),
       );
@@ -84,8 +89,9 @@ export class Admission {
       const waiting: Waiting = {
         pages,
         begin: () => {
-          const own = prefixCache?.pages ?? 0; // it comes to this request, or is given back
-          const isRoom = () => pages <= this.#pool.availableTo() + own;
+          const own = prefixCache?.pages; // they come to this request, or are given back
+          const isRoom = () =>
+            this.#pools.every((pool, i) => pages[i]! <= pool.availableTo() + (own?.[i] ?? 0));
           this.#idle.giveWay(isRoom, prefixCache);
           if (!isRoom()) return false;
           const taken = prefixCache ? take(prefixCache) : sequence();
@@ -122,12 +128,16 @@ export class Admission {
   #serve(): void {
     for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
       if (!next.begin()) {
-        if (this.#pool.claims > 0) return; // they end, and then it is looked again
-        const { size } = this.#pool;
-        const free = this.#pool.availableTo();
+        if (this.#pools.some(({ claims }) => claims > 0)) return; // they end, and then it is looked again
+        const full = Math.max(
+          0,
+          this.#pools.findIndex((pool, i) => next!.pages[i]! > pool.availableTo()),
+        );
+        const pool = this.#pools[full]!;
+        const [needed, free] = [next.pages[full], pool.availableTo()];
         next.fail(
           new CapacityError(
-            `The cache is full: ${next.pages} pages are needed, ${free} of ${size} are free, and no request runs that would give ` +
+            `The cache is full: ${needed} pages are needed, ${free} of ${pool.size} are free, and no request runs that would give ` +
               "others back. Clear the sequences that hold them, or load with more sequences.",
           ),
         );

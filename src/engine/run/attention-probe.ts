@@ -26,9 +26,18 @@ export interface AttentionRow {
 /** Bytes of weights that are read back at a time. */
 const WEIGHT_BYTES = 32 << 20;
 
+function rowBytes({ heads, pageSize }: HeadShape, pages: number): number {
+  return heads * pages * pageSize * 4;
+}
+
+/** The most tokens of a step whose attention weights are read, over a cache of so many pages. */
+export function attentionRowsOf(shape: HeadShape, pages: number): number {
+  return Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes(shape, pages)));
+}
+
+/** What reads the weights of one step. */
 export class AttentionProbe {
-  /** The most tokens of a step that it can watch. */
-  readonly tokens: number;
+  readonly #tokens: number;
   readonly #device: Device;
   readonly #shape: HeadShape;
   readonly #weights: GPUBuffer;
@@ -44,7 +53,7 @@ export class AttentionProbe {
     dispatches: readonly Dispatch[],
     before: string,
   ) {
-    this.tokens = tokens;
+    this.#tokens = tokens;
     this.#device = device;
     this.#shape = shape;
     this.#weights = weights;
@@ -57,14 +66,13 @@ export class AttentionProbe {
     target: Target,
     cache: KvCache,
     { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
-    layer: number,
+    { layer, count }: { readonly layer: number; readonly count: number },
   ): Promise<AttentionProbe> {
-    const { shape, pool, pageTable, rotations, slots, keyRotations } = cache;
-    const pages = cache.layers[layer]!;
-    const rowBytes = shape.heads * pool.size * shape.pageSize * 4;
-    const tokens = Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes));
+    const { shape, pageTable, rotations, slots, keyRotations } = cache;
+    const pages = cache.layers.get(layer)!;
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
-    const weights = await device.createBuffer("attention weights", tokens * rowBytes, usage);
+    const bytes = count * rowBytes(shape, cache.pages);
+    const weights = await device.createBuffer("attention weights", bytes, usage);
     const before = `blk.${layer}.attention`;
     const label = `${before} weights`;
     const arriving = { qk, qkv, rotations, slots, rotated };
@@ -81,11 +89,7 @@ export class AttentionProbe {
       }),
     ];
     checkGrids(device, dispatches, { tokens: 1 });
-    return new AttentionProbe(device, shape, tokens, weights, dispatches, before);
-  }
-
-  isOn(device: Device): boolean {
-    return this.#device === device;
+    return new AttentionProbe(device, shape, count, weights, dispatches, before);
   }
 
   /** The dispatches of the layers with its own among them. */
@@ -94,10 +98,11 @@ export class AttentionProbe {
     return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];
   }
 
-  /** What the last `tokens` tokens of a sequence attended to, after the step that appended them. */
-  async rows(sequence: PageTable, tokens: number): Promise<AttentionRow[]> {
+  /** What the last tokens of a page table attended to, after the step that appended them. */
+  async rows(table: PageTable): Promise<AttentionRow[]> {
+    const tokens = this.#tokens;
     const { heads: H, pageSize: P } = this.#shape;
-    const slots = sequence.entries.length * P;
+    const slots = table.entries.length * P;
     const all = new Float32Array(await this.#device.read(this.#weights, 0, tokens * H * slots * 4));
     const broken = firstNotFinite(all);
     if (broken >= 0) {
@@ -105,11 +110,11 @@ export class AttentionProbe {
       const what = `A weight of ${this.#before}, head ${head}, is ${all[broken]}`;
       throw new NotFiniteError(what, this.#shape.kvType);
     }
-    const positions = sequence.entries.flatMap(({ first }) =>
+    const positions = table.entries.flatMap(({ first }) =>
       Array.from({ length: P }, (_, i) => first + i),
     );
     return Array.from({ length: tokens }, (_, t) => {
-      const query = sequence.length - tokens + t;
+      const query = table.length - tokens + t;
       const keys = Uint32Array.from(positions.filter((position) => position <= query));
       const weights = new Float32Array(H * keys.length);
       for (let head = 0; head < H; head++) {

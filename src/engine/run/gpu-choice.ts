@@ -1,11 +1,10 @@
 // Decoding without waiting: the GPU chooses a token where the next step finds it, so that steps are queued ahead and their
 // choices read when they come.
 
-import type { PageTable } from "../../context/cache/page-table.ts";
 import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import type { Draw, TokenLogprob } from "../sampler/sampler.ts";
+import type { TokenLogprob } from "../sampler/sampler.ts";
 import { NotFiniteError } from "./not-finite.ts";
 
 /** Choices on their way at a time, of all texts. */
@@ -86,41 +85,4 @@ export class Choices {
 export interface ChoiceSlot {
   copyTo(encoder: GPUCommandEncoder): void;
   read(): Promise<TokenLogprob>;
-}
-
-/** Steps that follow one another: each appends what the one before has chosen. */
-export interface ChosenRun {
-  readonly sequence: PageTable;
-  readonly draw: Draw;
-}
-
-/** Submits a step that appends a token: the one that lies on the GPU where the step before was of the same run. */
-export type ChoosingStep = (
-  run: ChosenRun,
-  token: Promise<number>,
-) => Promise<{ readonly choice: Promise<TokenLogprob> }>;
-
-/**
- * The tokens that follow `first`, one after the other; no step is submitted beyond `budget` of them, nor
- * more than `most` ahead of what has been given. */
-export async function* chosenTokens(
-  step: ChoosingStep,
-  sequence: PageTable,
-  draw: Draw,
-  first: number,
-  budget: number,
-  most: number,
-): AsyncGenerator<TokenLogprob, void, void> {
-  const run: ChosenRun = { sequence, draw };
-  const ahead: Promise<TokenLogprob>[] = [];
-  let token = Promise.resolve(first);
-  for (let submitted = 0, given = 0; given < budget; given++) {
-    for (; submitted < budget && submitted - given < most; submitted++) {
-      const { choice } = await step(run, token);
-      token = choice.then(({ id }) => id);
-      token.catch(() => {}); // heard of below, unless the text has ended
-      ahead.push(choice);
-    }
-    yield await ahead.shift()!;
-  }
 }

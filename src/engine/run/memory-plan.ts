@@ -32,8 +32,10 @@ export function memoryPlan(
 ): MemoryPlan {
   const weightsByFormat = gpuBytesByFormat(file, config);
   const weights = Object.values(weightsByFormat).reduce((a, b) => a + b, 0);
-  const pages = cacheBytes(cache);
-  const scratch = planBytes(config, cache.shape, chunk);
+  const pages = cache.groups
+    .map((group) => cacheBytes({ ...cache, ...group, chunk }))
+    .reduce((a, b) => a + b, 0);
+  const scratch = planBytes(config, cache, chunk);
   return {
     weights,
     weightsByFormat,

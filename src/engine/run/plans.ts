@@ -3,7 +3,6 @@
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { type Target, targetOf } from "../../kernels/adapter/target.ts";
-import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -15,6 +14,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { type HeadScratch, head, layers, type Scratch } from "../model/forward.ts";
 import { type HiddenPlan, hiddenStates } from "../model/hidden-states.ts";
 import type { ModelWeights } from "../model/weights.ts";
+import type { CacheSetting } from "../options.ts";
 import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
 
@@ -25,14 +25,16 @@ export interface PlanOptions {
   readonly adapter: Adapter;
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
-  readonly cache: KvCache;
+  /** One for each cache group. */
+  readonly caches: readonly KvCache[];
   /** The most tokens of a step. */
   readonly chunk: number;
 }
 
 /** The forward pass, for a number of tokens that it is made for. */
 export interface Plan {
-  readonly target: Target;
+  /** One for each cache group, whose steps have values of their own. */
+  readonly targets: readonly Target[];
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
 }
@@ -42,7 +44,8 @@ export interface Plans {
   readonly headScratch: HeadScratch;
   /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
   readonly params: {
-    readonly layers: ParamBlock;
+    /** One for each cache group; what all layers share reads the first. */
+    readonly layers: readonly ParamBlock[];
     readonly head: ParamBlock;
     readonly choice: ParamBlock;
   };
@@ -66,25 +69,28 @@ export interface Plans {
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
-  { adapter, config, weights, cache, chunk }: PlanOptions,
+  { adapter, config, weights, caches, chunk }: PlanOptions,
 ): Promise<Plans> {
-  const { scratch, head: headScratch } = await createScratch(device, config, cache, chunk);
+  const { shape } = caches[0]!;
+  const { scratch, head: headScratch } = await createScratch(device, config, shape, chunk);
   const usage = USAGE.COPY_DST | USAGE.MAP_READ;
   const { logits } = headScratch;
   const staging = await device.createBuffer("logits (read back)", logits.buffer.size, usage);
+  const blocks: ParamBlock[] = [];
+  for (const _ of caches) blocks.push(await ParamBlock.create(device, "params of the layers"));
   const params = {
-    layers: await ParamBlock.create(device, "params of the layers"),
+    layers: blocks,
     head: await ParamBlock.create(device, "params of the head"),
     choice: await ParamBlock.create(device, "params of the choice"),
   };
   const plan = (tokens: Target["tokens"]): Plan => {
-    const target = targetOf({ adapter, library, params: params.layers }, tokens);
+    const targets = blocks.map((block) => targetOf({ adapter, library, params: block }, tokens));
     const headTarget = targetOf({ adapter, library, params: params.head }, tokens);
     // A single token is computed where the head looks for it.
     const { x, attended } = tokens === "one" ? headScratch : scratch;
     return {
-      target,
-      layers: layers(target, config, weights, cache, { ...scratch, x, attended }),
+      targets,
+      layers: layers(targets, config, weights, caches, { ...scratch, x, attended }),
       head: head(headTarget, config, weights, headScratch),
     };
   };
@@ -93,7 +99,7 @@ export async function createPlans(
   checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
   checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device, cache.shape.kvType);
+  const choices = await Choices.create(device, shape.kvType);
   const top = await TopList.create(device);
   const choice = targetOf({ adapter, library, params: params.choice }, "one");
   const choose = chooseToken(choice, { logits, tokens: scratch.tokens, choice: choices.buffer });
@@ -107,7 +113,7 @@ export async function createPlans(
     several,
     hidden: (depth) => {
       const found =
-        hidden.get(depth) ?? hiddenStates(several.target, config, weights, cache, scratch, depth);
+        hidden.get(depth) ?? hiddenStates(several.targets, config, weights, caches, scratch, depth);
       hidden.set(depth, found);
       return found;
     },
@@ -121,8 +127,12 @@ export async function createPlans(
 }
 
 /** Bytes of everything that plans allocate. */
-export function planBytes(config: ModelConfig, shape: HeadShape, chunk: number): number {
+export function planBytes(
+  config: ModelConfig,
+  { shape, groups }: CacheSetting,
+  chunk: number,
+): number {
   const { all, logits } = scratchBytes(config, shape, chunk);
   const staging = logits;
-  return all + staging + 3 * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
+  return all + staging + (groups.length + 2) * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
 }

@@ -1,19 +1,22 @@
 // Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one submit, and
-// reads back the logits that are wanted.
+// reads back what is wanted of it.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
-import type { PageTable } from "../../context/cache/page-table.ts";
+import type { Sequence } from "../../context/cache/sequence.ts";
 import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { Commands, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
 import type { Profiler } from "../../kernels/gpu/profiler.ts";
 import { type OnCompiled, rehearse } from "../../kernels/gpu/rehearsal.ts";
-import type { TokenLogprob, TopLogits } from "../sampler/sampler.ts";
-import { AttentionProbe } from "./attention-probe.ts";
-import type { ChosenRun } from "./gpu-choice.ts";
+import type { Draw, TopLogits } from "../sampler/sampler.ts";
+import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
+import type { Choice, Output, Rows, Step, Wanted } from "./step.ts";
+
+/** Ids, or the token that the last step has chosen: it lies on the GPU. */
+type Tokens = Rows["tokens"];
 
 export class Runner {
   /** The most tokens of a step. */
@@ -22,28 +25,30 @@ export class Runner {
   readonly vocabulary: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
+  /** Milliseconds waited within steps. */
+  #waitedMs = 0;
   /** Hears of kernels while they are compiled. */
   readonly #onCompiled: OnCompiled;
   /** Times every kernel, where there is one. */
   profiler: Profiler | undefined;
   readonly #device: Device;
-  readonly #cache: KvCache;
+  readonly #caches: readonly KvCache[];
   readonly #plans: Plans;
   /** Settles when the GPU has done the last step that nothing was read back of. */
   #ahead: Promise<unknown> = Promise.resolve();
-  /** Whose next token lies on the GPU already. */
-  #chosenFor: ChosenRun | undefined;
+  /** The choice of the last step, which lies where the next one looks for its token. */
+  #justChosen: Promise<number> | undefined;
 
   private constructor(
     device: Device,
-    { config, cache, chunk }: PlanOptions,
+    { config, caches, chunk }: PlanOptions,
     plans: Plans,
     onCompiled: OnCompiled,
   ) {
     this.chunk = chunk;
     this.vocabulary = config.vocabulary;
     this.#device = device;
-    this.#cache = cache;
+    this.#caches = caches;
     this.#plans = plans;
     this.#onCompiled = onCompiled;
   }
@@ -74,20 +79,149 @@ export class Runner {
     return this.#plans.choices.settled();
   }
 
-  /** Prepares to read the attention weights of a layer. */
-  async probe(layer: number): Promise<AttentionProbe> {
-    const { several, scratch } = this.#plans;
-    const probe = await AttentionProbe.create(
-      this.#device,
-      several.target,
-      this.#cache,
-      scratch,
-      layer,
+  /** Runs a step and reads back what is wanted of it. The caller sees to it that one step runs at a time. */
+  async run<W extends Wanted>({ rows: [rows] }: Step<W>): Promise<Output<W>> {
+    const began = performance.now() - this.#waitedMs;
+    try {
+      return (await this.#outputOf(rows)) as Output<W>;
+    } finally {
+      this.hostMs += performance.now() - this.#waitedMs - began;
+    }
+  }
+
+  async #outputOf({ sequence, tokens: given, wanted }: Rows): Promise<unknown> {
+    const isOnGpu = given === this.#justChosen;
+    const tokens = "length" in given || isOnGpu ? given : [await this.#wait(given)];
+    switch (wanted.kind) {
+      case "nothing":
+        return this.#store(sequence, tokens);
+      case "logits":
+        return this.#logits(sequence, tokens, wanted.rows);
+      case "top":
+        return this.#top(sequence, tokens, wanted.keep, wanted.use);
+      case "choice":
+        return this.#choose(sequence, tokens, wanted.draw);
+      case "hidden":
+        return this.#hidden(sequence, tokens, wanted.depth);
+      case "attention":
+        return this.#attention(sequence, tokens, wanted.layer);
+    }
+  }
+
+  async #store(sequence: Sequence, tokens: Tokens): Promise<void> {
+    this.#layers(sequence, tokens).submit();
+    // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
+    await this.#wait(this.#ahead);
+    this.#device.check();
+    this.#ahead = this.#device.done().catch(() => {});
+  }
+
+  async #logits(sequence: Sequence, tokens: Tokens, wanted: number): Promise<Float32Array> {
+    const count = countOf(tokens);
+    const most = this.#plans.headScratch.logits.rows;
+    const result = new Float32Array(wanted * this.vocabulary);
+    if (wanted === 0) {
+      await this.#store(sequence, tokens);
+      return result;
+    }
+    let commands = this.#layers(sequence, tokens);
+    for (let row = 0; row < wanted; row += most) {
+      if (row > 0) commands = this.#begin(count);
+      const rows = Math.min(most, wanted - row);
+      this.#head(commands, count, count - wanted + row, rows);
+      await this.#readLogits(commands, result, row, rows);
+    }
+    return result;
+  }
+
+  async #top<R>(
+    sequence: Sequence,
+    tokens: Tokens,
+    keep: number,
+    use: (top: TopLogits) => R | undefined,
+  ): Promise<R | Float32Array> {
+    const count = countOf(tokens);
+    const commands = this.#layers(sequence, tokens);
+    this.#head(commands, count, count - 1, 1);
+    this.#writeChoice({ keep });
+    commands.run(this.#plans.findTop, { tokens: 1 });
+    this.#plans.top.copyTo(commands.encoder);
+    commands.submit();
+    const top = await this.#wait(this.#plans.top.read());
+    const used = top && use(top);
+    if (used !== undefined) return used;
+    const all = new Float32Array(this.vocabulary);
+    await this.#readLogits(this.#begin(count), all, 0, 1);
+    return all;
+  }
+
+  /** Returns when the step is submitted. */
+  async #choose(sequence: Sequence, tokens: Tokens, draw: Draw): Promise<Choice> {
+    const slot = await this.#wait(this.#plans.choices.slot());
+    const count = countOf(tokens);
+    const commands = this.#layers(sequence, tokens);
+    this.#head(commands, count, count - 1, 1);
+    this.#writeChoice({ ...draw, position: sequence.length });
+    commands.run(this.#plans.choose, { tokens: 1 });
+    slot.copyTo(commands.encoder);
+    commands.submit();
+    const choice = slot.read();
+    const token = choice.then(({ id }) => id);
+    token.catch(() => {}); // heard of by what reads the choice
+    this.#justChosen = token;
+    return { choice, token };
+  }
+
+  async #hidden(sequence: Sequence, tokens: Tokens, depth: number): Promise<Float32Array> {
+    const { dispatches, states } = this.#plans.hidden(depth);
+    await this.#wait(rehearse(this.#device, dispatches, this.#onCompiled));
+    this.#layers(sequence, tokens, dispatches).submit();
+    const { buffer, stride, width } = states;
+    const count = countOf(tokens);
+    const rows = new Float32Array(
+      await this.#wait(this.#device.read(buffer, 0, count * stride * 4)),
     );
-    // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a
-    // sequence may hold what the scratch would overwrite.
-    await rehearse(this.#device, probe.dispatches, this.#onCompiled);
-    return probe;
+    const result = new Float32Array(count * width);
+    for (let t = 0; t < count; t++) {
+      result.set(rows.subarray(t * stride, t * stride + width), t * width);
+    }
+    const broken = firstNotFinite(result);
+    if (broken >= 0) {
+      const at = `layer ${depth} (token ${Math.floor(broken / width)} of a step)`;
+      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#kvType);
+    }
+    return result;
+  }
+
+  async #attention(sequence: Sequence, tokens: Tokens, layer: number): Promise<AttentionRow[]> {
+    const { several, scratch } = this.#plans;
+    const count = countOf(tokens);
+    const group = this.#caches.findIndex(({ layers }) => layers.has(layer));
+    const cache = this.#caches[group]!;
+    const target = several.targets[group]!;
+    const probe = await AttentionProbe.create(this.#device, target, cache, scratch, {
+      layer,
+      count,
+    });
+    try {
+      // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a
+      // sequence may hold what the scratch would overwrite.
+      await this.#wait(rehearse(this.#device, probe.dispatches, this.#onCompiled));
+      const { layers } = this.#plan(count);
+      this.#layers(sequence, tokens, probe.insertInto(layers)).submit();
+      return await this.#wait(probe.rows(sequence.tables[group]!));
+    } finally {
+      probe.release();
+    }
+  }
+
+  async #wait<T>(promise: Promise<T>): Promise<T> {
+    const began = performance.now();
+    try {
+      return await promise;
+    } finally {
+      this.#waitedMs += performance.now() - began;
+    }
   }
 
   /** Commands of a step of so many tokens. */
@@ -96,140 +230,29 @@ export class Runner {
     return profiler?.begin(tokens === 1 ? "decode" : "prefill") ?? new Commands(this.#device);
   }
 
-  /**
-   * Appends one token, that which the last step has chosen where it was of the same run or else `token`, and has the GPU
-   * choose the next. Returns when the step is submitted.
-   */
-  async choose(
-    run: ChosenRun,
-    token: Promise<number>,
-  ): Promise<{ readonly choice: Promise<TokenLogprob> }> {
-    const slot = await this.#plans.choices.slot();
-    const given = this.#chosenFor === run ? undefined : await token;
-    const began = performance.now();
-    const commands = this.#layers(run.sequence, given === undefined ? 1 : Uint32Array.of(given));
-    this.#chosenFor = run;
-    this.#head(commands, 1, 0, 1);
-    const { seed, temperature } = run.draw;
-    this.#writeChoice({ temperature, seed, position: run.sequence.length });
-    commands.run(this.#plans.choose, { tokens: 1 });
-    slot.copyTo(commands.encoder);
-    commands.submit();
-    this.hostMs += performance.now() - began;
-    return { choice: slot.read() };
-  }
-
-  /**
-   * Appends `tokens` to a sequence and hands `use` the `keep` likeliest tokens after the last of them, or a few more;
-   * where it makes nothing of them, the logits [V] are returned.
-   */
-  async top<R>(
-    sequence: PageTable,
-    tokens: Uint32Array<ArrayBuffer>,
-    keep: number,
-    use: (top: TopLogits) => R | undefined,
-  ): Promise<R | Float32Array> {
-    const began = performance.now();
-    const commands = this.#layers(sequence, tokens);
-    this.#head(commands, tokens.length, tokens.length - 1, 1);
-    this.#writeChoice({ keep });
-    commands.run(this.#plans.findTop, { tokens: 1 });
-    this.#plans.top.copyTo(commands.encoder);
-    commands.submit();
-    this.hostMs += performance.now() - began;
-    const top = await this.#plans.top.read();
-    const used = top && use(top);
-    if (used !== undefined) return used;
-    const all = new Float32Array(this.vocabulary);
-    await this.#readLogits(this.#begin(tokens.length), all, 0, 1);
-    return all;
-  }
-
-  /**
-   * Appends `tokens` to a sequence and returns the logits [wanted, V] after the last `wanted` of them. The caller sees
-   * to it that one step runs at a time. A probe reads the attention weights of a layer on the way.
-   */
-  async step(
-    sequence: PageTable,
-    tokens: Uint32Array<ArrayBuffer>,
-    wanted: number,
-    probe?: AttentionProbe,
-  ): Promise<Float32Array> {
-    const began = performance.now();
-    let waited = 0;
-    const count = tokens.length;
-    const most = this.#plans.headScratch.logits.rows;
-    const result = new Float32Array(wanted * this.vocabulary);
-    const { layers } = this.#plan(count);
-    const watched = probe ? probe.insertInto(layers) : layers;
-    let commands = this.#layers(sequence, tokens, watched);
-    if (wanted === 0) {
-      commands.submit();
-      const submitted = performance.now();
-      // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
-      await this.#ahead;
-      this.#device.check();
-      this.#ahead = this.#device.done().catch(() => {});
-      waited += performance.now() - submitted;
-    }
-    for (let row = 0; row < wanted; row += most) {
-      if (row > 0) commands = this.#begin(count);
-      const rows = Math.min(most, wanted - row);
-      this.#head(commands, count, count - wanted + row, rows);
-      waited += await this.#readLogits(commands, result, row, rows);
-    }
-    this.hostMs += performance.now() - began - waited;
-    return result;
-  }
-
-  /**
-   * Appends `tokens` to a sequence, through its first `depth` layers only, and returns their hidden states [T, D] there: see
-   * `hiddenStates`. Such a sequence holds nothing for later layers to go on from.
-   */
-  async hidden(
-    sequence: PageTable,
-    tokens: Uint32Array<ArrayBuffer>,
-    depth: number,
-  ): Promise<Float32Array> {
-    const began = performance.now();
-    const { dispatches, states } = this.#plans.hidden(depth);
-    await rehearse(this.#device, dispatches, this.#onCompiled);
-    this.#layers(sequence, tokens, dispatches).submit();
-    const submitted = performance.now();
-    const { buffer, stride, width } = states;
-    const rows = new Float32Array(await this.#device.read(buffer, 0, tokens.length * stride * 4));
-    const waited = performance.now() - submitted;
-    const result = new Float32Array(tokens.length * width);
-    for (let t = 0; t < tokens.length; t++) {
-      result.set(rows.subarray(t * stride, t * stride + width), t * width);
-    }
-    const broken = firstNotFinite(result);
-    if (broken >= 0) {
-      const at = `layer ${depth} (token ${Math.floor(broken / width)} of a step)`;
-      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#kvType);
-    }
-    this.hostMs += performance.now() - began - waited;
-    return result;
-  }
-
   get #kvType(): KvType {
-    return this.#cache.shape.kvType;
+    return this.#caches[0]!.shape.kvType;
   }
 
-  /** Records the layers for tokens, or for as many that lie on the GPU already. */
+  /** Appends tokens to a sequence and records the layers for them. */
   #layers(
-    sequence: PageTable,
-    tokens: Uint32Array<ArrayBuffer> | 1,
-    layers: readonly Dispatch[] = this.#plan(tokens === 1 ? 1 : tokens.length).layers,
+    sequence: Sequence,
+    tokens: Tokens,
+    layers: readonly Dispatch[] = this.#plan(countOf(tokens)).layers,
   ): Commands {
     const { scratch, params } = this.#plans;
-    if (tokens !== 1) this.#device.queue.writeBuffer(scratch.tokens, 0, tokens);
-    this.#chosenFor = undefined;
-    const count = tokens === 1 ? 1 : tokens.length;
-    const step = this.#cache.prepare(sequence, count);
-    params.layers.write(step);
-    const commands = this.#begin(count);
-    commands.run(layers, step);
+    const slots = sequence.append(tokens);
+    if ("length" in tokens) {
+      this.#device.queue.writeBuffer(scratch.tokens, 0, Uint32Array.from(tokens));
+    }
+    this.#justChosen = undefined;
+    const steps = this.#caches.map((cache, group) => {
+      const step = cache.prepare(sequence.tables[group]!, slots[group]!);
+      params.layers[group]!.write(step);
+      return step;
+    });
+    const commands = this.#begin(countOf(tokens));
+    commands.run(layers, steps[0]!);
     return commands;
   }
 
@@ -262,22 +285,20 @@ export class Runner {
     this.#plans.params.choice.write({ temperature, seed_low, seed_high, position, keep });
   }
 
-  /** Submits, and takes the logits of `rows` tokens into `result` [.., V] from row `to` on. Returns milliseconds waited. */
+  /** Submits, and takes the logits of `rows` tokens into `result` [.., V] from row `to` on. */
   async #readLogits(
     commands: Commands,
     result: Float32Array,
     to: number,
     rows: number,
-  ): Promise<number> {
+  ): Promise<void> {
     const { staging, headScratch } = this.#plans;
     const { buffer, stride } = headScratch.logits;
     const V = this.vocabulary;
     const bytes = rows * stride * 4;
     commands.encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
     commands.submit();
-    const submitted = performance.now();
-    const mapped = new Float32Array(await this.#device.map(staging, bytes));
-    const waited = performance.now() - submitted;
+    const mapped = new Float32Array(await this.#wait(this.#device.map(staging, bytes)));
     for (let r = 0; r < rows; r++) {
       result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
     }
@@ -289,6 +310,9 @@ export class Runner {
       const logit = `The logit of token ${broken % V} is ${read[broken]}`;
       throw new NotFiniteError(logit, this.#kvType);
     }
-    return waited;
   }
+}
+
+function countOf(tokens: Tokens): number {
+  return "length" in tokens ? tokens.length : 1;
 }

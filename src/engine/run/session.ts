@@ -1,7 +1,7 @@
 // Everything of an engine that lies on a GPU: it is lost together, and made again together.
 
+import { CachePages } from "../../context/cache/cache-pages.ts";
 import { KvCache } from "../../context/cache/kv-cache.ts";
-import type { PagePool } from "../../context/cache/page-pool.ts";
 import { createRope } from "../../context/positions/rope-scaling.ts";
 import { type Adapter, readAdapter } from "../../kernels/adapter/adapter.ts";
 import { Device, type Wait } from "../../kernels/gpu/device.ts";
@@ -12,7 +12,7 @@ import type { GgufFile } from "../gguf/gguf.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { readRopeDivisors } from "../model/rope-divisors.ts";
 import { allocateWeights, type ModelWeights, uploadAll } from "../model/weights.ts";
-import type { EngineOptions, LoadProgress, Setting } from "../options.ts";
+import type { LoadProgress, ReadEngineOptions, Setting } from "../options.ts";
 import { checkMemory, memoryPlan } from "./memory-plan.ts";
 import { Runner } from "./runner.ts";
 
@@ -39,7 +39,8 @@ export class Session {
   /** One line about the adapter, and what kernels know of it. */
   readonly adapter: string;
   readonly facts: Adapter;
-  readonly cache: KvCache;
+  /** Which pages are whose: the same after the device was lost and opened again. */
+  readonly pages: CachePages;
   readonly runner: Runner;
   /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
   readonly weightBytes: number;
@@ -53,7 +54,7 @@ export class Session {
     device: Device,
     adapter: string,
     facts: Adapter,
-    cache: KvCache,
+    pages: CachePages,
     runner: Runner,
     { bytes, output, tokenEmbd }: ModelWeights,
     content: string,
@@ -63,7 +64,7 @@ export class Session {
     this.device = device;
     this.adapter = adapter;
     this.facts = facts;
-    this.cache = cache;
+    this.pages = pages;
     this.runner = runner;
     this.compiled = compiled;
     this.weightBytes = bytes;
@@ -71,16 +72,16 @@ export class Session {
   }
 
   /**
-   * Puts a model on the GPU; its kernels compile while the weights upload. Where it fails nothing stays open or allocated.
-   * The sequences of an earlier session go on with its pool, their pages being empty.
+   * Puts a model on the GPU; its kernels compile while the weights upload. If it fails nothing stays open or allocated.
+   * The sequences of an earlier session go on with its pages, which are empty.
    */
   static async open(
     platform: Platform,
     file: GgufFile,
     config: ModelConfig,
     setting: Setting,
-    options: EngineOptions,
-    pool?: PagePool,
+    options: ReadEngineOptions,
+    given?: CachePages,
   ): Promise<Session> {
     const { onProgress = () => {}, onWarning = () => {} } = options;
     const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
@@ -91,7 +92,7 @@ export class Session {
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
     // At reopening what the lost device had is not given back yet.
-    const available = pool ? undefined : platform.availableMemory(adapter);
+    const available = given ? undefined : platform.availableMemory(adapter);
     if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
     const { memory, shaders } = platform;
     const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
@@ -102,12 +103,21 @@ export class Session {
       const facts = readAdapter(device, tuning);
       const library = new KernelLibrary(device, shaders);
       const weights = await allocateWeights(device, file, config, facts.placement);
-      const cache = await KvCache.create(device, { ...setting.cache, adapter: facts, rope }, pool);
-      const { chunk } = setting;
+      const { chunk, context, policy } = setting;
+      const { groups, shape } = setting.cache;
+      const { pageSize } = shape;
+      const { movesBeyond } = rope;
+      const pages =
+        given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
+      const caches: KvCache[] = [];
+      for (const group of groups) {
+        const options = { ...setting.cache, ...group, adapter: facts, rope, chunk };
+        caches.push(await KvCache.create(device, options));
+      }
       const runner = await Runner.create(
         device,
         library,
-        { adapter: facts, config, weights, cache, chunk },
+        { adapter: facts, config, weights, caches, chunk },
         progressOf("kernels"),
       );
       if (options.onProfile) runner.profiler = new Profiler(device);
@@ -119,7 +129,7 @@ export class Session {
       const forgets = platform.cannotKeepKernels(adapter);
       if (forgets !== undefined) onWarning(forgets);
       const content = JSON.stringify([tensors, divisors]);
-      return new Session(device, description, facts, cache, runner, weights, content, compiled);
+      return new Session(device, description, facts, pages, runner, weights, content, compiled);
     } catch (error) {
       await device.close();
       throw error;

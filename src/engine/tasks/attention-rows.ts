@@ -1,14 +1,15 @@
 // What the tokens of a text attend to, one after the other.
 
+import { partsOf } from "../../context/cache/sequence.ts";
 import {
   type AttentionChoice,
   type AttentionPolicy,
   attentionReader,
 } from "../../context/positions/attention-policy.ts";
 import { needed, type Readers, readOptions, textOrIds, whole } from "../../option-reader.ts";
-import type { LoadedModel } from "../model/model-state.ts";
 import { collectable, type Held } from "../run/abandoned.ts";
-import type { AttentionProbe, AttentionRow } from "../run/attention-probe.ts";
+import { type AttentionRow, attentionRowsOf } from "../run/attention-probe.ts";
+import type { LoadedModel } from "../run/loaded-model.ts";
 import { checkFits, checkIds, policyOf } from "./checks.ts";
 
 export interface AttentionRowsOptions {
@@ -23,11 +24,9 @@ export const ATTENTION_READERS = {
   attention: attentionReader,
 } satisfies Readers<AttentionRowsOptions>;
 
-type ProbedModel = LoadedModel & { probe(layer: number): Promise<AttentionProbe> };
-
 /** Feeds a text to a sequence of its own and yields what each of its tokens attended to. */
 export function attentionRows(
-  model: ProbedModel,
+  model: LoadedModel,
   prompt: string | readonly number[],
   options: AttentionRowsOptions,
 ): AsyncGenerator<AttentionRow, void, void> {
@@ -42,27 +41,23 @@ export function attentionRows(
 }
 
 async function* rows(
-  model: ProbedModel,
+  model: LoadedModel,
   ids: readonly number[],
   layer: number,
   policy: AttentionPolicy,
   held: Held,
 ): AsyncGenerator<AttentionRow, void, void> {
+  const { shape, groups } = model.setting.cache;
+  const { pages } = groups.find(({ layers }) => layers.includes(layer))!;
+  const most = attentionRowsOf(shape, pages);
   const sequence = await model.admit({ ids, policy });
   held.push(sequence);
-  let probe: AttentionProbe | undefined;
   try {
-    probe = await model.probe(layer);
-    held.push(probe);
-    for (let at = 0; at < ids.length; ) {
-      const tokens = ids.slice(at, at + Math.min(model.stepLimit(sequence), probe.tokens));
-      await model.step(sequence, tokens, 0, probe);
-      yield* await probe.rows(sequence, tokens.length);
-      at += tokens.length;
+    for (const { tokens } of partsOf(ids, () => Math.min(sequence.stepLimit, most))) {
+      yield* await model.run({ sequence, tokens, wanted: { kind: "attention", layer } });
     }
   } finally {
     held.length = 0;
     sequence.release();
-    probe?.release();
   }
 }

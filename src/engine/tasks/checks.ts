@@ -1,5 +1,6 @@
 // What is checked of a request before any work.
 
+import { Sequence } from "../../context/cache/sequence.ts";
 import {
   type AttentionChoice,
   type AttentionPolicy,
@@ -8,8 +9,23 @@ import {
   withSlidingWindow,
 } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
-import { quoteValue } from "../../option-reader.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import {
+  instance,
+  invalid,
+  isOfKind,
+  isRecord,
+  isWhole,
+  needed,
+  quoteValue,
+  type Reader,
+  type Readers,
+  readOptions,
+  tokenIds,
+  whole,
+} from "../../option-reader.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
+import { slidingWhenFull } from "../options.ts";
+import type { Rows, Wanted } from "../run/step.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
 export function policyOf(
@@ -17,18 +33,19 @@ export function policyOf(
   attention: AttentionChoice | undefined,
 ): AttentionPolicy {
   if (!attention) return setting.policy;
-  const policy = withSlidingWindow(
-    attentionPolicy(attention),
-    config.slidingWindow,
-    setting.context,
-  );
-  const { pages, shape } = setting.cache;
-  const needed = pagesNeeded(policy, setting.context, 1, shape.pageSize);
-  if (needed <= pages) return policy;
-  throw new UserError(
-    `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
-      "see less, or load the engine with this attention.",
-  );
+  const { context, keptWhenFull } = setting;
+  const own = slidingWhenFull(attentionPolicy(attention), context, keptWhenFull);
+  const policy = withSlidingWindow(own, config.slidingWindow, context);
+  for (const { window, pages } of setting.cache.groups) {
+    const seen = withSlidingWindow(policy, window, context);
+    const needed = pagesNeeded(seen, context, 1, setting.cache.shape.pageSize);
+    if (needed <= pages) continue;
+    throw new UserError(
+      `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
+        "see less, or load the engine with this attention.",
+    );
+  }
+  return policy;
 }
 
 /** Throws a `UserError` where ids are no tokens of the model. */
@@ -51,4 +68,47 @@ export function checkFits(
       `${tokens} tokens exceed the context of ${context}: load with a larger one.`,
     );
   }
+}
+
+const WANTED = {
+  nothing: {},
+  logits: { rows: (rows: unknown) => isWhole(rows, 0) },
+  top: {
+    keep: (keep: unknown) => isWhole(keep, 1),
+    use: (use: unknown) => typeof use === "function",
+  },
+  choice: { draw: isRecord },
+  hidden: { depth: (depth: unknown) => isWhole(depth, 0) },
+  attention: { layer: (layer: unknown) => isWhole(layer, 0) },
+};
+
+const wantedReader: Reader<Wanted> = (value, name) => {
+  if (isOfKind(value, WANTED)) return value as unknown as Wanted;
+  throw invalid(
+    name,
+    value,
+    '{ kind: "nothing" }, { kind: "logits", rows }, { kind: "top", keep, use }, ' +
+      '{ kind: "choice", draw }, { kind: "hidden", depth } or { kind: "attention", layer }',
+  );
+};
+
+const ROWS_READERS = {
+  sequence: needed(instance(Sequence, "what engine.sequence() gives")),
+  tokens: needed(((value, name) =>
+    value instanceof Promise ? value : tokenIds(value, name)) as Reader<Rows["tokens"]>),
+  wanted: needed(wantedReader),
+} satisfies Readers<Rows>;
+
+/** Rows as a user gives them; throws a `UserError` if they are no step of this model. */
+export function readRows<W extends Wanted>(model: OpenedModel, given: Rows<W>): Rows<W> {
+  const { sequence, tokens, wanted } = readOptions("run", given, ROWS_READERS);
+  const { layers } = model.config;
+  if (wanted.kind === "hidden") whole(0, layers)(wanted.depth, "wanted.depth");
+  if (wanted.kind === "attention") whole(0, layers - 1)(wanted.layer, "wanted.layer");
+  if ("length" in tokens) {
+    checkIds(model, tokens);
+    whole(1, sequence.stepLimit)(tokens.length, "number of tokens");
+    if (wanted.kind === "logits") whole(0, tokens.length)(wanted.rows, "wanted.rows");
+  }
+  return given;
 }

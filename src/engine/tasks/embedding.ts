@@ -1,6 +1,6 @@
 // Texts as vectors: what the tokens have become at a layer, pooled.
 
-import type { PageTable } from "../../context/cache/page-table.ts";
+import { partsOf } from "../../context/cache/sequence.ts";
 import { POOLINGS, type Pooling } from "../../context/text/embedder.ts";
 import { UserError } from "../../errors.ts";
 import {
@@ -12,7 +12,8 @@ import {
   word,
   yesOrNo,
 } from "../../option-reader.ts";
-import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
+import type { LoadedModel } from "../run/loaded-model.ts";
 import { checkFits, checkIds } from "./checks.ts";
 
 export interface EmbedOptions {
@@ -36,15 +37,9 @@ export const EMBED_READERS = {
   signal: abortSignal,
 } satisfies Readers<EmbedOptions>;
 
-/** What embedding takes of an engine. */
-export interface EmbeddingModel extends LoadedModel {
-  /** As `Runner.hidden`; steps run one at a time, in the order of the calls. */
-  hidden(sequence: PageTable, tokens: readonly number[], depth: number): Promise<Float32Array>;
-}
-
 /** The vector [D] of a text, or of token ids. Throws a `UserError` where they are none, or too many for the context. */
 export async function embed(
-  model: EmbeddingModel,
+  model: LoadedModel,
   given: string | readonly number[],
   options: EmbedOptions,
 ): Promise<Float32Array> {
@@ -60,16 +55,14 @@ export async function embed(
   let pooled = 0;
   const sequence = await model.admit({ ids, signal });
   try {
-    for (let at = 0; at < ids.length; ) {
+    for (const { tokens, at } of partsOf(ids, () => sequence.stepLimit)) {
       signal?.throwIfAborted();
-      const tokens = ids.slice(at, at + model.stepLimit(sequence));
-      const states = await model.hidden(sequence, tokens, depth);
+      const states = await model.run({ sequence, tokens, wanted: { kind: "hidden", depth } });
       for (let t = 0; t < tokens.length; t++) {
         if (!isPooled(at + t)) continue;
         for (let i = 0; i < D; i++) sum[i]! += states[t * D + i]!;
         pooled++;
       }
-      at += tokens.length;
     }
   } finally {
     sequence.release();

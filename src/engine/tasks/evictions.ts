@@ -1,6 +1,7 @@
 // What a text forgets while it is generated.
 
-import type { PageEntry, PageTable } from "../../context/cache/page-table.ts";
+import type { PageEntry } from "../../context/cache/page-table.ts";
+import type { Sequence } from "../../context/cache/sequence.ts";
 
 /** Tokens that are forgotten: what they were, where they stood in the text, which pages of the cache they leave. */
 export interface Eviction {
@@ -19,7 +20,7 @@ export class Evictions {
   /** Where the next eviction begins: a step that is taken again, on another device, forgets the same pages again. */
   #next = 0;
 
-  constructor(sequence: PageTable, pageSize: number, onEvict: OnEviction) {
+  constructor(sequence: Sequence, pageSize: number, onEvict: OnEviction) {
     this.#pageSize = pageSize;
     this.#onEvict = onEvict;
     if (!onEvict) return;

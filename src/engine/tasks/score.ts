@@ -1,8 +1,10 @@
 // How well a model predicts a given text.
 
+import { partsOf } from "../../context/cache/sequence.ts";
 import { UserError } from "../../errors.ts";
 import { callback, tokenIds } from "../../option-reader.ts";
-import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
+import type { LoadedModel } from "../run/loaded-model.ts";
 import { NotFiniteError } from "../run/not-finite.ts";
 import { logSumExp } from "../sampler/softmax.ts";
 import { checkFits, checkIds } from "./checks.ts";
@@ -17,28 +19,27 @@ export interface Score {
 }
 
 export async function score(
-  engine: LoadedModel,
+  model: LoadedModel,
   ids: readonly number[],
   onRow: (position: number, logits: Float32Array) => void | Promise<void> = () => {},
 ): Promise<Score> {
-  checkScorable(engine, tokenIds(ids, "ids"));
+  checkScorable(model, tokenIds(ids, "ids"));
   callback(onRow, "onRow");
-  const V = engine.config.vocabulary;
+  const V = model.config.vocabulary;
   const nll: number[] = [];
   const argmax: number[] = [];
-  const sequence = await engine.admit({ ids });
+  const sequence = await model.admit({ ids });
   try {
-    for (let at = 0; at < ids.length; ) {
-      const tokens = ids.slice(at, at + engine.stepLimit(sequence));
-      const logits = await engine.step(sequence, tokens, tokens.length);
+    for (const { tokens, at } of partsOf(ids, () => sequence.stepLimit)) {
+      const wanted = { kind: "logits", rows: tokens.length } as const;
+      const logits = await model.run({ sequence, tokens, wanted });
       for (let t = 0; t < tokens.length; t++) {
         const row = logits.subarray(t * V, (t + 1) * V);
         const next = ids[at + t + 1];
-        if (next !== undefined) nll.push(surprise(engine, row, next));
+        if (next !== undefined) nll.push(surprise(model, row, next));
         argmax.push(largestAt(row));
         await onRow(at + t, row);
       }
-      at += tokens.length;
     }
   } finally {
     sequence.release();

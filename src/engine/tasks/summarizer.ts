@@ -1,5 +1,6 @@
 // Summaries by the model itself: it goes on from a text and an instruction.
 
+import type { Generation } from "../../context/text/running-text.ts";
 import {
   DEFAULT_FAN_IN,
   SUMMARY_READERS,
@@ -21,9 +22,10 @@ import {
   whole,
 } from "../../option-reader.ts";
 import { requestPrompt } from "../chat/request-prompt.ts";
-import type { LoadedModel, OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 import { resolveSampling } from "../sampler/sampling-options.ts";
-import { GENERATE_READERS, type GenerateOptions, generate, samplingOf } from "./generation.ts";
+import type { GenerationResult, Piece } from "./generation.ts";
+import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
   /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */
@@ -45,15 +47,23 @@ export function instructionBehind(
   return (text) => `${text}\n\n${instruction}`;
 }
 
+/** What summarising takes of an engine. */
+export interface GeneratingModel extends OpenedModel {
+  generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions,
+  ): Generation<Piece, GenerationResult>;
+}
+
 /**
  * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives the same summary. A text
  * that is too long for the context is cut in its middle.
  */
 export function engineSummarizer(
-  engine: LoadedModel,
+  engine: GeneratingModel,
   given: EngineSummarizerOptions = {},
 ): Summarizer {
-  having<LoadedModel>("an engine", "step", "sequence")(engine, "engine");
+  having<GeneratingModel>("an engine", "generate")(engine, "engine");
   const read = readOptions("engineSummarizer", given, SUMMARIZER_READERS);
   const { prompt = instructionBehind(), ...options } = read;
   resolveSampling(samplingOf(options), engine.config.vocabulary); // refuses ids now, not after hours of windows
@@ -62,7 +72,7 @@ export function engineSummarizer(
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
     const { text: shown } = truncate(text, engine.tokenizer, { budget, strategy: "middle" });
     const request = requestPrompt(engine, prompt(shown));
-    const result = await generate(engine, request, { ...sampling, maxTokens, signal }).result;
+    const result = await engine.generate(request, { ...sampling, maxTokens, signal }).result;
     signal?.throwIfAborted();
     return result.text.trim();
   };
@@ -87,7 +97,7 @@ export const ENGINE_SUMMARY_READERS = {
 
 /** See `Engine.summarize`. */
 export async function summarizeBy(
-  engine: LoadedModel,
+  engine: GeneratingModel,
   document: TextSource,
   given: EngineSummaryOptions,
 ): Promise<SummaryTree> {

@@ -2,7 +2,7 @@
 
 import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
-import type { OpenedModel } from "../model/model-state.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
 
 /** Tokens of a text. */
 export interface TokenUsage {
@@ -33,7 +33,7 @@ export class ContextOverflowError extends UserError {
   }
 }
 
-const DEFAULT_MAX_TOKENS = 256;
+export const DEFAULT_MAX_TOKENS = 256;
 const DEFAULT_FILL_LEVEL = 0.9;
 
 /** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */

@@ -11,7 +11,7 @@ const LOWEST = -3.4e38;
 const INVALID = 0xffffffffu;
 
 struct Params {
-  temperature: f32,
+  temperature: f32,  // at least 0
   seed_low: u32,
   seed_high: u32,
   position: u32,  // of the token to be chosen
@@ -58,7 +58,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   ids[lane] = id;
   largest[lane] = most;
   sums[lane] = sum;
-  for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
+  // Half of the lanes. No constant: Mesa would unroll the loop over them, for seconds.
+  for (var half = select(0u, WIDTH / 2u, params.temperature >= 0.0); half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
       let other = lane + half;

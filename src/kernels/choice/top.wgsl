@@ -12,7 +12,7 @@ const ROOM = 1024u;
 const LOWEST = -3.4e38;
 
 struct Params {
-  keep: u32,
+  keep: u32,  // at most ROOM
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;         // [V]
@@ -27,6 +27,11 @@ var<workgroup> mark: vec2<u32>;  // the bin of the last wanted one, and how many
 var<workgroup> found: atomic<u32>;
 var<workgroup> broken: atomic<u32>;
 
+// How often a loop runs, as no constant: Mesa would unroll it, for seconds.
+fn times(count: u32) -> u32 {
+  return select(0u, count, params.keep <= ROOM);
+}
+
 // Whole numbers in the order of the logits.
 fn key_of(logit: f32) -> u32 {
   let bits = bitcast<u32>(logit);
@@ -34,7 +39,7 @@ fn key_of(logit: f32) -> u32 {
 }
 
 fn clear_counts(lane: u32) {
-  for (var i = 0u; i < SHARE; i++) {
+  for (var i = 0u; i < times(SHARE); i++) {
     atomicStore(&counts[lane * SHARE + i], 0u);
   }
 }
@@ -43,7 +48,7 @@ fn clear_counts(lane: u32) {
 fn find_mark(lane: u32, wanted: u32) {
   workgroupBarrier();
   var total = 0u;
-  for (var i = 0u; i < SHARE; i++) {
+  for (var i = 0u; i < times(SHARE); i++) {
     total += atomicLoad(&counts[lane * SHARE + i]);
   }
   totals[lane] = total;
@@ -69,7 +74,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   workgroupBarrier();
   var most = LOWEST;
   var sum = 0.0;
-  for (var i = lane; i < V; i += WIDTH) {
+  for (var i = lane; i < times(V); i += WIDTH) {
     let logit = logits[i];
     let bits = bitcast<u32>(logit);
     if ((bits & 0x7f800000u) == 0x7f800000u && bits != 0xff800000u) {
@@ -82,7 +87,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   largest[lane] = most;
   sums[lane] = sum;
-  for (var half = WIDTH / 2u; half > 0u; half /= 2u) {
+  for (var half = times(WIDTH / 2u); half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
       let peak = max(largest[lane], largest[lane + half]);
@@ -94,7 +99,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   let coarse = workgroupUniformLoad(&mark);
   clear_counts(lane);
   workgroupBarrier();
-  for (var i = lane; i < V; i += WIDTH) {
+  for (var i = lane; i < times(V); i += WIDTH) {
     let key = key_of(logits[i]);
     if (key >> 21u == coarse.x) {
       atomicAdd(&counts[(key >> 10u) & (BINS - 1u)], 1u);
@@ -102,7 +107,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   }
   find_mark(lane, coarse.y);
   let least = (coarse.x << 11u) | workgroupUniformLoad(&mark).x;
-  for (var i = lane; i < V; i += WIDTH) {
+  for (var i = lane; i < times(V); i += WIDTH) {
     let logit = logits[i];
     if (key_of(logit) >> 10u >= least) {
       let at = atomicAdd(&found, 1u);

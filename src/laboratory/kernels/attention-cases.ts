@@ -1,6 +1,8 @@
 // Kernels of attention, with the heads of Llama 3.2 1B, over the pages of a cache.
 
 import { KvCache, pageBytes, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { PagePool } from "../../context/cache/page-pool.ts";
+import { PageTable } from "../../context/cache/page-table.ts";
 import { FULL_ATTENTION } from "../../context/positions/attention-policy.ts";
 import { fixedRope, ropeFrequencies } from "../../context/positions/rope-scaling.ts";
 import {
@@ -42,22 +44,22 @@ async function cacheOf(
 ): Promise<KvCache> {
   return KvCache.create(bench.device, {
     adapter: bench.adapter,
-    layers: 1,
+    layers: [0],
     shape: headShape(kvType),
-    policy: FULL_ATTENTION,
     rope: fixedRope(FREQUENCIES),
     chunk,
     pages: Math.ceil(context / P),
   });
 }
 
-function releaseCache(bench: Workbench, { layers, rotations, slots, pageTable }: KvCache): void {
-  bench.release(
-    ...layers.flatMap(({ keys, values }) => [keys, values]),
-    rotations,
-    slots,
-    pageTable,
-  );
+function releaseCache(bench: Workbench, cache: KvCache): void {
+  const { keys, values } = cache.layers.get(0)!;
+  bench.release(keys, values, cache.rotations, cache.slots, cache.pageTable);
+}
+
+/** An empty text in a cache of so many pages. */
+function textIn({ pages }: KvCache): PageTable {
+  return new PageTable(new PagePool(pages), FULL_ATTENTION, P);
 }
 
 /** Random numbers, as a cache holds them, and the numbers that they stand for. */
@@ -70,18 +72,19 @@ function randomKv(kvType: KvType, seed: number, count: number) {
 async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: number) {
   const shape = headShape(kvType);
   const cache = await cacheOf(bench, kvType, slots, tokens);
-  const sequence = cache.sequence();
-  sequence.append(slots - tokens);
-  const step = cache.prepare(sequence, tokens);
+  const table = textIn(cache);
+  table.append(slots - tokens);
+  const step = cache.prepare(table, table.append(tokens));
+  const layer = cache.layers.get(0)!;
   // [N, G, P, E], pages in the order of the text
   const count = Math.ceil(slots / P) * P * G * E;
   const [keys, values] = [randomKv(kvType, 1, count), randomKv(kvType, 2, count)];
   const { queue } = bench.device;
-  sequence.entries.forEach(({ page }, i) => {
+  table.entries.forEach(({ page }, i) => {
     const bytes = pageBytes(shape) / 2;
     const [to, from, size] = [page * bytes, (i * bytes) / 4, bytes / 4];
-    queue.writeBuffer(cache.layers[0]!.keys, to, keys.words, from, size);
-    queue.writeBuffer(cache.layers[0]!.values, to, values.words, from, size);
+    queue.writeBuffer(layer.keys, to, keys.words, from, size);
+    queue.writeBuffer(layer.values, to, values.words, from, size);
   });
   const queries = randomFloats(3, rotatedSize(shape, tokens), 1 / 2);
   const rotated = await bench.buffer(queries);
@@ -96,15 +99,15 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
     at,
     /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
     async forgotten() {
-      const { rotations, slots: to, layers } = cache;
+      const { rotations, slots: to } = cache;
       const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
       const rows = ({ numbers }: { numbers: Float32Array }) =>
         last.flatMap((from) => [...numbers.subarray(from, from + E)]);
       const unscaled = queries.subarray(0, H * E).map((x) => x / shape.scale); // by a power of two
       const row = [...unscaled, ...rows(keys), ...rows(values)];
       const bytes = E * bytesOfNumber(kvType);
-      const { page } = sequence.entries.at(-1)!;
-      for (const buffer of [layers[0]!.keys, layers[0]!.values]) {
+      const { page } = table.entries.at(-1)!;
+      for (const buffer of [layer.keys, layer.values]) {
         for (let group = 0; group < G; group++) {
           const place = (page * G + group) * P + ((slots - 1) % P);
           queue.writeBuffer(buffer, place * bytes, new Uint8Array(bytes));
@@ -155,7 +158,7 @@ export function attentionCase(kvType: KvType, slots: number, tokens: number): Ke
       const x = await bench.activations(tokens, H * E);
       const partial = { outputs, states };
       const target = tokens === 1 ? bench.one : bench.several;
-      const buffers = { pages: cache.layers[0]!, pageTable: cache.pageTable, partial, x };
+      const buffers = { pages: cache.layers.get(0)!, pageTable: cache.pageTable, partial, x };
       const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
@@ -202,7 +205,7 @@ export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase 
       const { shape, cache, step, queries, score } = await asking(bench, kvType, slots, 1);
       const weights = await bench.buffer(new Float32Array(H * slots));
       const { pageTable } = cache;
-      const { keys } = cache.layers[0]!;
+      const { keys } = cache.layers.get(0)!;
       const operation = { label: "attention-weights", shape, queries, keys, pageTable, weights };
       return {
         variants: [attentionWeights(bench.one, operation)],
@@ -243,12 +246,13 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
     ...(kvType === "f32" ? {} : { tolerance: STORED[kvType] }),
     async prepare(bench) {
       const cache = await cacheOf(bench, kvType, start + tokens, tokens);
-      const sequence = cache.sequence();
-      sequence.append(start);
-      const step = cache.prepare(sequence, tokens);
+      const table = textIn(cache);
+      table.append(start);
+      const step = cache.prepare(table, table.append(tokens));
       const numbers = randomFloats(1, tokens * rows * E);
       const qkv = await bench.activations(tokens, rows * E, numbers);
-      const { rotations, slots, layers } = cache;
+      const { rotations, slots } = cache;
+      const layer = cache.layers.get(0)!;
       const rotated = await bench.buffer(new Float32Array(rotatedSize(shape, tokens)));
       const arriving = { qk: qkv, qkv, rotations, slots, rotated };
       const part = (t: number, row: number, count: number) =>
@@ -256,7 +260,7 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       /** [T, G, E] out of the pages that the step has filled. */
       const read = async (buffer: GPUBuffer) => {
         const all = unpackKv(kvType, new Uint32Array(await bench.device.read(buffer)));
-        const pages = sequence.entries.map(({ page }) => page);
+        const pages = table.entries.map(({ page }) => page);
         return Float32Array.from({ length: stored }, (_, i) => {
           const [t, group, e] = [Math.floor(i / (G * E)), Math.floor(i / E) % G, i % E];
           const page = pages[Math.floor((start + t) / P)]!;
@@ -265,16 +269,11 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       };
       return {
         variants: [
-          ropeStore(bench.several, {
-            label: "rope-store",
-            shape,
-            tokens: arriving,
-            pages: layers[0]!,
-          }),
+          ropeStore(bench.several, { label: "rope-store", shape, tokens: arriving, pages: layer }),
         ],
         step,
         async result() {
-          const { keys, values } = layers[0]!;
+          const { keys, values } = layer;
           const parts = [await bench.readFloats(rotated), await read(keys), await read(values)];
           return Float32Array.from(parts.flatMap((part) => [...part]));
         },

@@ -4,6 +4,7 @@ import { UserError } from "../../errors.ts";
 import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { FORMATS } from "../../kernels/weights/formats/index.ts";
+import { hint } from "../../option-reader.ts";
 import { attentionCase, attentionWeightsCase, ropeStoreCase } from "./attention-cases.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { embedCase, matmulCase, matvecCase, matvecSwigluCase } from "./matrix-cases.ts";
@@ -54,7 +55,9 @@ export const KERNELS: readonly string[] = [MATRICES, ROWS, ATTENTION].flatMap(Ob
 export function kernelCases(selection: Selection, usual: { n: number; k: number }): KernelCase[] {
   const { kernel, format, shape, tokens } = selection;
   if (kernel !== undefined && !KERNELS.includes(kernel)) {
-    throw new UserError(`There is no kernel "${kernel}": expected ${KERNELS.join(", ")}.`);
+    throw new UserError(
+      `There is no kernel "${kernel}": expected ${KERNELS.join(", ")}${hint(kernel, KERNELS)}`,
+    );
   }
   if (shape && kernel !== undefined && kernel in ATTENTION) {
     const shaped = [MATRICES, ROWS].flatMap(Object.keys);
@@ -66,7 +69,7 @@ export function kernelCases(selection: Selection, usual: { n: number; k: number 
     format === undefined || format.toLowerCase() === name.toLowerCase();
   if (!accepted.some(asked)) {
     throw new UserError(
-      `${kernel ?? "No kernel"} takes ${kernel ? "no" : "a"} format "${format}": expected ${accepted.join(", ")}.`,
+      `${kernel ?? "No kernel"} takes ${kernel ? "no" : "a"} format "${format}": expected ${accepted.join(", ")}${hint(format, accepted)}`,
     );
   }
   const sizes = { ...(shape ?? usual), tokens };

@@ -59,7 +59,7 @@ export const SUMMARIZING_READERS = {
 export const memoryReader: Reader<MemoryOptions> = (value, option) => {
   const options = typeof value === "string" ? optionsOf(value) : value;
   if (isOfKind(options, KINDS)) return options as MemoryOptions;
-  throw invalid(option, value, FORMS);
+  throw invalid(option, value, FORMS, Object.keys(KINDS));
 };
 
 /** Reads "turns:K", "buffer", "summary", "summary:K" or "sinks:S+W"; throws a `UserError` for any other text. */

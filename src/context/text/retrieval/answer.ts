@@ -2,6 +2,7 @@
 
 import { UserError } from "../../../errors.ts";
 import {
+  abortSignal,
   callback,
   having,
   instance,
@@ -11,6 +12,7 @@ import {
   whole,
 } from "../../../option-reader.ts";
 import { answerReserve } from "../answer-reserve.ts";
+import { Generation } from "../running-text.ts";
 import {
   RETRIEVE_READERS,
   type RetrieveOptions,
@@ -35,6 +37,12 @@ export interface AnsweringEngine<O, P, R> {
   /** A prompt that has the model do what a text asks for. */
   promptFor(request: string): string | readonly number[];
   generate(prompt: string | readonly number[], options?: O): AsyncGenerator<P, R, void>;
+}
+
+/** What the options of an engine's texts have. */
+export interface GeneratingOptions {
+  readonly maxTokens?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface AnswerOptions extends RetrieveOptions {
@@ -78,24 +86,21 @@ export const plainPrompt = (question: string, sources: readonly ScoredChunk[]): 
 /**
  * Retrieves windows, puts as many of them before the question as the budget has room for (the best first, whole; one that
  * does not fit is passed over), and generates the answer. The pieces are the engine's; so is the return value, with the
- * sources added. Throws a `UserError` where even the question alone does not fit.
+ * sources added, and a promise of it is `result`. Throws a `UserError` at once if an argument is wrong; it comes with the
+ * first piece if even the question alone does not fit.
  */
-export async function* generateWithRetrieval<
-  O extends { readonly maxTokens?: number | undefined },
-  P,
-  R extends object,
->(
+export function generateWithRetrieval<O extends GeneratingOptions, P, R extends object>(
   engine: AnsweringEngine<O, P, R>,
   index: TextIndex,
   question: string,
   options: AnswerOptions & Omit<O, "maxTokens" | "parseSpecial"> = {} as O,
-): AsyncGenerator<P, R & Sources, void> {
+): Generation<P, R & Sources> {
   having<typeof engine>("an engine", "tokenize", "promptFor", "generate")(engine, "engine");
   instance(TextIndex, "a TextIndex")(index, "index");
   textReader(question, "question");
   const [own, rest] = splitOptions("generateWithRetrieval", options, ANSWER_READERS);
-  const { k, mode, budget = engine.setting.context, prompt: given } = own;
-  const prompt: RetrievalPrompt = given ?? ((...asked) => engine.promptFor(plainPrompt(...asked)));
+  const { k, mode, budget = engine.setting.context, prompt: chosen } = own;
+  const prompt: RetrievalPrompt = chosen ?? ((...asked) => engine.promptFor(plainPrompt(...asked)));
   const { policy, stopsWhenFull } = engine.setting;
   const mustEnd = policy.window === Number.POSITIVE_INFINITY && !stopsWhenFull;
   const reserve = answerReserve(budget, own.maxTokens, mustEnd);
@@ -105,11 +110,14 @@ export async function* generateWithRetrieval<
       `A budget of ${budget} tokens with ${reserve} for the answer leaves no room for a question.`,
     );
   }
-  const found = await index.retrieve(question, { k, mode });
-  const { sources, leftOut } = fitSources(engine, question, found, budget - reserve, prompt);
-  const asked = { ...rest, maxTokens } as unknown as O;
-  const result = yield* engine.generate(prompt(question, sources), asked);
-  return { ...result, sources, leftOut };
+  const given = (rest as GeneratingOptions).signal;
+  return new Generation(given && abortSignal(given, "signal"), async function* (signal) {
+    const found = await index.retrieve(question, { k, mode });
+    const { sources, leftOut } = fitSources(engine, question, found, budget - reserve, prompt);
+    const asked = { ...rest, maxTokens, signal } as unknown as O;
+    const result = yield* engine.generate(prompt(question, sources), asked);
+    return { ...result, sources, leftOut };
+  });
 }
 
 /** Which of the windows found, best first, make a prompt of no more than `room` tokens, counted on the whole prompt. */

@@ -1,30 +1,22 @@
 // A text that stays in the cache between generations: the next one computes only what differs.
 
-import type { PagePool } from "../../context/cache/page-pool.ts";
-import type { PageTable } from "../../context/cache/page-table.ts";
-import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";
+import type { AttentionPolicy } from "../positions/attention-policy.ts";
+import type { PagePool } from "./page-pool.ts";
+import type { Sequence } from "./sequence.ts";
 
-/** As much of a model as takes tokens back. */
+/** What sequences are made by. */
 interface Sequences {
-  sequence(policy: AttentionPolicy): PageTable;
-  truncate(sequence: PageTable, tokens: readonly number[]): boolean;
-}
-
-/** A text and the sequence that holds its keys and values. */
-interface Held {
-  readonly sequence: PageTable;
-  /** What the sequence has been given, `sequence.length` tokens. */
-  readonly ids: readonly number[];
+  sequence(policy: AttentionPolicy): Sequence;
 }
 
 /**
- * Keeps the text of the last generation that was given it. Its pages are its own only as long as nobody needs them: a
+ * Keeps the text of the last generation that was given it. Its pages are its own only as long as no other text needs them: a
  * pool that is short takes them back, and the next generation starts anew.
  */
 export class PrefixCache implements Disposable {
   readonly #sequences: Sequences;
   readonly #idle: IdlePrefixes;
-  #held: Held | undefined;
+  #held: Sequence | undefined;
 
   constructor(sequences: Sequences, idle: IdlePrefixes) {
     this.#sequences = sequences;
@@ -36,9 +28,9 @@ export class PrefixCache implements Disposable {
     return this.#sequences === model;
   }
 
-  /** Pages held. */
-  get pages(): number {
-    return this.#held?.sequence.entries.length ?? 0;
+  /** Pages held in each pool of the cache. */
+  get pages(): readonly number[] {
+    return this.#held?.tables.map(({ entries }) => entries.length) ?? [];
   }
 
   /** The tokens held. */
@@ -50,38 +42,38 @@ export class PrefixCache implements Disposable {
    * A sequence for a text, which holds its first `sequence.length` tokens already: as many as it has in common with the text
    * held, but not the last, whose logits are wanted. What was held is in it, and held here no more.
    */
-  take(ids: readonly number[], policy: AttentionPolicy): PageTable {
+  take(ids: readonly number[], policy: AttentionPolicy): Sequence {
     const held = this.#held;
     this.#held = undefined;
     this.#idle.delete(this);
     if (!held) return this.#sequences.sequence(policy);
-    const { sinks, window } = held.sequence.policy;
+    const { sinks, window } = held.policy;
     const common = Math.min(commonPrefix(held.ids, ids), ids.length - 1);
     const isSame = sinks === policy.sinks && window === policy.window;
-    if (isSame && this.#sequences.truncate(held.sequence, ids.slice(0, common))) {
-      return held.sequence;
-    }
-    held.sequence.clear();
+    if (isSame && held.truncate(common)) return held;
+    held.clear();
     return this.#sequences.sequence(policy);
   }
 
-  /** Holds a sequence, which has been given some of `ids`, or a few tokens more that are of no use; instead of what it held. */
-  give(sequence: PageTable, ids: readonly number[]): void {
+  /**
+   * Holds a sequence instead of what it held, up to `length` tokens: those beyond, of steps that were ahead of the text, are
+   * of no use.
+   */
+  give(sequence: Sequence, length: number): void {
     this.clear();
     sequence.onEvict = () => {};
-    sequence.reserve(0);
-    const known = ids.slice(0, sequence.length);
-    if (!this.#sequences.truncate(sequence, known)) {
+    sequence.reserve([]);
+    if (!sequence.truncate(Math.min(length, sequence.length))) {
       sequence.clear();
       return;
     }
-    this.#held = { sequence, ids: known };
+    this.#held = sequence;
     this.#idle.add(this);
   }
 
   /** Gives the pages back; the next generation starts anew. */
   clear(): void {
-    this.#held?.sequence.clear();
+    this.#held?.clear();
     this.#held = undefined;
     this.#idle.delete(this);
   }
@@ -95,8 +87,8 @@ export class PrefixCache implements Disposable {
 export class IdlePrefixes {
   readonly #idle = new Set<PrefixCache>();
 
-  constructor(pool: PagePool) {
-    pool.onShort = (count) => this.giveWay(() => pool.free >= count);
+  constructor(pools: readonly PagePool[]) {
+    for (const pool of pools) pool.onShort = (count) => this.giveWay(() => pool.free >= count);
   }
 
   /** They go until there is enough, but for one. */

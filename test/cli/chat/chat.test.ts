@@ -1,11 +1,10 @@
 // dawnstream chat: a conversation of lines, its commands, what a turn computes, Ctrl-C; a mistake is one line.
 
-import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadTokenizer, type Message, SHIPPED_MODEL } from "../../src/index.ts";
-import { dawnstream, fail, MAIN, temporaryFolder } from "../support/cli.ts";
+import { loadTokenizer, type Message, SHIPPED_MODEL } from "../../../src/index.ts";
+import { dawnstream, fail, temporaryFolder } from "../../support/cli.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
@@ -79,51 +78,74 @@ test("Ctrl-C ends a conversation of lines: the answer, and what was still to be 
   expect(text.endsWith("\n")).toBe(true);
 });
 
-/** util-linux's, which gives a command a terminal. */
-const hasScript = spawnSync("script", ["--version"]).stdout?.includes("util-linux") ?? false;
-if (!hasScript) console.error("SKIPPED: chat in a terminal, for want of util-linux's script");
-
-test.skipIf(!hasScript)("in a terminal Ctrl-C stops the answer and not the program", async () => {
-  const { output, status } = await typeInTerminal(endless, [
-    ["> ", "Once upon a time\r"],
-    ["\n.{20}", "\x03"], // an answer in work
-    ["aborted\\].*> ", "half a mess\x03"],
-    ["mess.*> ", "\x03"],
-    ["/exit or Ctrl-D leaves.*> ", "/usage\r"],
-    ["1 turns: .*> ", "/exit\r"],
-  ]);
-  expect(output).toMatch(/last turn: prompt 7 tokens, 0 of them in the cache, answer \d+/);
+test("messages of several lines come by quotes and backslashes from a pipe, too", async () => {
+  const input = '"""\nOnce upon\n\n a time\n"""\nThe dog \\\nran.\n/reset\n"""The end."""\n';
+  const { status, stderr } = await dawnstream(short, { input });
   expect(status).toBe(0);
+  const prompt = (message: string) => tokenizer.encode(`${message}\n\n`).length;
+  expect(stderr[0]).toMatch(new RegExp(`^\\[prompt ${prompt("Once upon\n\n a time")} tokens in`));
+  expect(stderr[3]).toMatch(new RegExp(`^\\[prompt ${prompt("The end.")} tokens`));
+  expect(stderr).toHaveLength(4);
 });
 
-test.skipIf(!hasScript)(
-  "in a terminal Ctrl-D in an answer ends the program behind it",
-  async () => {
-    const { status } = await typeInTerminal(short, [["> ", "Once upon a time\r\x04"]]);
-    expect(status).toBe(0);
-  },
-);
-
-/** Runs the command in a terminal and types when the screen shows what it waits for. */
-function typeInTerminal(args: readonly string[], dialogue: readonly (readonly [string, string])[]) {
-  const command = [process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(" ");
-  const child = spawn("script", ["-qefc", command, "/dev/null"]);
-  return new Promise<{ output: string; status: number | null }>((resolve, reject) => {
-    const left = [...dialogue];
-    let [output, seen] = ["", ""];
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-      seen += text;
-      const [shown, typed] = left[0] ?? [];
-      if (shown === undefined || !new RegExp(shown, "s").test(seen)) return;
-      left.shift();
-      seen = "";
-      child.stdin.write(typed!);
-    });
-    child.on("error", reject);
-    child.on("close", (status) => resolve({ output, status }));
+test("/set changes how answers are made as the flags do, and lists it", async () => {
+  const flags = ["chat", "--max-tokens", "12", "--template", "plain"];
+  const ask = "Once upon a time\n";
+  const drawn = await dawnstream(
+    [...flags, "--temperature", "1.5", "--seed", "7", "--top-k", "0"],
+    {
+      input: ask,
+    },
+  );
+  const greedy = await dawnstream(short, { input: ask });
+  const sets = "/set temperature 1.5\n/set --seed 7\n/set topK 0\n";
+  const input = `${sets}${ask}/reset\n/set temperature 0\n${ask}/set seed default\n/set\n`;
+  const { status, text, stderr } = await dawnstream(flags, { input });
+  expect(status).toBe(0);
+  expect(text).toBe(drawn.text + greedy.text);
+  expect(drawn.text).not.toBe(greedy.text);
+  const listed = Object.fromEntries(stderr.slice(-13).map((line) => line.split(/ +/)));
+  expect(listed).toEqual({
+    ...{ temperature: "0", "top-k": "0", "top-p": "0.95", "min-p": "0.05", "typical-p": "1" },
+    ...{ "repeat-penalty": "1", "frequency-penalty": "0", "presence-penalty": "0" },
+    ...{ "penalty-last-n": "64", "logit-bias": "none", seed: "random" },
+    ...{ "max-tokens": "12", stop: "none" },
   });
-}
+});
+
+test("/set takes what a flag takes several times, and gives it up for the default", async () => {
+  const input =
+    "/set stop a\n/set stop b c\n/set logit-bias 5=-inf\n/set logit_bias 6=1.5\n/set max-tokens 3\n" +
+    "Once upon a time\n/set stop default\n/set max-tokens default\n/set logit-bias\n";
+  const { stderr } = await dawnstream(short, { input });
+  const words = stderr.map((line) => line.replaceAll(/ +/g, " "));
+  expect(words.filter((line) => !line.startsWith("["))).toEqual([
+    ...['stop "a"', 'stop "a", "b c"', "logit-bias 5=-inf", "logit-bias 5=-inf, 6=1.5"],
+    ...["max-tokens 3", "stop none", "max-tokens 256", "logit-bias 5=-inf, 6=1.5"],
+  ]);
+  expect(stderr.find((line) => line.startsWith("["))).toMatch(/\| [123] tokens, /);
+});
+
+test("/system tells what the model is told, changes it and takes it out", async () => {
+  const path = at("told.json");
+  const input = `/system\nHello\n/system Be brief.\n/save ${path}\n/reset\n/system\n/system ""\n`;
+  const { stderr } = await dawnstream([...short, "--system", "Be kind."], { input });
+  const said = stderr.filter((line) => !line.startsWith("["));
+  expect(said).toEqual([
+    ...["Be kind.", "Be brief.", `3 messages in ${path}`, "A new conversation.", "Be brief."],
+    "The model is told nothing before the conversation.",
+  ]);
+  const saved = JSON.parse(readFileSync(path, "utf8")) as Message[];
+  expect(saved.slice(0, 2)).toEqual([
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hello" },
+  ]);
+});
+
+test.each(["/bye", "/exit"])("%s ends a conversation", async (word) => {
+  const { status, text, stderr } = await dawnstream(short, { input: `${word}\nHello\n` });
+  expect({ status, text, stderr }).toEqual({ status: 0, text: "", stderr: [] });
+});
 
 test("a template comes by name or as a file, and the file's lack of one is told", async () => {
   writeFileSync(
@@ -146,12 +168,17 @@ test("a template comes by name or as a file, and the file's lack of one is told"
 describe("a mistake is one line", () => {
   const bad: [string[], RegExp, string?][] = [
     [["--template", "nobody"], /no chat template "nobody": expected one of llama2, /],
-    [["--memory", "all"], /Invalid memory "all": expected turns:K, buffer/],
+    [["--memory", "all"], /Invalid --memory "all": expected turns:K, buffer/],
     [["--load", at("none.json")], /Cannot read .*none\.json: no such file/],
     [["--temperature", "-1"], /temperature/],
     [["--max-tokens", "512"], /and 512 to generate exceed the context of 512/],
     [["--max-tokens", "510"], /An answer of 510 tokens leaves no room .* in the 512/, "Hello\n"],
-    [["--template", "plain"], /There is no command \/nope: expected \/usage, /, "/nope\n"],
+    [["--template", "plain"], /There is no command \/nope: there are \/usage, /, "/nope\n"],
+    [["--template", "plain"], /no command \/hlep: did you mean \/help\? There are /, "/hlep\n"],
+    [["--template", "plain"], /no option "topk": did you mean top-k\? There are /, "/set topk 4\n"],
+    [["--template", "plain"], /Invalid top-p 2: expected a number from 0 to 1\./, "/set top-p 2\n"],
+    [["--template", "plain"], /and 512 to generate exceed the context/, "/set max-tokens 512\n"],
+    [["--template", "plain"], /The input ends within a message: close it with """\./, '"""One\n'],
     [["--template", "plain"], /\/save needs the name of a file/, "/save\n"],
     [["--template", "plain"], /\/reset takes nothing after it/, "/reset now\n"],
     [["--template", "plain"], /Cannot read nowhere\.json: no such file/, "/load nowhere.json\n"],

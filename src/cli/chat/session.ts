@@ -3,16 +3,19 @@
 import {
   conversationMemory,
   type MemoryOptions,
-} from "../context/text/memory/conversation-memory.ts";
-import type { ConversationMemory } from "../context/text/memory/memory.ts";
-import type { Message } from "../context/text/message.ts";
-import type { ChatOptions, ChatResult } from "../engine/chat/chat.ts";
-import { type BudgetOptions, chatBudget } from "../engine/chat/chat-budget.ts";
-import type { Engine } from "../engine/engine.ts";
-import { engineSummarizer } from "../engine/tasks/summarizer.ts";
-import type { TokenUsage } from "../engine/tasks/token-usage.ts";
-import { duration, note, rate } from "./terminal.ts";
-import { freeInWords, promptInWords } from "./usage-report.ts";
+} from "../../context/text/memory/conversation-memory.ts";
+import type { ConversationMemory } from "../../context/text/memory/memory.ts";
+import type { Message } from "../../context/text/message.ts";
+import type { ChatOptions, ChatResult } from "../../engine/chat/chat.ts";
+import { attentionOf, type BudgetOptions, chatBudget } from "../../engine/chat/chat-budget.ts";
+import type { ChatTemplate } from "../../engine/chat/chat-template.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
+import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
+import type { TokenUsage } from "../../engine/tasks/token-usage.ts";
+import { duration, note, rate } from "../terminal.ts";
+import { freeInWords, promptInWords } from "../usage-report.ts";
+import type { AnswerOptions, Settings } from "./settings.ts";
 
 /** Tokens of all turns so far. */
 export interface Totals extends Omit<TokenUsage, "freeTokens"> {
@@ -21,12 +24,23 @@ export interface Totals extends Omit<TokenUsage, "freeTokens"> {
 
 const NO_TURNS: Totals = { turns: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
 
+export interface SessionOptions {
+  readonly template: ChatTemplate;
+  readonly memory: MemoryOptions;
+  readonly answer: AnswerOptions;
+  /** What of `answer` can be changed, by name. */
+  readonly settings: Settings;
+  /** What the model is told before any conversation. */
+  readonly system?: string | undefined;
+}
+
 export class ChatSession {
   readonly engine: Engine;
-  readonly #given: ChatOptions & BudgetOptions;
+  readonly settings: Settings;
+  readonly #template: ChatTemplate;
   #memory: ConversationMemory;
-  /** What the model is told before any conversation. */
-  readonly #system: readonly Message[];
+  #answer: AnswerOptions;
+  #system: readonly Message[];
   /** What the conversation began with. */
   #opening: readonly Message[] = [];
   #messages: readonly Message[] = [];
@@ -34,15 +48,13 @@ export class ChatSession {
   #last: ChatResult | undefined;
   #totals = NO_TURNS;
 
-  constructor(
-    engine: Engine,
-    options: ChatOptions & BudgetOptions,
-    memory: MemoryOptions,
-    system: readonly Message[],
-  ) {
-    this.#system = system;
+  constructor(engine: Engine, options: SessionOptions) {
+    const { template, memory, answer, settings, system } = options;
     this.engine = engine;
-    this.#given = options;
+    this.settings = settings;
+    this.#template = template;
+    this.#answer = answer;
+    this.#system = systemOf(system);
     this.#memory = this.#remembering(memory);
   }
 
@@ -56,7 +68,17 @@ export class ChatSession {
 
   /** Of the next answer. */
   get options(): ChatOptions & BudgetOptions {
-    return { ...this.#given, memory: this.#memory };
+    return { ...this.#answer, template: this.#template, memory: this.#memory };
+  }
+
+  get answer(): AnswerOptions {
+    return this.#answer;
+  }
+
+  /** What the model is told before the conversation; undefined if nothing. */
+  get system(): string | undefined {
+    const said = this.#messages.slice(0, systemMessages(this.#messages));
+    return said.length === 0 ? undefined : said.map(({ content }) => content).join("\n");
   }
 
   /** Of the last answer. */
@@ -70,11 +92,19 @@ export class ChatSession {
 
   /** Begins with these messages, and again with these after `reset`; the session's own system message goes before theirs. */
   begin(messages: readonly Message[]): void {
-    const first = messages.findIndex(({ role }) => role !== "system");
-    const said = first < 0 ? messages.length : first;
-    this.#opening =
-      this.#system.length === 0 ? messages : [...this.#system, ...messages.slice(said)];
+    this.#opening = this.#system.length === 0 ? messages : this.#told(messages);
     this.reset();
+  }
+
+  /** Tells the model this before the conversation from now on, instead of what it was told; undefined: nothing. */
+  tell(system: string | undefined): void {
+    this.#system = systemOf(system);
+    this.#opening = this.#told(this.#opening);
+    this.#messages = this.#told(this.#messages);
+  }
+
+  #told(messages: readonly Message[]): readonly Message[] {
+    return [...this.#system, ...messages.slice(systemMessages(messages))];
   }
 
   reset(): void {
@@ -88,6 +118,14 @@ export class ChatSession {
     const memory = this.#remembering(options);
     chatBudget(this.engine, { ...this.options, memory });
     this.#memory = memory;
+  }
+
+  /** Answers by these options. Throws a `UserError`, and goes on as before, if the engine refuses them. */
+  choose(answer: AnswerOptions): void {
+    const options = { ...this.options, ...answer };
+    prepareGeneration(this.engine, [0], { attention: attentionOf(options), ...answer });
+    chatBudget(this.engine, options);
+    this.#answer = answer;
   }
 
   /** Ends the answer in work; false where there is none. */
@@ -137,6 +175,16 @@ export class ChatSession {
     const summarize = engineSummarizer(engine);
     return conversationMemory(memory, { summarize, tokenizer: engine.tokenizer });
   }
+}
+
+function systemOf(text: string | undefined): readonly Message[] {
+  return text === undefined ? [] : [{ role: "system", content: text }];
+}
+
+/** How many messages of the system's a conversation begins with. */
+function systemMessages(messages: readonly Message[]): number {
+  const said = messages.findIndex(({ role }) => role !== "system");
+  return said < 0 ? messages.length : said;
 }
 
 function timingLine({ usage, prefillMs, decodeMs, finishReason }: ChatResult): string {

@@ -1,0 +1,33 @@
+import { type PhaseProfile, Profiler } from "../../kernels/gpu/profiler.ts";
+import type { LoadedModel } from "./loaded-model.ts";
+
+/** Where the GPU's time goes, kernel by kernel. Steps take longer while it is on. */
+export class EngineProfiler {
+  readonly #model: LoadedModel;
+
+  constructor(model: LoadedModel) {
+    this.#model = model;
+  }
+
+  get isOn(): boolean {
+    return this.#model.session.runner.profiler !== undefined;
+  }
+
+  /** Throws a `UserError` if the adapter has no timestamps. After a lost device it is off, unless there is `onProfile`. */
+  start(): void {
+    const { runner, device } = this.#model.session;
+    runner.profiler ??= new Profiler(device);
+  }
+
+  stop(): void {
+    this.#model.session.runner.profiler = undefined;
+  }
+
+  /**
+   * Where the time has gone since the last report, by phase ("prefill": steps of several tokens; "decode": of one) and
+   * kernel; nothing unless it is on.
+   */
+  async report(): Promise<readonly PhaseProfile[]> {
+    return (await this.#model.session.runner.profiler?.report()) ?? [];
+  }
+}

@@ -1,0 +1,64 @@
+// What runs at once, as a value.
+
+import type { Sequence } from "../../context/cache/sequence.ts";
+import type { Draw, TokenLogprob, TopLogits } from "../sampler/sampler.ts";
+import type { AttentionRow } from "./attention-probe.ts";
+
+/** What is wanted of a sequence's rows in a step, beside that their keys and values are stored. */
+export type Wanted<R = unknown> =
+  | { readonly kind: "nothing" }
+  /** The logits [rows, V] after the last `rows` tokens. */
+  | { readonly kind: "logits"; readonly rows: number }
+  /** The `keep` likeliest tokens after the last, or a few more, for `use`; the logits [V] if it makes nothing of them. */
+  | {
+      readonly kind: "top";
+      readonly keep: number;
+      readonly use: (top: TopLogits) => R | undefined;
+    }
+  /** A token after the last, chosen by the GPU. */
+  | { readonly kind: "choice"; readonly draw: Draw }
+  /** The hidden states [T, D] behind the first `depth` layers. The sequence holds nothing for later layers to go on from. */
+  | { readonly kind: "hidden"; readonly depth: number }
+  /** What each token attends to in a layer, at most `attentionRowsOf` tokens at a time. */
+  | { readonly kind: "attention"; readonly layer: number };
+
+/** A token that the GPU chooses: the step that was submitted is not waited for. */
+export interface Choice {
+  readonly choice: Promise<TokenLogprob>;
+  /** Its id. As the token of the next step it need not come back from the GPU first. */
+  readonly token: Promise<number>;
+}
+
+/** What a step gives, by what was wanted of it. */
+export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hidden" }
+  ? Float32Array
+  : W extends Wanted<infer R> & { readonly kind: "top" }
+    ? R | Float32Array
+    : W extends { readonly kind: "choice" }
+      ? Choice
+      : W extends { readonly kind: "attention" }
+        ? AttentionRow[]
+        : undefined;
+
+/** Rows of one sequence: the tokens that it is continued by, and what is wanted of them. */
+export interface Rows<W extends Wanted = Wanted> {
+  readonly sequence: Sequence;
+  /** At most `sequence.stepLimit` ids, or the token that the step before has chosen. */
+  readonly tokens: readonly number[] | Promise<number>;
+  readonly wanted: W;
+}
+
+/** What runs rows: an engine, or a part of one. */
+export interface StepRunner {
+  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
+}
+
+/** What runs at once: today the rows of one sequence. */
+export interface Step<W extends Wanted = Wanted> {
+  readonly rows: readonly [Rows<W>];
+}
+
+/** The logits [V] after the last token. */
+export const LAST_LOGITS: Wanted & { readonly kind: "logits" } = { kind: "logits", rows: 1 };
+
+export const NOTHING: Wanted & { readonly kind: "nothing" } = { kind: "nothing" };

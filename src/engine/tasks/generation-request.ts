@@ -1,0 +1,163 @@
+// What a request for a text may say, and what it is checked for.
+
+import { PrefixCache } from "../../context/cache/prefix-cache.ts";
+import {
+  type AttentionChoice,
+  type AttentionPolicy,
+  attentionReader,
+} from "../../context/positions/attention-policy.ts";
+import { UserError } from "../../errors.ts";
+import {
+  abortSignal,
+  callback,
+  instance,
+  listOf,
+  type OptionsOf,
+  positive,
+  type Reader,
+  type Readers,
+  readOptions,
+  text,
+  textOrIds,
+  whole,
+  yesOrNo,
+} from "../../option-reader.ts";
+import type { OpenedModel } from "../model/opened-model.ts";
+import { Sampler, type SamplingOptions } from "../sampler/sampler.ts";
+import { SAMPLING_READERS } from "../sampler/sampling-options.ts";
+import { StopStrings } from "../sampler/stop-strings.ts";
+import type { Vocabulary } from "../tokenizer/vocabulary.ts";
+import { checkIds, policyOf } from "./checks.ts";
+import type { Eviction } from "./evictions.ts";
+import { type TokenUsage, tokenBudget } from "./token-usage.ts";
+
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens to generate. Default: 256, or what the context has room for. */
+  readonly maxTokens?: number | undefined;
+  /** The text ends before this text, or the first of these; none of it is given out. */
+  readonly stop?: string | readonly string[] | undefined;
+  /** Goes on after end-of-generation tokens, which are never shown. */
+  readonly ignoreEos?: boolean | undefined;
+  /** Log-probabilities of so many of the likeliest tokens with each piece. */
+  readonly logprobs?: number | undefined;
+  /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
+  readonly parseSpecial?: boolean | undefined;
+  /** What queries of this text see, where it differs from what the engine was loaded with. As text: "sinks:4+60". */
+  readonly attention?: AttentionChoice | undefined;
+  /** Told of tokens whose pages are freed since nothing can see them any more. */
+  readonly onEvict?: ((eviction: Eviction) => void) | undefined;
+  /** False: recomputes the whole text for every token, for comparison. Default: true. */
+  readonly cache?: boolean | undefined;
+  /** Keeps this text when it has ended, and computes only what differs from the one that it has kept. */
+  readonly prefixCache?: PrefixCache | undefined;
+  /** Told once, when prompt and answer fill this share of the context; never under attention that forgets. */
+  readonly onFill?: ((usage: TokenUsage) => void) | undefined;
+  /** Default: 0.9 of the context. */
+  readonly fillLevel?: number | undefined;
+  /** Ends the generation after the token in work; its reason is then "aborted". */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const stopReader: Reader<readonly string[]> = (value, name) => {
+  const stops = listOf(text, "a text or an array of texts")(
+    typeof value === "string" ? [value] : value,
+    name,
+  );
+  if (!stops.includes("")) return stops;
+  throw new UserError(`A stop string is empty: "" of ${name} must have at least one character.`);
+};
+
+export const GENERATE_READERS = {
+  ...SAMPLING_READERS,
+  maxTokens: whole(1, 2 ** 40),
+  stop: stopReader,
+  ignoreEos: yesOrNo,
+  logprobs: whole(0),
+  parseSpecial: yesOrNo,
+  attention: attentionReader,
+  onEvict: callback,
+  cache: yesOrNo,
+  prefixCache: instance(PrefixCache, "what engine.prefixCache() gives"),
+  onFill: callback,
+  fillLevel: positive(1),
+  signal: abortSignal,
+} satisfies Readers<GenerateOptions>;
+
+/** A request as the user made it, read. */
+export type Request = OptionsOf<typeof GENERATE_READERS>;
+
+/** What a generation works with. */
+export interface PreparedGeneration {
+  /** The text: the prompt, then each token when it is given out. */
+  readonly ids: number[];
+  readonly policy: AttentionPolicy;
+  readonly maxTokens: number;
+  readonly sampler: Sampler;
+  readonly stops: StopStrings;
+  readonly request: Request;
+}
+
+/**
+ * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
+ * whatever is wrong with the prompt or the options, a `ContextOverflowError` where they do not fit the context.
+ */
+export function prepareGeneration(
+  model: OpenedModel,
+  prompt: string | readonly number[],
+  options: GenerateOptions,
+): PreparedGeneration {
+  const request = readOptions("generate", options, GENERATE_READERS);
+  const sampler = new Sampler(samplingOf(request), model.config.vocabulary);
+  if (request.cache === false && request.prefixCache) {
+    throw new UserError(
+      "Without a cache there is no prefix to keep: leave out cache or prefixCache.",
+    );
+  }
+  const stops = new StopStrings(request.stop ?? [], (stop) =>
+    model.tokenizer
+      .encode(stop, { addSpecial: false, parseSpecial: true })
+      .some((id) => isHidden(model.tokenizer.vocabulary, id)),
+  );
+  const ids = [...promptIds(model, textOrIds(prompt, "prompt"), request)];
+  const policy = policyOf(model, request.attention);
+  const maxTokens = tokenBudget(model, policy, ids.length, request.maxTokens);
+  return { ids, policy, maxTokens, sampler, stops, request };
+}
+
+/** What of a request is the sampler's. */
+export function samplingOf(request: Request): SamplingOptions {
+  const names = Object.keys(SAMPLING_READERS) as (keyof SamplingOptions)[];
+  return Object.fromEntries(names.map((name) => [name, request[name]]));
+}
+
+/** Whether a token gives no text. */
+export function isHidden(vocabulary: Vocabulary, id: number): boolean {
+  const type = vocabulary.type(id);
+  return type === "control" || type === "unknown";
+}
+
+function promptIds(
+  model: OpenedModel,
+  prompt: string | readonly number[],
+  { parseSpecial = false }: Request,
+): readonly number[] {
+  const { tokenizer } = model;
+  const { vocabulary } = tokenizer;
+  if (typeof prompt !== "string") {
+    if (prompt.length === 0)
+      throw new UserError("The prompt is empty: give at least one token id.");
+    checkIds(model, prompt);
+    return prompt;
+  }
+  const ids = tokenizer.encode(prompt, { parseSpecial });
+  // A text to be continued does not end, whatever the tokenizer does with whole texts.
+  if (vocabulary.addEos && ids.at(-1) === vocabulary.eos) ids.pop();
+  if (ids.every((id) => vocabulary.type(id) === "control")) {
+    throw new UserError(
+      prompt === ""
+        ? "The prompt is empty: give some text."
+        : "The prompt has special tokens only: give some text.",
+    );
+  }
+  return ids;
+}
