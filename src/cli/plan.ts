@@ -71,7 +71,7 @@ export function planCommand(): Command {
     .option("--attention <list>", "full, window:W, sinks:S+W (default: full)", policies)
     .addOption(
       new Option("--kv <list>", `types of the cache: ${KV_TYPES.join(", ")}`)
-        .argParser(readCells)
+        .argParser(readKvTypes)
         .default(["f16"], "f16"),
     )
     .option("--memory <size>", "tell the largest context that fits, such as 8GiB", (text) =>
@@ -228,6 +228,6 @@ function readContexts(text: string): number[] {
   return contexts;
 }
 
-function readCells(text: string): KvType[] {
+function readKvTypes(text: string): KvType[] {
   return text.split(",").map(choice(KV_TYPES));
 }

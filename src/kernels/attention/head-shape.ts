@@ -26,7 +26,7 @@ export interface LayerPages {
   readonly values: GPUBuffer;
 }
 
-/** Floats of `partial.outputs` and pairs of `partial.states` for so many (token, split) pairs. */
+/** Floats of `partial.outputs` and pairs of `partial.states` for this many (token, split) pairs. */
 export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
   return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
 }

@@ -1,4 +1,6 @@
 // The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are exceptions.
+// In this room: what wraps WebGPU, compiled kernels, parameters, commands and their times. It imports no other room, and
+// knows no operation and no kind of adapter (adapter/adapter.ts).
 
 import { UserError } from "../../errors.ts";
 import { MAP_READ_MODE, TEXTURE_USAGE, USAGE } from "./usage-flags.ts";
@@ -66,7 +68,7 @@ export const FEATURES: readonly Feature[] = [
 /** WebGPU's own minimum, good for every adapter. */
 export const BINDING_ALIGNMENT = 256;
 
-/** The size of a buffer for so many bytes: whole words, and no less than the smallest uniform. */
+/** The size of a buffer for this many bytes: whole words, and no less than the smallest uniform. */
 export function bufferBytes(bytes: number): number {
   return Math.max(16, Math.ceil(bytes / 4) * 4);
 }

@@ -133,7 +133,7 @@ class TimedCommands extends Commands {
         resolved.destroy();
         this.#pending.delete(reading);
       });
-    reading.catch(() => {}); // heard of by whoever asks for the report, or waits for the step
+    reading.catch(() => {}); // thrown to what asks for the report or waits for the step
     this.#pending.add(reading);
   }
 

@@ -57,7 +57,7 @@ function releaseCache(bench: Workbench, cache: KvCache): void {
   bench.release(keys, values, cache.rotations, cache.slots, cache.pageTable);
 }
 
-/** An empty text in a cache of so many pages. */
+/** An empty text in a cache of this many pages. */
 function textIn({ pages }: KvCache): PageTable {
   return new PageTable(new PagePool(pages), FULL_ATTENTION, P);
 }

@@ -1,4 +1,5 @@
-// Every kernel of the engine, with every format that it takes.
+// Every kernel of the engine, with every format that it takes: checked against reference.ts and timed alone, without a model.
+// Not in this room: whole models, which are measured by experiments.
 
 import { UserError } from "../../errors.ts";
 import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";

@@ -18,7 +18,7 @@ import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { createWeights, memoryOf, type Weights } from "../../kernels/weights/tensor.ts";
 import { uploadWeights } from "../../kernels/weights/upload.ts";
 
-/** Everything that a step may carry; whoever runs a kernel states what matters to it. */
+/** Everything that a step may carry; what runs a kernel states what matters to it. */
 const STEP: Required<StepValues> = {
   tokens: 1,
   start: 0,

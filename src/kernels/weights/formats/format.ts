@@ -17,7 +17,7 @@ export interface Plane {
   readonly unit: "chunk" | "super-block";
   /** Bytes for each. */
   readonly bytes: number;
-  /** Of a plane that may lie in a texture: how it is stored there, one of so many bytes a texel. */
+  /** How a plane that may lie in a texture is stored there, and the bytes of a texel. */
   readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
 }
 
