@@ -1,5 +1,6 @@
-// Every operation of the kernels in plain TypeScript, with sums in f64: the specification that they are tested against.
-// Shapes are those of the shaders, without padding: [T, D] is T rows of D numbers, last axis fastest.
+// Every operation of the kernels in plain TypeScript, with sums in f64: the specification that they
+// are tested against. Shapes are those of the shaders, without padding: [T, D] is T rows of D
+// numbers, last axis fastest.
 
 export type Numbers = Float32Array | Float64Array;
 
@@ -41,8 +42,8 @@ export function swiglu(gate: Numbers, up: Numbers): Float64Array {
 }
 
 /**
- * x [R, E] with pair i of every row turned by `angles[i]` and stretched by `magnitude`. The two numbers of a pair lie
- * `gap` apart: 1 (neighbours) or E/2 (halves).
+ * x [R, E] with pair i of every row turned by `angles[i]` and stretched by `magnitude`. The two
+ * numbers of a pair lie `gap` apart: 1 (neighbours) or E/2 (halves).
  */
 export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): Float64Array {
   const e = angles.length * 2;
@@ -59,7 +60,10 @@ export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): F
   return y;
 }
 
-/** softmax over a row; hidden entries (minus infinity) get 0, a row without any visible entry is all zeros. */
+/**
+ * softmax over a row; hidden entries (minus infinity) get 0, a row without any visible entry is all
+ * zeros.
+ */
 export function softmax(scores: Numbers): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
   for (const score of scores) largest = Math.max(largest, score);
@@ -70,8 +74,8 @@ export function softmax(scores: Numbers): Float64Array {
 }
 
 /**
- * One head: output [E] = softmax(score(j)) V over keys 0..n-1, where `score` is minus infinity for a hidden key.
- * `values` [n, E].
+ * One head: output [E] = softmax(score(j)) V over keys 0..n-1, where `score` is minus infinity for
+ * a hidden key. `values` [n, E].
  */
 export function attend(
   score: (key: number) => number,

@@ -8,14 +8,16 @@ import type { Adapter } from "./adapter.ts";
 export interface Target {
   readonly adapter: Adapter;
   /**
-   * Whether steps have one token, whose vector meets a matrix by `matvec` and is normed and gated on the way; or several,
-   * and then any number of them, which meet it by `matmul`.
+   * Whether steps have one token, whose vector meets a matrix by `matvec` and is normed and gated
+   * on the way; or several, and then any number of them, which meet it by `matmul`.
    */
   readonly tokens: "one" | "several";
   readonly dispatcher: Dispatcher;
 }
 
-/** Where the kernels of a target come from, and where the numbers of a step are written for them. */
+/**
+ * Where the kernels of a target come from, and where the numbers of a step are written for them.
+ */
 export interface TargetParts {
   readonly adapter: Adapter;
   readonly library: KernelLibrary;

@@ -1,9 +1,13 @@
-// How much each workgroup does on an adapter, which shader of several it runs, and how its lanes work together.
+// How much each workgroup does on an adapter, which shader of several it runs, and how its lanes
+// work together.
 
 import type { Grid } from "../gpu/commands.ts";
 import { type Adapter, EIGHT, type Placement } from "./adapter.ts";
 
-/** Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of two. */
+/**
+ * Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of
+ * two.
+ */
 export function attentionLanes({ lanes }: Adapter, headWidth: number): number {
   return Math.max(lanes, 2 ** Math.ceil(Math.log2(headWidth / 32)));
 }
@@ -12,8 +16,9 @@ export function attentionLanes({ lanes }: Adapter, headWidth: number): number {
 const SLOTS_PER_SPLIT = 256;
 
 /**
- * Parts into which attention splits the slots that about `groups` workgroups would take otherwise. To merge parts is one
- * more dispatch: half of the workgroups that keep a software adapter busy are enough there.
+ * Parts into which attention splits the slots that about `groups` workgroups would take otherwise.
+ * To merge parts is one more dispatch: half of the workgroups that keep a software adapter busy are
+ * enough there.
  */
 export function attentionSplits({ busyGroups }: Adapter, slots: number, groups: number): number {
   return Math.min(Math.ceil(slots / SLOTS_PER_SPLIT), Math.ceil(busyGroups / 2 / groups));
@@ -39,22 +44,31 @@ export interface MatmulTiling extends Tiling {
 export interface Product {
   readonly placement: Placement;
   readonly n: number;
-  /** Rows of a workgroup are a multiple of this: what becomes of the products may need them in pairs of eights. */
+  /**
+   * Rows of a workgroup are a multiple of this: what becomes of the products may need them in pairs
+   * of eights.
+   */
   readonly least: 8 | 16;
 }
 
 const MATVEC_ROWS = 64; // MAX_ROWS of matvec.wgsl
-/** The rows of a card's workgroup: compilers unroll them all, and a long matrix has workgroups enough for any card. */
+/**
+ * The rows of a card's workgroup: compilers unroll them all, and a long matrix has workgroups
+ * enough for any card.
+ */
 const CARD_ROWS = 32;
 const CPU_ROWS = 1024; // MAX_ROWS of matvec-cpu.wgsl
-/** The last workgroup, as a share of a whole one: about what a thread does while another one wakes. */
+/**
+ * The last workgroup, as a share of a whole one: about what a thread does while another one wakes.
+ */
 const LAST_SHARE = 0.35;
 
 /**
- * The shader that multiplies a matrix with one vector on an adapter, and the rows of a workgroup: as many as leave about
- * `workgroups` of them that have as much to do; of `matvec` a power of two, since compilers unroll them. For the threads
- * of a CPU a shorter workgroup comes after them, or after a multiple of them: it falls to the thread that started first,
- * in the time until the one that was woken last is done.
+ * The shader that multiplies a matrix with one vector on an adapter, and the rows of a workgroup:
+ * as many as leave about `workgroups` of them that have as much to do; of `matvec` a power of two,
+ * since compilers unroll them. For the threads of a CPU a shorter workgroup comes after them, or
+ * after a multiple of them: it falls to the thread that started first, in the time until the one
+ * that was woken last is done.
  */
 export function matvecTiling(adapter: Adapter, { placement, n, least }: Product): MatvecTiling {
   const { workgroups, lanes: LANES, isSoftware } = adapter;
@@ -87,8 +101,8 @@ export interface RowItems {
 }
 
 /**
- * Workgroups in the row of a token: one for every `lanes` of its items, unless the tokens alone keep an adapter busy to
- * which every workgroup costs as much as a dozen items.
+ * Workgroups in the row of a token: one for every `lanes` of its items, unless the tokens alone
+ * keep an adapter busy to which every workgroup costs as much as a dozen items.
  */
 export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: RowItems): number {
   return Math.min(Math.ceil(count / lanes), Math.ceil(busyGroups / tokens));

@@ -1,6 +1,7 @@
 // Joins the partial states (m, l, o) of the splits of one query: softmax over all slots at once.
 //                                                                              Dao et al. 2023, "Flash-Decoding"
-// One row of workgroups a token, lanes across heads and width, four numbers each. Memory: registers.
+// One row of workgroups a token, lanes across heads and width, four numbers each. Memory:
+// registers.
 override H: u32;       // query heads
 override E: u32;       // head width
 override STRIDE: u32;  // numbers from a token to the next in x
@@ -29,7 +30,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var o = vec4f();
     for (var s = 0u; s < params.splits; s++) {
       let state = states[first + s];
-      // A split that saw nothing has l = 0, o = 0 and m at the sentinel: its weight is 0, since a query sees itself elsewhere.
+      // A split that saw nothing has l = 0, o = 0 and m at the sentinel: its weight is 0, since a
+      // query sees itself elsewhere.
       let weight = exp(state.x - m);
       l += weight * state.y;
       o += weight * outputs[(first + s) * strip + i % strip];

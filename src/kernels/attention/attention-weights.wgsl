@@ -2,9 +2,9 @@
 // table, and 0 where a query does not see. To be looked at; the forward pass does without.
 // A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
 //
-// A workgroup takes one head of one token. Lane i writes the scores of slots i, i + LANES, ... and keeps the largest and
-// the sum of exponentials; when all lanes agree on both, each turns what it wrote into weights. Memory: registers.
-// Appended: cells, keys and a reduction.
+// A workgroup takes one head of one token. Lane i writes the scores of slots i, i + LANES, ... and
+// keeps the largest and the sum of exponentials; when all lanes agree on both, each turns what it
+// wrote into weights. Memory: registers. Appended: cells, keys and a reduction.
 override H: u32;      // query heads
 override G: u32;      // key/value heads
 override E: u32;      // head width

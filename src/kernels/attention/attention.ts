@@ -1,5 +1,6 @@
-// Operations of attention: queries and keys are rotated, keys and values stored in pages, and queries attend over pages.
-// Not in this room: which pages a text has, and the rotations themselves (context/).
+// Operations of attention: queries and keys are rotated, keys and values stored in pages, and
+// queries attend over pages. Not in this room: which pages a text has, and the rotations themselves
+// (context/).
 
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
@@ -34,7 +35,10 @@ export interface AttentionBuffers {
   readonly x: Activations; // [T, H, E]
 }
 
-/** Whether the workgroup that attends may store a single token, too: see `attention/queries/projected`. */
+/**
+ * Whether the workgroup that attends may store a single token, too: see
+ * `attention/queries/projected`.
+ */
 export function canFuseStore({ kvType, heads, kvHeads }: HeadShape): boolean {
   return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MAX_ROWS;
 }
@@ -47,8 +51,9 @@ export interface StoreAndAttend {
 }
 
 /**
- * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. A single token is stored by
- * the kernel that attends, if that can be: see `attention/queries/projected`.
+ * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. A
+ * single token is stored by the kernel that attends, if that can be: see
+ * `attention/queries/projected`.
  */
 export function storeAndAttend(target: Target, operation: StoreAndAttend): Dispatch[] {
   const { label, shape, tokens, buffers } = operation;
@@ -77,8 +82,9 @@ export interface RopeStore {
 }
 
 /**
- * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the window and before
- * the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to `slots` [T] of a layer's pages.
+ * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the
+ * window and before the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to
+ * `slots` [T] of a layer's pages.
  */
 export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
   const { label, shape, tokens: arriving, pages } = operation;
@@ -201,7 +207,10 @@ export interface AttentionWeights {
   readonly weights: GPUBuffer; // [T, H, slots]
 }
 
-/** weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the values with. */
+/**
+ * weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the
+ * values with.
+ */
 export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
   const { label, shape, queries, keys, pageTable, keyRotations, weights } = operation;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;

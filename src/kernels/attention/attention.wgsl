@@ -2,12 +2,13 @@
 //                                               Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
 // A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
 //
-// A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens: they share the pages) and a
-// range of slots of the page table. Lanes lie across the width of a head: each holds its cells of the queries and
-// of the outputs in registers, loads its cells of a key, and the dot products meet in `sum_lanes`. So every key and
-// every value is loaded once for all rows, by neighbouring lanes from neighbouring cells.
-// Where the slots are split, the partial state (m, l, o) of each range goes out for `attention-merge` to join.
-// Appended: cells, queries, keys and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
+// A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens: they
+// share the pages) and a range of slots of the page table. Lanes lie across the width of a head:
+// each holds its cells of the queries and of the outputs in registers, loads its cells of a key,
+// and the dot products meet in `sum_lanes`. So every key and every value is loaded once for all
+// rows, by neighbouring lanes from neighbouring cells. Where the slots are split, the partial state
+// (m, l, o) of each range goes out for `attention-merge` to join. Appended: cells, queries, keys
+// and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
 override E: u32;       // head width
@@ -54,7 +55,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var m = vec4f(HIDDEN);
   var l = vec4f();
   var o: array<mat4x4f, MAX_CELLS>;  // a column a row
-  // First the sinks, which are the first slots and are met by queries of their own; then the window.
+  // First the sinks, which are the first slots and are met by queries of their own; then the
+  // window.
   for (var side = select(0u, 1u, params.sinks > 0u); side < 2u; side--) {  // 1, then 0
     var q = array<mat4x4f, MAX_CELLS>();
     for (var c = 0u; c < rounds; c++) {

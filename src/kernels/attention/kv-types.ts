@@ -1,11 +1,18 @@
-// How the numbers of keys and values lie in the pages of a cache: what kv-types/*.wgsl do on the GPU, in plain TypeScript.
+// How the numbers of keys and values lie in the pages of a cache: what kv-types/*.wgsl do on the
+// GPU, in plain TypeScript.
 
 import { floatToHalf, halfToFloat } from "../weights/half.ts";
 
-/** How keys and values are stored: as floats, or in blocks along a head that share a scale, as in ggml. */
+/**
+ * How keys and values are stored: as floats, or in blocks along a head that share a scale, as in
+ * ggml.
+ */
 export type KvType = "f32" | "f16" | "q8_0" | "q4_0";
 
-/** One way of storing them. A cell is four numbers, a block what is stored by one lane: whole cells in whole words. */
+/**
+ * One way of storing them. A cell is four numbers, a block what is stored by one lane: whole cells
+ * in whole words.
+ */
 export interface KvFormat {
   /** The shader's fragment, such as "attention/kv-types/q8-0". */
   readonly fragment: string;
@@ -15,7 +22,10 @@ export interface KvFormat {
   readonly blockBytes: number;
   /** The largest size of a number that it holds. */
   readonly largest: number;
-  /** The words of one block. A number beyond `largest` is NaN; of a block with a scale, all are then. */
+  /**
+   * The words of one block. A number beyond `largest` is NaN; of a block with a scale, all are
+   * then.
+   */
   pack(numbers: Float32Array): readonly number[];
   /** The numbers of one block. */
   unpack(words: Uint32Array): readonly number[];
@@ -44,7 +54,9 @@ const f16: KvFormat = {
     [low!, low! >>> 16, high!, high! >>> 16].map((h) => halfToFloat(h & 0xffff)),
 };
 
-/** 32 signed bytes and a scale, d = max |x| / 127: x = d q, q to the nearest, ties away from zero. */
+/**
+ * 32 signed bytes and a scale, d = max |x| / 127: x = d q, q to the nearest, ties away from zero.
+ */
 const q8_0: KvFormat = {
   fragment: "attention/kv-types/q8-0",
   blockNumbers: 32,
@@ -63,8 +75,8 @@ const q8_0: KvFormat = {
 };
 
 /**
- * 32 nibbles and a scale, d = the x of largest size, with its sign, / -8: x = d (q - 8), q to the nearest and at most 15.
- * Byte j holds number j low and number j + 16 high.
+ * 32 nibbles and a scale, d = the x of largest size, with its sign, / -8: x = d (q - 8), q to the
+ * nearest and at most 15. Byte j holds number j low and number j + 16 high.
  */
 const q4_0: KvFormat = {
   fragment: "attention/kv-types/q4-0",
@@ -127,7 +139,10 @@ export function throughKv(kvType: KvType, numbers: Float32Array): Float32Array {
   return unpackKv(kvType, packKv(kvType, numbers));
 }
 
-/** x / d as ggml divides: times the reciprocal, every step in f32, and by the scale as it is before it becomes a half. */
+/**
+ * x / d as ggml divides: times the reciprocal, every step in f32, and by the scale as it is before
+ * it becomes a half.
+ */
 function scaled(numbers: Float32Array, d: number): Float32Array {
   const inverse = d === 0 ? 0 : Math.fround(1 / d);
   return numbers.map((x) => x * inverse);

@@ -3,11 +3,10 @@
 // which is where StreamingLLM's re-assigned cache positions put it. Scores depend on distances only, so this equals
 // moving every key.                                                                Xiao et al. 2024, arXiv:2309.17453
 //
-// One row of workgroups a token; its lanes stride over the query heads, four numbers each, then over the key/value heads,
-// a block each: what the cells of the cache pack together. `pack_block` comes with them. Where keys are kept raw, their
-// rotations are all (1, 0).
-// Appended: cells, `rotated-cell` and `rotate`.
-// Memory: registers.
+// One row of workgroups a token; its lanes stride over the query heads, four numbers each, then
+// over the key/value heads, a block each: what the cells of the cache pack together. `pack_block`
+// comes with them. Where keys are kept raw, their rotations are all (1, 0). Appended: cells,
+// `rotated-cell` and `rotate`. Memory: registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
 override E: u32;       // head width

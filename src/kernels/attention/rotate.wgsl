@@ -8,7 +8,8 @@ fn other_cell(cell: u32) -> u32 {
   return select((cell + E / 8u) % (E / 4u), cell, GAP == 1u);
 }
 
-// Where the rotations of a cell lie in a row of E/4: neighbours are two pairs, and halves belong to four, in two places.
+// Where the rotations of a cell lie in a row of E/4: neighbours are two pairs, and halves belong to
+// four, in two places.
 fn rotations_of(cell: u32) -> vec2<u32> {
   let half = max(E / 8u, 1u);
   return select(2u * (cell % half) + vec2<u32>(0u, 1u), vec2<u32>(cell), GAP == 1u);

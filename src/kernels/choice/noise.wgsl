@@ -21,13 +21,15 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
   return x;
 }
 
-// -ln(-ln(u)) for u uniform in (0, 1): the largest of logit + gumbel is a draw from softmax(logits).
+// -ln(-ln(u)) for u uniform in (0, 1): the largest of logit + gumbel is a draw from
+// softmax(logits).
 //                                                                       Gumbel 1954; Maddison et al. 2014, A* Sampling
 fn gumbel(bits: u32) -> f32 {
   let w = (f32(bits >> 9u) + 0.5) * exp2(-23.0);  // 1 - u, exactly
   let z = w / (2.0 - w);
   let z2 = z * z;
-  // -ln(1 - w) = 2 artanh(z): by its series where w is small, since there a logarithm of what is near 1 is not exact.
+  // -ln(1 - w) = 2 artanh(z): by its series where w is small, since there a logarithm of what is
+  // near 1 is not exact.
   let rare = select(-log(1.0 - w), 2.0 * z * (1.0 + z2 * (1.0 / 3.0 + z2 / 5.0)), w < 0.25);
   return -log(rare);
 }

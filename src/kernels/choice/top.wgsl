@@ -1,9 +1,9 @@
-// The `keep` largest logits and those that equal the last of them in their first 22 bits, in any order, with
-// ln(sum of exp) of all: what a sampler on the host needs of a vocabulary. Floats go out as their bits; validity is 1
-// if all logits are numbers.
+// The `keep` largest logits and those that equal the last of them in their first 22 bits, in any
+// order, with ln(sum of exp) of all: what a sampler on the host needs of a vocabulary. Floats go
+// out as their bits; validity is 1 if all logits are numbers.
 //
-// One workgroup counts logits by 11 bits, finds the bin of the last one wanted, counts those in it by the next 11, and
-// collects what reaches the mark. Memory: 2048 counters, three words a lane.
+// One workgroup counts logits by 11 bits, finds the bin of the last one wanted, counts those in it
+// by the next 11, and collects what reaches the mark. Memory: 2048 counters, three words a lane.
 override V: u32;  // vocabulary
 const WIDTH = 256u;
 const BINS = 2048u;

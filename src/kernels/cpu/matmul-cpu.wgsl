@@ -1,10 +1,12 @@
-// Y = X W^T + beta Y for adapters that are CPUs: there a barrier costs more than it saves, and loads cost more than
-// arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes, and what was loaded serves many times.
+// Y = X W^T + beta Y for adapters that are CPUs: there a barrier costs more than it saves, and
+// loads cost more than arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes,
+// and what was loaded serves many times.
 //
-// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in registers, and lets the
-// rows of W pass: each chunk of W is decoded once for 16 tokens, each number of X loaded once for all rows of the
-// workgroup. Eight sums of each of eight lanes, one a token, then become one a lane in three exchanges.
-// Appended: a weight format, the reduction of eight lanes.
+// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in
+// registers, and lets the rows of W pass: each chunk of W is decoded once for 16 tokens, each
+// number of X loaded once for all rows of the workgroup. Eight sums of each of eight lanes, one a
+// token, then become one a lane in three exchanges. Appended: a weight format, the reduction of
+// eight lanes.
 
 const TOKENS = 16u;
 const LANES = 8u;

@@ -1,11 +1,12 @@
-// W x as `matvec`, for adapters that are CPUs: there a load costs more than what is done with it, and memory is fast
-// where it is read in its order. So a workgroup is one subgroup of eight lanes, and each lane takes a row: no sums have
-// to meet, and in the order of `interleaved` what the lanes load at a time lies side by side.
+// W x as `matvec`, for adapters that are CPUs: there a load costs more than what is done with it,
+// and memory is fast where it is read in its order. So a workgroup is one subgroup of eight lanes,
+// and each lane takes a row: no sums have to meet, and in the order of `interleaved` what the lanes
+// load at a time lies side by side.
 //
-// Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass, eight at a time. What a
-// chunk needs is asked for before the one before is multiplied: a processor does not look so far ahead by itself.
-// Appended: as for `matvec`, with planes in the order of `interleaved`; the reduction is the one of eight lanes.
-// Memory: registers.
+// Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass,
+// eight at a time. What a chunk needs is asked for before the one before is multiplied: a processor
+// does not look so far ahead by itself. Appended: as for `matvec`, with planes in the order of
+// `interleaved`; the reduction is the one of eight lanes. Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS: the more, the fewer loads of x
 const LANES = 8u;
 const MAX_ROWS = 1024u;
@@ -18,7 +19,8 @@ fn main(
 ) {
   let place = group.y * groups.x + group.x;
   var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
-  // Not known to compilers: some would unroll what does not fit the processor's cache of instructions then.
+  // Not known to compilers: some would unroll what does not fit the processor's cache of
+  // instructions then.
   let eights = eights_of(place);
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     var own = array<vec4f, 8>();  // zero beyond the row
@@ -38,7 +40,8 @@ fn main(
       halves[c] = subgroupShuffle(own_halves, c);
     }
 
-    // In `interleaved`, LANES blocks from a chunk to the next one of its row. Beyond the last one, that one again, times zeros.
+    // In `interleaved`, LANES blocks from a chunk to the next one of its row. Beyond the last one,
+    // that one again, times zeros.
     let last = min(LANES, matrix.chunks - start) - 1u;
     var row = row_of(place, lane);
     var packed_scales = packed_scales_of(super_of(row, start));

@@ -12,8 +12,8 @@ export function chunksOf(k: number): number {
 }
 
 /**
- * f32 activations [rows, width], last axis fastest. A row is padded with zeros to whole chunks, so that a kernel that
- * reads a row of weights by chunks never meets a tail.
+ * f32 activations [rows, width], last axis fastest. A row is padded with zeros to whole chunks, so
+ * that a kernel that reads a row of weights by chunks never meets a tail.
  */
 export interface Activations {
   readonly label: string;
@@ -29,10 +29,16 @@ export function strideOf(width: number): number {
   return chunksOf(width) * CHUNK;
 }
 
-/** The size of every uniform binding of a vector: what all adapters allow, and `cpu/inputs/uniform.wgsl` declares. */
+/**
+ * The size of every uniform binding of a vector: what all adapters allow, and
+ * `cpu/inputs/uniform.wgsl` declares.
+ */
 export const UNIFORM_BYTES = 65536;
 
-/** Bytes of activations [rows, width]: no less than a uniform binding, since a matvec may read them through one. */
+/**
+ * Bytes of activations [rows, width]: no less than a uniform binding, since a matvec may read them
+ * through one.
+ */
 export function activationBytes(rows: number, width: number): number {
   return Math.max(rows * strideOf(width) * 4, UNIFORM_BYTES);
 }

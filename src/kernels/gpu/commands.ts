@@ -17,8 +17,8 @@ export interface Dispatch {
 }
 
 /**
- * Throws a `CapacityError` where the grid of a step is more than the adapter takes along one axis: for a model of very many
- * heads or rows, or for very many tokens a step.
+ * Throws a `CapacityError` where the grid of a step is more than the adapter takes along one axis:
+ * for a model of very many heads or rows, or for very many tokens a step.
  */
 export function checkGrids(
   { limits }: Device,
@@ -37,7 +37,10 @@ export function checkGrids(
   }
 }
 
-/** What is submitted at once: lists of dispatches, in one compute pass as far as no copy comes between them. */
+/**
+ * What is submitted at once: lists of dispatches, in one compute pass as far as no copy comes
+ * between them.
+ */
 export class Commands {
   readonly #encoder: GPUCommandEncoder;
   readonly #queue: GPUQueue;

@@ -1,6 +1,7 @@
-// The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are exceptions.
-// In this room: what wraps WebGPU, compiled kernels, parameters, commands and their times. It imports no other room, and
-// knows no operation and no kind of adapter (adapter/adapter.ts).
+// The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are
+// exceptions. In this room: what wraps WebGPU, compiled kernels, parameters, commands and their
+// times. It imports no other room, and knows no operation and no kind of adapter
+// (adapter/adapter.ts).
 
 import { UserError } from "../../errors.ts";
 import { MAP_READ_MODE, TEXTURE_USAGE, USAGE } from "./usage-flags.ts";
@@ -74,8 +75,9 @@ export function bufferBytes(bytes: number): number {
 }
 
 /**
- * An open device. It owns every buffer it hands out: `close()` frees them all. It also holds the `GPU` object that
- * the adapter came from, since Dawn's event loop crashes the process once that object is collected.
+ * An open device. It owns every buffer it hands out: `close()` frees them all. It also holds the
+ * `GPU` object that the adapter came from, since Dawn's event loop crashes the process once that
+ * object is collected.
  */
 export class Device implements AsyncDisposable {
   readonly gpu: GPU;
@@ -171,7 +173,9 @@ export class Device implements AsyncDisposable {
     await this.#wait(() => this.queue.onSubmittedWorkDone());
   }
 
-  /** Waits for the work submitted so far, and maps the first `bytes` bytes of a buffer for reading. */
+  /**
+   * Waits for the work submitted so far, and maps the first `bytes` bytes of a buffer for reading.
+   */
   async map(buffer: GPUBuffer, bytes: number = buffer.size): Promise<ArrayBuffer> {
     try {
       await this.#wait(() => buffer.mapAsync(MAP_READ_MODE, 0, bytes));
@@ -206,8 +210,8 @@ export class Device implements AsyncDisposable {
   }
 
   /**
-   * A buffer of at least `bytes` bytes, zeroed. Throws a `CapacityError` that names the buffer and its size where a
-   * limit or the memory does not allow it.
+   * A buffer of at least `bytes` bytes, zeroed. Throws a `CapacityError` that names the buffer and
+   * its size where a limit or the memory does not allow it.
    */
   async createBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
     const size = bufferBytes(bytes);
@@ -219,7 +223,10 @@ export class Device implements AsyncDisposable {
     return this.#create(label, size, () => this.handle.createBuffer({ label, size, usage }));
   }
 
-  /** A texture of [width, height] texels, `bytes` in all, zeroed, which shaders read as storage. Errors as of a buffer. */
+  /**
+   * A texture of [width, height] texels, `bytes` in all, zeroed, which shaders read as storage.
+   * Errors as of a buffer.
+   */
   createTexture(
     label: string,
     size: readonly [number, number],
@@ -267,7 +274,10 @@ export class Device implements AsyncDisposable {
     if (this.#memory.delete(memory)) memory.destroy();
   }
 
-  /** The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. Throws as `createBuffer` does. */
+  /**
+   * The bytes [offset, offset + size) of a buffer that was made with COPY_SRC. Throws as
+   * `createBuffer` does.
+   */
   async read(
     buffer: GPUBuffer,
     offset = 0,
@@ -293,7 +303,8 @@ export class Device implements AsyncDisposable {
     this.#bytes = 0;
     this.handle.destroy();
     await this.handle.lost;
-    // Dawn's binding holds a device for as long as it has a listener, and with it threads of its driver.
+    // Dawn's binding holds a device for as long as it has a listener, and with it threads of its
+    // driver.
     this.handle.removeEventListener("uncapturederror", this.#onUncaptured);
   }
 

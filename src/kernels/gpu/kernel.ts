@@ -1,15 +1,23 @@
-// A kernel is a WGSL shader, and the shader is its interface: the host binds by the name of a WGSL variable and packs
-// `Params` by field name. What a mismatch would break is thrown here, with the kernel's name.
+// A kernel is a WGSL shader, and the shader is its interface: the host binds by the name of a WGSL
+// variable and packs `Params` by field name. What a mismatch would break is thrown here, with the
+// kernel's name.
 //
-// House rules that make reading the interface safe: group 0 only, one declaration a line, `Params` fields of 32 bits.
+// House rules that make reading the interface safe: group 0 only, one declaration a line, `Params`
+// fields of 32 bits.
 
 import type { Device } from "./device.ts";
 import { COMPUTE_STAGE } from "./usage-flags.ts";
 
-/** The text of a WGSL file by its name without extension, such as "matrix/matvec" or "weights/formats/q4-k". */
+/**
+ * The text of a WGSL file by its name without extension, such as "matrix/matvec" or
+ * "weights/formats/q4-k".
+ */
 export type ShaderSource = (name: string) => string;
 
-/** The host and a shader disagree, or the shader does not compile. A bug of ours, never a user's mistake. */
+/**
+ * The host and a shader disagree, or the shader does not compile. A bug of ours, never a user's
+ * mistake.
+ */
 export class KernelError extends Error {
   override readonly name = "KernelError";
 }
@@ -110,7 +118,8 @@ export class Kernel {
     code: string,
     constants: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
-    // A shader that does not parse is reported below, with its text, and must not count as an uncaptured error too.
+    // A shader that does not parse is reported below, with its text, and must not count as an
+    // uncaptured error too.
     device.handle.pushErrorScope("validation");
     const module = device.handle.createShaderModule({ label: this.name, code });
     const parsed = device.handle.popErrorScope();
@@ -164,7 +173,10 @@ export class KernelLibrary {
   }
 }
 
-/** The files of a kernel, but of those that read weights only the format: the others follow from it and the adapter. */
+/**
+ * The files of a kernel, but of those that read weights only the format: the others follow from it
+ * and the adapter.
+ */
 function nameOf(files: readonly string[]): string {
   const format = files.find((file) => file.startsWith("weights/formats/"));
   const telling = files.filter((file) => file === format || !/^weights\/|\/planes\//.test(file));
@@ -174,7 +186,8 @@ function nameOf(files: readonly string[]): string {
 /** One module of several WGSL files: WGSL does not care for order, but `enable` must come first. */
 export function assemble(files: readonly string[]): string {
   const enables = new Set(files.flatMap((file) => file.match(ENABLE) ?? []));
-  // On one line before the first file, and blanked where they stood, so that line numbers stay true.
+  // On one line before the first file, and blanked where they stood, so that line numbers stay
+  // true.
   return [...enables].join(" ") + files.map((file) => file.replace(ENABLE, "")).join("\n");
 }
 

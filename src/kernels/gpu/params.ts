@@ -5,8 +5,8 @@ import { type Kernel, KernelError } from "./kernel.ts";
 import { USAGE } from "./usage-flags.ts";
 
 /**
- * The numbers of a step that kernels read, by the names of their `Params`: each kernel takes the fields that its shader
- * declares. What nothing in a list of dispatches reads may be missing.
+ * The numbers of a step that kernels read, by the names of their `Params`: each kernel takes the
+ * fields that its shader declares. What nothing in a list of dispatches reads may be missing.
  */
 export interface StepValues {
   /** T: tokens of the step. */
@@ -21,7 +21,9 @@ export interface StepValues {
   /** What queries see: S, and W, which counts the query itself. */
   readonly sinks?: number;
   readonly window?: number;
-  /** How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token. */
+  /**
+   * How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token.
+   */
   readonly temperature?: number;
   readonly seed_low?: number;
   readonly seed_high?: number;
@@ -42,8 +44,8 @@ const SLOTS = 64;
 export const PARAM_BLOCK_BYTES: number = SLOTS * BINDING_ALIGNMENT;
 
 /**
- * One uniform buffer for the `Params` of many kernels. Kernels that declare the same fields share a slot, and a step
- * writes all slots with one call.
+ * One uniform buffer for the `Params` of many kernels. Kernels that declare the same fields share a
+ * slot, and a step writes all slots with one call.
  */
 export class ParamBlock {
   readonly #buffer: GPUBuffer;

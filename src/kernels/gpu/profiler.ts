@@ -20,7 +20,10 @@ export interface KernelTime {
 export interface PhaseProfile {
   readonly phase: string;
   readonly steps: number;
-  /** From the first timestamp of a submit to its last, summed: the kernels and what lies between them. */
+  /**
+   * From the first timestamp of a submit to its last, summed: the kernels and what lies between
+   * them.
+   */
   readonly gpuMs: number;
   /** The longest first. */
   readonly kernels: readonly KernelTime[];
@@ -46,7 +49,10 @@ export class Profiler {
     this.#device = device;
   }
 
-  /** Commands that are timed; `onTimes` hears of the milliseconds of every dispatch, in the order in which they ran. */
+  /**
+   * Commands that are timed; `onTimes` hears of the milliseconds of every dispatch, in the order in
+   * which they ran.
+   */
   begin(phase: string, onTimes?: (ms: readonly number[]) => void): Commands {
     let totals = this.#phases.get(phase);
     if (!totals) {

@@ -1,6 +1,7 @@
-// Drivers compile late. Mesa's software adapter turns a pipeline into machine code when it is dispatched for the first time:
-// the kernels of a small model took 13 s then, as if its first prompt were that slow. So each kernel runs once before it is
-// needed, and what that takes is reported as what it is. (A grid without workgroups would do, but Dawn warns of it.)
+// Drivers compile late. Mesa's software adapter turns a pipeline into machine code when it is
+// dispatched for the first time: the kernels of a small model took 13 s then, as if its first
+// prompt were that slow. So each kernel runs once before it is needed, and what that takes is
+// reported as what it is. (A grid without workgroups would do, but Dawn warns of it.)
 
 import { Commands, type Dispatch } from "./commands.ts";
 import type { Device } from "./device.ts";
@@ -15,9 +16,9 @@ const rehearsed = new WeakSet<Kernel>();
 const STEP = { tokens: 1, splits: 2 };
 
 /**
- * Waits until every kernel of some dispatches is compiled and has run once. What they write may be anything: call it when
- * nothing that they write is still needed. Returns how many kernels were new. Throws a
- * `KernelError` if one does not compile, a `DeviceLostError` if the device is lost.
+ * Waits until every kernel of some dispatches is compiled and has run once. What they write may be
+ * anything: call it when nothing that they write is still needed. Returns how many kernels were
+ * new. Throws a `KernelError` if one does not compile, a `DeviceLostError` if the device is lost.
  */
 export async function rehearse(
   device: Device,
@@ -37,7 +38,8 @@ export async function rehearse(
     commands.run([dispatch], STEP);
     commands.submit();
     rehearsed.add(kernel);
-    // The next is submitted while this one runs: to wait for each would cost more than a warm driver takes for all.
+    // The next is submitted while this one runs: to wait for each would cost more than a warm
+    // driver takes for all.
     const run = device.done().then(() => onCompiled(++done, fresh.size));
     run.catch(() => {}); // heard below, unless a later kernel does not compile
     runs.push(run);

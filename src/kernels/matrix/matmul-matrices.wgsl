@@ -1,10 +1,11 @@
-// Y = X W^T + beta Y as `matmul`, by the subgroup matrices of a graphics card: units that multiply small matrices of halves
-// and add up in f32, many times faster than lanes do number by number.
+// Y = X W^T + beta Y as `matmul`, by the subgroup matrices of a graphics card: units that multiply
+// small matrices of halves and add up in f32, many times faster than lanes do number by number.
 //
-// A workgroup of 2 x 2 subgroups computes a tile of 64 tokens by 64 rows of W, chunk after chunk: half of its lanes decode a
-// chunk of each row, the others fetch a chunk of each token, into workgroup memory. Then each subgroup multiplies 32 tokens
-// by 32 rows of them, matrix by matrix. The sums leave through workgroup memory, one matrix of every subgroup at a time,
-// since only there their numbers have a place.
+// A workgroup of 2 x 2 subgroups computes a tile of 64 tokens by 64 rows of W, chunk after chunk:
+// half of its lanes decode a chunk of each row, the others fetch a chunk of each token, into
+// workgroup memory. Then each subgroup multiplies 32 tokens by 32 rows of them, matrix by matrix.
+// The sums leave through workgroup memory, one matrix of every subgroup at a time, since only there
+// their numbers have a place.
 //
 // A number is held as two halves, high + low / 2048, which have 22 bits together, nearly those of an f32; of the four
 // products that makes, the one of both low halves is too small to matter, and those with one are summed by themselves. Scaled
@@ -21,8 +22,9 @@ const LOW = TILE * PITCH;     // where the low halves begin
 const DOWN = 32u / M;         // matrices of a subgroup along the tokens
 const ALONG = 32u / N;        // and along the rows
 
-// Activations of some models exceed the largest half: those beyond four times that, and weights beyond it, become that and
-// not infinite. All bits are kept of activations from 2^-12 and of weights from 2^-14 on, half of them below.
+// Activations of some models exceed the largest half: those beyond four times that, and weights
+// beyond it, become that and not infinite. All bits are kept of activations from 2^-12 and of
+// weights from 2^-14 on, half of them below.
 const SHRINK = 0.25;
 const LARGEST = 65504.0;
 const FINE = 2048.0;

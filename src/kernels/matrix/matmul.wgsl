@@ -1,9 +1,11 @@
-// Y = X W^T + beta Y: a matrix of packed weights times the vectors of several tokens. Prefill spends its time here.
+// Y = X W^T + beta Y: a matrix of packed weights times the vectors of several tokens. Prefill
+// spends its time here.
 //
-// A workgroup of 8 x 8 lanes computes a tile of 32 rows of W by 32 tokens, chunk after chunk: the lanes decode a chunk
-// of each row, and fetch a chunk of each token, into workgroup memory; then every lane multiplies 4 rows by 4 tokens in
-// registers, so that each number fetched is used four times. Memory: two tiles of [32, 8] vec4 (a row padded by one
-// against bank conflicts), one mat4x4 a lane.
+// A workgroup of 8 x 8 lanes computes a tile of 32 rows of W by 32 tokens, chunk after chunk: the
+// lanes decode a chunk of each row, and fetch a chunk of each token, into workgroup memory; then
+// every lane multiplies 4 rows by 4 tokens in registers, so that each number fetched is used four
+// times. Memory: two tiles of [32, 8] vec4 (a row padded by one against bank conflicts), one mat4x4
+// a lane.
 const TILE = 32u;
 const LANES = 64u;
 const PITCH = 9u;

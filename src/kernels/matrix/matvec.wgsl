@@ -1,10 +1,11 @@
-// W x: a matrix of packed weights times one vector. Decoding spends its time on this shader, and on `matvec-cpu`.
+// W x: a matrix of packed weights times one vector. Decoding spends its time on this shader, and on
+// `matvec-cpu`.
 //
-// A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32 numbers of x once
-// and multiplies them with that chunk of every row, so neighbouring lanes read neighbouring bytes of W, and each
-// number of x is loaded once for ROWS rows. Memory: registers.
-// Appended: a weight format; of `inputs/`, where x [K] lies and whether it is normed on the way; of `outputs/`, which
-// rows of W these are and what becomes of their products; a reduction.
+// A workgroup computes ROWS rows. Lane i takes chunks i, i + LANES, ... of the row: it loads its 32
+// numbers of x once and multiplies them with that chunk of every row, so neighbouring lanes read
+// neighbouring bytes of W, and each number of x is loaded once for ROWS rows. Memory: registers.
+// Appended: a weight format; of `inputs/`, where x [K] lies and whether it is normed on the way; of
+// `outputs/`, which rows of W these are and what becomes of their products; a reduction.
 override LANES: u32 = 32;  // a power of two, at least 8
 override ROWS: u32 = 8;  // a multiple of 8, at most MAX_ROWS
 const MAX_ROWS = 64u;

@@ -1,6 +1,7 @@
-// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, and what is done to a
-// vector on its way in and to the products on their way out. Not in this room: how weights are packed and placed
-// (weights/), and how rows are normed or gated by themselves (rows/).
+// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, and
+// what is done to a vector on its way in and to the products on their way out. Not in this room:
+// how weights are packed and placed (weights/), and how rows are normed or gated by themselves
+// (rows/).
 
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
@@ -31,7 +32,10 @@ export interface Projection {
   readonly bias?: Weights | undefined; // [n]
 }
 
-/** y [T, n] = x [T, k] W^T, or y += x W^T if `add` is set; then + bias. With `norm`, x is normed first. */
+/**
+ * y [T, n] = x [T, k] W^T, or y += x W^T if `add` is set; then + bias. With `norm`, x is normed
+ * first.
+ */
 export function project(target: Target, projection: Projection): Dispatch[] {
   const { x, weights, y, norm, bias, add = false } = projection;
   if (x.width !== weights.k || y.width !== weights.n) {
@@ -64,7 +68,10 @@ export interface GatedProjection {
   readonly bias?: Weights | undefined; // [2 F]
 }
 
-/** hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix: at once for a single token, if they are one part. */
+/**
+ * hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix: at once for a single token, if
+ * they are one part.
+ */
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, norm, bias } = gated;
   const [part, ...more] = weights.parts;

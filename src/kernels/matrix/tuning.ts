@@ -1,9 +1,11 @@
 // What is found out about an adapter where a model is first loaded on it, and remembered.
 //
-// By how many workgroups should it share the product of a matrix with a vector? Few load the vector less often, many keep more
-// of it busy: between a software adapter with two threads and a large card lies a factor of a hundred, so it is measured. How
-// many rows a workgroup takes changes no sum, and so no bit of a text; which shader multiplies would: that is a rule (adapter/tiling.ts),
-// not a measurement. But a shader that relies on what no standard has yet has to multiply right here before it is trusted.
+// By how many workgroups should it share the product of a matrix with a vector? Few load the vector
+// less often, many keep more of it busy: between a software adapter with two threads and a large
+// card lies a factor of a hundred, so it is measured. How many rows a workgroup takes changes no
+// sum, and so no bit of a text; which shader multiplies would: that is a rule (adapter/tiling.ts),
+// not a measurement. But a shader that relies on what no standard has yet has to multiply right
+// here before it is trusted.
 
 import { median } from "../../numbers.ts";
 import { type Adapter, offeredMatrixShape, readAdapter, type Tuning } from "../adapter/adapter.ts";
@@ -39,8 +41,9 @@ const MAX_REPEATS = 256;
 const ABOUT_AS_FAST = 1.04;
 
 /**
- * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is closed again. Where that
- * fails it is what is usual, and the adapter will be asked again. `onTrial` hears when a trial begins (0 of 1) and ends.
+ * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is
+ * closed again. Where that fails it is what is usual, and the adapter will be asked again.
+ * `onTrial` hears when a trial begins (0 of 1) and ends.
  */
 export async function tuningOf(
   device: Device,
@@ -108,11 +111,15 @@ function trialTiling(adapter: Adapter) {
   return matvecTiling(adapter, { placement: adapter.placement, n, least: 8 });
 }
 
-/** The candidate that is fastest here; of those that are about as fast the fewest, since to load a normed vector costs more. */
+/**
+ * The candidate that is fastest here; of those that are about as fast the fewest, since to load a
+ * normed vector costs more.
+ */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const usual = readAdapter(device);
   const { n, k, candidates } = trialOf(usual);
-  // A shader may not take as many rows as the fewest workgroups would: those that are alike need no trial.
+  // A shader may not take as many rows as the fewest workgroups would: those that are alike need no
+  // trial.
   const byRows = new Map(
     candidates.map((workgroups) => {
       const { overrides } = trialTiling({ ...usual, workgroups });
@@ -155,9 +162,10 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
 }
 
 /**
- * The first candidate that is about as fast as any, by its times in each of some rounds. What a machine does beside this
- * comes and goes, and does little to comparisons within a round: so what counts is how much longer than the fastest of a
- * round a candidate takes, in the middle of all rounds.
+ * The first candidate that is about as fast as any, by its times in each of some rounds. What a
+ * machine does beside this comes and goes, and does little to comparisons within a round: so what
+ * counts is how much longer than the fastest of a round a candidate takes, in the middle of all
+ * rounds.
  */
 export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
   const slowness = rounds[0]!.map((_, i) =>
@@ -167,7 +175,10 @@ export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
   return slowness.findIndex((slow) => slow <= most);
 }
 
-/** 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all sums are exact. */
+/**
+ * 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all
+ * sums are exact.
+ */
 export async function tryMatrices(device: Device, shaders: ShaderSource): Promise<number> {
   const [n, k, tokens] = [72, 96, 70];
   // In stripes of sixteen columns one factor has thirteen bits, two halves, and the other three.

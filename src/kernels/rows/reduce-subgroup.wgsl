@@ -1,5 +1,6 @@
-// The sum and the maximum over the lanes of a workgroup, for every lane, where the workgroup is one subgroup: appended
-// in place of `reduce` to shaders whose LANES are the adapter's one and only subgroup size, and not eight.
+// The sum and the maximum over the lanes of a workgroup, for every lane, where the workgroup is one
+// subgroup: appended in place of `reduce` to shaders whose LANES are the adapter's one and only
+// subgroup size, and not eight.
 enable subgroups;
 
 fn sum_lanes(value: vec4f, lane: u32) -> vec4f {

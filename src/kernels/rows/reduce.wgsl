@@ -1,5 +1,6 @@
-// The sum and the maximum over the lanes of a workgroup, for every lane: a tree through workgroup memory, good for
-// every adapter. Appended to a shader that declares `override LANES`, a power of two.
+// The sum and the maximum over the lanes of a workgroup, for every lane: a tree through workgroup
+// memory, good for every adapter. Appended to a shader that declares `override LANES`, a power of
+// two.
 var<workgroup> lane_values: array<vec4f, LANES>;
 
 fn sum_lanes(value: vec4f, lane: u32) -> vec4f {

@@ -1,7 +1,8 @@
 // RMSNorm: y = weight * x / sqrt(mean(x^2) + EPS)                    Zhang & Sennrich 2019, arXiv:1910.07467
 //
-// One workgroup a row; lanes stride over it, then `sum_lanes`. A token of STRIDE numbers may hold many rows of D side
-// by side: one for the residual stream, H for norms of each head (Qwen3). Memory: one vec4 a lane.
+// One workgroup a row; lanes stride over it, then `sum_lanes`. A token of STRIDE numbers may hold
+// many rows of D side by side: one for the residual stream, H for norms of each head (Qwen3).
+// Memory: one vec4 a lane.
 override D: u32;          // row length, a multiple of 4
 override FIRST: u32 = 0;  // numbers of a token in front of the rows, in x and in y
 override STRIDE: u32;     // numbers from a token to the next, in x and in y

@@ -1,5 +1,6 @@
-// Operations on rows of activations: a row of the embedding table is decoded, rows are normed, gated, or get a bias.
-// Not in this room: products with a matrix (matrix/), and what runs over a vocabulary (choice/).
+// Operations on rows of activations: a row of the embedding table is decoded, rows are normed,
+// gated, or get a bias. Not in this room: products with a matrix (matrix/), and what runs over a
+// vocabulary (choice/).
 
 import type { Target } from "../adapter/target.ts";
 import { reduction, rowGroups } from "../adapter/tiling.ts";

@@ -1,5 +1,6 @@
-// How a matrix lies in memory, as numbers of bytes and rows: which rows of a stack are one part, where the planes of a part
-// begin, and how large they are. Pure arithmetic: memory is allocated in tensor.ts, and filled in upload.ts.
+// How a matrix lies in memory, as numbers of bytes and rows: which rows of a stack are one part,
+// where the planes of a part begin, and how large they are. Pure arithmetic: memory is allocated in
+// tensor.ts, and filled in upload.ts.
 //
 //   stack   tensors with rows of k weights that meet the same vector, one above the other: [n, k]
 //   part    rows of a stack of one format, as many as an adapter can bind: one dispatch
@@ -25,7 +26,9 @@ export function planeRowBytes(plane: Plane, k: number): number {
   return planeUnits(plane, k) * plane.bytes;
 }
 
-/** Rows that the planes of a part of `n` rows have room for: eights, since they may lie by eight. */
+/**
+ * Rows that the planes of a part of `n` rows have room for: eights, since they may lie by eight.
+ */
 export function placesOf(n: number): number {
   return Math.ceil(n / EIGHT) * EIGHT;
 }
@@ -43,18 +46,27 @@ export function texelBits(format: WeightFormat, n: number, k: number): number {
   return Math.max(MIN_BITS, Math.ceil(Math.log2(Math.max(...texels) / TEXTURE_ROWS)));
 }
 
-/** The bytes of a plane that might lie in a texture are at most what the largest texture of every adapter holds. */
+/**
+ * The bytes of a plane that might lie in a texture are at most what the largest texture of every
+ * adapter holds.
+ */
 function maxBytes({ texel }: Plane): number {
   return texel ? TEXTURE_ROWS * TEXTURE_ROWS * texel.bytes : Number.POSITIVE_INFINITY;
 }
 
-/** Bytes of a plane of a part [n, k]: where it might lie in a texture, whole rows of that, so that all adapters need the same. */
+/**
+ * Bytes of a plane of a part [n, k]: where it might lie in a texture, whole rows of that, so that
+ * all adapters need the same.
+ */
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
   const unit = plane.texel ? plane.texel.bytes << texelBits(format, n, k) : 16;
   return Math.ceil((placesOf(n) * planeRowBytes(plane, k)) / unit) * unit;
 }
 
-/** In front of the planes: the sizes, once for products that replace and once for those that are added. */
+/**
+ * In front of the planes: the sizes, once for products that replace and once for those that are
+ * added.
+ */
 export const FRONT_BYTES = 2 * BINDING_ALIGNMENT;
 
 /** Bytes on the GPU of a tensor [n, k] in one part: its sizes, then its planes. */
@@ -76,8 +88,8 @@ export interface Part {
 }
 
 /**
- * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, on every adapter, since it may
- * be a norm that is read through one.
+ * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, on
+ * every adapter, since it may be a norm that is read through one.
  */
 export function partBytes({ format, rows, n, k }: Part): number {
   const bytes = weightBytes(format, rows, k);
@@ -99,7 +111,10 @@ export interface Stretch extends StackedTensor {
   readonly firstRow: number;
 }
 
-/** Neighbours of one format together, as long as each begins at a multiple of eight rows, where planes are aligned. */
+/**
+ * Neighbours of one format together, as long as each begins at a multiple of eight rows, where
+ * planes are aligned.
+ */
 export function stretches(tensors: readonly StackedTensor[]): Stretch[] {
   const found: Stretch[] = [];
   let firstRow = 0;
@@ -130,7 +145,10 @@ export interface PlacedTensor extends StackedTensor {
   readonly placement: Placement;
 }
 
-/** The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole tensor fits. */
+/**
+ * The most rows of a tensor that fit the limits of one part; a multiple of 8 unless the whole
+ * tensor fits.
+ */
 export function rowsPerPart(limits: Limits, { format, n, k, placement }: PlacedTensor): number {
   const { maxStorageBufferBindingSize: binding, maxBufferSize } = limits;
   const rows = format.planes.map((plane) => planeRowBytes(plane, k));
@@ -139,7 +157,8 @@ export function rowsPerPart(limits: Limits, { format, n, k, placement }: PlacedT
   const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
   if (placesOf(n) <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
-  // The sizes in front and what is behind a plane come to less than an alignment each, or a row of a texture.
+  // The sizes in front and what is behind a plane come to less than an alignment each, or a row of
+  // a texture.
   const unit = format.planes.map(({ texel }) => (texel?.bytes ?? 0) << texelBits(format, n, k));
   const behind = unit.map((bytes) => Math.max(bytes, BINDING_ALIGNMENT));
   const room = maxBufferSize - FRONT_BYTES - behind.reduce((sum, bytes) => sum + bytes, 0);
@@ -157,7 +176,10 @@ export interface PlanePlace {
   readonly offset: number | "texture";
 }
 
-/** How a part lies in memory: one buffer for the sizes and planes, and a texture for each other plane. */
+/**
+ * How a part lies in memory: one buffer for the sizes and planes, and a texture for each other
+ * plane.
+ */
 export interface PartLayout {
   readonly bufferBytes: number;
   /** Rows of its textures have 2 ^ `texelBits` texels. */

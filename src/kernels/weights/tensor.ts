@@ -1,5 +1,6 @@
-// Weights on the GPU, in the format of their file. In this room: formats and their fragments (formats/, planes/), how a
-// matrix lies in memory (layout.ts), and its way there (upload.ts). Not in it: which tensors a model has (engine/model).
+// Weights on the GPU, in the format of their file. In this room: formats and their fragments
+// (formats/, planes/), how a matrix lies in memory (layout.ts), and its way there (upload.ts). Not
+// in it: which tensors a model has (engine/model).
 
 import type { Placement } from "../adapter/adapter.ts";
 import { chunksOf, strideOf } from "../gpu/activations.ts";
@@ -43,8 +44,9 @@ export function memoryOf({ adding, planes }: WeightPart): (GPUBuffer | GPUTextur
 }
 
 /**
- * A matrix [n, k] as its file packs it: y = W x takes k numbers to n. It may be a stack of tensors that are multiplied with
- * the same x, one above the other: neighbours of one format are one part, and so one dispatch.
+ * A matrix [n, k] as its file packs it: y = W x takes k numbers to n. It may be a stack of tensors
+ * that are multiplied with the same x, one above the other: neighbours of one format are one part,
+ * and so one dispatch.
  */
 export interface Weights {
   readonly label: string;
@@ -81,7 +83,10 @@ export interface NewStack {
   readonly placement?: Placement;
 }
 
-/** Allocates a weight tensor [n, k], in as many parts as the limits ask for. Its data comes with `uploadWeights`. */
+/**
+ * Allocates a weight tensor [n, k], in as many parts as the limits ask for. Its data comes with
+ * `uploadWeights`.
+ */
 export function createWeights(device: Device, tensor: NewWeights): Promise<Weights> {
   const { format, n, ...stack } = tensor;
   return createStack(device, { ...stack, tensors: [{ format, n }] });

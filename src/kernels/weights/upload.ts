@@ -38,9 +38,10 @@ export async function uploadWeights(
 }
 
 /**
- * Uploads tensors slice by slice, regrouping their blocks into planes on the way. Host memory is bounded by a few
- * slices whatever the size of the tensors, and the same slices serve all of them: to touch fresh memory for the first
- * time takes longer than to read, regroup and write what goes through it.
+ * Uploads tensors slice by slice, regrouping their blocks into planes on the way. Host memory is
+ * bounded by a few slices whatever the size of the tensors, and the same slices serve all of them:
+ * to touch fresh memory for the first time takes longer than to read, regroup and write what goes
+ * through it.
  */
 export class Uploader {
   readonly #device: Device;
@@ -57,7 +58,10 @@ export class Uploader {
     this.#device = device;
   }
 
-  /** Takes rows [firstRow, firstRow + n), those of one tensor, from `read`. They have arrived on the GPU after `finish`. */
+  /**
+   * Takes rows [firstRow, firstRow + n), those of one tensor, from `read`. They have arrived on the
+   * GPU after `finish`.
+   */
   async upload(
     { k, parts }: Weights,
     firstRow: number,
@@ -99,7 +103,8 @@ export class Uploader {
       const bytes = Math.min(sliceRows, rows - at) * fileRow;
       const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
       const reading = read(at * fileRow, slice).then(() => slice);
-      // A failure is thrown where this is awaited; but an earlier one may end the upload before that.
+      // A failure is thrown where this is awaited; but an earlier one may end the upload before
+      // that.
       reading.catch(() => {});
       return reading;
     };
@@ -131,7 +136,8 @@ export class Uploader {
       this.#writeTo(memory, first * row, words.subarray(0, (count * row) / 4));
       return;
     }
-    // See `cpu/planes/interleaved`: a super-block of all rows, in which chunks of eight rows lie side by side, then the next.
+    // See `cpu/planes/interleaved`: a super-block of all rows, in which chunks of eight rows lie
+    // side by side, then the next.
     const units = planeUnits(plane, k);
     const widest = plane.unit === "chunk" ? SUPER : 1;
     const size = plane.bytes / 4;

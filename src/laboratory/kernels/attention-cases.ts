@@ -97,7 +97,10 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
     values,
     queries: rotated,
     at,
-    /** The last token as its projection would leave it, its key and value gone from their pages; it turns by nothing. */
+    /**
+     * The last token as its projection would leave it, its key and value gone from their pages; it
+     * turns by nothing.
+     */
     async forgotten() {
       const { rotations, slots: to } = cache;
       const last = Array.from({ length: G }, (_, group) => at(slots - 1, group));
@@ -138,8 +141,8 @@ function visiblePairs(slots: number, tokens: number): number {
 }
 
 /**
- * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there are several. A single token comes as
- * its projection leaves it, where it is stored on the way.
+ * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there
+ * are several. A single token comes as its projection leaves it, where it is stored on the way.
  */
 export function attentionCase(kvType: KvType, slots: number, tokens: number): KernelCase {
   const atOnce = tokens === 1 && canFuseStore(headShape(kvType));
@@ -228,12 +231,16 @@ export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase 
 }
 
 /**
- * Normalised square errors of what is stored. A half, also of a scale, is off by up to 2^-10: WGSL does not say which way
- * a store rounds. And a number may fall to the other side of a quantum, which is an eighth of the largest in q4_0.
+ * Normalised square errors of what is stored. A half, also of a scale, is off by up to 2^-10: WGSL
+ * does not say which way a store rounds. And a number may fall to the other side of a quantum,
+ * which is an eighth of the largest in q4_0.
  */
 const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
 
-/** Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to pages. */
+/**
+ * Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to
+ * pages.
+ */
 export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
   const shape = headShape(kvType);
   const start = 1024; // a multiple of P: the first slot of a page

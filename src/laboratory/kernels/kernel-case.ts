@@ -1,4 +1,5 @@
-// What the laboratory knows of a kernel: how to set it up, what it must compute, and what work that is.
+// What the laboratory knows of a kernel: how to set it up, what it must compute, and what work that
+// is.
 
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import type { StepValues } from "../../kernels/gpu/params.ts";
@@ -20,7 +21,10 @@ export interface KernelCase {
 }
 
 export interface PreparedCase {
-  /** The same work on copies of the weights: they are timed in turn, so that no copy stays in a cache. */
+  /**
+   * The same work on copies of the weights: they are timed in turn, so that no copy stays in a
+   * cache.
+   */
   readonly variants: readonly (readonly Dispatch[])[];
   readonly step: Partial<StepValues>;
   /** What it has computed, and what reference.ts computes. */

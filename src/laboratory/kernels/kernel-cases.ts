@@ -1,5 +1,5 @@
-// Every kernel of the engine, with every format that it takes: checked against reference.ts and timed alone, without a model.
-// Not in this room: whole models, which are measured by experiments.
+// Every kernel of the engine, with every format that it takes: checked against reference.ts and
+// timed alone, without a model. Not in this room: whole models, which are measured by experiments.
 
 import { UserError } from "../../errors.ts";
 import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
@@ -52,7 +52,10 @@ const SLOTS = [128, 1024, 4096] as const;
 /** What `--kernel` may name. */
 export const KERNELS: readonly string[] = [MATRICES, ROWS, ATTENTION].flatMap(Object.keys);
 
-/** The cases of a selection, matrices being [n, k] where it does not say. Throws a `UserError` where there are none. */
+/**
+ * The cases of a selection, matrices being [n, k] where it does not say. Throws a `UserError` where
+ * there are none.
+ */
 export function kernelCases(selection: Selection, usual: { n: number; k: number }): KernelCase[] {
   const { kernel, format, shape, tokens } = selection;
   if (kernel !== undefined && !KERNELS.includes(kernel)) {

@@ -12,7 +12,10 @@ import type { Workbench } from "./workbench.ts";
 
 const EPS = 1e-5;
 
-/** Copies of a matrix that is read once for a token come to this many bytes: more than the caches of adapters. */
+/**
+ * Copies of a matrix that is read once for a token come to this many bytes: more than the caches of
+ * adapters.
+ */
 const ROTATED_BYTES = 128 * 2 ** 20;
 const MAX_COPIES = 64;
 

@@ -1,4 +1,5 @@
-// A kernel is checked against reference.ts, timed, and checked again: one that is wrong gets no time.
+// A kernel is checked against reference.ts, timed, and checked again: one that is wrong gets no
+// time.
 
 import { KernelError } from "../../kernels/gpu/kernel.ts";
 import type { KernelCase, PreparedCase } from "./kernel-case.ts";
@@ -10,11 +11,17 @@ const TOLERANCE = 1e-9;
 
 export interface Timing {
   readonly kernel: string;
-  /** The shader and its fragments that this adapter gets, such as "matvec.q4-k.storage.plain.plain.reduce". */
+  /**
+   * The shader and its fragments that this adapter gets, such as
+   * "matvec.q4-k.storage.plain.plain.reduce".
+   */
   readonly shader: string;
   readonly format: string;
   readonly shape: string;
-  /** The largest difference to what is expected, relative to the root of the mean square; none where there is NaN. */
+  /**
+   * The largest difference to what is expected, relative to the root of the mean square; none where
+   * there is NaN.
+   */
   readonly maxError: number | null;
   /** What is wrong with what it computes. */
   readonly wrong: string | null;
@@ -26,7 +33,10 @@ export interface Timing {
   readonly multiplyGigaPerSecond: number | null;
 }
 
-/** Measures one case after the other. A raised signal ends it between two, with what there is so far. */
+/**
+ * Measures one case after the other. A raised signal ends it between two, with what there is so
+ * far.
+ */
 export async function measureAll(
   bench: Workbench,
   cases: readonly KernelCase[],

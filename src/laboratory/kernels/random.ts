@@ -20,9 +20,9 @@ export function randomFloats(seed: number, count: number, scale = 1): Float32Arr
 }
 
 /**
- * The file's bytes of a tensor [n, k]: every bit random, but that scales (and the numbers of F32, F16 and BF16, which
- * are nothing else) are finite, of either sign, and between 2^-10 and 4. Subnormal numbers are left out: WGSL lets an
- * adapter take them for zero.
+ * The file's bytes of a tensor [n, k]: every bit random, but that scales (and the numbers of F32,
+ * F16 and BF16, which are nothing else) are finite, of either sign, and between 2^-10 and 4.
+ * Subnormal numbers are left out: WGSL lets an adapter take them for zero.
  */
 export function randomTensor(
   format: WeightFormat,

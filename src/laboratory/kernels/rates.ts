@@ -1,5 +1,6 @@
-// What an adapter can do at most, as it does it here: bytes copied and numbers multiplied in a second. The times of
-// kernels are compared with these, which are measured on the same adapter in the same run: the shortest ones count.
+// What an adapter can do at most, as it does it here: bytes copied and numbers multiplied in a
+// second. The times of kernels are compared with these, which are measured on the same adapter in
+// the same run: the shortest ones count.
 
 import type { Device } from "../../kernels/gpu/device.ts";
 import { bufferBinding, Dispatcher } from "../../kernels/gpu/dispatcher.ts";
@@ -14,7 +15,10 @@ export interface Rates {
   readonly multiplyGigaPerSecond: number;
 }
 
-/** Both rates. Whatever else a machine does makes them lower: of `before` and what is found now, the higher count. */
+/**
+ * Both rates. Whatever else a machine does makes them lower: of `before` and what is found now, the
+ * higher count.
+ */
 export async function measureRates(bench: Workbench, ms: number, before?: Rates): Promise<Rates> {
   const [copy, multiply] = [await copyRate(bench.device, ms), await multiplyRate(bench, ms)];
   return {
@@ -26,7 +30,10 @@ export async function measureRates(bench: Workbench, ms: number, before?: Rates)
 /** More than caches hold, where the adapter allows it. */
 const COPY_BYTES = 128 * 2 ** 20;
 
-/** Bytes read and bytes written, together, in a nanosecond: gigabytes in a second. The copy is checked. */
+/**
+ * Bytes read and bytes written, together, in a nanosecond: gigabytes in a second. The copy is
+ * checked.
+ */
 async function copyRate(device: Device, ms: number): Promise<number> {
   const bytes = Math.floor(Math.min(COPY_BYTES, device.limits.maxBufferSize) / 16) * 16;
   const usage = USAGE.COPY_SRC | USAGE.COPY_DST;

@@ -60,7 +60,10 @@ export function gateCase({ n, tokens }: Sizes): KernelCase {
   };
 }
 
-/** y [T, n] += bias [n]. A plan has it behind a product only: a small one is prepared with it, and left out. */
+/**
+ * y [T, n] += bias [n]. A plan has it behind a product only: a small one is prepared with it, and
+ * left out.
+ */
 export function biasCase({ n, tokens }: Sizes): KernelCase {
   const k = 32;
   return {
@@ -118,7 +121,10 @@ export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
   };
 }
 
-/** The likeliest logits of n, which a sampler on the host is sent, and the logarithm of the sum of all exponentials. */
+/**
+ * The likeliest logits of n, which a sampler on the host is sent, and the logarithm of the sum of
+ * all exponentials.
+ */
 export function topCase({ n }: Pick<Sizes, "n">): KernelCase {
   const keep = Math.min(n, 40); // what `generate` keeps by default
   return {
@@ -149,7 +155,10 @@ export function topCase({ n }: Pick<Sizes, "n">): KernelCase {
   };
 }
 
-/** Count, sum, validity and nothing, then (id, logit) of as many as there is room for: ROOM in top.wgsl. */
+/**
+ * Count, sum, validity and nothing, then (id, logit) of as many as there is room for: ROOM in
+ * top.wgsl.
+ */
 const TOP_WORDS = 4 + 2 * 1024;
 
 /** ln(sum of exp) */

@@ -1,4 +1,5 @@
-// How long does it take? Samples of one kind of work, until enough time has passed; their median counts.
+// How long does it take? Samples of one kind of work, until enough time has passed; their median
+// counts.
 
 import { type Dispatch, run } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -14,10 +15,15 @@ export interface Time {
   readonly least: number;
 }
 
-/** Does the work this many times in one submit, and tells what one of them took: one sample, or each by itself. */
+/**
+ * Does the work this many times in one submit, and tells what one of them took: one sample, or each
+ * by itself.
+ */
 export type Batch = (repeats: number) => Promise<readonly number[]>;
 
-/** A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for. */
+/**
+ * A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for.
+ */
 const SUBMIT_MS = 25;
 const MAX_REPEATS = 512;
 const MIN_SAMPLES = 5;
@@ -58,7 +64,10 @@ export function hasClock(device: Device): boolean {
   return device.features.has("timestamp-query");
 }
 
-/** The time of lists of dispatches that do the same, taken in turn. Their parameters have been written. */
+/**
+ * The time of lists of dispatches that do the same, taken in turn. Their parameters have been
+ * written.
+ */
 export async function timeDispatches(
   device: Device,
   variants: readonly (readonly Dispatch[])[],

@@ -103,7 +103,10 @@ export class Workbench {
     return made;
   }
 
-  /** The numbers [rows, width] of activations; throws where a kernel has written into the padding of a row. */
+  /**
+   * The numbers [rows, width] of activations; throws where a kernel has written into the padding of
+   * a row.
+   */
   async readActivations({ buffer, rows, width, stride }: Activations): Promise<Float32Array> {
     const padded = await this.readFloats(buffer);
     const values = new Float32Array(rows * width);
@@ -117,7 +120,10 @@ export class Workbench {
     return values;
   }
 
-  /** A tensor [n, k] uploaded from the bytes of a file; by default placed as the engine would place it. */
+  /**
+   * A tensor [n, k] uploaded from the bytes of a file; by default placed as the engine would place
+   * it.
+   */
   async weights(
     format: WeightFormat,
     n: number,

@@ -1,5 +1,5 @@
-// Keys that were stored without rotation, and turn while they are read: for frequencies that move as the text grows
-// (dynamic NTK), and as the oracle of the usual mode. Needs `rotate`.
+// Keys that were stored without rotation, and turn while they are read: for frequencies that move
+// as the text grows (dynamic NTK), and as the oracle of the usual mode. Needs `rotate`.
 @group(0) @binding(8) var<storage, read> key_rotations: array<vec4f>;  // [N P, E/4] (cos, sin) of two pairs, of the token in each slot
 
 // The same before it turns.

@@ -1,4 +1,5 @@
-// Keys as the cache usually holds them: rotated once, when they were written, at their text position.
+// Keys as the cache usually holds them: rotated once, when they were written, at their text
+// position.
 
 // Four numbers of the key at `slot`, whose cells begin at `cells`.
 fn key_numbers(cells: u32, i: u32, slot: u32) -> vec4f {

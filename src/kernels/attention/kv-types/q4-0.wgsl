@@ -1,5 +1,6 @@
-// Cells as ggml's Q4_0 has them: 32 numbers of a head are a block with one scale, x = d (q - 8). Five words a block: four
-// of nibbles, the low ones for cells 0 to 3 and the high ones for cells 4 to 7, then d as a half.
+// Cells as ggml's Q4_0 has them: 32 numbers of a head are a block with one scale, x = d (q - 8).
+// Five words a block: four of nibbles, the low ones for cells 0 to 3 and the high ones for cells 4
+// to 7, then d as a half.
 alias Word = u32;
 const BLOCK_CELLS = 8u;
 const BLOCK_WORDS = 5u;
@@ -17,9 +18,10 @@ fn unpack_cell(word: Word, scale: Word, i: u32) -> vec4f {
   return unpack2x16float(scale).x * (vec4f(nibbles & vec4<u32>(15u)) - 8.0);
 }
 
-// d = the x of largest size, the first of such, with its sign, / -8: so that it becomes 0, and none more than 16, which
-// is cut to 15. q to the nearest, by the scale as it is before it becomes a half. Sizes are compared by their bits, since
-// nothing is larger than a NaN; a block whose scale no half holds is all NaN.
+// d = the x of largest size, the first of such, with its sign, / -8: so that it becomes 0, and none
+// more than 16, which is cut to 15. q to the nearest, by the scale as it is before it becomes a
+// half. Sizes are compared by their bits, since nothing is larger than a NaN; a block whose scale
+// no half holds is all NaN.
 fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
   var largest = 0u;
   for (var e = 0u; e < 4u * BLOCK_CELLS; e++) {

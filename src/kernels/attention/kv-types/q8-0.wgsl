@@ -1,5 +1,5 @@
-// Cells as ggml's Q8_0 has them: 32 numbers of a head are a block with one scale, x = d q. Nine words a block: a word of
-// four signed bytes for each of eight cells, then d as a half.
+// Cells as ggml's Q8_0 has them: 32 numbers of a head are a block with one scale, x = d q. Nine
+// words a block: a word of four signed bytes for each of eight cells, then d as a half.
 alias Word = u32;
 const BLOCK_CELLS = 8u;
 const BLOCK_WORDS = 9u;
@@ -17,8 +17,9 @@ fn unpack_cell(word: Word, scale: Word, _i: u32) -> vec4f {
   return unpack2x16float(scale).x * vec4f(bytes >> vec4<u32>(24u));
 }
 
-// d = max |x| / 127; q to the nearest, ties away from zero, by the scale as it is before it becomes a half. Sizes are
-// compared by their bits, since `max` may drop a NaN; a block whose scale no half holds is all NaN.
+// d = max |x| / 127; q to the nearest, ties away from zero, by the scale as it is before it becomes
+// a half. Sizes are compared by their bits, since `max` may drop a NaN; a block whose scale no half
+// holds is all NaN.
 fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
   var sizes = vec4<u32>();
   for (var c = 0u; c < BLOCK_CELLS; c++) {

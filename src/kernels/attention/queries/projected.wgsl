@@ -1,7 +1,8 @@
-// The queries of a single token as their projection leaves them: they turn while they are read, and the token's key and
-// value are stored by the workgroup that meets them. The lane that stores a cell is the one that will load it, so no lane
-// waits for another: this is for cells that are blocks by themselves, and for workgroups that have all the queries of a
-// key/value head. Needs `rotated-cell` and `rotate`.
+// The queries of a single token as their projection leaves them: they turn while they are read, and
+// the token's key and value are stored by the workgroup that meets them. The lane that stores a
+// cell is the one that will load it, so no lane waits for another: this is for cells that are
+// blocks by themselves, and for workgroups that have all the queries of a key/value head. Needs
+// `rotated-cell` and `rotate`.
 override SCALE: f32;  // of queries: 1 / sqrt(E)
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4f>;            // [H + 2 G, E/4]

@@ -1,6 +1,7 @@
-// The order of chunks in planes, in place of weights/planes/rows, for eight lanes that take eight rows: one super-block of all rows, then
-// the next of all; in each, eight rows together, chunk by chunk, so that what the lanes load at a time lies side by side
-// and what they load next follows. Rows that are missing to a multiple of eight hold anything, and are never read.
+// The order of chunks in planes, in place of weights/planes/rows, for eight lanes that take eight
+// rows: one super-block of all rows, then the next of all; in each, eight rows together, chunk by
+// chunk, so that what the lanes load at a time lies side by side and what they load next follows.
+// Rows that are missing to a multiple of eight hold anything, and are never read.
 
 fn block_of(row: u32, chunk: u32) -> u32 {
   let start = chunk & ~7u;

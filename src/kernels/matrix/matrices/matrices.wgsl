@@ -1,5 +1,5 @@
-// Subgroup matrices, as Dawn offers them: a matrix lies in the registers of a whole subgroup, in an order that only the adapter
-// knows. Appended to `matmul-matrices`, with a shape: M, N and K.
+// Subgroup matrices, as Dawn offers them: a matrix lies in the registers of a whole subgroup, in an
+// order that only the adapter knows. Appended to `matmul-matrices`, with a shape: M, N and K.
 enable chromium_experimental_subgroup_matrix;
 
 alias Tokens = subgroup_matrix_left<f16, K, M>;         // [M, K]

@@ -3,7 +3,8 @@
 // multiple of 8, are of either.                                                   Shazeer 2020, arXiv:2002.05202
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;  // [F]
 
-// Row `r` of workgroup `place`, eight of G and eight of U in turns; beyond the matrix, its last one.
+// Row `r` of workgroup `place`, eight of G and eight of U in turns; beyond the matrix, its last
+// one.
 fn row_of(place: u32, r: u32) -> u32 {
   let width = matrix.rows / 2u;
   let pair = place * (ROWS / 2u) + r / 16u * 8u + r % 8u;

@@ -1,11 +1,13 @@
-// A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking them in memory.
+// A weight format: how a GGUF file packs weights, and how the GPU reads them without ever unpacking
+// them in memory.
 //
-// The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a *super-block*. Each format has
-// a WGSL fragment with `packed_scales_of`, `packed_of`, `four_of` and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says
-// what they give and what is made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18,
-// 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes that every lane
-// can read with aligned wide loads: all quants of a tensor, then the scales of all its super-blocks, and so on. A *block* is
-// the place of a chunk in them.
+// The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a
+// *super-block*. Each format has a WGSL fragment with `packed_scales_of`, `packed_of`, `four_of`
+// and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says what they give and what is
+// made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well
+// (18, 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only,
+// into planes that every lane can read with aligned wide loads: all quants of a tensor, then the
+// scales of all its super-blocks, and so on. A *block* is the place of a chunk in them.
 
 import type { Placement } from "../../adapter/adapter.ts";
 
@@ -23,12 +25,17 @@ export interface Plane {
 
 const SIXTEEN = { format: "rgba32uint", bytes: 16 } as const;
 
-/** The plane of which most formats read 16 bytes at a time; read by `weights/planes/quants` or `cpu/planes/quants`. */
+/**
+ * The plane of which most formats read 16 bytes at a time; read by `weights/planes/quants` or
+ * `cpu/planes/quants`.
+ */
 export function quantsPlane(bytes: number): Plane {
   return { name: "quants", unit: "chunk", bytes, texel: SIXTEEN };
 }
 
-/** Two bits a weight that some formats have; read by `weights/planes/pairs` or `cpu/planes/pairs`. */
+/**
+ * Two bits a weight that some formats have; read by `weights/planes/pairs` or `cpu/planes/pairs`.
+ */
 export const PAIRS: Plane = {
   name: "pairs",
   unit: "chunk",
@@ -36,12 +43,18 @@ export const PAIRS: Plane = {
   texel: { format: "rg32uint", bytes: 8 },
 };
 
-/** What the chunks of a super-block have beside their quants, such as scales; read by `weights/planes/scales` or `cpu/planes/scales`. */
+/**
+ * What the chunks of a super-block have beside their quants, such as scales; read by
+ * `weights/planes/scales` or `cpu/planes/scales`.
+ */
 export function scalesPlane(bytes: 16 | 32): Plane {
   return { name: "scales", unit: "super-block", bytes, texel: SIXTEEN };
 }
 
-/** A bit a weight that some formats have, a word a chunk; read by `weights/planes/bits` or `cpu/planes/bits`. */
+/**
+ * A bit a weight that some formats have, a word a chunk; read by `weights/planes/bits` or
+ * `cpu/planes/bits`.
+ */
 export const BITS: Plane = { name: "bits", unit: "super-block", bytes: 32, texel: SIXTEEN };
 
 /** The scales of scales that do not fit there: a word. */
@@ -56,14 +69,18 @@ export interface WeightFormat {
   readonly blockWeights: number;
   /** Bytes a block in the file. */
   readonly blockBytes: number;
-  /** Bytes of a block at which an f16 scale or minimum begins; none if the numbers of a block are floats themselves. */
+  /**
+   * Bytes of a block at which an f16 scale or minimum begins; none if the numbers of a block are
+   * floats themselves.
+   */
   readonly scaleOffsets: readonly number[];
   readonly planes: readonly Plane[];
   /** Decodes whole blocks as the file packs them. This is the specification of the format. */
   decode(file: Uint8Array, out: Float32Array): void;
   /**
-   * Moves `blocks` blocks of the file, `blockBytes` each, into the planes, which start at byte 0 of each target. The file
-   * begins at a multiple of four bytes of its memory if its rows are whole words, otherwise of two or of one.
+   * Moves `blocks` blocks of the file, `blockBytes` each, into the planes, which start at byte 0 of
+   * each target. The file begins at a multiple of four bytes of its memory if its rows are whole
+   * words, otherwise of two or of one.
    */
   regroup(file: Uint8Array, blocks: number, planes: readonly Uint8Array[]): void;
 }
@@ -87,8 +104,9 @@ export function rowBytes(format: WeightFormat, k: number): number {
 // ---- moves shared by several formats ----------------------------------------------------------
 
 /**
- * 32 bytes that hold two chunks (one in the low nibbles, one in the high) become two chunks of 16 bytes, in which
- * byte j holds weight j low and weight j + 16 high. `from` and the targets are indices of 32-bit words.
+ * 32 bytes that hold two chunks (one in the low nibbles, one in the high) become two chunks of 16
+ * bytes, in which byte j holds weight j low and weight j + 16 high. `from` and the targets are
+ * indices of 32-bit words.
  */
 export function splitNibbles(
   file: Uint32Array,
@@ -106,12 +124,14 @@ export function splitNibbles(
 }
 
 /**
- * 32 bytes that hold four chunks, chunk c in the two bits at 2c of each, become four chunks of 8 bytes, in which weight
- * 4i + k is in byte k of word i >> 2, at bit 2 (i & 3), so that a shift and a mask give four neighbours at once.
+ * 32 bytes that hold four chunks, chunk c in the two bits at 2c of each, become four chunks of 8
+ * bytes, in which weight 4i + k is in byte k of word i >> 2, at bit 2 (i & 3), so that a shift and
+ * a mask give four neighbours at once.
  */
 export function gatherPairs(file: Uint32Array, from: number, out: Uint32Array, to: number): void {
   for (let word = 0; word < 2; word++) {
-    // In each byte of four words, four pairs of bits: a 4 x 4 matrix, transposed by halves and then by quarters.
+    // In each byte of four words, four pairs of bits: a 4 x 4 matrix, transposed by halves and then
+    // by quarters.
     const [i, o] = [from + 4 * word, to + word];
     let [a, b, c, d] = [file[i]!, file[i + 1]!, file[i + 2]!, file[i + 3]!];
     const ac = ((a >>> 4) ^ c) & 0x0f0f0f0f;
@@ -129,7 +149,9 @@ export function gatherPairs(file: Uint32Array, from: number, out: Uint32Array, t
   }
 }
 
-/** Bit `shift` of each of 32 bytes becomes one word whose bit l belongs to weight l of the chunk. */
+/**
+ * Bit `shift` of each of 32 bytes becomes one word whose bit l belongs to weight l of the chunk.
+ */
 export function gatherBits(file: Uint32Array, from: number, shift: number): number {
   let packed = 0;
   for (let i = 0; i < 8; i++) {
@@ -141,8 +163,9 @@ export function gatherBits(file: Uint32Array, from: number, shift: number): numb
 }
 
 /**
- * The words of a block that may begin in the middle of one: where they lie in the file already, or shifted into `block`.
- * `from` is an index of halves. Returns the array and the index in it of the block's first word.
+ * The words of a block that may begin in the middle of one: where they lie in the file already, or
+ * shifted into `block`. `from` is an index of halves. Returns the array and the index in it of the
+ * block's first word.
  */
 export function alignedBlock(
   file: Uint32Array,
@@ -160,13 +183,19 @@ export function alignedBlock(
   return [block, 0];
 }
 
-/** The 16-bit words of a plane or a file whose blocks are whole ones. Throws if a byte would be left over. */
+/**
+ * The 16-bit words of a plane or a file whose blocks are whole ones. Throws if a byte would be left
+ * over.
+ */
 export function halves(bytes: Uint8Array): Uint16Array {
   if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
 }
 
-/** The 32-bit words of a plane or a file whose bytes begin at a multiple of four; half a word at the end is left out. */
+/**
+ * The 32-bit words of a plane or a file whose bytes begin at a multiple of four; half a word at the
+ * end is left out.
+ */
 export function words(bytes: Uint8Array): Uint32Array {
   if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);
   return new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);

@@ -1,5 +1,5 @@
-// IQ4_NL: blocks of 32 with one scale; a nibble is an index into sixteen values. w = d iq4_values(q).
-// Scales: eight f16 d. Packed: 32 nibbles.
+// IQ4_NL: blocks of 32 with one scale; a nibble is an index into sixteen values. w = d
+// iq4_values(q). Scales: eight f16 d. Packed: 32 nibbles.
 
 alias PackedScales = vec4<u32>;
 fn packed_scales_of(index: u32) -> PackedScales {

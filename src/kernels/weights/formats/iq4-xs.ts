@@ -4,8 +4,8 @@ import { quantsPlane, words } from "./format.ts";
 import { IQ4_VALUES } from "./iq4-nl.ts";
 
 /**
- * IQ4_XS, 136 bytes for 256 weights: f16 d, 16 bits of upper scale bits (two a chunk), 4 bytes of lower scale nibbles,
- * then 16 bytes a chunk as in IQ4_NL. w = d (scale - 32) VALUES[q].
+ * IQ4_XS, 136 bytes for 256 weights: f16 d, 16 bits of upper scale bits (two a chunk), 4 bytes of
+ * lower scale nibbles, then 16 bytes a chunk as in IQ4_NL. w = d (scale - 32) VALUES[q].
  */
 export const IQ4_XS: WeightFormat = {
   name: "IQ4_XS",

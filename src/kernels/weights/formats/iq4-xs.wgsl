@@ -1,5 +1,5 @@
-// IQ4_XS: super-blocks of 256 with 6-bit scales a chunk; a nibble is an index. w = d (scale - 32) iq4_values(q).
-// Scales: f16 d, upper scale bits; nibbles. Packed: 32 nibbles.
+// IQ4_XS: super-blocks of 256 with 6-bit scales a chunk; a nibble is an index. w = d (scale - 32)
+// iq4_values(q). Scales: f16 d, upper scale bits; nibbles. Packed: 32 nibbles.
 @group(0) @binding(9) var<storage, read> scales: array<vec2<u32>>;  // [N, K/256]
 
 alias PackedScales = vec2<u32>;

@@ -3,8 +3,9 @@ import type { WeightFormat } from "./format.ts";
 import { gatherPairs, PAIRS, SUPER_SCALES, scalesPlane, words } from "./format.ts";
 
 /**
- * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64 bytes of two-bit
- * quants; f16 d, f16 dmin. Chunk c = 4n + s has its bits at 2s of bytes 32n .. 32n + 31. w = d scale q - dmin min.
+ * Q2_K, 84 bytes for 256 weights: 16 bytes of 4-bit scales and mins, one a group of 16 weights; 64
+ * bytes of two-bit quants; f16 d, f16 dmin. Chunk c = 4n + s has its bits at 2s of bytes 32n .. 32n
+ * + 31. w = d scale q - dmin min.
  */
 export const Q2_K: WeightFormat = {
   name: "Q2_K",

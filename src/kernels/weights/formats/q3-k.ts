@@ -14,8 +14,9 @@ import {
 const block = new Uint32Array(27);
 
 /**
- * Q3_K, 110 bytes for 256 weights: 32 bytes of third bits (bit c of byte l for weight l of chunk c), 64 bytes of
- * two-bit quants as Q2_K, 12 bytes of sixteen 6-bit scales, f16 d. w = d (scale - 32) (q - (third ? 0 : 4)).
+ * Q3_K, 110 bytes for 256 weights: 32 bytes of third bits (bit c of byte l for weight l of chunk
+ * c), 64 bytes of two-bit quants as Q2_K, 12 bytes of sixteen 6-bit scales, f16 d. w = d (scale -
+ * 32) (q - (third ? 0 : 4)).
  */
 export const Q3_K: WeightFormat = {
   name: "Q3_K",

@@ -1,5 +1,6 @@
-// Q3_K: super-blocks of 256; groups of 16 with a 6-bit scale. w = d (scale - 32) (q - 4), q of three bits.
-// Scales: twelve bytes of scales, f16 d; eight words of third bits, bit l of weight l. Packed: 32 two-bit quants.
+// Q3_K: super-blocks of 256; groups of 16 with a 6-bit scale. w = d (scale - 32) (q - 4), q of
+// three bits. Scales: twelve bytes of scales, f16 d; eight words of third bits, bit l of weight l.
+// Packed: 32 two-bit quants.
 
 struct PackedScales { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
 fn packed_scales_of(index: u32) -> PackedScales {
@@ -11,7 +12,8 @@ fn packed_of(block: u32) -> Packed {
   return pairs_of(block);
 }
 
-// Scale `group` (0..15): nibbles in bytes 0..7 (low for 0..7, high for 8..15), upper pairs in bytes 8..11.
+// Scale `group` (0..15): nibbles in bytes 0..7 (low for 0..7, high for 8..15), upper pairs in bytes
+// 8..11.
 fn scale_of(scales: vec4<u32>, group: u32) -> f32 {
   let lower = (scales[(group >> 2u) & 1u] >> (8u * (group & 3u) + 4u * (group >> 3u))) & 15u;
   let upper = (scales.z >> (8u * (group & 3u) + 2u * (group >> 2u))) & 3u;

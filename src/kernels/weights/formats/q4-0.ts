@@ -2,7 +2,10 @@ import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
 import { halves, quantsPlane, scalesPlane, words } from "./format.ts";
 
-/** Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w = d (q - 8). */
+/**
+ * Q4_0, 18 bytes for 32 weights: f16 d, 16 bytes of nibbles (byte j: weight j low, j + 16 high). w
+ * = d (q - 8).
+ */
 export const Q4_0: WeightFormat = {
   name: "Q4_0",
   fragment: "weights/formats/q4-0",

@@ -3,8 +3,9 @@ import type { WeightFormat } from "./format.ts";
 import { quantsPlane, scalesPlane, splitNibbles, words } from "./format.ts";
 
 /**
- * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed bytes begin at `at`:
- * the first four of each lie whole in bytes 0..7, the last four are put together from bytes 8..11 and the spare bits.
+ * The 6-bit scale and min of sub-block `j` (0..7) of a Q4_K or Q5_K block, whose twelve packed
+ * bytes begin at `at`: the first four of each lie whole in bytes 0..7, the last four are put
+ * together from bytes 8..11 and the spare bits.
  */
 export function scaleAndMin(file: Uint8Array, at: number, j: number): [number, number] {
   if (j < 4) return [file[at + j]! & 63, file[at + j + 4]! & 63];
@@ -13,8 +14,9 @@ export function scaleAndMin(file: Uint8Array, at: number, j: number): [number, n
 }
 
 /**
- * Q4_K, 144 bytes for 256 weights: f16 d, f16 dmin, 12 bytes of 6-bit scales and mins for the 8 chunks, 128 bytes of
- * nibbles (32 bytes hold chunk 2g low and chunk 2g + 1 high). w = d scale q - dmin min.
+ * Q4_K, 144 bytes for 256 weights: f16 d, f16 dmin, 12 bytes of 6-bit scales and mins for the 8
+ * chunks, 128 bytes of nibbles (32 bytes hold chunk 2g low and chunk 2g + 1 high). w = d scale q -
+ * dmin min.
  */
 export const Q4_K: WeightFormat = {
   name: "Q4_K",

@@ -2,7 +2,10 @@ import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
 import { BITS, halves, quantsPlane, scalesPlane, words } from "./format.ts";
 
-/** Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0. w = d (q - 16). */
+/**
+ * Q5_0, 22 bytes for 32 weights: f16 d, a word of fifth bits (bit l for weight l), nibbles as Q4_0.
+ * w = d (q - 16).
+ */
 export const Q5_0: WeightFormat = {
   name: "Q5_0",
   fragment: "weights/formats/q5-0",

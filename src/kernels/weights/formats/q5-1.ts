@@ -2,7 +2,9 @@ import { halfToFloat } from "../half.ts";
 import type { WeightFormat } from "./format.ts";
 import { BITS, quantsPlane, scalesPlane, words } from "./format.ts";
 
-/** Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m. */
+/**
+ * Q5_1, 24 bytes for 32 weights: f16 d, f16 m, a word of fifth bits, nibbles as Q4_0. w = d q + m.
+ */
 export const Q5_1: WeightFormat = {
   name: "Q5_1",
   fragment: "weights/formats/q5-1",

@@ -1,5 +1,5 @@
-// Q5_1: blocks of 32 with a scale, a minimum and a word of fifth bits. w = d q + m.
-// Scales: eight times f16 d, f16 m; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
+// Q5_1: blocks of 32 with a scale, a minimum and a word of fifth bits. w = d q + m. Scales: eight
+// times f16 d, f16 m; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
 
 struct PackedScales { scales: vec4<u32>, more: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
 fn packed_scales_of(index: u32) -> PackedScales {

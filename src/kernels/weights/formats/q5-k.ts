@@ -4,8 +4,8 @@ import { BITS, gatherBits, quantsPlane, scalesPlane, splitNibbles, words } from 
 import { scaleAndMin } from "./q4-k.ts";
 
 /**
- * Q5_K, 176 bytes for 256 weights: header as Q4_K, 32 bytes of fifth bits (bit c of byte l for weight l of chunk c),
- * nibbles as Q4_K. w = d scale q - dmin min.
+ * Q5_K, 176 bytes for 256 weights: header as Q4_K, 32 bytes of fifth bits (bit c of byte l for
+ * weight l of chunk c), nibbles as Q4_K. w = d scale q - dmin min.
  */
 export const Q5_K: WeightFormat = {
   name: "Q5_K",

@@ -1,5 +1,6 @@
-// Q5_K: super-blocks of 256; chunks of 32 with a 6-bit scale and minimum. w = d scale q - dmin min, q of five bits.
-// Scales: f16 d, f16 dmin; `scale_and_min`; eight words of fifth bits, bit l of weight l. Packed: 32 nibbles.
+// Q5_K: super-blocks of 256; chunks of 32 with a 6-bit scale and minimum. w = d scale q - dmin min,
+// q of five bits. Scales: f16 d, f16 dmin; `scale_and_min`; eight words of fifth bits, bit l of
+// weight l. Packed: 32 nibbles.
 
 struct PackedScales { scales: vec4<u32>, low: vec4<u32>, high: vec4<u32> }
 fn packed_scales_of(index: u32) -> PackedScales {

@@ -15,9 +15,10 @@ import {
 const block = new Uint32Array(52);
 
 /**
- * Q6_K, 210 bytes for 256 weights: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 signed byte scales (one a
- * group of 16 weights), f16 d at the end. Of each half of 128 weights, the nibble bytes 0..31 hold chunks 0 and 2,
- * bytes 32..63 chunks 1 and 3; the pairs lie as in Q2_K. w = d scale (q - 32).
+ * Q6_K, 210 bytes for 256 weights: 128 bytes of nibbles, 64 bytes of upper bit pairs, 16 signed
+ * byte scales (one a group of 16 weights), f16 d at the end. Of each half of 128 weights, the
+ * nibble bytes 0..31 hold chunks 0 and 2, bytes 32..63 chunks 1 and 3; the pairs lie as in Q2_K. w
+ * = d scale (q - 32).
  */
 export const Q6_K: WeightFormat = {
   name: "Q6_K",

@@ -1,5 +1,5 @@
-// Q6_K: super-blocks of 256; groups of 16 with a signed byte scale. w = d scale (q - 32), q of six bits.
-// Scales: sixteen signed bytes; f16 d. Packed: 32 nibbles, 32 pairs of upper bits.
+// Q6_K: super-blocks of 256; groups of 16 with a signed byte scale. w = d scale (q - 32), q of six
+// bits. Scales: sixteen signed bytes; f16 d. Packed: 32 nibbles, 32 pairs of upper bits.
 @group(0) @binding(11) var<storage, read> super_scales: array<u32>;  // [N, K/256] f16 d
 
 struct PackedScales { scales: vec4<u32>, d: f32 }

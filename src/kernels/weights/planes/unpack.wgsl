@@ -1,6 +1,7 @@
-// A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a shader that reads
-// weights. The size of a matrix is data beside its planes, not an override: so all matrices of a format share one
-// pipeline, whatever their sizes and whether their products are added.
+// A packed matrix, and the bit moves that the weight formats share. Appended, with one format, to a
+// shader that reads weights. The size of a matrix is data beside its planes, not an override: so
+// all matrices of a format share one pipeline, whatever their sizes and whether their products are
+// added.
 
 struct Matrix {
   rows: u32,    // N, of this part
@@ -13,13 +14,13 @@ struct Matrix {
 }
 @group(0) @binding(7) var<uniform> matrix: Matrix;
 
-// A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of a
-// row perhaps a smaller one. `block` is where a chunk lies in the planes, `index` where a super-block
-// lies in them, and `place` which of its super-block's chunks a chunk is.
+// A *chunk* is 32 neighbouring weights of a row, and eight chunks are a *super-block*, the last of
+// a row perhaps a smaller one. `block` is where a chunk lies in the planes, `index` where a
+// super-block lies in them, and `place` which of its super-block's chunks a chunk is.
 //
-// A format reads what the chunks of a super-block have together (`packed_scales_of`) and what each has
-// for itself (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights 4i .. 4i + 3,
-// `scales_of` are the scale and the offset of either half of a chunk.
+// A format reads what the chunks of a super-block have together (`packed_scales_of`) and what each
+// has for itself (`packed_of`), and gives w = scale q + offset: `four_of` are the q of weights 4i
+// .. 4i + 3, `scales_of` are the scale and the offset of either half of a chunk.
 struct Scales {
   scale: vec2f,  // of the first sixteen, and of the others
   offset: vec2f,
@@ -52,8 +53,8 @@ fn weights(row: u32, chunk: u32) -> array<vec4f, 8> {
   return w;
 }
 
-// The dot product of a chunk with 32 numbers, given the sums of either half of those: so scales are applied to sums, and
-// not to every weight.
+// The dot product of a chunk with 32 numbers, given the sums of either half of those: so scales are
+// applied to sums, and not to every weight.
 fn chunk_dot(
   packed_scales: PackedScales,
   place: u32,
@@ -80,8 +81,9 @@ fn word_of(low: vec4<u32>, high: vec4<u32>, place: u32) -> u32 {
   return select(low, high, place >= 4u)[place & 3u];
 }
 
-// Of the scales of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each lie whole in words 1 and 2,
-// the others are nibbles of word 3 and, above them, the two upper bits of the bytes of words 1 and 2.
+// Of the scales of Q4_K and Q5_K, the 6-bit scale and minimum of a chunk: the first four of each
+// lie whole in words 1 and 2, the others are nibbles of word 3 and, above them, the two upper bits
+// of the bytes of words 1 and 2.
 fn scale_and_min(packed_scales: vec4<u32>, place: u32) -> vec2f {
   let whole = (packed_scales.yz >> vec2<u32>(8u * (place & 3u))) & vec2<u32>(255u);
   let nibbles = (vec2<u32>(packed_scales.w) >> (vec2<u32>(0u, 4u) + 8u * (place & 3u))) & vec2<u32>(15u);
@@ -92,13 +94,15 @@ fn byte_of(word: u32, index: u32) -> u32 {
   return (word >> (8u * index)) & 255u;
 }
 
-// The four bytes of a word. What formats take apart are words of four small integers, a byte each: to put their bits together
-// there takes a quarter of the instructions that it takes number by number.
+// The four bytes of a word. What formats take apart are words of four small integers, a byte each:
+// to put their bits together there takes a quarter of the instructions that it takes number by
+// number.
 fn numbers_of(word: u32) -> vec4<u32> {
   return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
 }
 
-// Four-bit integers 4i .. 4i + 3 of a chunk: byte j of the 16 holds integer j low and integer j + 16 high.
+// Four-bit integers 4i .. 4i + 3 of a chunk: byte j of the 16 holds integer j low and integer j +
+// 16 high.
 fn nibble_bytes(quants: vec4<u32>, i: u32) -> u32 {
   return (quants[i & 3u] >> (4u * (i >> 2u))) & 0x0f0f0f0fu;
 }
@@ -108,13 +112,15 @@ fn pair_bytes(words: vec2<u32>, i: u32) -> u32 {
   return (words[i >> 2u] >> (2u * (i & 3u))) & 0x03030303u;
 }
 
-// Bits 4i .. 4i + 3 of a word of 32: the product moves them to the lowest bits of four bytes without a carry.
+// Bits 4i .. 4i + 3 of a word of 32: the product moves them to the lowest bits of four bytes
+// without a carry.
 fn bit_bytes(word: u32, i: u32) -> u32 {
   return (((word >> (4u * i)) & 15u) * 0x00204081u) & 0x01010101u;
 }
 
-// The sixteen values of the non-linear four-bit formats, -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113, plus
-// 128, a byte each: two choices and a shift look one up in registers; an array would be read from memory, lane by lane.
+// The sixteen values of the non-linear four-bit formats, -127 -104 -83 -65 -49 -35 -22 -10 1 13 25
+// 38 53 69 89 113, plus 128, a byte each: two choices and a shift look one up in registers; an
+// array would be read from memory, lane by lane.
 fn iq4_values(q: vec4<u32>) -> vec4f {
   let odd = (q & vec4<u32>(4u)) != vec4<u32>(0u);
   let low = select(vec4<u32>(0x3f2d1801u), vec4<u32>(0x766a5d4fu), odd);
