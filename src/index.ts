@@ -20,8 +20,11 @@ import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
+export type { CacheGroup } from "./context/cache/cache-pages.ts";
+export type { OnEvict, PageEntry } from "./context/cache/page-table.ts";
 export type { PrefixCache } from "./context/cache/prefix-cache.ts";
 export type { KeyStorage } from "./context/cache/rotations.ts";
+export type { Sequence } from "./context/cache/sequence.ts";
 export type {
   AttentionChoice,
   AttentionOptions,
@@ -31,7 +34,7 @@ export type {
 export { isVisible, parseAttention } from "./context/positions/attention-policy.ts";
 export type { RopeChoiceOption, RopeText } from "./context/positions/rope-choice.ts";
 export { parseRope } from "./context/positions/rope-choice.ts";
-export type { RopeScaling } from "./context/positions/rope-scaling.ts";
+export type { RopeModel, RopeScaling } from "./context/positions/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
 export type { Embedder, Pooling } from "./context/text/embedder.ts";
 export type { MemoryOptions, MemoryText } from "./context/text/memory/conversation-memory.ts";
@@ -97,13 +100,24 @@ export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
 export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
 export type { Limit as TemplateLimit, Limits as TemplateLimits } from "./engine/chat/limits.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
+export type { EngineUsage, LoadedFigures } from "./engine/engine.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";
 export type { Architecture, ModelConfig } from "./engine/model/config.ts";
 export { UnsupportedError } from "./engine/model/config.ts";
+export type { OpenedModel } from "./engine/model/opened-model.ts";
+export type { CacheSetting, Setting } from "./engine/options.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
+export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
 export { ModelChangedError } from "./engine/run/recovery.ts";
-export type { SamplingOptions, TokenChoice, TokenLogprob } from "./engine/sampler/sampler.ts";
+export type { Choice, Output, Rows, Wanted } from "./engine/run/step.ts";
+export type {
+  Draw,
+  SamplingOptions,
+  TokenChoice,
+  TokenLogprob,
+  TopLogits,
+} from "./engine/sampler/sampler.ts";
 export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
 export type { EmbedOptions } from "./engine/tasks/embedding.ts";
@@ -111,7 +125,11 @@ export type { Eviction } from "./engine/tasks/evictions.ts";
 export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation.ts";
 export type { GenerateOptions } from "./engine/tasks/generation-request.ts";
 export type { Score } from "./engine/tasks/score.ts";
-export type { EngineSummarizerOptions, EngineSummaryOptions } from "./engine/tasks/summarizer.ts";
+export type {
+  EngineSummarizerOptions,
+  EngineSummaryOptions,
+  GeneratingModel,
+} from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
 export type { TokenUsage } from "./engine/tasks/token-usage.ts";
 export { ContextOverflowError } from "./engine/tasks/token-usage.ts";
@@ -126,6 +144,7 @@ export type {
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export type { TokenType, Vocabulary } from "./engine/tokenizer/vocabulary.ts";
 export { UserError } from "./errors.ts";
+export type { HeadShape } from "./kernels/attention/head-shape.ts";
 export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
 export type { Feature, LimitName } from "./kernels/gpu/device.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
