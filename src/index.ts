@@ -34,7 +34,7 @@ export type {
 export { isVisible, parseAttention } from "./context/positions/attention-policy.ts";
 export type { RopeChoiceOption, RopeText } from "./context/positions/rope-choice.ts";
 export { parseRope } from "./context/positions/rope-choice.ts";
-export type { RopeModel, RopeScaling } from "./context/positions/rope-scaling.ts";
+export type { RopeDivisors, RopeModel, RopeScaling } from "./context/positions/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
 export type { Embedder, Pooling } from "./context/text/embedder.ts";
 export type { MemoryOptions, MemoryText } from "./context/text/memory/conversation-memory.ts";
