@@ -127,7 +127,7 @@ describe.each([
   });
 });
 
-test("neighbours on permuted numbers equal halves (P11), to a rounding", async () => {
+test("neighbours on permuted numbers equal halves, to a rounding", async () => {
   const [E, T, H] = [16, 2, 3];
   const rotations = new Float32Array(3 * T * E);
   for (let t = 0; t < 3 * T; t++) writeRotation(plain(E), 5 * t + 1, rotations, t * E);
@@ -364,7 +364,7 @@ describe("a single token is turned and stored where it attends, with the bits of
   });
 });
 
-test("a window without end of a policy with sinks is full attention, bit by bit (P5)", async () => {
+test("a window without end of a policy with sinks is full attention, bit by bit", async () => {
   const text = textOf(12, NEIGHBOURS, 30);
   const chunks = [12, 1, 1, 16];
   const roomy = attentionPolicy({ kind: "sinks", sinks: 5, window: 30 });
