@@ -7,6 +7,7 @@ import type { Device } from "./gpu/device.ts";
 import { Dispatcher, numbers, whole } from "./gpu/dispatcher.ts";
 import { KernelError, type KernelLibrary } from "./gpu/kernel.ts";
 import type { ParamBlock } from "./gpu/params.ts";
+import type { ActivationFunction } from "./reference.ts";
 import { decoderOf } from "./weights/formats/format.ts";
 import {
   type Activations,
@@ -114,22 +115,15 @@ export class Ops {
     const { norm, bias, add = false } = options;
     const products = weights.parts.map((part) => {
       if (!this.#single) return this.#matmul(norm?.into ?? x, weights.label, part, y, add);
-      return this.#matvec(
-        weights.label,
-        x,
-        norm,
-        part,
-        "matrix/outputs/plain",
-        { y: numbers(y) },
-        add,
-      );
+      const output = ["matrix/outputs/plain"];
+      return this.#matvec(weights.label, x, norm, part, output, { y: numbers(y) }, add);
     });
     return [...this.#normed(x, norm), ...products, ...(bias ? this.#addBias(bias, y) : [])];
   }
 
   /**
-   * hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix [2 F, k]: at once for a single token, otherwise by
-   * way of gateUp [T, 2 F]. Options as for `project`.
+   * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix [2 F, k]: at once for a single token,
+   * otherwise by way of gateUp [T, 2 F]. Options as for `project`.
    */
   gate(
     label: string,
@@ -137,16 +131,16 @@ export class Ops {
     weights: Weights,
     gateUp: Activations,
     hidden: Activations,
+    activation: ActivationFunction,
     { norm, bias }: Omit<ProjectOptions, "add"> = {},
   ): Dispatch[] {
     const [part, ...more] = weights.parts;
     if (!this.#single || !part || more.length > 0 || bias) {
       const both = this.project(x, weights, gateUp, { norm, bias });
-      return [...both, ...this.swiglu(label, gateUp, hidden)];
+      return [...both, ...this.gatedActivation(label, gateUp, hidden, activation)];
     }
-    return [
-      this.#matvec(label, x, norm, part, "matrix/outputs/gated", { h: numbers(hidden) }, false),
-    ];
+    const output = ["matrix/outputs/gated", `rows/${activation}`];
+    return [this.#matvec(label, x, norm, part, output, { h: numbers(hidden) }, false)];
   }
 
   /** The norm of several tokens; that of one is taken on the way. */
@@ -160,11 +154,11 @@ export class Ops {
     x: Activations,
     norm: InputNorm | undefined,
     part: WeightPart,
-    output: "matrix/outputs/plain" | "matrix/outputs/gated",
+    output: readonly string[],
     outputs: Readonly<Record<string, GPUBufferBinding>>,
     add: boolean,
   ): Dispatch {
-    const least = output === "matrix/outputs/gated" ? 16 : 8;
+    const least = output.includes("matrix/outputs/gated") ? 16 : 8;
     const { page, fragments, overrides } = matvecTiling(
       this.#library,
       part.placement,
@@ -182,7 +176,7 @@ export class Ops {
         ...decoderOf(part.format, part.placement),
         `${inputs}/${memory}`,
         ...(norm ? [`${inputs}/norm-${memory}`, "matrix/inputs/normed"] : ["matrix/inputs/plain"]),
-        output,
+        ...output,
         ...fragments,
       ],
       overrides: { ...overrides, ...(norm ? { EPS: norm.eps } : {}) },
@@ -220,10 +214,16 @@ export class Ops {
     ];
   }
 
-  /** hidden [T, F] = silu(gate) up, for gateUp [T, 2, F]. */
-  swiglu(label: string, gateUp: Activations, hidden: Activations): Dispatch[] {
+  /** hidden [T, F] = activation(gate) up, for gateUp [T, 2, F]. */
+  gatedActivation(
+    label: string,
+    gateUp: Activations,
+    hidden: Activations,
+    activation: ActivationFunction,
+  ): Dispatch[] {
     const overrides = { F: hidden.width, STRIDE: gateUp.stride, LANES: this.#lanes };
-    const kernel = this.#library.kernel({ page: "rows/swiglu", overrides });
+    const fragments = [`rows/${activation}`];
+    const kernel = this.#library.kernel({ page: "rows/gated-activation", fragments, overrides });
     const bindings = { gate_up: numbers(gateUp), hidden: numbers(hidden) };
     return [
       this.#dispatcher.dispatch(label, kernel, bindings, ({ tokens }) => [

@@ -88,7 +88,7 @@ test("a kernel that computes something else is told, gets no time, and makes sta
     cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  const page = join(copy, "dist/kernels/rows/swiglu.wgsl");
+  const page = join(copy, "dist/kernels/rows/silu.wgsl");
   const text = readFileSync(page, "utf8");
   writeFileSync(page, text.replace("(1.0 + exp", "(1.1 + exp"));
   expect(readFileSync(page, "utf8")).not.toBe(text);
@@ -97,6 +97,6 @@ test("a kernel that computes something else is told, gets no time, and makes sta
   expect(run.stderr).toEqual([
     expect.stringMatching(/^error: swiglu F32 \[1, \d+\] is wrong: normalised square error/),
   ]);
-  expect(run.text).toMatch(/^swiglu +F32 .*WRONG +- +- +- +- +-$/m);
+  expect(run.text).toMatch(/^swiglu \(gated-activation\) +F32 .*WRONG +- +- +- +- +-$/m);
   expect(run.status).toBe(1);
 });

@@ -14,6 +14,7 @@ import {
 import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { Ops } from "../../src/kernels/ops.ts";
+import { ACTIVATION_FUNCTIONS } from "../../src/kernels/reference.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
@@ -84,8 +85,9 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       256,
     );
     for (const ops of [single, several]) {
-      for (const bias of [undefined, wide]) ops.gate("gate", x, gates, both, y, { norm, bias });
-      ops.gate("gate", x, gates, both, y);
+      for (const bias of [undefined, wide])
+        ops.gate("gate", x, gates, both, y, "silu", { norm, bias });
+      ops.gate("gate", x, gates, both, y, "silu");
     }
   }
   single.choose(y, buffer, await device.createBuffer("choice", 16, USAGE.STORAGE));
@@ -153,13 +155,17 @@ describe("every kernel that ops.ts asks for", () => {
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
+    const activations = Object.keys(ACTIVATION_FUNCTIONS);
     for (const format of FORMATS.values()) {
       const [own, interleaved] = [decoderOf(format), decoderOf(format, "interleaved")];
       for (const memory of ["storage", "uniform"]) {
-        for (const output of ["matrix/outputs/plain", "matrix/outputs/gated"]) {
+        for (const output of [
+          ["matrix/outputs/plain"],
+          ...activations.map((name) => ["matrix/outputs/gated", `rows/${name}`]),
+        ]) {
           const room = memory === "uniform" ? "cpu/inputs" : "matrix/inputs";
           const inputs = [`${room}/${memory}`, `${room}/norm-${memory}`, "matrix/inputs/normed"];
-          const rest = [...inputs, output];
+          const rest = [...inputs, ...output];
           const fragments = [...own, ...rest, "rows/reduce-subgroup"];
           library.kernel({
             page: "matrix/matvec",

@@ -1,7 +1,7 @@
 // Several tensors as one matrix, and a gated feed-forward at once: the same as one by one, in f64.
 
 import { describe, expect, test } from "vitest";
-import { project, rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { gatedActivation, project, rmsNorm } from "../../src/kernels/reference.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
@@ -153,7 +153,7 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const weight = await gpu.vector(factors);
       const norm = normed ? { weight, eps, into } : undefined;
       const ops = tokens === 1 ? gpu.single : gpu.several;
-      await gpu.run(ops.gate("gate", x, weights, both, hidden, { norm }), { tokens });
+      await gpu.run(ops.gate("gate", x, weights, both, hidden, "silu", { norm }), { tokens });
 
       const input = normed ? rmsNorm(values, factors, tokens, eps) : Float64Array.from(values);
       const gate = project(input, numbers.subarray(0, F * K), tokens, F, K);
@@ -161,7 +161,7 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       // Both factors are off by what a product of K terms is; silu is no steeper than 1.1.
       const abs =
         bound(numbers, input) * 2.2 * Math.max(1, ...gate.map(Math.abs), ...up.map(Math.abs));
-      expectClose(await gpu.readActivations(hidden), swiglu(gate, up), { abs });
+      expectClose(await gpu.readActivations(hidden), gatedActivation(gate, up, "silu"), { abs });
       gpu.release(x, into, both, hidden, weight);
       release(weights);
     });

@@ -109,7 +109,7 @@ describe("a workgroup that takes as many rows as its page has room for", () => {
     expectClose(await bench.readActivations(y), products, tolerance);
 
     const [gateUp, hidden] = [await bench.activations(1, n), await bench.activations(1, n / 2)];
-    await bench.run(bench.single.gate("gate", x, weights, gateUp, hidden));
+    await bench.run(bench.single.gate("gate", x, weights, gateUp, hidden, "silu"));
     const gated = Float64Array.from({ length: n / 2 }, (_, i) => {
       const z = products[i]!;
       return (z / (1 + Math.exp(-z))) * products[n / 2 + i]!;

@@ -1,7 +1,7 @@
 // The kernels that go over rows of activations: RMSNorm, SwiGLU, biases.
 
 import { describe, expect, test } from "vitest";
-import { rmsNorm, swiglu } from "../../src/kernels/reference.ts";
+import { gatedActivation, rmsNorm } from "../../src/kernels/reference.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -78,7 +78,7 @@ describe("rms-norm", () => {
   });
 });
 
-describe("swiglu", () => {
+describe("a gated activation", () => {
   /** hidden [T, F] of gate and up, [T, F] each. */
   async function gated(tokens: number, gate: Float32Array, up: Float32Array) {
     const f = gate.length / tokens;
@@ -88,7 +88,7 @@ describe("swiglu", () => {
     ]);
     const both = await gpu.activations(tokens, 2 * f, rows.flat());
     const hidden = await gpu.activations(tokens, f);
-    await gpu.run(gpu.single.swiglu("swiglu", both, hidden), { tokens });
+    await gpu.run(gpu.single.gatedActivation("swiglu", both, hidden, "silu"), { tokens });
     const result = await gpu.readActivations(hidden);
     gpu.release(both, hidden);
     return result;
@@ -97,7 +97,9 @@ describe("swiglu", () => {
   test.each([4, 28, 36, 132])("rows of %d", async (f) => {
     const [gate, up] = [randomFloats(f, 3 * f, 20), randomFloats(f + 1, 3 * f)];
     // exp is off by 3 + 2|x| ulps (WGSL), |x| up to 20; a division by 2.5; and a few roundings.
-    expectClose(await gated(3, gate, up), swiglu(gate, up), { rel: 2 * (43 + 4) * HALF_ULP });
+    expectClose(await gated(3, gate, up), gatedActivation(gate, up, "silu"), {
+      rel: 2 * (43 + 4) * HALF_ULP,
+    });
   });
 
   test("is finite for gates of any size", async () => {
@@ -105,8 +107,11 @@ describe("swiglu", () => {
     const up = new Float32Array(gate.length).fill(2);
     const found = await gated(1, gate, up);
     // Below -80 the kernel stops following the exponential: 1e30 exp(-80) is 2e-5, and gates of a model are far smaller.
-    expectClose(found, swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
-    expectClose(found.subarray(1), swiglu(gate, up).subarray(1), { abs: 1e-30, rel: 1e-6 });
+    expectClose(found, gatedActivation(gate, up, "silu"), { abs: 1e-4, rel: 1e-6 });
+    expectClose(found.subarray(1), gatedActivation(gate, up, "silu").subarray(1), {
+      abs: 1e-30,
+      rel: 1e-6,
+    });
   });
 });
 

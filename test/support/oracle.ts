@@ -4,7 +4,7 @@
 // their places is said three times over: anew for every query, by turning what is cached a
 // little further at every eviction, and not at all.
 
-import { attend, project, rmsNorm, rope, swiglu } from "../../src/kernels/reference.ts";
+import { attend, gatedActivation, project, rmsNorm, rope } from "../../src/kernels/reference.ts";
 import { EPSILON, ROPE_BASE, TINY_TOKENS, type TinyModel, type TinyShape } from "./tiny-model.ts";
 
 export interface Visibility {
@@ -152,7 +152,7 @@ export function oracleStates(
     const inner = rmsNorm(x, weight(name("ffn_norm")), T, epsilon);
     const gate = linear(inner, name("ffn_gate"), F, D);
     const up = linear(inner, name("ffn_up"), F, D);
-    x = sum(x, linear(swiglu(gate, up), name("ffn_down"), D, F));
+    x = sum(x, linear(gatedActivation(gate, up, "silu"), name("ffn_down"), D, F));
     states.push(x);
   }
   states[shape.layers] = rmsNorm(x, weight("output_norm"), T, epsilon);

@@ -91,7 +91,7 @@ export function afterAttention(
   const norm = { weight: layer.ffnNorm, eps, into: normed };
   return [
     ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
-    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, {
+    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, "silu", {
       norm,
       bias: layer.ffnGateUpBias,
     }),

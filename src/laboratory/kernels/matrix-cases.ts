@@ -1,6 +1,6 @@
 // Kernels that read a matrix of weights.
 
-import { project, rmsNorm, swiglu } from "../../kernels/reference.ts";
+import { gatedActivation, project, rmsNorm } from "../../kernels/reference.ts";
 import { rowBytes, type WeightFormat } from "../../kernels/weights/formats/format.ts";
 import type { Activations, Weights } from "../../kernels/weights/tensor.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
@@ -74,13 +74,13 @@ export function matvecSwiglu(format: WeightFormat, { n, k }: Sizes): KernelCase 
       const hidden = await bench.activations(1, n);
       return {
         variants: copies.map((weights) =>
-          bench.single.gate("matvec-swiglu", x, weights, both, hidden),
+          bench.single.gate("matvec-swiglu", x, weights, both, hidden, "silu"),
         ),
         step: { tokens: 1 },
         result: () => bench.readActivations(hidden),
         expected: () => {
           const products = project(numbers, decode(format, file), 1, 2 * n, k);
-          return swiglu(products.subarray(0, n), products.subarray(n));
+          return gatedActivation(products.subarray(0, n), products.subarray(n), "silu");
         },
         release: () => bench.release(...copies, x, both, hidden),
       };

@@ -1,6 +1,6 @@
 // Kernels that go over rows of activations.
 
-import { rmsNorm, swiglu } from "../../kernels/reference.ts";
+import { gatedActivation, rmsNorm } from "../../kernels/reference.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -47,10 +47,10 @@ export function gate({ n, tokens }: Sizes): KernelCase {
       const both = await bench.activations(tokens, 2 * n, rows);
       const hidden = await bench.activations(tokens, n);
       return {
-        variants: [bench.several.swiglu("swiglu", both, hidden)],
+        variants: [bench.several.gatedActivation("swiglu", both, hidden, "silu")],
         step: { tokens },
         result: () => bench.readActivations(hidden),
-        expected: () => swiglu(gates, ups),
+        expected: () => gatedActivation(gates, ups, "silu"),
         release: () => bench.release(both, hidden),
       };
     },
