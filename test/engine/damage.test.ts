@@ -31,6 +31,7 @@ async function open(bytes: Uint8Array): Promise<ModelFile> {
   const numbers = [
     ...Object.values(config).filter((value) => typeof value === "number"),
     ...[config.rope.base, config.rope.originalContext, total, context],
+    ...config.traits.map(({ scoreScale }) => scoreScale),
   ];
   // Thrown, not expected: `expect` would take longer than all the rest.
   if (!numbers.every((value) => Number.isFinite(value) && value > 0)) {

@@ -3,7 +3,7 @@
 
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
 import { bytesOfNumber } from "../../kernels/attention/cells.ts";
-import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
+import type { CacheShape, LayerPages } from "../../kernels/attention/head-shape.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
 import type { StepValues } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
@@ -13,7 +13,7 @@ import type { PageTable } from "./page-table.ts";
 import { type KeyStorage, Turns, turnsBytes } from "./rotations.ts";
 
 export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
-  readonly shape: HeadShape;
+  readonly shape: CacheShape;
   readonly rope: Rope;
   /** Default: rotated. */
   readonly keys?: KeyStorage | undefined;
@@ -22,7 +22,7 @@ export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
 }
 
 /** Bytes of keys and values of one page in one layer. */
-export function pageBytes({ kvHeads, headWidth, pageSize, cells }: HeadShape): number {
+export function pageBytes({ kvHeads, headWidth, pageSize, cells }: CacheShape): number {
   return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(cells);
 }
 
@@ -44,7 +44,7 @@ export function cacheBytes(options: Omit<KvCacheOptions, "rope">): number {
 }
 
 export class KvCache {
-  readonly shape: HeadShape;
+  readonly shape: CacheShape;
   /** N */
   readonly pages: number;
   /** The pages of each layer, by the layer's number in the model. */

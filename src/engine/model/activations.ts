@@ -1,7 +1,7 @@
 // The activations of a step: how large they are, and their buffers.
 
 import { partialRowsOf } from "../../context/cache/kv-cache.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import { type CacheShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import {
@@ -16,7 +16,7 @@ import type { HeadScratch, Scratch } from "./forward.ts";
 const LOGITS_BYTES = 32 << 20;
 
 /** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
-function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
+function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
   const partial = partialSizes(shape, partialRowsOf(chunk));
   const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
@@ -26,7 +26,7 @@ function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
       x: [chunk, D],
       normed: [chunk, D],
       qkv,
-      ...(config.headNorms ? { qkNormed: qkv } : {}),
+      ...(config.traits.some(({ headNorms }) => headNorms) ? { qkNormed: qkv } : {}),
       attended: [chunk, H * E],
       gateUp: [chunk, 2 * F],
       hidden: [chunk, F],
@@ -47,7 +47,7 @@ function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
 /** Bytes of a scratch, and of its logits alone. */
 export function scratchBytes(
   config: ModelConfig,
-  shape: HeadShape,
+  shape: CacheShape,
   chunk: number,
 ): { readonly all: number; readonly logits: number } {
   const { activations, floats } = scratchTable(config, shape, chunk);
@@ -64,7 +64,7 @@ export function scratchBytes(
 export async function createScratch(
   device: Device,
   config: ModelConfig,
-  shape: HeadShape,
+  shape: CacheShape,
   chunk: number,
 ): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
   const table = scratchTable(config, shape, chunk);

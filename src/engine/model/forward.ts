@@ -1,5 +1,8 @@
 // The forward pass: tokens in, logits out. One straight line for every architecture, for prefill (T > 1) and for
-// decoding (T = 1) alike.
+// decoding (T = 1) alike; what differs from layer to layer is in its traits.
+//
+// In this room: what a model's file says (config, traits, weights) and what is computed of it. Not in it: when a step
+// runs and for which sequence, which is for run/.
 //
 //   L layers   T tokens of this step   D width          H query heads   G key/value heads   E head width
 //   F feed-forward width   V vocabulary   P tokens a page   N pages   S sinks   W window
@@ -7,10 +10,13 @@
 // Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
+import type { NewTokens } from "../../kernels/attention/attention-ops.ts";
+import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Ops } from "../../kernels/ops.ts";
 import type { Activations } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
+import { headShape, type LayerTraits } from "./traits.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** The activations of a step, for as many tokens as it may have. */
@@ -46,29 +52,41 @@ export function layers(
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
-  const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
+  const { x, normed, qkv, qkNormed, partial, attended } = scratch;
   const ops = groupOps[0]!; // what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
+    // A layer begins with the end of the one before: the end of the last is for the wanted tokens only, in `head`.
     if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const group = caches.findIndex(({ layers }) => layers.has(i));
-    const { shape, turns, slots, pageTable, keyTurns, layers } = caches[group]!;
-    const pages = layers.get(i)!;
+    const cache = caches[group]!;
+    const { pageTable, keyTurns } = cache;
+    const pages = cache.layers.get(i)!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
     steps.push(ops.project(x, layer.attnQkv, qkv, { norm, bias: layer.attnQkvBias }));
     if (layer.attnQNorm) steps.push(ops.rmsNorm(qkv, layer.attnQNorm, qkNormed, eps, { parts: H }));
     if (layer.attnKNorm)
       steps.push(ops.rmsNorm(qkv, layer.attnKNorm, qkNormed, eps, { first: H * E, parts: G }));
-    const tokens = { qk: qkNormed, qkv, turns, slots, rotated };
+    const { shape, tokens } = attentionInputs(config.traits[i]!, cache, scratch);
     const buffers = { pages, pageTable, keyTurns, partial, x: attended };
     const { attention } = groupOps[group]!;
     const attends = attention.storeAndAttend(label, shape, tokens, buffers);
-    steps.push(group === 0 ? attends : ofGroup(caches[group]!, attends));
+    steps.push(group === 0 ? attends : ofGroup(cache, attends));
   }
   return steps.flat();
+}
+
+/** The heads of a layer, and the tokens of a step as its attention meets them. */
+export function attentionInputs(
+  traits: LayerTraits,
+  { shape, turns, slots }: KvCache,
+  { qkv, qkNormed, rotated }: Pick<Scratch, "qkv" | "qkNormed" | "rotated">,
+): { readonly shape: HeadShape; readonly tokens: NewTokens } {
+  const qk = traits.headNorms ? qkNormed : qkv;
+  return { shape: headShape(shape, traits), tokens: { qk, qkv, turns, slots, rotated } };
 }
 
 /** Dispatches whose grids follow what a cache group has prepared, not what the first has. */
@@ -82,7 +100,7 @@ function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
 export function afterAttention(
   ops: Ops,
-  { normEpsilon: eps }: ModelConfig,
+  { normEpsilon: eps, traits }: ModelConfig,
   weights: ModelWeights,
   i: number,
   { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
@@ -91,7 +109,7 @@ export function afterAttention(
   const norm = { weight: layer.ffnNorm, eps, into: normed };
   return [
     ops.project(attended, layer.attnOutput, x, { add: true, bias: layer.attnOutputBias }),
-    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, "silu", {
+    ops.gate(`blk.${i}.gate`, x, layer.ffnGateUp, gateUp, hidden, traits[i]!.activation, {
       norm,
       bias: layer.ffnGateUpBias,
     }),

@@ -11,10 +11,12 @@ import {
 } from "../../kernels/weights/tensor.ts";
 import { Uploader } from "../../kernels/weights/upload.ts";
 import { GgufError, type GgufFile } from "../gguf/gguf.ts";
-import { type ModelConfig, UnsupportedError } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { ContentHash } from "./fingerprint.ts";
+import { UnsupportedError } from "./model-metadata.ts";
 import { ropeTensors, whyNoDivisors } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
+import type { LayerTraits } from "./traits.ts";
 
 /** A tensor as the table declares it: [n, k], or [k] where it is a vector. */
 interface Declaration {
@@ -56,8 +58,10 @@ export interface ModelWeights {
 type Stack = readonly Declaration[];
 
 /** The tensors for each field of `LayerWeights`, by the ends of their names. */
-function layerTable(config: ModelConfig): Record<keyof LayerWeights, Stack> {
-  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, headNorms } = config;
+function layerTable(
+  { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F }: ModelConfig,
+  { headNorms }: LayerTraits,
+): Record<keyof LayerWeights, Stack> {
   const weight = (name: string, ...shape: Declaration["shape"]) =>
     ({ name: `${name}.weight`, shape, required: true }) as const;
   const bias = (name: string, k: number) =>
@@ -78,20 +82,23 @@ function layerTable(config: ModelConfig): Record<keyof LayerWeights, Stack> {
   };
 }
 
-/** The stack of a layer, under the whole names of its tensors. */
-function ofLayer(layer: number, stack: Stack): Stack {
-  return stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
+/** The stacks of a layer, under the whole names of its tensors. */
+function layerStacks(config: ModelConfig, layer: number): Record<keyof LayerWeights, Stack> {
+  const named = (stack: Stack): Stack =>
+    stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
+  const table = Object.entries(layerTable(config, config.traits[layer]!));
+  return Object.fromEntries(table.map(([field, stack]) => [field, named(stack)])) as Record<
+    keyof LayerWeights,
+    Stack
+  >;
 }
 
 /** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
 function declareStacks(config: ModelConfig): Stack[] {
-  const { width: D, vocabulary: V, layers } = config;
-  const table = Object.values(layerTable(config));
+  const { width: D, vocabulary: V, traits } = config;
   return [
     [{ name: "token_embd.weight", shape: [V, D], required: true }],
-    ...Array.from({ length: layers }, (_, layer) =>
-      table.map((stack) => ofLayer(layer, stack)),
-    ).flat(),
+    ...traits.flatMap((_, layer) => Object.values(layerStacks(config, layer))),
     [{ name: "output_norm.weight", shape: [D], required: true }],
     [{ name: "output.weight", shape: [V, D], required: false }],
     [{ name: "output.bias", shape: [V], required: false }],
@@ -100,7 +107,7 @@ function declareStacks(config: ModelConfig): Stack[] {
 
 /** All tensors that a file may have, those that the host reads included. */
 export function declareTensors(config: ModelConfig): Declaration[] {
-  const shape = [config.headWidth / 2] as const;
+  const shape = [config.rope.width / 2] as const;
   const read = ropeTensors(config).map((name) => ({ name, shape, required: false }));
   return [...declareStacks(config).flat(), ...read];
 }
@@ -190,12 +197,11 @@ export async function allocateWeights(
   const [outputNorm, output, outputBias] = rest.slice(-3);
   // checkTensors has made sure that the required ones are there.
   const tokenEmbd = (await allocate(embedding!))!;
-  const table = Object.entries(layerTable(config));
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const entries: [string, Weights | undefined][] = [];
-    for (const [field, stack] of table) {
-      entries.push([field, await allocate(ofLayer(layer, stack))]);
+    for (const [field, stack] of Object.entries(layerStacks(config, layer))) {
+      entries.push([field, await allocate(stack)]);
     }
     layers.push(Object.fromEntries(entries) as unknown as LayerWeights);
   }
