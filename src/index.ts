@@ -6,7 +6,7 @@ import {
   openModel,
   openTokenizer,
   planMemory as plan,
-} from "./engine/model/inspect.ts";
+} from "./engine/model/open.ts";
 import {
   type DeviceChoice,
   type EngineOptions,
@@ -107,6 +107,8 @@ export type { Architecture } from "./engine/model/architectures.ts";
 export type { ModelConfig } from "./engine/model/config.ts";
 export { UnsupportedError } from "./engine/model/model-metadata.ts";
 export type { OpenedModel } from "./engine/model/opened-model.ts";
+export type { Rotation } from "./engine/model/rotation.ts";
+export type { LayerTraits } from "./engine/model/traits.ts";
 export type { CacheSetting, Setting } from "./engine/options.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
@@ -150,6 +152,7 @@ export type { CacheShape } from "./kernels/attention/head-shape.ts";
 export type { Feature, LimitName } from "./kernels/gpu/device.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
+export type { ActivationFunction } from "./kernels/reference.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
 export { streamText } from "./platform/text.ts";
 export type { DeviceChoice, EngineOptions, LoadProgress, MemoryPlan, Tokenizer, WhenFull };

@@ -3,7 +3,7 @@
 
 import { describe, expect, test, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { type ModelFile, openModel, planMemory } from "../../src/engine/model/inspect.ts";
+import { type ModelFile, openModel, planMemory } from "../../src/engine/model/open.ts";
 import { readRopeDivisors } from "../../src/engine/model/rope-divisors.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
 import { UserError } from "../../src/errors.ts";

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import { matvecTiling, usualWorkgroups } from "../../src/kernels/adapter/tiling.ts";
 import type { Memory } from "../../src/kernels/adapter/tuning.ts";
 import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/adapter/tuning.ts";

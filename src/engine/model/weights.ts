@@ -10,7 +10,7 @@ import {
   type Weights,
 } from "../../kernels/weights/tensor.ts";
 import { Uploader } from "../../kernels/weights/upload.ts";
-import { GgufError, type GgufFile } from "../gguf/gguf.ts";
+import { GgufError, type GgufFile, type TensorInfo } from "../gguf/gguf.ts";
 import type { ModelConfig } from "./config.ts";
 import { ContentHash } from "./fingerprint.ts";
 import { UnsupportedError } from "./model-metadata.ts";
@@ -163,10 +163,10 @@ function layoutOf(
   file: GgufFile,
   stack: Stack,
 ): { tensors: StackedTensor[]; k: number } | undefined {
-  const present = stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+  const present = presentOf(file, stack);
   const [first] = present;
   if (!first) return undefined;
-  if (stack[0]!.shape.length === 1) {
+  if (isVectors(stack)) {
     // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what is missing is zero.
     const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
     return { tensors: [{ format: F32, n: 1 }], k };
@@ -225,8 +225,7 @@ export async function uploadAll(
   model: ModelWeights,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<string> {
-  const present = (stack: Stack) => stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
-  const all = [...model.stacks.values()].flatMap(present);
+  const all = [...model.stacks.values()].flatMap((stack) => presentOf(file, stack));
   const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
   const advance = (count: number) => {
@@ -236,17 +235,17 @@ export async function uploadAll(
   const hash = new ContentHash();
   const uploader = new Uploader(device);
   for (const [weights, stack] of model.stacks) {
-    if (stack[0]!.shape.length === 1) {
+    if (isVectors(stack)) {
       const bytes = new Uint8Array((await readVectors(file, stack)).buffer);
       hash.update(bytes);
       await uploader.upload(weights, 0, 1, async (at, into) => {
         into.set(bytes.subarray(at, at + into.length));
       });
-      for (const tensor of present(stack)) advance(tensor.bytes);
+      for (const tensor of presentOf(file, stack)) advance(tensor.bytes);
       continue;
     }
     let firstRow = 0;
-    for (const { source, offset, shape } of present(stack)) {
+    for (const { source, offset, shape } of presentOf(file, stack)) {
       const [, n = 1] = shape;
       // Each byte is read once, front to back, however the tensor is cut for an adapter.
       const read = async (at: number, into: Uint8Array) => {
@@ -259,6 +258,15 @@ export async function uploadAll(
   }
   await uploader.finish();
   return hash.digest();
+}
+
+/** The tensors of a stack that a file has. */
+function presentOf(file: GgufFile, stack: Stack): TensorInfo[] {
+  return stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+}
+
+function isVectors(stack: Stack): boolean {
+  return stack[0]!.shape.length === 1;
 }
 
 /** Vectors one behind the other, zeros where one is missing. */

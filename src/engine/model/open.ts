@@ -1,4 +1,4 @@
-// What a file holds and what running it would take, from its header alone.
+// A model file, opened: its header read and checked, and what running it would take.
 
 import { type GgufFile, openGguf } from "../gguf/gguf.ts";
 import type { ByteSource } from "../gguf/source.ts";
