@@ -74,15 +74,7 @@ export async function createScratch(
   }
   const buffers = new Map<string, GPUBuffer>();
   for (const [label, count] of Object.entries(table.floats)) {
-    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-    const allowed = device.limits.maxStorageBufferBindingSize;
-    if (count * 4 > allowed) {
-      throw new CapacityError(
-        `${label} of ${chunk} tokens needs ${count * 4} bytes in one binding; this adapter allows ${allowed}. ` +
-          "Compute fewer tokens of a prompt at a time (--chunk).",
-      );
-    }
-    buffers.set(label, await device.createBuffer(label, count * 4, usage));
+    buffers.set(label, await createFloats(device, label, count, chunk));
   }
   const get = (label: string) => made.get(label)!;
   const scratch: Scratch = {
@@ -106,4 +98,22 @@ export async function createScratch(
     logits: get("logits"),
   };
   return { scratch, head };
+}
+
+/** A plain buffer of the scratch for `chunk` tokens. */
+function createFloats(
+  device: Device,
+  label: string,
+  count: number,
+  chunk: number,
+): Promise<GPUBuffer> {
+  const bytes = count * 4;
+  const allowed = device.limits.maxStorageBufferBindingSize;
+  if (bytes > allowed) {
+    throw new CapacityError(
+      `${label} of ${chunk} tokens needs ${bytes} bytes in one binding; this adapter allows ` +
+        `${allowed}. Compute fewer tokens of a prompt at a time (--chunk).`,
+    );
+  }
+  return device.createBuffer(label, bytes, USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC);
 }

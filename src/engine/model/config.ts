@@ -1,6 +1,6 @@
-// What a file says of the model as a whole becomes a frozen, total configuration here; what it says of a layer is in
-// traits.ts. No other file sees a string key. A field that changes the result is honoured, or the file is refused with
-// the field's name.
+// What a file says of the model as a whole becomes a frozen, total configuration here; what it says
+// of a layer is in traits.ts. No other file sees a string key. A field that changes the result is
+// honoured, or the file is refused with the field's name.
 
 import type { Pooling } from "../../context/text/embedder.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
@@ -38,7 +38,7 @@ export interface ModelConfig {
   readonly traits: readonly LayerTraits[];
 }
 
-/** Keys that change the result and are not built yet: absent, or of a value that changes nothing, or the file is refused. */
+/** Keys that change the result and are not built yet, with the values that change nothing. */
 const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   attn_logit_softcapping: [0],
   final_logit_softcapping: [0],
@@ -67,7 +67,7 @@ const MOST_LAYERS = 512;
 
 type Size = "layers" | "width" | "heads" | "kvHeads" | "headWidth" | "feedForward";
 
-/** Reads the configuration of a model. Throws `GgufError` for what is malformed, `UnsupportedError` for the rest. */
+/** Reads the configuration of a model. Throws `GgufError` or `UnsupportedError`. */
 export function readConfig(file: GgufFile): ModelConfig {
   const general = new Metadata(file);
   const name = general.string("general.architecture");
@@ -151,6 +151,7 @@ function readPooling(metadata: ModelMetadata): ModelConfig["pooling"] {
   if (pooling) return pooling;
   const what = type === 4 ? "4 (rank)" : type;
   return metadata.refuse(
-    `${metadata.key("pooling_type")} ${what} is not supported: 0 (none), 1 (mean), 2 (cls) and 3 (last) are.`,
+    `${metadata.key("pooling_type")} ${what} is not supported: ` +
+      "0 (none), 1 (mean), 2 (cls) and 3 (last) are.",
   );
 }

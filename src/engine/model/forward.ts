@@ -1,13 +1,14 @@
-// The forward pass: tokens in, logits out. One straight line for every architecture, for prefill (T > 1) and for
-// decoding (T = 1) alike; what differs from layer to layer is in its traits.
+// The forward pass: tokens in, logits out. One straight line for every architecture, alike for
+// prefill (T > 1) and for decoding (T = 1); what differs from layer to layer is in its traits.
 //
-// In this room: what a model's file says (config, traits, weights) and what is computed of it. Not in it: when a step
-// runs and for which sequence, which is for run/.
+// In this room: what a model's file says (config, traits, weights) and what is computed of it. Not
+// in it: when a step runs and for which sequence, which is for run/.
 //
-//   L layers   T tokens of this step   D width          H query heads   G key/value heads   E head width
+//   L layers   T tokens of this step   D width   H query heads   G key/value heads   E head width
 //   F feed-forward width   V vocabulary   P tokens a page   N pages   S sinks   W window
 //
-// Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
+// Everything here happens once, before the first token: the result is a list of dispatches to be
+// replayed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { NewTokens } from "../../kernels/attention/attention-ops.ts";
@@ -23,9 +24,9 @@ import type { ModelWeights } from "./weights.ts";
 export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids
   readonly x: Activations; // [T, D] the residual stream
-  readonly normed: Activations; // [T, D] where T > 1: a single token is normed on the way
+  readonly normed: Activations; // [T, D] if T > 1: a single token is normed on the way
   readonly qkv: Activations; // [T, H + 2 G, E]
-  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv where heads have norms, else qkv itself
+  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv; qkv itself if no head has a norm
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
   readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
   readonly attended: Activations; // [T, H E]
@@ -35,14 +36,14 @@ export interface Scratch {
 
 /** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
 export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
-  readonly normed: Activations; // [R, D] where R > 1
+  readonly normed: Activations; // [R, D] if R > 1
   readonly logits: Activations; // [R, V]
 }
 
 /**
- * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and x [T, D] and attended
- * [T, H E] are what the last of them goes on from. What it makes of them concerns only tokens whose logits or hidden
- * states are wanted: see `head` and `hiddenStates`.
+ * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and
+ * x [T, D] and attended [T, H E] are what the last of them goes on from. What it makes of them
+ * concerns only tokens whose logits or hidden states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
   groupOps: readonly Ops[],
@@ -58,7 +59,8 @@ export function layers(
 
   const steps = [ops.embed(scratch.tokens, weights.tokenEmbd, x)];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
-    // A layer begins with the end of the one before: the end of the last is for the wanted tokens only, in `head`.
+    // A layer begins with the end of the one before: the end of the last is for the wanted tokens
+    // only, in `head`.
     if (i > 0) steps.push(afterAttention(ops, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const group = caches.findIndex(({ layers }) => layers.has(i));

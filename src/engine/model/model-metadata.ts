@@ -1,5 +1,5 @@
-// The keys of a file that its architecture's name precedes, and the checks that their readers share: some numbers that
-// make no sense would fail in the kernels only.
+// The keys of a file that its architecture's name precedes, and the checks that their readers
+// share: some numbers that make no sense would fail in the kernels only.
 
 import { UserError } from "../../errors.ts";
 import type { GgufFile } from "../gguf/gguf.ts";

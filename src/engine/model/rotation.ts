@@ -1,5 +1,5 @@
-// What a file says of how positions rotate queries and keys. Divisors of the frequencies are tensors: see
-// rope-divisors.ts.
+// What a file says of how positions rotate queries and keys. Divisors of the frequencies are
+// tensors: see rope-divisors.ts.
 
 import { BASES, MOST_FACTOR, type RopeScaling } from "../../context/positions/rope-scaling.ts";
 import type { Architecture } from "./architectures.ts";

@@ -1,5 +1,6 @@
-// A layer as a value: what distinguishes one layer from another, of its model or of other models, derived once from the
-// file. The forward pass reads traits, never the name of an architecture. What all layers share is in config.ts.
+// A layer as a value: what distinguishes one layer from another, of its model or of other models,
+// derived once from the file. The forward pass reads traits, never the name of an architecture.
+// What all layers share is in config.ts.
 
 import type { CacheGroup } from "../../context/cache/cache-pages.ts";
 import type { CacheShape, HeadShape } from "../../kernels/attention/head-shape.ts";
@@ -55,7 +56,9 @@ export function headShape(
   return { ...shape, pairGap: pairs === "neighbours" ? 1 : width / 2, scale: scoreScale };
 }
 
-/** The groups of a model's layers, in the order of their first layers: each layer is in one of them. */
+/**
+ * The groups of a model's layers, in the order of their first layers: each layer is in one of them.
+ */
 export function cacheGroups(
   layers: readonly Pick<LayerTraits, "window">[],
 ): Omit<CacheGroup, "pages">[] {

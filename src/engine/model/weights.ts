@@ -1,5 +1,6 @@
-// Every tensor of a model, declared once: its name in the file, its shape as a function of the configuration, whether
-// it may be missing. Loading is looking things up in this table; what the table does not know is refused.
+// Every tensor of a model, declared once: its name in the file, its shape as a function of the
+// configuration, whether it may be missing. Loading is looking things up in this table; what the
+// table does not know is refused.
 
 import type { Device } from "../../kernels/gpu/device.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
@@ -18,14 +19,17 @@ import { ropeTensors, whyNoDivisors } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
 import type { LayerTraits } from "./traits.ts";
 
-/** A tensor as the table declares it: [n, k], or [k] where it is a vector. */
+/** A tensor as the table declares it: [n, k], or [k] if it is a vector. */
 interface Declaration {
   readonly name: string;
   readonly shape: readonly [number, number] | readonly [number];
   readonly required: boolean;
 }
 
-/** The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above the other. */
+/**
+ * The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above
+ * the other.
+ */
 export interface LayerWeights {
   readonly attnNorm: Weights; // [D]
   readonly attnQkv: Weights; // [(H + 2 G) E, D]
@@ -45,7 +49,7 @@ export interface ModelWeights {
   readonly tokenEmbd: Weights; // [V, D]
   readonly layers: readonly LayerWeights[];
   readonly outputNorm: Weights; // [D]
-  /** [V, D]: the embedding itself where the file has no output of its own. */
+  /** [V, D]: the embedding itself if the file has no output of its own. */
   readonly output: Weights;
   readonly outputBias: Weights | undefined; // [V]
   /** All of the above once, with the tensors that each is made of. */
@@ -112,7 +116,10 @@ export function declareTensors(config: ModelConfig): Declaration[] {
   return [...declareStacks(config).flat(), ...read];
 }
 
-/** Checks that a file has the tensors of its configuration, in shapes and formats that the kernels read. */
+/**
+ * Checks that a file has the tensors of its configuration, in shapes and formats that the kernels
+ * read.
+ */
 export function checkTensors(file: GgufFile, config: ModelConfig): void {
   const declared = new Map(declareTensors(config).map((tensor) => [tensor.name, tensor]));
   for (const { name, shape, required } of declared.values()) {
@@ -136,13 +143,17 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
     if (!declared.has(name)) {
       const why = whyNoDivisors(name, config.architecture);
       throw new UnsupportedError(
-        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here${why ? `: ${why}` : ""}.`,
+        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here` +
+          `${why ? `: ${why}` : ""}.`,
       );
     }
   }
 }
 
-/** [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers differ. */
+/**
+ * [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers
+ * differ.
+ */
 function withoutTrailingOnes(shape: readonly number[]): readonly number[] {
   return shape.slice(0, shape.findLastIndex((size) => size !== 1) + 1);
 }
@@ -158,7 +169,9 @@ export function gpuBytesByFormat(file: GgufFile, config: ModelConfig): Record<st
   return all;
 }
 
-/** What a stack is on the GPU: [n, k] of each tensor; or nothing, where the file has none of them. */
+/**
+ * What a stack is on the GPU: [n, k] of each tensor; or nothing, if the file has none of them.
+ */
 function layoutOf(
   file: GgufFile,
   stack: Stack,
@@ -167,7 +180,8 @@ function layoutOf(
   const [first] = present;
   if (!first) return undefined;
   if (isVectors(stack)) {
-    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what is missing is zero.
+    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what
+    // is missing is zero.
     const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
     return { tensors: [{ format: F32, n: 1 }], k };
   }
@@ -217,7 +231,8 @@ export async function allocateWeights(
 }
 
 /**
- * Uploads the data of every tensor, and returns a hash of it. `onProgress` gets the bytes of the file read so far and in all.
+ * Uploads the data of every tensor, and returns a hash of it. `onProgress` gets the bytes of the
+ * file read so far and in all.
  */
 export async function uploadAll(
   device: Device,
@@ -269,7 +284,7 @@ function isVectors(stack: Stack): boolean {
   return stack[0]!.shape.length === 1;
 }
 
-/** Vectors one behind the other, zeros where one is missing. */
+/** Vectors one behind the other, zeros for one that is missing. */
 async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
   const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
   let at = 0;
