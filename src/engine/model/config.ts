@@ -8,7 +8,7 @@ import { Metadata } from "../gguf/metadata.ts";
 import { architectureOf } from "./architectures.ts";
 import { ModelMetadata } from "./model-metadata.ts";
 import { type Rotation, readRotation } from "./rotation.ts";
-import { cacheGroups, type LayerTraits, readTraits } from "./traits.ts";
+import { type LayerTraits, readTraits } from "./traits.ts";
 
 export interface ModelConfig {
   readonly architecture: string;
@@ -78,10 +78,6 @@ export function readConfig(file: GgufFile): ModelConfig {
   const trainedContext = metadata.count("context_length");
   const rope = readRotation(metadata, architecture, shape.headWidth, trainedContext);
   const traits = readTraits(metadata, architecture, shape, rope);
-  if (cacheGroups(traits).length > 1) {
-    const pattern = metadata.key("attention.sliding_window_pattern");
-    metadata.refuse(`${pattern} gives layers windows of their own, which is not supported.`);
-  }
   const epsilon = "attention.layer_norm_rms_epsilon";
   // As many as the tokenizer has tokens; a file without one states the size.
   const tokens = general.strings("tokenizer.ggml.tokens", []).length;
