@@ -7,7 +7,7 @@
 
 import { parseArgs } from "node:util";
 import { Engine } from "../src/engine/engine.ts";
-import { openModel } from "../src/engine/model/inspect.ts";
+import { openModel } from "../src/engine/model/open.ts";
 import type { Platform } from "../src/engine/run/session.ts";
 import { USAGE } from "../src/kernels/gpu/usage-flags.ts";
 import { median } from "../src/numbers.ts";

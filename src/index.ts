@@ -6,7 +6,7 @@ import {
   openModel,
   openTokenizer,
   planMemory as plan,
-} from "./engine/model/inspect.ts";
+} from "./engine/model/open.ts";
 import {
   type DeviceChoice,
   type EngineOptions,
@@ -103,9 +103,12 @@ export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { EngineUsage, LoadedFigures } from "./engine/engine.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";
-export type { Architecture, ModelConfig } from "./engine/model/config.ts";
-export { UnsupportedError } from "./engine/model/config.ts";
+export type { Architecture } from "./engine/model/architectures.ts";
+export type { ModelConfig } from "./engine/model/config.ts";
+export { UnsupportedError } from "./engine/model/model-metadata.ts";
 export type { OpenedModel } from "./engine/model/opened-model.ts";
+export type { Rotation } from "./engine/model/rotation.ts";
+export type { LayerTraits } from "./engine/model/traits.ts";
 export type { CacheSetting, Setting } from "./engine/options.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
@@ -144,11 +147,12 @@ export type {
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
 export type { TokenType, Vocabulary } from "./engine/tokenizer/vocabulary.ts";
 export { UserError } from "./errors.ts";
-export type { HeadShape } from "./kernels/attention/head-shape.ts";
+export type { CacheShape } from "./kernels/attention/head-shape.ts";
 export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
 export type { Feature, LimitName } from "./kernels/gpu/device.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
+export type { ActivationFunction } from "./kernels/reference.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
 export { streamText } from "./platform/text.ts";
 export type { DeviceChoice, EngineOptions, LoadProgress, MemoryPlan, Tokenizer, WhenFull };

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from "vitest";
 import { Engine } from "../src/engine/engine.ts";
-import { openModel } from "../src/engine/model/inspect.ts";
+import { openModel } from "../src/engine/model/open.ts";
 import type { EngineOptions } from "../src/index.ts";
 import { KV_FORMATS, KV_TYPES, type KvType } from "../src/kernels/attention/kv-types.ts";
 import type { DeviceOptions } from "../src/kernels/gpu/device.ts";

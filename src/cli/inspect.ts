@@ -1,6 +1,6 @@
 import { type GgufFile, type MetadataValue, openGguf } from "../engine/gguf/gguf.ts";
 import type { ModelConfig } from "../engine/model/config.ts";
-import { planMemory, readModel } from "../engine/model/inspect.ts";
+import { planMemory, readModel } from "../engine/model/open.ts";
 import { UserError } from "../errors.ts";
 import { describeAdapter, openGpu } from "../platform/dawn.ts";
 import { openFile } from "../platform/file.ts";

@@ -9,7 +9,7 @@ import {
   visiblePairs,
 } from "../context/positions/attention-cost.ts";
 import { type AttentionPolicy, attentionPolicy } from "../context/positions/attention-policy.ts";
-import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/inspect.ts";
+import { largestContext, type ModelFile, openModel, planMemory } from "../engine/model/open.ts";
 import type { EngineOptions } from "../engine/options.ts";
 import type { MemoryPlan } from "../engine/run/memory-plan.ts";
 import { bytesOfNumber, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";

@@ -4,7 +4,7 @@
 import { InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../context/positions/rope-choice.ts";
 import type { Engine } from "../engine/engine.ts";
-import { openTokenizer } from "../engine/model/inspect.ts";
+import { openTokenizer } from "../engine/model/open.ts";
 import { perplexity } from "../engine/tasks/score.ts";
 import { UserError } from "../errors.ts";
 import { openFile } from "../platform/file.ts";

@@ -2,7 +2,7 @@
 
 import { SingleBar } from "cli-progress";
 import { Engine } from "../engine/engine.ts";
-import { type ModelFile, openModel } from "../engine/model/inspect.ts";
+import { type ModelFile, openModel } from "../engine/model/open.ts";
 import type { OpenedModel } from "../engine/model/opened-model.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../engine/options.ts";
 import { nodePlatform } from "../platform/node.ts";

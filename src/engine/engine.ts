@@ -15,7 +15,7 @@ import { requestPrompt } from "./chat/request-prompt.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { fingerprint, tensorList } from "./model/fingerprint.ts";
-import type { ModelFile } from "./model/inspect.ts";
+import type { ModelFile } from "./model/open.ts";
 import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { AttentionRow } from "./run/attention-probe.ts";
 import { EngineProfiler } from "./run/engine-profiler.ts";

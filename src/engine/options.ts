@@ -21,7 +21,7 @@ import {
 } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
 import { OptionError, UserError } from "../errors.ts";
-import type { HeadShape } from "../kernels/attention/head-shape.ts";
+import type { CacheShape } from "../kernels/attention/head-shape.ts";
 import { KV_FORMATS, KV_TYPES, type KvType } from "../kernels/attention/kv-types.ts";
 import {
   type DeviceOptions,
@@ -47,6 +47,7 @@ import {
   word,
 } from "../option-reader.ts";
 import type { ModelConfig } from "./model/config.ts";
+import { cacheGroups, widestWindow } from "./model/traits.ts";
 
 /** What is under way while a model is loaded, or while a request waits for kernels that it is the first to need. */
 export interface LoadProgress {
@@ -169,7 +170,7 @@ export function readEngineOptions(options: EngineOptions): ReadEngineOptions {
 
 /** How the cache is made. */
 export interface CacheSetting {
-  readonly shape: HeadShape;
+  readonly shape: CacheShape;
   readonly keys: KeyStorage;
   readonly groups: readonly CacheGroup[];
 }
@@ -201,7 +202,8 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
   const { attention = FULL_ATTENTION, whenFull } = options;
   const keptWhenFull = typeof whenFull === "object" ? whenFull.keep : undefined;
   const sliding = slidingWhenFull(attention, context, keptWhenFull);
-  const policy = withSlidingWindow(sliding, config.slidingWindow, context);
+  const groups = cacheGroups(config.traits);
+  const policy = withSlidingWindow(sliding, widestWindow(config.traits), context);
   if (whenFull !== undefined) checkCanFill(whenFull, attention, policy);
   const choice =
     options.rope === "auto"
@@ -226,26 +228,21 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     keptWhenFull,
     scaling,
     ropeModel: {
-      width: config.headWidth,
+      width: config.rope.width,
       base: options.ropeFreqBase ?? config.rope.base,
       originalContext: config.rope.originalContext,
       context,
     },
     cache: {
-      shape: headShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
+      shape: cacheShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
       keys,
-      groups: layerGroups(config).map(({ layers, window }) => {
+      groups: groups.map(({ layers, window }) => {
         const seen = withSlidingWindow(policy, window, context);
         return { layers, window, pages: sequences * pagesNeeded(seen, context, chunk, pageSize) };
       }),
     },
     warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
-}
-
-/** The layers that see alike. */
-function layerGroups({ layers, slidingWindow }: ModelConfig): Omit<CacheGroup, "pages">[] {
-  return [{ layers: Array.from({ length: layers }, (_, i) => i), window: slidingWindow }];
 }
 
 /**
@@ -290,16 +287,9 @@ function checkedKvType(kvType: KvType, headWidth: number): KvType {
   );
 }
 
-function headShape(config: ModelConfig, pageSize: number, kvType: KvType): HeadShape {
-  return {
-    heads: config.heads,
-    kvHeads: config.kvHeads,
-    headWidth: config.headWidth,
-    pageSize,
-    kvType,
-    pairGap: config.pairs === "neighbours" ? 1 : config.headWidth / 2,
-    scale: config.attentionScale,
-  };
+function cacheShape(config: ModelConfig, pageSize: number, kvType: KvType): CacheShape {
+  const { heads, kvHeads, headWidth } = config;
+  return { heads, kvHeads, headWidth, pageSize, kvType };
 }
 
 function warningsOf(

@@ -36,9 +36,20 @@ export function rmsNorm(x: Numbers, weight: Numbers, rows: number, eps: number):
   return y;
 }
 
-/** silu(gate) up. */
-export function swiglu(gate: Numbers, up: Numbers): Float64Array {
-  return Float64Array.from(gate, (z, i) => (z / (1 + Math.exp(-z))) * up[i]!);
+/** What the gate of a feed-forward becomes, by the name of its fragment in `rows`. */
+export const ACTIVATION_FUNCTIONS = {
+  silu: (z: number) => z / (1 + Math.exp(-z)),
+} as const;
+
+export type ActivationFunction = keyof typeof ACTIVATION_FUNCTIONS;
+
+/** activation(gate) up. */
+export function gatedActivation(
+  gate: Numbers,
+  up: Numbers,
+  activation: ActivationFunction,
+): Float64Array {
+  return Float64Array.from(gate, (z, i) => ACTIVATION_FUNCTIONS[activation](z) * up[i]!);
 }
 
 /**

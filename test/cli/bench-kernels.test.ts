@@ -88,7 +88,7 @@ test("a kernel that computes something else is told, gets no time, and makes sta
     cpSync(join(ROOT, part), join(copy, part), { recursive: true });
   }
   symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-  const shader = join(copy, "dist/kernels/rows/swiglu.wgsl");
+  const shader = join(copy, "dist/kernels/rows/silu.wgsl");
   const text = readFileSync(shader, "utf8");
   writeFileSync(shader, text.replace("(1.0 + exp", "(1.1 + exp"));
   expect(readFileSync(shader, "utf8")).not.toBe(text);

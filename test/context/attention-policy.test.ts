@@ -87,7 +87,7 @@ describe("what a user may write", () => {
 
 describe("a model's own sliding window", () => {
   test.each([
-    ["full", undefined, Number.POSITIVE_INFINITY],
+    ["full", Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
     ["full", 4096, 4096],
     ["window:100", 4096, 100],
     ["window:5000", 4096, 4096],

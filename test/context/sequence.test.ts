@@ -13,7 +13,7 @@ const P = 4;
 function cache({ full = 8, windowed = 5, movesBeyond = Number.POSITIVE_INFINITY } = {}) {
   return new CachePages({
     groups: [
-      { layers: [0, 2], window: undefined, pages: full },
+      { layers: [0, 2], window: Number.POSITIVE_INFINITY, pages: full },
       { layers: [1, 3], window: 8, pages: windowed },
     ],
     policy: FULL_ATTENTION,

@@ -18,7 +18,7 @@ const many = (count: number) => Array.from({ length: count }, (_, i) => 2 + (i %
 /** A queue over a pool of so many pages, without a GPU. */
 function queue(size: number) {
   const cache = new CachePages({
-    groups: [{ layers: [0], window: undefined, pages: size }],
+    groups: [{ layers: [0], window: Number.POSITIVE_INFINITY, pages: size }],
     policy: FULL_ATTENTION,
     context: size * P,
     pageSize: P,

@@ -56,6 +56,32 @@ test.each(Object.entries(variants))("%s", async (_, shape) => {
   }
 });
 
+// Layers that slide, and layers that see all: pages of each kind are a group of their own.
+test.each<[string, Pick<TinyShape, "slidingPattern">, readonly number[]]>([
+  ["a period of 2", { slidingPattern: 2 }, [5, Infinity, 5, Infinity]],
+  ["a period of 3", { slidingPattern: 3 }, [5, 5, Infinity, 5]],
+  ["a list", { slidingPattern: [false, true, true, false] }, [Infinity, 5, 5, Infinity]],
+])("a window a layer: %s", async (_, pattern, windows) => {
+  const model = tinyModel({ layers: 4, slidingWindow: 5, ...pattern });
+  const expected = oracleLogits(
+    model,
+    tokens,
+    windows.map((window) => ({ sinks: 0, window })),
+  );
+  for (const options of [
+    { chunk: 1 },
+    { chunk: 24 },
+    { chunk: 7, pageSize: 4, keys: "raw" },
+  ] as const) {
+    const engine = await loadEngine(model.bytes, { kv: "f32", ...options });
+    const found = await logitsOf(engine, tokens);
+    expect(nmse(found, expected), JSON.stringify(options)).toBeLessThan(ROUNDING);
+    await engine.close();
+  }
+  const all = oracleLogits(model, tokens);
+  expect(nmse(all, expected)).toBeGreaterThan(1e-3);
+});
+
 test("the oracle sees what a variant changes", () => {
   const plain = oracleLogits(tinyModel(), tokens);
   const seed = tinyModel();

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import type { Sequence } from "../../src/context/cache/sequence.ts";
 import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import type { StepRunner } from "../../src/engine/run/step.ts";

@@ -3,7 +3,7 @@
 
 import { describe, expect, test, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { type ModelFile, openModel, planMemory } from "../../src/engine/model/inspect.ts";
+import { type ModelFile, openModel, planMemory } from "../../src/engine/model/open.ts";
 import { readRopeDivisors } from "../../src/engine/model/rope-divisors.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
 import { UserError } from "../../src/errors.ts";
@@ -31,6 +31,7 @@ async function open(bytes: Uint8Array): Promise<ModelFile> {
   const numbers = [
     ...Object.values(config).filter((value) => typeof value === "number"),
     ...[config.rope.base, config.rope.originalContext, total, context],
+    ...config.traits.map(({ scoreScale }) => scoreScale),
   ];
   // Thrown, not expected: `expect` would take longer than all the rest.
   if (!numbers.every((value) => Number.isFinite(value) && value > 0)) {

@@ -2,7 +2,7 @@
 
 import { afterAll, describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import {

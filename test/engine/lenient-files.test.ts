@@ -3,7 +3,8 @@
 import { expect, test } from "vitest";
 import { type GgufFile, openGguf } from "../../src/engine/gguf/gguf.ts";
 import type { MetadataValue } from "../../src/engine/gguf/metadata.ts";
-import { readConfig, UnsupportedError } from "../../src/engine/model/config.ts";
+import { readConfig } from "../../src/engine/model/config.ts";
+import { UnsupportedError } from "../../src/engine/model/model-metadata.ts";
 import { checkTensors } from "../../src/engine/model/weights.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { fixtureModel } from "../support/models.ts";

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ByteSource } from "../../src/engine/gguf/source.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
-import { openModel, planMemory } from "../../src/engine/model/inspect.ts";
+import { openModel, planMemory } from "../../src/engine/model/open.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import { CapacityError, GpuError, SHIPPED_MODEL, UserError } from "../../src/index.ts";

@@ -8,7 +8,7 @@ import { runInNewContext } from "node:vm";
 import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import { perplexity } from "../../src/engine/tasks/score.ts";
 import { median } from "../../src/numbers.ts";

@@ -117,7 +117,11 @@ test("what happens to a full context is refused if it never fills", async () => 
     }
   }
   // Mistral's own window forgets, too, but the tokens that are kept are seen beyond it.
-  const windowed = { ...config, slidingWindow: 32 };
+  const withWindow = (window: number) => ({
+    ...config,
+    traits: config.traits.map((layer) => ({ ...layer, window })),
+  });
+  const windowed = withWindow(32);
   for (const whenFull of ["error", "stop"] as const) {
     expect(() => resolveSetting(windowed, { context: 60, whenFull })).toThrow(
       `Invalid whenFull "${whenFull}": the model's own window of 32 forgets`,
@@ -126,6 +130,6 @@ test("what happens to a full context is refused if it never fills", async () => 
   const { policy } = resolveSetting(windowed, { context: 60, whenFull: { keep: 4 } });
   expect(policy).toMatchObject({ sinks: 4, window: 32 });
   // A window that is longer than the context hides nothing: a text ends with the context.
-  const long = { ...config, slidingWindow: 600 };
+  const long = withWindow(600);
   expect(resolveSetting(long, { context: 60, whenFull: "stop" }).stopsWhenFull).toBe(true);
 });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import { bytesSource } from "../../src/engine/gguf/source.ts";
 import { ContentHash } from "../../src/engine/model/fingerprint.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import { ModelChangedError, UserError } from "../../src/index.ts";
 import { nodePlatform } from "../../src/platform/node.ts";

@@ -24,6 +24,7 @@ import {
 import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { gate, project } from "../../src/kernels/matrix/products.ts";
+import { ACTIVATION_FUNCTIONS } from "../../src/kernels/reference.ts";
 import { embed, rmsNorm } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
@@ -101,8 +102,24 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
     });
     for (const target of [one, several]) {
       for (const bias of [undefined, wide])
-        gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y, norm, bias });
-      gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y });
+        gate(target, {
+          label: "gate",
+          x,
+          weights: gates,
+          gateUp: both,
+          hidden: y,
+          activation: "silu",
+          norm,
+          bias,
+        });
+      gate(target, {
+        label: "gate",
+        x,
+        weights: gates,
+        gateUp: both,
+        hidden: y,
+        activation: "silu",
+      });
     }
   }
   chooseToken(one, {
@@ -194,13 +211,17 @@ describe("every kernel that a recipe asks for", () => {
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
+    const activations = Object.keys(ACTIVATION_FUNCTIONS);
     for (const format of FORMATS.values()) {
       const [own, interleaved] = [decoderOf(format), decoderOf(format, "interleaved")];
       for (const memory of ["storage", "uniform"]) {
-        for (const output of ["matrix/outputs/plain", "matrix/outputs/gated"]) {
+        for (const output of [
+          ["matrix/outputs/plain"],
+          ...activations.map((name) => ["matrix/outputs/gated", `rows/${name}`]),
+        ]) {
           const room = memory === "uniform" ? "cpu/inputs" : "matrix/inputs";
           const inputs = [`${room}/${memory}`, `${room}/norm-${memory}`, "matrix/inputs/normed"];
-          const rest = [...inputs, output];
+          const rest = [...inputs, ...output];
           const fragments = [...own, ...rest, "rows/reduce-subgroup"];
           library.kernel({
             shader: "matrix/matvec",

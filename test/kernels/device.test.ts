@@ -124,7 +124,11 @@ describe("lanes", () => {
 describe("library", () => {
   test("gives the same kernel for the same specification, another one otherwise", async () => {
     const library = new KernelLibrary(gpu.device, shaderSource);
-    const spec = { shader: "rows/swiglu", overrides: { F: 32, STRIDE: 32, LANES: 8 } };
+    const spec = {
+      shader: "rows/gated-activation",
+      fragments: ["rows/silu"],
+      overrides: { F: 32, STRIDE: 32, LANES: 8 },
+    };
     const kernel = library.kernel(spec);
     expect(library.kernel({ ...spec, overrides: { ...spec.overrides } })).toBe(kernel);
     expect(library.kernel({ ...spec, overrides: { ...spec.overrides, F: 64 } })).not.toBe(kernel);

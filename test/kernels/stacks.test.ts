@@ -160,9 +160,12 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       const weight = await gpu.vector(factors);
       const norm = normed ? { weight, eps, into } : undefined;
       const target = tokens === 1 ? gpu.one : gpu.several;
-      await gpu.run(gate(target, { label: "gate", x, weights, gateUp: both, hidden, norm }), {
-        tokens,
-      });
+      await gpu.run(
+        gate(target, { label: "gate", x, weights, gateUp: both, hidden, activation: "silu", norm }),
+        {
+          tokens,
+        },
+      );
 
       const input = normed
         ? reference.rmsNorm(values, factors, tokens, eps)
@@ -172,7 +175,11 @@ describe.each(ADAPTERS)("on %s", (_, gpu) => {
       // Both factors are off by what a product of K terms is; silu is no steeper than 1.1.
       const abs =
         bound(numbers, input) * 2.2 * Math.max(1, ...gates.map(Math.abs), ...ups.map(Math.abs));
-      expectClose(await gpu.readActivations(hidden), reference.swiglu(gates, ups), { abs });
+      expectClose(
+        await gpu.readActivations(hidden),
+        reference.gatedActivation(gates, ups, "silu"),
+        { abs },
+      );
       gpu.release(x, into, both, hidden, weight);
       release(weights);
     });

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/model/inspect.ts";
+import { openModel } from "../../src/engine/model/open.ts";
 import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { matvecTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device, DeviceOptions } from "../../src/kernels/gpu/device.ts";
@@ -114,7 +114,9 @@ describe("a workgroup that takes as many rows as its shader has room for", () =>
     expectClose(await bench.readActivations(y), products, tolerance);
 
     const [gateUp, hidden] = [await bench.activations(1, n), await bench.activations(1, n / 2)];
-    await bench.run(gate(bench.one, { label: "gate", x, weights, gateUp, hidden }));
+    await bench.run(
+      gate(bench.one, { label: "gate", x, weights, gateUp, hidden, activation: "silu" }),
+    );
     const gated = Float64Array.from({ length: n / 2 }, (_, i) => {
       const z = products[i]!;
       return (z / (1 + Math.exp(-z))) * products[n / 2 + i]!;

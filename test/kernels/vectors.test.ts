@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { project } from "../../src/kernels/matrix/products.ts";
 import * as reference from "../../src/kernels/reference.ts";
-import { rmsNorm, swiglu } from "../../src/kernels/rows/rows.ts";
+import { gatedActivation, rmsNorm } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -88,7 +88,7 @@ describe("rms-norm", () => {
   });
 });
 
-describe("swiglu", () => {
+describe("a gated activation", () => {
   /** hidden [T, F] of gate and up, [T, F] each. */
   async function gated(tokens: number, gate: Float32Array, up: Float32Array) {
     const f = gate.length / tokens;
@@ -98,7 +98,10 @@ describe("swiglu", () => {
     ]);
     const both = await gpu.activations(tokens, 2 * f, rows.flat());
     const hidden = await gpu.activations(tokens, f);
-    await gpu.run(swiglu(gpu.one, { label: "swiglu", gateUp: both, hidden }), { tokens });
+    await gpu.run(
+      gatedActivation(gpu.one, { label: "gate", gateUp: both, hidden, activation: "silu" }),
+      { tokens },
+    );
     const result = await gpu.readActivations(hidden);
     gpu.release(both, hidden);
     return result;
@@ -107,7 +110,7 @@ describe("swiglu", () => {
   test.each([4, 28, 36, 132])("rows of %d", async (f) => {
     const [gate, up] = [randomFloats(f, 3 * f, 20), randomFloats(f + 1, 3 * f)];
     // exp is off by 3 + 2|x| ulps (WGSL), |x| up to 20; a division by 2.5; and a few roundings.
-    expectClose(await gated(3, gate, up), reference.swiglu(gate, up), {
+    expectClose(await gated(3, gate, up), reference.gatedActivation(gate, up, "silu"), {
       rel: 2 * (43 + 4) * HALF_ULP,
     });
   });
@@ -117,8 +120,8 @@ describe("swiglu", () => {
     const up = new Float32Array(gate.length).fill(2);
     const found = await gated(1, gate, up);
     // Below -80 the kernel stops following the exponential: 1e30 exp(-80) is 2e-5, and gates of a model are far smaller.
-    expectClose(found, reference.swiglu(gate, up), { abs: 1e-4, rel: 1e-6 });
-    expectClose(found.subarray(1), reference.swiglu(gate, up).subarray(1), {
+    expectClose(found, reference.gatedActivation(gate, up, "silu"), { abs: 1e-4, rel: 1e-6 });
+    expectClose(found.subarray(1), reference.gatedActivation(gate, up, "silu").subarray(1), {
       abs: 1e-30,
       rel: 1e-6,
     });

@@ -4,7 +4,7 @@
 // their places is said three times over: anew for every query, by turning what is cached a
 // little further at every eviction, and not at all.
 
-import { attend, project, rmsNorm, rope, swiglu } from "../../src/kernels/reference.ts";
+import { attend, gatedActivation, project, rmsNorm, rope } from "../../src/kernels/reference.ts";
 import { EPSILON, ROPE_BASE, TINY_TOKENS, type TinyModel, type TinyShape } from "./tiny-model.ts";
 
 export interface Visibility {
@@ -81,11 +81,11 @@ export const storedRaw =
     return (keyAt, query) => place((position) => stored(keyAt(position)), query);
   };
 
-/** Logits [T, V] after each token. Keys are stored as `placing` says, values by `stored`; by default exactly. */
+/** Logits [T, V] after each token; visibility is that of all layers, or one a layer. Keys are stored as `placing` says, values by `stored`; by default exactly. */
 export function oracleLogits(
   model: TinyModel,
   tokens: readonly number[],
-  visibility: Visibility = ALL,
+  visibility: Visibility | readonly Visibility[] = ALL,
   placing: Placing = anew,
   stored: Stored = (row) => row,
 ): Float64Array {
@@ -102,7 +102,7 @@ export function oracleLogits(
 export function oracleStates(
   { shape, weights }: TinyModel,
   tokens: readonly number[],
-  visibility: Visibility = ALL,
+  visibility: Visibility | readonly Visibility[] = ALL,
   placing: Placing = anew,
   stored: Stored = (row) => row,
 ): Float64Array[] {
@@ -128,6 +128,7 @@ export function oracleStates(
   const states = [x];
   for (let layer = 0; layer < shape.layers; layer++) {
     const name = (suffix: string) => `blk.${layer}.${suffix}`;
+    const seeing = "window" in visibility ? visibility : visibility[layer]!;
     const normed = rmsNorm(x, weight(name("attn_norm")), T, epsilon);
     const q = heads(linear(normed, name("attn_q"), H * E, D), name("attn_q_norm"));
     const k = heads(linear(normed, name("attn_k"), G * E, D), name("attn_k_norm"));
@@ -136,10 +137,10 @@ export function oracleStates(
     const rowOf = (all: Float64Array, row: number) => all.subarray(row * E, (row + 1) * E);
     const scale = shape.attentionScale ? Math.fround(shape.attentionScale) : 1 / Math.sqrt(E);
     for (let g = 0; g < G; g++) {
-      const placed = placing(shape, visibility);
+      const placed = placing(shape, seeing);
       for (let t = 0; t < T; t++) {
         const { keys, place } = placed((j) => rowOf(k, j * G + g), t);
-        const seen = visible(t, visibility);
+        const seen = visible(t, seeing);
         const values = Float64Array.from(seen.flatMap((j) => [...stored(rowOf(v, j * G + g))]));
         for (let h = g * (H / G); h < (g + 1) * (H / G); h++) {
           const query = turn(shape, rowOf(q, t * H + h), place);
@@ -152,7 +153,7 @@ export function oracleStates(
     const inner = rmsNorm(x, weight(name("ffn_norm")), T, epsilon);
     const gate = linear(inner, name("ffn_gate"), F, D);
     const up = linear(inner, name("ffn_up"), F, D);
-    x = sum(x, linear(swiglu(gate, up), name("ffn_down"), D, F));
+    x = sum(x, linear(gatedActivation(gate, up, "silu"), name("ffn_down"), D, F));
     states.push(x);
   }
   states[shape.layers] = rmsNorm(x, weight("output_norm"), T, epsilon);

@@ -22,6 +22,8 @@ export interface TinyShape {
   /** Divisors of the rotary frequencies, [E/2]. */
   readonly ropeFreqs?: readonly number[];
   readonly slidingWindow?: number;
+  /** Which layers slide: a period, all but whose last one do, or a list. */
+  readonly slidingPattern?: number | readonly boolean[];
   /** A linear RoPE scaling in the file. */
   readonly linear?: number;
   readonly attentionScale?: number;
@@ -126,7 +128,7 @@ export function tinyModel(changes: Partial<TinyShape> = {}): TinyModel {
 }
 
 function metadata(shape: TinyShape): MetadataEntry[] {
-  const { architecture, slidingWindow, linear, attentionScale } = shape;
+  const { architecture, slidingWindow, slidingPattern, linear, attentionScale } = shape;
   const key = (name: string) => `${architecture}.${name}`;
   const entries: MetadataEntry[] = [
     ["general.architecture", "string", architecture],
@@ -153,6 +155,10 @@ function metadata(shape: TinyShape): MetadataEntry[] {
     entries.push([key("attention.value_length"), "u32", shape.headWidth]);
   }
   if (slidingWindow) entries.push([key("attention.sliding_window"), "u32", slidingWindow]);
+  if (slidingPattern !== undefined) {
+    const type = typeof slidingPattern === "number" ? "u32" : "bool[]";
+    entries.push([key("attention.sliding_window_pattern"), type, slidingPattern]);
+  }
   if (attentionScale) entries.push([key("attention.scale"), "f32", attentionScale]);
   if (linear) {
     entries.push([key("rope.scaling.type"), "string", "linear"]);

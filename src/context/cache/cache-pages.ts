@@ -6,8 +6,8 @@ import { Sequence, type SequenceSpace } from "./sequence.ts";
 /** Layers that see and forget alike. */
 export interface CacheGroup {
   readonly layers: readonly number[];
-  /** Tokens that a query of these layers sees at most, itself included; undefined: all. */
-  readonly window: number | undefined;
+  /** Tokens that a query of these layers sees at most, itself included; Infinity: all. */
+  readonly window: number;
   /** N: pages of the pool. */
   readonly pages: number;
 }

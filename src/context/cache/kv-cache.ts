@@ -3,7 +3,7 @@
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
-import type { HeadShape, LayerPages } from "../../kernels/attention/head-shape.ts";
+import type { CacheShape, LayerPages } from "../../kernels/attention/head-shape.ts";
 import { bytesOfNumber } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
 import type { AttentionStep, StepValues } from "../../kernels/gpu/params.ts";
@@ -15,7 +15,7 @@ import { type KeyStorage, Rotations, rotationBytes } from "./rotations.ts";
 
 export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
   readonly adapter: Adapter;
-  readonly shape: HeadShape;
+  readonly shape: CacheShape;
   readonly rope: Rope;
   /** Default: rotated. */
   readonly keys?: KeyStorage | undefined;
@@ -24,7 +24,7 @@ export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
 }
 
 /** Bytes of keys and values of one page in one layer. */
-export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: HeadShape): number {
+export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: CacheShape): number {
   return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(kvType);
 }
 
@@ -46,7 +46,7 @@ export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "rope">): n
 }
 
 export class KvCache {
-  readonly shape: HeadShape;
+  readonly shape: CacheShape;
   /** N */
   readonly pages: number;
   /** The pages of each layer, by the layer's number in the model. */

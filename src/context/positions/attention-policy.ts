@@ -108,10 +108,10 @@ function isPolicy(value: unknown): value is AttentionPolicy {
  */
 export function withSlidingWindow(
   policy: AttentionPolicy,
-  slidingWindow: number | undefined,
+  slidingWindow: number,
   context: number,
 ): AttentionPolicy {
-  if (slidingWindow === undefined || slidingWindow >= policy.window) return policy;
+  if (slidingWindow >= policy.window) return policy;
   if (policy.window === Number.POSITIVE_INFINITY && slidingWindow > context) return policy;
   return { name: policy.name, sinks: policy.sinks, window: slidingWindow };
 }

@@ -11,18 +11,31 @@ export type MetadataArray = readonly string[] | readonly boolean[] | NumericArra
  */
 export class Metadata {
   readonly #file: string;
+  readonly #prefix: string;
   readonly #values: ReadonlyMap<string, MetadataValue>;
 
-  constructor(file: {
-    readonly name: string;
-    readonly metadata: ReadonlyMap<string, MetadataValue>;
-  }) {
+  /** Keys are those that begin with `prefix`, without it. */
+  constructor(
+    file: { readonly name: string; readonly metadata: ReadonlyMap<string, MetadataValue> },
+    prefix = "",
+  ) {
     this.#file = file.name;
+    this.#prefix = prefix;
     this.#values = file.metadata;
   }
 
+  /** The key as the file has it. */
+  key(name: string): string {
+    return this.#prefix + name;
+  }
+
   has(key: string): boolean {
-    return this.#values.has(key);
+    return this.value(key) !== undefined;
+  }
+
+  /** Of whatever type. */
+  value(key: string): MetadataValue | undefined {
+    return this.#values.get(this.key(key));
   }
 
   string<D = never>(key: string, absent?: D): string | D {
@@ -70,13 +83,30 @@ export class Metadata {
     return this.#read(key, expected, convert, absent);
   }
 
+  /**
+   * One boolean a layer, [L]: listed, or given as a period n, of whose layers the last is false and the others are true;
+   * if n is 0, all are true. The period stands for an absent key, too.
+   */
+  booleanPerLayer(key: string, layers: number, period: number): readonly boolean[] {
+    const expected = `a period, or an array of ${layers} booleans, one a layer`;
+    const ofPeriod = (n: number) =>
+      Array.from({ length: layers }, (_, i) => n === 0 || i % n < n - 1);
+    const convert = (value: MetadataValue): readonly boolean[] | undefined => {
+      const n = asInteger(value);
+      if (n !== undefined) return n < 0 ? undefined : ofPeriod(n);
+      const each = asBooleans(value);
+      return each?.length === layers ? each : undefined;
+    };
+    return this.#read(key, expected, convert, ofPeriod(period));
+  }
+
   #read<T, D>(
     key: string,
     expected: string,
     convert: (value: MetadataValue) => T | undefined,
     absent: D | undefined,
   ): T | D {
-    const value = this.#values.get(key);
+    const value = this.value(key);
     if (value === undefined) {
       if (absent !== undefined) return absent;
       throw this.#error(key, expected, "no such key");
@@ -92,7 +122,7 @@ export class Metadata {
     const advice = "The model was converted for another program, or wrongly: take another copy.";
     return new GgufError({
       file: this.#file,
-      expected: `key ${key} to hold ${expected}`,
+      expected: `key ${this.key(key)} to hold ${expected}`,
       found,
       advice,
     });

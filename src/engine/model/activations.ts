@@ -1,7 +1,7 @@
 // The activations of a step: how large they are, and their buffers.
 
 import { partialRowsOf } from "../../context/cache/kv-cache.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import { type CacheShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
 import {
   type Activations,
   activationBytes,
@@ -16,7 +16,7 @@ import type { HeadScratch, Scratch } from "./forward.ts";
 const LOGITS_BYTES = 32 << 20;
 
 /** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
-function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
+function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
   const partial = partialSizes(shape, partialRowsOf(chunk));
   const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
@@ -26,7 +26,7 @@ function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
       x: [chunk, D],
       normed: [chunk, D],
       qkv,
-      ...(config.headNorms ? { qkNormed: qkv } : {}),
+      ...(config.traits.some(({ headNorms }) => headNorms) ? { qkNormed: qkv } : {}),
       attended: [chunk, H * E],
       gateUp: [chunk, 2 * F],
       hidden: [chunk, F],
@@ -47,7 +47,7 @@ function scratchTable(config: ModelConfig, shape: HeadShape, chunk: number) {
 /** Bytes of a scratch, and of its logits alone. */
 export function scratchBytes(
   config: ModelConfig,
-  shape: HeadShape,
+  shape: CacheShape,
   chunk: number,
 ): { readonly all: number; readonly logits: number } {
   const { activations, floats } = scratchTable(config, shape, chunk);
@@ -64,7 +64,7 @@ export function scratchBytes(
 export async function createScratch(
   device: Device,
   config: ModelConfig,
-  shape: HeadShape,
+  shape: CacheShape,
   chunk: number,
 ): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
   const table = scratchTable(config, shape, chunk);
@@ -74,15 +74,7 @@ export async function createScratch(
   }
   const buffers = new Map<string, GPUBuffer>();
   for (const [label, count] of Object.entries(table.floats)) {
-    const usage = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
-    const allowed = device.limits.maxStorageBufferBindingSize;
-    if (count * 4 > allowed) {
-      throw new CapacityError(
-        `${label} of ${chunk} tokens needs ${count * 4} bytes in one binding; this adapter allows ${allowed}. ` +
-          "Compute fewer tokens of a prompt at a time (--chunk).",
-      );
-    }
-    buffers.set(label, await device.createBuffer(label, count * 4, usage));
+    buffers.set(label, await createFloats(device, label, count, chunk));
   }
   const get = (label: string) => made.get(label)!;
   const scratch: Scratch = {
@@ -106,4 +98,22 @@ export async function createScratch(
     logits: get("logits"),
   };
   return { scratch, head };
+}
+
+/** A plain buffer of the scratch for `chunk` tokens. */
+function createFloats(
+  device: Device,
+  label: string,
+  count: number,
+  chunk: number,
+): Promise<GPUBuffer> {
+  const bytes = count * 4;
+  const allowed = device.limits.maxStorageBufferBindingSize;
+  if (bytes > allowed) {
+    throw new CapacityError(
+      `${label} of ${chunk} tokens needs ${bytes} bytes in one binding; this adapter allows ` +
+        `${allowed}. Compute fewer tokens of a prompt at a time (--chunk).`,
+    );
+  }
+  return device.createBuffer(label, bytes, USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC);
 }

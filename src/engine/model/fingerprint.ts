@@ -9,8 +9,9 @@ const PRIME_1 = 0x9e3779b1;
 const PRIME_2 = 0x85ebca77;
 
 /**
- * The four accumulators of XXH32 over bytes that come in pieces of any size, the last block filled with zeros. To change one word
- * always changes them; it is not made to withstand attacks. Reads gigabytes a second, beside a disk that does not.
+ * The four accumulators of XXH32 over bytes that come in pieces of any size, the last block filled
+ * with zeros. To change one word always changes them; it is not made to withstand attacks. Reads
+ * gigabytes a second, beside a disk that does not.
  */
 export class ContentHash {
   readonly #lanes: Uint32Array<ArrayBuffer> = Uint32Array.of(

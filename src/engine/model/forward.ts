@@ -1,28 +1,34 @@
-// The forward pass: tokens in, logits out. One straight line for every architecture, for prefill (T > 1) and for
-// decoding (T = 1) alike.
+// The forward pass: tokens in, logits out. One straight line for every architecture, alike for
+// prefill (T > 1) and for decoding (T = 1); what differs from layer to layer is in its traits.
 //
-//   L layers   T tokens of this step   D width          H query heads   G key/value heads   E head width
+// In this room: what a model's file says (config, traits, weights) and what is computed of it. Not
+// in it: when a step runs and for which sequence, which is for run/.
+//
+//   L layers   T tokens of this step   D width   H query heads   G key/value heads   E head width
 //   F feed-forward width   V vocabulary   P tokens a page   N pages   S sinks   W window
 //
-// Everything here happens once, before the first token: the result is a list of dispatches to be replayed.
+// Everything here happens once, before the first token: the result is a list of dispatches to be
+// replayed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
-import { storeAndAttend } from "../../kernels/attention/attention.ts";
+import { type NewTokens, storeAndAttend } from "../../kernels/attention/attention.ts";
+import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import { gate, project } from "../../kernels/matrix/products.ts";
 import { embed, rmsNorm } from "../../kernels/rows/rows.ts";
 import type { ModelConfig } from "./config.ts";
+import { headShape, type LayerTraits } from "./traits.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** The activations of a step, for as many tokens as it may have. */
 export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids
   readonly x: Activations; // [T, D] the residual stream
-  readonly normed: Activations; // [T, D] where T > 1: a single token is normed on the way
+  readonly normed: Activations; // [T, D] if T > 1: a single token is normed on the way
   readonly qkv: Activations; // [T, H + 2 G, E]
-  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv where heads have norms, else qkv itself
+  readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv; qkv itself if no head has a norm
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
   readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
   readonly attended: Activations; // [T, H E]
@@ -32,14 +38,14 @@ export interface Scratch {
 
 /** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
 export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
-  readonly normed: Activations; // [R, D] where R > 1
+  readonly normed: Activations; // [R, D] if R > 1
   readonly logits: Activations; // [R, V]
 }
 
 /**
- * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and x [T, D] and attended
- * [T, H E] are what the last of them goes on from. What it makes of them concerns only tokens whose logits or hidden
- * states are wanted: see `head` and `hiddenStates`.
+ * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and
+ * x [T, D] and attended [T, H E] are what the last of them goes on from. What it makes of them
+ * concerns only tokens whose logits or hidden states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
   targets: readonly Target[],
@@ -49,17 +55,20 @@ export function layers(
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
-  const { x, normed, qkv, qkNormed, rotated, partial, attended } = scratch;
+  const { x, normed, qkv, qkNormed, partial, attended } = scratch;
   const target = targets[0]!; // what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const steps = [embed(target, { tokens: scratch.tokens, table: weights.tokenEmbd, x })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
+    // A layer begins with the end of the one before: the end of the last is for the wanted tokens
+    // only, in `head`.
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const group = caches.findIndex(({ layers }) => layers.has(i));
-    const { shape, rotations, slots, pageTable, keyRotations, layers } = caches[group]!;
-    const pages = layers.get(i)!;
+    const cache = caches[group]!;
+    const { pageTable, keyRotations } = cache;
+    const pages = cache.layers.get(i)!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
     steps.push(
       project(target, { x, weights: layer.attnQkv, y: qkv, norm, bias: layer.attnQkvBias }),
@@ -77,12 +86,22 @@ export function layers(
           parts: G,
         }),
       );
-    const tokens = { qk: qkNormed, qkv, rotations, slots, rotated };
+    const { shape, tokens } = attentionInputs(config.traits[i]!, cache, scratch);
     const buffers = { pages, pageTable, keyRotations, partial, x: attended };
     const attends = storeAndAttend(targets[group]!, { label, shape, tokens, buffers });
-    steps.push(group === 0 ? attends : ofGroup(caches[group]!, attends));
+    steps.push(group === 0 ? attends : ofGroup(cache, attends));
   }
   return steps.flat();
+}
+
+/** The heads of a layer, and the tokens of a step as its attention meets them. */
+export function attentionInputs(
+  traits: LayerTraits,
+  { shape, rotations, slots }: KvCache,
+  { qkv, qkNormed, rotated }: Pick<Scratch, "qkv" | "qkNormed" | "rotated">,
+): { readonly shape: HeadShape; readonly tokens: NewTokens } {
+  const qk = traits.headNorms ? qkNormed : qkv;
+  return { shape: headShape(shape, traits), tokens: { qk, qkv, rotations, slots, rotated } };
 }
 
 /** Dispatches whose grids follow what a cache group has prepared, not what the first has. */
@@ -96,7 +115,7 @@ function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
 /** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
 export function afterAttention(
   target: Target,
-  { normEpsilon: eps }: ModelConfig,
+  { normEpsilon: eps, traits }: ModelConfig,
   weights: ModelWeights,
   i: number,
   { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
@@ -117,6 +136,7 @@ export function afterAttention(
       weights: layer.ffnGateUp,
       gateUp,
       hidden,
+      activation: traits[i]!.activation,
       norm,
       bias: layer.ffnGateUpBias,
     }),

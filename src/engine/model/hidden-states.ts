@@ -1,4 +1,4 @@
-// The forward pass up to a layer, for what the tokens have become there: prepared where it is asked for.
+// The forward pass up to a layer, for what the tokens have become there: prepared when asked for.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
@@ -16,8 +16,9 @@ export interface HiddenPlan {
 }
 
 /**
- * What Hugging Face calls `hidden_states[depth]`: 0 the embeddings of the tokens, l the residual stream behind block l,
- * L the last one with the output norm taken. For steps of any number of tokens, so `targets` are those of several.
+ * What Hugging Face calls `hidden_states[depth]`: 0 the embeddings of the tokens, l the residual
+ * stream behind block l, L the last one with the output norm taken. For steps of any number of
+ * tokens, so `targets` are those of several.
  */
 export function hiddenStates(
   targets: readonly Target[],

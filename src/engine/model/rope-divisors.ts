@@ -9,19 +9,19 @@ const ALWAYS = "rope_freqs.weight"; // Llama 3.1
 const SHORT = "rope_factors_short.weight"; // LongRoPE
 const LONG = "rope_factors_long.weight";
 
-/** Tensors of divisors that a file may have beside its scaling: all are used, or the file is refused. */
+/** Tensors of divisors that go with the scaling of a file: any other is refused. */
 export function ropeTensors({ rope: { scaling } }: ModelConfig): readonly string[] {
   return scaling.kind === "longrope" ? [SHORT, LONG] : [ALWAYS];
 }
 
-/** Why a tensor of divisors that is not one of `ropeTensors` is not used; undefined of any other tensor. */
+/** Why a tensor of divisors does not go with the scaling; undefined of any other tensor. */
 export function whyNoDivisors(name: string, architecture: string): string | undefined {
   const type = `${architecture}.rope.scaling.type`;
   if (name === ALWAYS) return `it does not go with ${type} longrope`;
   return name === SHORT || name === LONG ? `it goes with ${type} longrope only` : undefined;
 }
 
-/** Divisors of the rotary frequencies, [E/2] each, where the file has them. */
+/** Divisors of the rotary frequencies, [R/2] each, if the file has them. */
 export async function readRopeDivisors(file: GgufFile, config: ModelConfig): Promise<RopeDivisors> {
   const [always, short, long] = await Promise.all(
     [ALWAYS, SHORT, LONG].map((name) => readDivisors(file, name)),

@@ -3,7 +3,7 @@
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { FORMATS } from "../../kernels/weights/formats/index.ts";
 import type { GgufFile, TensorInfo } from "../gguf/gguf.ts";
-import { UnsupportedError } from "./config.ts";
+import { UnsupportedError } from "./model-metadata.ts";
 
 /** The numbers of a small tensor, decoded on the host. */
 export async function readValues(file: GgufFile, tensor: TensorInfo): Promise<Float32Array> {

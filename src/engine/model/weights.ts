@@ -1,5 +1,6 @@
-// Every tensor of a model, declared once: its name in the file, its shape as a function of the configuration, whether
-// it may be missing. Loading is looking things up in this table; what the table does not know is refused.
+// Every tensor of a model, declared once: its name in the file, its shape as a function of the
+// configuration, whether it may be missing. Loading is looking things up in this table; what the
+// table does not know is refused.
 
 import type { Placement } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -7,20 +8,25 @@ import { F32 } from "../../kernels/weights/formats/f32.ts";
 import { type StackedTensor, stackBytes } from "../../kernels/weights/layout.ts";
 import { createStack, type Weights } from "../../kernels/weights/tensor.ts";
 import { Uploader } from "../../kernels/weights/upload.ts";
-import { GgufError, type GgufFile } from "../gguf/gguf.ts";
-import { type ModelConfig, UnsupportedError } from "./config.ts";
+import { GgufError, type GgufFile, type TensorInfo } from "../gguf/gguf.ts";
+import type { ModelConfig } from "./config.ts";
 import { ContentHash } from "./fingerprint.ts";
+import { UnsupportedError } from "./model-metadata.ts";
 import { ropeTensors, whyNoDivisors } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
+import type { LayerTraits } from "./traits.ts";
 
-/** A tensor as the table declares it: [n, k], or [k] where it is a vector. */
+/** A tensor as the table declares it: [n, k], or [k] if it is a vector. */
 interface Declaration {
   readonly name: string;
   readonly shape: readonly [number, number] | readonly [number];
   readonly required: boolean;
 }
 
-/** The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above the other. */
+/**
+ * The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above
+ * the other.
+ */
 export interface LayerWeights {
   readonly attnNorm: Weights; // [D]
   readonly attnQkv: Weights; // [(H + 2 G) E, D]
@@ -40,7 +46,7 @@ export interface ModelWeights {
   readonly tokenEmbd: Weights; // [V, D]
   readonly layers: readonly LayerWeights[];
   readonly outputNorm: Weights; // [D]
-  /** [V, D]: the embedding itself where the file has no output of its own. */
+  /** [V, D]: the embedding itself if the file has no output of its own. */
   readonly output: Weights;
   readonly outputBias: Weights | undefined; // [V]
   /** All of the above once, with the tensors that each is made of. */
@@ -53,8 +59,10 @@ export interface ModelWeights {
 type Stack = readonly Declaration[];
 
 /** The tensors for each field of `LayerWeights`, by the ends of their names. */
-function layerTable(config: ModelConfig): Record<keyof LayerWeights, Stack> {
-  const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, headNorms } = config;
+function layerTable(
+  { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F }: ModelConfig,
+  { headNorms }: LayerTraits,
+): Record<keyof LayerWeights, Stack> {
   const weight = (name: string, ...shape: Declaration["shape"]) =>
     ({ name: `${name}.weight`, shape, required: true }) as const;
   const bias = (name: string, k: number) =>
@@ -75,20 +83,23 @@ function layerTable(config: ModelConfig): Record<keyof LayerWeights, Stack> {
   };
 }
 
-/** The stack of a layer, under the whole names of its tensors. */
-function ofLayer(layer: number, stack: Stack): Stack {
-  return stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
+/** The stacks of a layer, under the whole names of its tensors. */
+function layerStacks(config: ModelConfig, layer: number): Record<keyof LayerWeights, Stack> {
+  const named = (stack: Stack): Stack =>
+    stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
+  const table = Object.entries(layerTable(config, config.traits[layer]!));
+  return Object.fromEntries(table.map(([field, stack]) => [field, named(stack)])) as Record<
+    keyof LayerWeights,
+    Stack
+  >;
 }
 
 /** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
 function declareStacks(config: ModelConfig): Stack[] {
-  const { width: D, vocabulary: V, layers } = config;
-  const table = Object.values(layerTable(config));
+  const { width: D, vocabulary: V, traits } = config;
   return [
     [{ name: "token_embd.weight", shape: [V, D], required: true }],
-    ...Array.from({ length: layers }, (_, layer) =>
-      table.map((stack) => ofLayer(layer, stack)),
-    ).flat(),
+    ...traits.flatMap((_, layer) => Object.values(layerStacks(config, layer))),
     [{ name: "output_norm.weight", shape: [D], required: true }],
     [{ name: "output.weight", shape: [V, D], required: false }],
     [{ name: "output.bias", shape: [V], required: false }],
@@ -97,12 +108,15 @@ function declareStacks(config: ModelConfig): Stack[] {
 
 /** All tensors that a file may have, those that the host reads included. */
 export function declareTensors(config: ModelConfig): Declaration[] {
-  const shape = [config.headWidth / 2] as const;
+  const shape = [config.rope.width / 2] as const;
   const read = ropeTensors(config).map((name) => ({ name, shape, required: false }));
   return [...declareStacks(config).flat(), ...read];
 }
 
-/** Checks that a file has the tensors of its configuration, in shapes and formats that the kernels read. */
+/**
+ * Checks that a file has the tensors of its configuration, in shapes and formats that the kernels
+ * read.
+ */
 export function checkTensors(file: GgufFile, config: ModelConfig): void {
   const declared = new Map(declareTensors(config).map((tensor) => [tensor.name, tensor]));
   for (const { name, shape, required } of declared.values()) {
@@ -126,13 +140,17 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
     if (!declared.has(name)) {
       const why = whyNoDivisors(name, config.architecture);
       throw new UnsupportedError(
-        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here${why ? `: ${why}` : ""}.`,
+        `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here` +
+          `${why ? `: ${why}` : ""}.`,
       );
     }
   }
 }
 
-/** [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers differ. */
+/**
+ * [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers
+ * differ.
+ */
 function withoutTrailingOnes(shape: readonly number[]): readonly number[] {
   return shape.slice(0, shape.findLastIndex((size) => size !== 1) + 1);
 }
@@ -148,16 +166,19 @@ export function gpuBytesByFormat(file: GgufFile, config: ModelConfig): Record<st
   return all;
 }
 
-/** What a stack is on the GPU: [n, k] of each tensor; or nothing, where the file has none of them. */
+/**
+ * What a stack is on the GPU: [n, k] of each tensor; or nothing, if the file has none of them.
+ */
 function layoutOf(
   file: GgufFile,
   stack: Stack,
 ): { tensors: StackedTensor[]; k: number } | undefined {
-  const present = stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+  const present = presentOf(file, stack);
   const [first] = present;
   if (!first) return undefined;
-  if (stack[0]!.shape.length === 1) {
-    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what is missing is zero.
+  if (isVectors(stack)) {
+    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what
+    // is missing is zero.
     const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
     return { tensors: [{ format: F32, n: 1 }], k };
   }
@@ -188,12 +209,11 @@ export async function allocateWeights(
   const [outputNorm, output, outputBias] = rest.slice(-3);
   // checkTensors has made sure that the required ones are there.
   const tokenEmbd = (await allocate(embedding!))!;
-  const table = Object.entries(layerTable(config));
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const entries: [string, Weights | undefined][] = [];
-    for (const [field, stack] of table) {
-      entries.push([field, await allocate(ofLayer(layer, stack))]);
+    for (const [field, stack] of Object.entries(layerStacks(config, layer))) {
+      entries.push([field, await allocate(stack)]);
     }
     layers.push(Object.fromEntries(entries) as unknown as LayerWeights);
   }
@@ -209,7 +229,8 @@ export async function allocateWeights(
 }
 
 /**
- * Uploads the data of every tensor, and returns a hash of it. `onProgress` gets the bytes of the file read so far and in all.
+ * Uploads the data of every tensor, and returns a hash of it. `onProgress` gets the bytes of the
+ * file read so far and in all.
  */
 export async function uploadAll(
   device: Device,
@@ -217,8 +238,7 @@ export async function uploadAll(
   model: ModelWeights,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<string> {
-  const present = (stack: Stack) => stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
-  const all = [...model.stacks.values()].flatMap(present);
+  const all = [...model.stacks.values()].flatMap((stack) => presentOf(file, stack));
   const total = all.reduce((sum, { bytes }) => sum + bytes, 0);
   let done = 0;
   const advance = (count: number) => {
@@ -228,17 +248,17 @@ export async function uploadAll(
   const hash = new ContentHash();
   const uploader = new Uploader(device);
   for (const [weights, stack] of model.stacks) {
-    if (stack[0]!.shape.length === 1) {
+    if (isVectors(stack)) {
       const bytes = new Uint8Array((await readVectors(file, stack)).buffer);
       hash.update(bytes);
       await uploader.upload(weights, 0, 1, async (at, into) => {
         into.set(bytes.subarray(at, at + into.length));
       });
-      for (const tensor of present(stack)) advance(tensor.bytes);
+      for (const tensor of presentOf(file, stack)) advance(tensor.bytes);
       continue;
     }
     let firstRow = 0;
-    for (const { source, offset, shape } of present(stack)) {
+    for (const { source, offset, shape } of presentOf(file, stack)) {
       const [, n = 1] = shape;
       // Each byte is read once, front to back, however the tensor is cut for an adapter.
       const read = async (at: number, into: Uint8Array) => {
@@ -253,7 +273,16 @@ export async function uploadAll(
   return hash.digest();
 }
 
-/** Vectors one behind the other, zeros where one is missing. */
+/** The tensors of a stack that a file has. */
+function presentOf(file: GgufFile, stack: Stack): TensorInfo[] {
+  return stack.flatMap(({ name }) => file.tensors.get(name) ?? []);
+}
+
+function isVectors(stack: Stack): boolean {
+  return stack[0]!.shape.length === 1;
+}
+
+/** Vectors one behind the other, zeros for one that is missing. */
 async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
   const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
   let at = 0;

@@ -6,11 +6,12 @@ import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { PageTable } from "../../context/cache/page-table.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
 import { attentionWeights, ropeStore } from "../../kernels/attention/attention.ts";
-import type { HeadShape } from "../../kernels/attention/head-shape.ts";
+import type { CacheShape } from "../../kernels/attention/head-shape.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
-import type { Scratch } from "../model/forward.ts";
+import { attentionInputs, type Scratch } from "../model/forward.ts";
+import type { LayerTraits } from "../model/traits.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 
 /** What one query attended to. */
@@ -26,20 +27,27 @@ export interface AttentionRow {
 /** Bytes of weights that are read back at a time. */
 const WEIGHT_BYTES = 32 << 20;
 
-function rowBytes({ heads, pageSize }: HeadShape, pages: number): number {
+function rowBytes({ heads, pageSize }: CacheShape, pages: number): number {
   return heads * pages * pageSize * 4;
 }
 
 /** The most tokens of a step whose attention weights are read, over a cache of so many pages. */
-export function attentionRowsOf(shape: HeadShape, pages: number): number {
+export function attentionRowsOf(shape: CacheShape, pages: number): number {
   return Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes(shape, pages)));
+}
+
+/** The layer whose weights are read, and the tokens of the step. */
+interface Probed {
+  readonly layer: number;
+  readonly traits: LayerTraits;
+  readonly count: number;
 }
 
 /** What reads the weights of one step. */
 export class AttentionProbe {
   readonly #tokens: number;
   readonly #device: Device;
-  readonly #shape: HeadShape;
+  readonly #shape: CacheShape;
   readonly #weights: GPUBuffer;
   readonly dispatches: readonly Dispatch[];
   /** The label of the dispatch that it comes before. */
@@ -47,7 +55,7 @@ export class AttentionProbe {
 
   private constructor(
     device: Device,
-    shape: HeadShape,
+    shape: CacheShape,
     tokens: number,
     weights: GPUBuffer,
     dispatches: readonly Dispatch[],
@@ -65,23 +73,23 @@ export class AttentionProbe {
     device: Device,
     target: Target,
     cache: KvCache,
-    { qkNormed: qk, qkv, rotated }: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
-    { layer, count }: { readonly layer: number; readonly count: number },
+    scratch: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
+    { layer, count, traits }: Probed,
   ): Promise<AttentionProbe> {
-    const { shape, pageTable, rotations, slots, keyRotations } = cache;
+    const { pageTable, keyRotations } = cache;
+    const { shape, tokens: arriving } = attentionInputs(traits, cache, scratch);
     const pages = cache.layers.get(layer)!;
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const bytes = count * rowBytes(shape, cache.pages);
     const weights = await device.createBuffer("attention weights", bytes, usage);
     const before = `blk.${layer}.attention`;
     const label = `${before} weights`;
-    const arriving = { qk, qkv, rotations, slots, rotated };
     const dispatches = [
       ...ropeStore(target, { label, shape, tokens: arriving, pages }),
       ...attentionWeights(target, {
         label,
         shape,
-        queries: rotated,
+        queries: scratch.rotated,
         keys: pages.keys,
         pageTable,
         weights,

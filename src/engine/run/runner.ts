@@ -9,6 +9,7 @@ import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
 import type { Profiler } from "../../kernels/gpu/profiler.ts";
 import { type OnCompiled, rehearse } from "../../kernels/gpu/rehearsal.ts";
+import type { LayerTraits } from "../model/traits.ts";
 import type { Draw, TopLogits } from "../sampler/sampler.ts";
 import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
@@ -34,6 +35,7 @@ export class Runner {
   readonly #device: Device;
   readonly #caches: readonly KvCache[];
   readonly #plans: Plans;
+  readonly #traits: readonly LayerTraits[];
   /** Settles when the GPU has done the last step that nothing was read back of. */
   #ahead: Promise<unknown> = Promise.resolve();
   /** The choice of the last step, which lies where the next one looks for its token. */
@@ -50,6 +52,7 @@ export class Runner {
     this.#device = device;
     this.#caches = caches;
     this.#plans = plans;
+    this.#traits = config.traits;
     this.#onCompiled = onCompiled;
   }
 
@@ -202,6 +205,7 @@ export class Runner {
     const probe = await AttentionProbe.create(this.#device, target, cache, scratch, {
       layer,
       count,
+      traits: this.#traits[layer]!,
     });
     try {
       // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a

@@ -24,6 +24,7 @@ import {
   whole,
 } from "../../option-reader.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
+import { widestWindow } from "../model/traits.ts";
 import { slidingWhenFull } from "../options.ts";
 import type { Rows, Wanted } from "../run/step.ts";
 
@@ -35,7 +36,7 @@ export function policyOf(
   if (!attention) return setting.policy;
   const { context, keptWhenFull } = setting;
   const own = slidingWhenFull(attentionPolicy(attention), context, keptWhenFull);
-  const policy = withSlidingWindow(own, config.slidingWindow, context);
+  const policy = withSlidingWindow(own, widestWindow(config.traits), context);
   for (const { window, pages } of setting.cache.groups) {
     const seen = withSlidingWindow(policy, window, context);
     const needed = pagesNeeded(seen, context, 1, setting.cache.shape.pageSize);

@@ -2,8 +2,8 @@
 
 import type { KvType } from "./kv-types.ts";
 
-/** What attention needs to know of a model's heads and of the cache's pages. */
-export interface HeadShape {
+/** The heads that a cache is made for, and its pages. */
+export interface CacheShape {
   /** H: query heads. */
   readonly heads: number;
   /** G: key/value heads. */
@@ -14,6 +14,10 @@ export interface HeadShape {
   readonly pageSize: number;
   /** How its numbers are stored. */
   readonly kvType: KvType;
+}
+
+/** What attention needs to know of a layer's heads and of the cache's pages. */
+export interface HeadShape extends CacheShape {
   /** Distance of the two numbers that rotate together: 1, or E/2. */
   readonly pairGap: number;
   /** Usually 1 / sqrt(E). */
@@ -27,11 +31,11 @@ export interface LayerPages {
 }
 
 /** Floats of `partial.outputs` and pairs of `partial.states` for this many (token, split) pairs. */
-export function partialSizes(shape: HeadShape, rows: number): { outputs: number; states: number } {
+export function partialSizes(shape: CacheShape, rows: number): { outputs: number; states: number } {
   return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
 }
 
 /** Floats of the rotated queries of `tokens` tokens. */
-export function rotatedSize(shape: HeadShape, tokens: number): number {
+export function rotatedSize(shape: CacheShape, tokens: number): number {
   return tokens * 2 * shape.heads * shape.headWidth;
 }

@@ -10,7 +10,8 @@ import { type Activations, UNIFORM_BYTES } from "../gpu/activations.ts";
 import type { Dispatch } from "../gpu/commands.ts";
 import { activationBinding, type Recipe } from "../gpu/dispatcher.ts";
 import { KernelError } from "../gpu/kernel.ts";
-import { addBias, rmsNorm, swiglu } from "../rows/rows.ts";
+import type { ActivationFunction } from "../reference.ts";
+import { addBias, gatedActivation, rmsNorm } from "../rows/rows.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
 
@@ -64,24 +65,25 @@ export interface GatedProjection {
   readonly weights: Weights; // [2 F, k]: G above U
   readonly gateUp: Activations; // [T, 2, F]: what comes between if both halves are not computed at once
   readonly hidden: Activations; // [T, F]
+  readonly activation: ActivationFunction;
   readonly norm?: InputNorm | undefined;
   readonly bias?: Weights | undefined; // [2 F]
 }
 
 /**
- * hidden [T, F] = silu(x G^T) (x U^T), for G above U in one matrix: at once for a single token, if
- * they are one part.
+ * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix: at once for a single
+ * token, if they are one part.
  */
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
-  const { label, x, weights, gateUp, hidden, norm, bias } = gated;
+  const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
   const [part, ...more] = weights.parts;
   if (target.tokens === "one" && part && more.length === 0 && !bias) {
-    const output = gatedOutput(hidden);
+    const output = gatedOutput(hidden, activation);
     const recipe = matvec(target.adapter, { label, part, x, norm, output, add: false });
     return [target.dispatcher.dispatch(recipe)];
   }
   const both = project(target, { x, weights, y: gateUp, norm, bias });
-  return [...both, ...swiglu(target, { label, gateUp, hidden })];
+  return [...both, ...gatedActivation(target, { label, gateUp, hidden, activation })];
 }
 
 /** The norm of several tokens; that of one is taken on the way. */
@@ -90,20 +92,24 @@ function normed(target: Target, x: Activations, norm: InputNorm | undefined): Di
   return rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps });
 }
 
-/** What becomes of the products of a vector: the shader's fragment, and what that one needs. */
+/** What becomes of the products of a vector: the shader's fragments, and what they need. */
 interface VectorOutput {
-  readonly fragment: string;
+  readonly fragments: readonly string[];
   /** Rows of a workgroup are a multiple of this. */
   readonly least: 8 | 16;
   readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
 }
 
 function plainOutput(y: Activations): VectorOutput {
-  return { fragment: "matrix/outputs/plain", least: 8, bindings: { y: activationBinding(y) } };
+  return { fragments: ["matrix/outputs/plain"], least: 8, bindings: { y: activationBinding(y) } };
 }
 
-function gatedOutput(h: Activations): VectorOutput {
-  return { fragment: "matrix/outputs/gated", least: 16, bindings: { h: activationBinding(h) } };
+function gatedOutput(h: Activations, activation: ActivationFunction): VectorOutput {
+  return {
+    fragments: ["matrix/outputs/gated", `rows/${activation}`],
+    least: 16,
+    bindings: { h: activationBinding(h) },
+  };
 }
 
 /** Where a vector is read from, and whether it is normed on the way. */
@@ -151,7 +157,7 @@ function matvec(adapter: Adapter, product: VectorProduct): Recipe {
     fragments: [
       ...decoderOf(part.format, placement),
       ...input.fragments,
-      output.fragment,
+      ...output.fragments,
       ...tiling.fragments,
     ],
     overrides: { ...tiling.overrides, ...input.overrides },

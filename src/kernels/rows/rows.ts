@@ -7,6 +7,7 @@ import { reduction, rowGroups } from "../adapter/tiling.ts";
 import type { Activations } from "../gpu/activations.ts";
 import type { Dispatch } from "../gpu/commands.ts";
 import { activationBinding, bufferBinding } from "../gpu/dispatcher.ts";
+import type { ActivationFunction } from "../reference.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type Weights } from "../weights/tensor.ts";
 
@@ -85,17 +86,20 @@ export interface Gating {
   readonly label: string;
   readonly gateUp: Activations; // [T, 2, F]
   readonly hidden: Activations; // [T, F]
+  readonly activation: ActivationFunction;
 }
 
-/** hidden [T, F] = silu(gate) up, for gateUp [T, 2, F]. */
-export function swiglu(target: Target, { label, gateUp, hidden }: Gating): Dispatch[] {
+/** hidden [T, F] = activation(gate) up, for gateUp [T, 2, F]. */
+export function gatedActivation(target: Target, gating: Gating): Dispatch[] {
+  const { label, gateUp, hidden, activation } = gating;
   const { adapter } = target;
   const { lanes } = adapter;
   const count = hidden.width / 4;
   return [
     target.dispatcher.dispatch({
       label,
-      shader: "rows/swiglu",
+      shader: "rows/gated-activation",
+      fragments: [`rows/${activation}`],
       overrides: { F: hidden.width, STRIDE: gateUp.stride, LANES: lanes },
       bindings: { gate_up: activationBinding(gateUp), hidden: activationBinding(hidden) },
       grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens }), tokens, 1],

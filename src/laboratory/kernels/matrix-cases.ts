@@ -80,13 +80,20 @@ export function matvecSwigluCase(format: WeightFormat, { n, k }: Sizes): KernelC
       const hidden = await bench.activations(1, n);
       return {
         variants: copies.map((weights) =>
-          gate(bench.one, { label: "matvec-swiglu", x, weights, gateUp: both, hidden }),
+          gate(bench.one, {
+            label: "matvec-swiglu",
+            x,
+            weights,
+            gateUp: both,
+            hidden,
+            activation: "silu",
+          }),
         ),
         step: { tokens: 1 },
         result: () => bench.readActivations(hidden),
         expected: () => {
           const products = reference.project(numbers, decode(format, file), 1, 2 * n, k);
-          return reference.swiglu(products.subarray(0, n), products.subarray(n));
+          return reference.gatedActivation(products.subarray(0, n), products.subarray(n), "silu");
         },
         release: () => bench.release(...copies, x, both, hidden),
       };

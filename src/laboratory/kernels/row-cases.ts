@@ -3,7 +3,7 @@
 import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
 import * as reference from "../../kernels/reference.ts";
-import { rmsNorm, swiglu } from "../../kernels/rows/rows.ts";
+import { gatedActivation, rmsNorm } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -50,10 +50,17 @@ export function gateCase({ n, tokens }: Sizes): KernelCase {
       const both = await bench.activations(tokens, 2 * n, rows);
       const hidden = await bench.activations(tokens, n);
       return {
-        variants: [swiglu(bench.several, { label: "swiglu", gateUp: both, hidden })],
+        variants: [
+          gatedActivation(bench.several, {
+            label: "swiglu",
+            gateUp: both,
+            hidden,
+            activation: "silu",
+          }),
+        ],
         step: { tokens },
         result: () => bench.readActivations(hidden),
-        expected: () => reference.swiglu(gates, ups),
+        expected: () => reference.gatedActivation(gates, ups, "silu"),
         release: () => bench.release(both, hidden),
       };
     },

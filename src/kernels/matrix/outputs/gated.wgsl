@@ -1,6 +1,6 @@
-// What a product of a matrix with a vector becomes: h = silu(G x) * (U x), silu(z) = z / (1 + exp(-z)), where the rows of G
-// lie above those of U in one matrix W [2 F, K]: the first half of a gated feed-forward. Half of a workgroup's ROWS, a
-// multiple of 8, are of either.                                                   Shazeer 2020, arXiv:2002.05202
+// What a product of a matrix with a vector becomes: h = activation(G x) * (U x), where the rows of G lie above those of U in
+// one matrix W [2 F, K]: the first half of a gated feed-forward. Half of a workgroup's ROWS, a multiple of 8, are of
+// either. The activation function is a fragment of `rows`.                        Shazeer 2020, arXiv:2002.05202
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;  // [F]
 
 // Row `r` of workgroup `place`, eight of G and eight of U in turns; beyond the matrix, its last
@@ -23,10 +23,7 @@ fn output(place: u32, totals: ptr<function, array<f32, MAX_ROWS / 8u>>, scale: f
   for (var e = 0u; e < ROWS / 8u; e += 2u) {
     let row = place * (ROWS / 2u) + 4u * e + lane;
     if (lane < 8u && row < matrix.rows / 2u) {
-      let z = scale * totals[e];
-      let up = scale * totals[e + 1u];
-      // exp overflows below -88; silu is zero to f32 long before.
-      h[row] = z / (1.0 + exp(-max(z, -80.0))) * up;
+      h[row] = activation(vec4f(scale * totals[e])).x * (scale * totals[e + 1u]);
     }
   }
 }

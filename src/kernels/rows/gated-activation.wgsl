@@ -1,4 +1,5 @@
-// SwiGLU: hidden = silu(gate) * up, silu(z) = z / (1 + exp(-z)).                      Shazeer 2020, arXiv:2002.05202
+// The hidden numbers of a gated feed-forward: hidden = activation(gate) * up.         Shazeer 2020, arXiv:2002.05202
+// The activation function is a fragment of this folder, `silu` for SwiGLU.
 //
 // One row of workgroups a token; its lanes stride over it, four numbers each. Memory: registers.
 override F: u32;       // width, a multiple of 4
@@ -16,8 +17,6 @@ fn main(
 ) {
   for (var i = group.x * LANES + lane; i < F / 4u; i += groups.x * LANES) {
     let at = group.y * (STRIDE / 4u) + i;
-    let z = gate_up[at];
-    // exp overflows below -88; silu is zero to f32 long before.
-    hidden[group.y * ((F + 31u) / 32u * 8u) + i] = z / (1.0 + exp(-max(z, vec4f(-80.0)))) * gate_up[at + F / 4u];
+    hidden[group.y * ((F + 31u) / 32u * 8u) + i] = activation(gate_up[at]) * gate_up[at + F / 4u];
   }
 }

@@ -1,4 +1,4 @@
-// What a file holds and what running it would take, from its header alone.
+// A model file, opened: its header read and checked, and what running it would take.
 
 import { type GgufFile, openGguf } from "../gguf/gguf.ts";
 import type { ByteSource } from "../gguf/source.ts";
@@ -21,8 +21,8 @@ export function planMemory(
 const LONGEST = 2 ** 31;
 
 /**
- * The largest context whose plan fits so many bytes; 0 where none does, Infinity where the length does not matter, as
- * under attention that forgets.
+ * The largest context whose plan fits this many bytes; 0 if none does, Infinity where the length
+ * does not matter, as under attention that forgets.
  */
 export function largestContext(
   file: GgufFile,
@@ -43,7 +43,7 @@ export function largestContext(
   return low;
 }
 
-/** The header of a model file, read and checked: all that is needed to plan a run, or to refuse it. */
+/** The header of a model file, read and checked: what a run is planned or refused by. */
 export interface ModelFile {
   readonly file: GgufFile;
   readonly config: ModelConfig;
@@ -54,7 +54,7 @@ export interface ModelFile {
   reopen(): Promise<GgufFile>;
 }
 
-/** Opens a file that can be run, or says why it cannot. The caller closes `file`, or hands all to an engine. */
+/** Opens a file that can be run. The caller closes `file`, or hands all to an engine. */
 export async function openModel(
   path: string,
   openFile: (path: string) => Promise<ByteSource>,

@@ -1,0 +1,50 @@
+// The keys of a file that its architecture's name precedes, and the checks that their readers
+// share: some numbers that make no sense would fail in the kernels only.
+
+import { UserError } from "../../errors.ts";
+import type { GgufFile } from "../gguf/gguf.ts";
+import { Metadata } from "../gguf/metadata.ts";
+
+/** The model, or a setting of it, is none that dawnstream runs. */
+export class UnsupportedError extends UserError {
+  override readonly name = "UnsupportedError";
+}
+
+/** Typed access by the names of keys without the architecture's, such as "block_count". */
+export class ModelMetadata extends Metadata {
+  readonly #file: string;
+
+  constructor(file: GgufFile, architecture: string) {
+    super(file, `${architecture}.`);
+    this.#file = file.name;
+  }
+
+  refuse(what: string): never {
+    throw new UnsupportedError(`${this.#file}: ${what}`);
+  }
+
+  between(name: string, value: number, least: number, most: number): number {
+    if (value >= least && value <= most) return value;
+    return this.refuse(`${this.key(name)} must be from ${least} to ${most}, found ${value}.`);
+  }
+
+  /** A positive integer. */
+  count(name: string, absent?: number): number {
+    return this.#positive(name, this.integer(name, absent));
+  }
+
+  /** A positive integer that may be given for each layer: all the same, or refused. */
+  uniform(name: string, layers: number, absent?: number): number {
+    const given = absent === undefined ? undefined : [absent];
+    const each = new Set(this.integerPerLayer(name, layers, given));
+    if (each.size > 1) {
+      this.refuse(`${this.key(name)} differs from layer to layer, which is not supported.`);
+    }
+    return this.#positive(name, [...each][0]!);
+  }
+
+  #positive(name: string, value: number): number {
+    if (value > 0) return value;
+    return this.refuse(`${this.key(name)} must be positive, found ${value}.`);
+  }
+}

@@ -1,0 +1,77 @@
+// A layer as a value: what distinguishes one layer from another, of its model or of other models,
+// derived once from the file. The forward pass reads traits, never the name of an architecture.
+// What all layers share is in config.ts.
+
+import type { CacheGroup } from "../../context/cache/cache-pages.ts";
+import type { CacheShape, HeadShape } from "../../kernels/attention/head-shape.ts";
+import type { ActivationFunction } from "../../kernels/reference.ts";
+import type { Architecture } from "./architectures.ts";
+import type { ModelMetadata } from "./model-metadata.ts";
+import type { Rotation } from "./rotation.ts";
+
+/** A trait has the values that can be run; a file that asks for another is refused. */
+export interface LayerTraits {
+  /** RMSNorm over each head of queries and keys, before the rotation. */
+  readonly headNorms: boolean;
+  /** How positions rotate queries and keys: layers that rotate alike share one record. */
+  readonly rotation: Rotation;
+  /** W: tokens that a query sees, itself included; Infinity if it sees all. */
+  readonly window: number;
+  /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
+  readonly scoreScale: number;
+  /** Of the gate of the feed-forward, which is down(activation(gate x) * (up x)). */
+  readonly activation: ActivationFunction;
+}
+
+/** Reads the traits of each layer, [L]. */
+export function readTraits(
+  metadata: ModelMetadata,
+  { headNorms, activation, slidingPeriod }: Architecture,
+  { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
+  rotation: Rotation,
+): LayerTraits[] {
+  const scale = metadata.number("attention.scale", 0);
+  const scoreScale =
+    scale === 0 ? 1 / Math.sqrt(headWidth) : metadata.between("attention.scale", scale, 1e-6, 1e6);
+  const sliding = metadata.integer("attention.sliding_window", 0);
+  const slides = metadata.booleanPerLayer(
+    "attention.sliding_window_pattern",
+    layers,
+    slidingPeriod,
+  );
+  return slides.map((slides) => ({
+    headNorms,
+    rotation,
+    window: slides && sliding > 0 ? sliding : Number.POSITIVE_INFINITY,
+    scoreScale,
+    activation,
+  }));
+}
+
+/** How a layer's heads are met in a cache. */
+export function headShape(
+  shape: CacheShape,
+  { rotation: { pairs, width }, scoreScale }: LayerTraits,
+): HeadShape {
+  return { ...shape, pairGap: pairs === "neighbours" ? 1 : width / 2, scale: scoreScale };
+}
+
+/**
+ * The groups of a model's layers, in the order of their first layers: each layer is in one of them.
+ */
+export function cacheGroups(
+  layers: readonly Pick<LayerTraits, "window">[],
+): Omit<CacheGroup, "pages">[] {
+  const groups = new Map<number, number[]>();
+  for (const [i, { window }] of layers.entries()) {
+    const group = groups.get(window);
+    if (group) group.push(i);
+    else groups.set(window, [i]);
+  }
+  return [...groups].map(([window, numbers]) => ({ window, layers: numbers }));
+}
+
+/** W of the layer that sees most: what a model sees of a text, whatever its other layers forget. */
+export function widestWindow(layers: readonly Pick<LayerTraits, "window">[]): number {
+  return Math.max(...layers.map(({ window }) => window));
+}
