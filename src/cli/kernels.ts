@@ -1,5 +1,5 @@
-// What does a kernel look like when it is put together? Its shaders as this adapter gets them, each part under the name of
-// the file that it comes from.
+// What does a kernel look like when it is put together? Its shaders as this adapter gets them, each
+// part under the name of the file that it comes from.
 
 import { formatsOf, KERNELS, type Selection } from "../laboratory/kernels/kernel-cases.ts";
 import {
