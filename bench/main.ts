@@ -34,6 +34,11 @@ const BENCHES = {
     about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
     load: () => import("./host.ts"),
   },
+  statistics: {
+    about:
+      "what a driver's compiler makes of a large model's kernels  [--shape 1b|8b] [--workgroups N] [--kv TYPE] [--save FILE]",
+    load: () => import("./kernel-statistics.ts"),
+  },
 } as const;
 
 const [name, ...args] = process.argv.slice(2);
@@ -55,7 +60,7 @@ if (bench && args.some(isHelp)) {
     process.exitCode = 2;
   }
 } else {
-  const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(9)} ${about}`);
+  const lines = Object.entries(BENCHES).map(([id, { about }]) => `  ${id.padEnd(10)} ${about}`);
   const usage = ["usage: npm run bench -- NAME [--json] [OPTIONS]", ...lines].join("\n");
   if (name === undefined || isHelp(name)) console.log(usage);
   else {

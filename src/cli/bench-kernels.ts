@@ -3,7 +3,10 @@
 
 import { InvalidArgumentError } from "commander";
 import { UserError } from "../errors.ts";
+import { type Adapter, readAdapter } from "../kernels/adapter/adapter.ts";
 import { Device } from "../kernels/gpu/device.ts";
+import { KernelLibrary } from "../kernels/gpu/kernel.ts";
+import { ParamBlock } from "../kernels/gpu/params.ts";
 import { tuningOf } from "../kernels/matrix/tuning.ts";
 import { KERNELS, kernelCases, type Selection } from "../laboratory/kernels/kernel-cases.ts";
 import { measureAll, type Timing } from "../laboratory/kernels/measure.ts";
@@ -40,6 +43,8 @@ interface Report extends Rates {
 /** A matrix that takes a GPU long enough to be timed, and a software adapter not too long. */
 const GPU_MATRIX = { n: 4096, k: 4096 };
 const SOFTWARE_MATRIX = { n: 2048, k: 2048 };
+export const SHAPE_HELP =
+  "rows and columns of matrices; attention has none (default: by the adapter)";
 const MOST_WEIGHTS = 2 ** 28;
 const MOST_TOKENS = 4096;
 
@@ -52,21 +57,16 @@ export function benchKernelsCommand(): Command {
     .example("dawnstream bench kernels --kernel matvec --format Q4_K")
     .option("--kernel <name>", `one of ${KERNELS.join(", ")} (default: all)`)
     .option("--format <name>", "a weight format, such as Q4_K (default: all)")
-    .option(
-      "--shape <n,k>",
-      "rows and columns of matrices; attention has none (default: by the adapter)",
-      readShape,
-    )
+    .option("--shape <n,k>", SHAPE_HELP, readShape)
     .option("--tokens <t>", "tokens, where a kernel takes several", integer, 64)
     .option("--time <ms>", "how long each kernel is timed", integer, 200)
     .option("--json", "print one object")
     .option("--save <file>", "write that object to a file, too", outputFile)
     .action(async (flags: Flags) => {
-      checkRange("--tokens", flags.tokens, 1, MOST_TOKENS);
       checkRange("--time", flags.time, 1, 60_000);
-      kernelCases(flags, SOFTWARE_MATRIX); // a mistake costs no device
+      checkSelection(flags);
       const signal = interruptSignal();
-      const report = await run(flags, signal);
+      const report = await withTunedDevice((opened) => run(opened, flags, signal));
       if (flags.save !== undefined) {
         await writeWholeFile(flags.save, `${toJson(report, 2)}\n`);
       }
@@ -81,7 +81,24 @@ export function benchKernelsCommand(): Command {
     });
 }
 
-async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
+/** Throws a `UserError` for kernels that there are not: a mistake costs no device. */
+export function checkSelection(selection: Selection): void {
+  checkRange("--tokens", selection.tokens, 1, MOST_TOKENS);
+  kernelCases(selection, SOFTWARE_MATRIX);
+}
+
+/** A device on the adapter that the engine would take, with what was measured there. */
+interface TunedDevice {
+  readonly device: Device;
+  readonly facts: Adapter;
+  /** One line about the adapter. */
+  readonly adapter: string;
+  /** The matrix that kernels are tried with there. */
+  readonly usual: { readonly n: number; readonly k: number };
+}
+
+/** Opens the device that the engine would, and closes it when `use` is done. */
+export async function withTunedDevice<T>(use: (opened: TunedDevice) => Promise<T>): Promise<T> {
   const gpu = nodePlatform.openGpu();
   const adapter = await nodePlatform.requestAdapter(gpu);
   const { memory, shaders } = nodePlatform;
@@ -89,8 +106,18 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
   const another = async () => open(await nodePlatform.requestAdapter(gpu));
   await using device = await open(adapter);
   const tuning = await tuningOf(device, memory, another, shaders);
-  const bench = await Workbench.create(device, shaders, tuning);
-  const usual = bench.adapter.isSoftware ? SOFTWARE_MATRIX : GPU_MATRIX;
+  const facts = readAdapter(device, tuning);
+  const usual = facts.isSoftware ? SOFTWARE_MATRIX : GPU_MATRIX;
+  return await use({ device, facts, adapter: nodePlatform.describeAdapter(adapter), usual });
+}
+
+async function run(
+  { device, facts, adapter, usual }: TunedDevice,
+  flags: Flags,
+  signal: AbortSignal,
+): Promise<Report> {
+  const params = await ParamBlock.create(device, "params");
+  const bench = new Workbench(facts, params, new KernelLibrary(device, nodePlatform.shaders));
   const cases = kernelCases(flags, usual);
   const bar = progress("timing", cases.length, "kernels");
   try {
@@ -98,7 +125,7 @@ async function run(flags: Flags, signal: AbortSignal): Promise<Report> {
     const timings = await measureAll(bench, cases, flags.time, signal, (done) => bar.update(done));
     const rates = signal.aborted ? before : await measureRates(bench, flags.time, before);
     return {
-      adapter: nodePlatform.describeAdapter(adapter),
+      adapter,
       machine: machine(),
       clock: hasClock(device) ? "gpu" : "host",
       workgroups: bench.adapter.workgroups,
@@ -162,7 +189,7 @@ function digits(value: number | null): string {
   return value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
 }
 
-function readShape(text: string): Selection["shape"] {
+export function readShape(text: string): Selection["shape"] {
   const [, n, k] = /^(\d+),(\d+)$/.exec(text)?.map(Number) ?? [];
   const fits = (count: number | undefined) => count !== undefined && count > 0 && count % 4 === 0;
   if (!fits(n) || !fits(k) || n! * k! > MOST_WEIGHTS) {

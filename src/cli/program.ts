@@ -12,6 +12,7 @@ import { detokenizeCommand } from "./detokenize.ts";
 import { generateCommand } from "./generate.ts";
 import { indexCommand } from "./index-files.ts";
 import { inspectCommand } from "./inspect.ts";
+import { kernelsCommand } from "./kernels.ts";
 import { memoryCommand } from "./memory.ts";
 import { perplexityCommand } from "./perplexity.ts";
 import { planCommand } from "./plan.ts";
@@ -40,6 +41,7 @@ for (const command of [
   memoryCommand(),
   perplexityCommand(),
   benchCommand(),
+  kernelsCommand(),
   ropeCommand(),
   streamCommand(),
   attentionCommand(),

@@ -19,6 +19,8 @@ test.each([
   [["lesson", "--time", "1.5"], /--time "1.5"/],
   [["retrieval", "--data", "none"], /none/],
   [["lesson", "--shape", "5"], /--shape 5: expected N,K/],
+  [["statistics", "--kv", "f8"], /--kv "f8": expected f32, f16, q8_0, q4_0/],
+  [["statistics"], /Set PIPELINE_STATISTICS to the file/],
 ] as [string[], RegExp][])("%j is one line", (args, message) => {
   const { stdout, stderr, status } = bench(...args);
   expect(stderr.trim().split("\n")).toEqual([expect.stringMatching(message)]);

@@ -64,7 +64,8 @@ test("every shape compiles with every format", async () => {
   for (const format of FORMATS.values()) {
     for (const { M, N, K } of SHAPES) {
       const shaders = ["matrix/matmul-matrices", ...decoderOf(format), "matrix/matrices/matrices"];
-      const code = assemble([...shaders, `matrix/matrices/${M}x${N}x${K}`].map(shaderSource));
+      const files = [...shaders, `matrix/matrices/${M}x${N}x${K}`];
+      const code = assemble(files.map(shaderSource)).join("\n");
       const { messages } = await device.handle.createShaderModule({ code }).getCompilationInfo();
       expect(messages.map(({ message }) => message)).toEqual([]);
     }

@@ -67,9 +67,9 @@ export class Kernel {
   #pipeline: GPUComputePipeline | undefined;
 
   constructor(device: Device, spec: KernelSpec, source: ShaderSource) {
-    const files = [spec.shader, ...(spec.fragments ?? [])];
-    this.name = nameOf(files);
-    const text = assemble(files.map(source));
+    const parts = partsOf(spec, source);
+    this.name = nameOf(parts.map(({ name }) => name));
+    const text = parts.map((part) => part.text).join("\n");
     this.bindings = readBindings(this.name, text);
     this.params = [...(PARAMS.exec(text)?.[1] ?? "").matchAll(FIELD)].map(
       ([, name, type]) => ({ name, type }) as ParamField,
@@ -183,12 +183,28 @@ function nameOf(files: readonly string[]): string {
   return telling.map((file) => file.replace(/^.*\//, "")).join(".");
 }
 
-/** One module of several WGSL files: WGSL does not care for order, but `enable` must come first. */
-export function assemble(files: readonly string[]): string {
+/** A WGSL file as it is assembled into a module: its part of the module's text. */
+export interface ShaderPart {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** The parts of a kernel's module, which is their texts, a line break between each two. */
+export function partsOf(spec: KernelSpec, source: ShaderSource): ShaderPart[] {
+  const names = [spec.shader, ...(spec.fragments ?? [])];
+  const texts = assemble(names.map(source));
+  return names.map((name, i) => ({ name, text: texts[i]! }));
+}
+
+/**
+ * The texts of several files as one module has them: WGSL does not care for order, but `enable` must
+ * come first.
+ */
+export function assemble(files: readonly string[]): string[] {
   const enables = new Set(files.flatMap((file) => file.match(ENABLE) ?? []));
-  // On one line before the first file, and blanked where they stood, so that line numbers stay
-  // true.
-  return [...enables].join(" ") + files.map((file) => file.replace(ENABLE, "")).join("\n");
+  // On one line before the first file, and blanked where they stood: line numbers stay true.
+  const first = [...enables].map((enable) => `${enable} `).join("");
+  return files.map((file, i) => (i === 0 ? first : "") + file.replace(ENABLE, ""));
 }
 
 function isTexture(type: Binding["type"]): type is TextureType {

@@ -100,7 +100,7 @@ export function kernelCases(selection: Selection, usual: { n: number; k: number 
 }
 
 /** The formats that a kernel takes, or all. */
-function formatsOf(kernel: string | undefined): readonly string[] {
+export function formatsOf(kernel: string | undefined): readonly string[] {
   if (kernel !== undefined && kernel in ROWS) return ["F32"];
   if (kernel !== undefined && kernel in ATTENTION) return KV_TYPES;
   return [...FORMATS.keys()];
