@@ -4,9 +4,9 @@
 import { CommanderError } from "commander";
 import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/gpu/device.ts";
-import { oneLine } from "./printable.ts";
 import { messageOf, program } from "./program.ts";
-import { note } from "./terminal.ts";
+import { oneLine } from "./terminal/printable.ts";
+import { note } from "./terminal/terminal.ts";
 
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -3,24 +3,24 @@
 import { readFileSync } from "node:fs";
 import type { Command as AnyCommand } from "commander";
 import { OptionError, type UserError } from "../errors.ts";
-import { askCommand } from "./ask.ts";
-import { attentionCommand } from "./attention.ts";
-import { benchCommand } from "./bench.ts";
 import { chatCommand } from "./chat/chat.ts";
-import { Command } from "./command.ts";
-import { detokenizeCommand } from "./detokenize.ts";
-import { generateCommand } from "./generate.ts";
-import { indexCommand } from "./index-files.ts";
-import { inspectCommand } from "./inspect.ts";
-import { kernelsCommand } from "./kernels.ts";
-import { memoryCommand } from "./memory.ts";
-import { perplexityCommand } from "./perplexity.ts";
-import { planCommand } from "./plan.ts";
-import { ropeCommand } from "./rope.ts";
-import { setupCommand } from "./setup.ts";
-import { streamCommand } from "./stream.ts";
-import { summarizeCommand } from "./summarize.ts";
-import { tokenizeCommand } from "./tokenize.ts";
+import { askCommand } from "./commands/ask.ts";
+import { detokenizeCommand } from "./commands/detokenize.ts";
+import { generateCommand } from "./commands/generate.ts";
+import { indexCommand } from "./commands/index-files.ts";
+import { inspectCommand } from "./commands/inspect.ts";
+import { memoryCommand } from "./commands/memory.ts";
+import { perplexityCommand } from "./commands/perplexity.ts";
+import { planCommand } from "./commands/plan.ts";
+import { setupCommand } from "./commands/setup.ts";
+import { summarizeCommand } from "./commands/summarize.ts";
+import { tokenizeCommand } from "./commands/tokenize.ts";
+import { attentionCommand } from "./experiments/attention.ts";
+import { benchCommand } from "./experiments/bench.ts";
+import { kernelsCommand } from "./experiments/kernels.ts";
+import { ropeCommand } from "./experiments/rope.ts";
+import { streamCommand } from "./experiments/stream.ts";
+import { Command } from "./terminal/command.ts";
 
 const { version } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),

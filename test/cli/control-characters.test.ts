@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { printable, printableLine } from "../../src/cli/printable.ts";
+import { printable, printableLine } from "../../src/cli/terminal/printable.ts";
 import { dawnstream, temporaryFolder } from "../support/cli.ts";
 import { writeGguf } from "../support/gguf-writer.ts";
 import { tinyModel } from "../support/tiny-model.ts";

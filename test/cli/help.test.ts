@@ -1,8 +1,8 @@
 // The help of every command: short by itself, whole on demand, with an example that can be typed as it stands.
 
 import { describe, expect, test, vi } from "vitest";
-import type { Command } from "../../src/cli/command.ts";
 import { program } from "../../src/cli/program.ts";
+import type { Command } from "../../src/cli/terminal/command.ts";
 
 const commandsOf = (command: Command): Command[] => [
   command,

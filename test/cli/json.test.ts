@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { fromJson, toJson } from "../../src/cli/json.ts";
+import { fromJson, toJson } from "../../src/cli/reports/json.ts";
 import { json, temporaryFolder } from "../support/cli.ts";
 import { fixtureModel } from "../support/models.ts";
 

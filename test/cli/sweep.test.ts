@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { sweep } from "../../src/cli/sweep.ts";
+import { sweep } from "../../src/cli/experiments/sweep.ts";
 import { temporaryFolder } from "../support/cli.ts";
 
 const folder = temporaryFolder();

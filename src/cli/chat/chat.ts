@@ -9,8 +9,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { Setting } from "../../engine/options.ts";
 import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { UserError } from "../../errors.ts";
-import { templateChoice } from "../chat-template.ts";
-import { Command } from "../command.ts";
+import { Command } from "../terminal/command.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -22,9 +21,10 @@ import {
   type SamplingFlags,
   samplingOptions,
   type TemplateFlag,
-} from "../flags.ts";
-import { readUserFile } from "../input.ts";
-import { note, withEngine, writeText } from "../terminal.ts";
+} from "../terminal/flags.ts";
+import { readUserFile } from "../terminal/input.ts";
+import { note, withEngine, writeText } from "../terminal/terminal.ts";
+import { templateChoice } from "./chat-template.ts";
 import { completions, runCommand } from "./commands.ts";
 import { asEntered, type Entry, EntryReader } from "./entry-reader.ts";
 import { ChatHistory, historyFile } from "./history.ts";

@@ -7,10 +7,10 @@ import { chatBudget } from "../../engine/chat/chat-budget.ts";
 import { UserError } from "../../errors.ts";
 import { knownNames } from "../../option-reader.ts";
 import { writeWholeFile } from "../../platform/write-file.ts";
-import { readUserFile } from "../input.ts";
-import { memoryTable } from "../memory-report.ts";
-import { note } from "../terminal.ts";
-import { freeInWords } from "../usage-report.ts";
+import { memoryTable } from "../reports/memory-report.ts";
+import { freeInWords } from "../reports/usage-report.ts";
+import { readUserFile } from "../terminal/input.ts";
+import { note } from "../terminal/terminal.ts";
 import type { ChatSession } from "./session.ts";
 import type { Settings } from "./settings.ts";
 

@@ -5,7 +5,7 @@ import { UserError } from "../../errors.ts";
 import { reason } from "../../platform/file.ts";
 import { makeFolderOf, userFile } from "../../platform/user-file.ts";
 import { writeWholeFile } from "../../platform/write-file.ts";
-import { note } from "../terminal.ts";
+import { note } from "../terminal/terminal.ts";
 import { plainText } from "./paste-reader.ts";
 
 const MOST_ENTRIES = 1000;

@@ -13,8 +13,8 @@ import type { Engine } from "../../engine/engine.ts";
 import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
 import type { TokenUsage } from "../../engine/tasks/token-usage.ts";
-import { duration, note, rate } from "../terminal.ts";
-import { freeInWords, promptInWords } from "../usage-report.ts";
+import { freeInWords, promptInWords } from "../reports/usage-report.ts";
+import { duration, note, rate } from "../terminal/terminal.ts";
 import type { AnswerOptions, Settings } from "./settings.ts";
 
 /** Tokens of all turns so far. */

@@ -1,0 +1,137 @@
+import type { Engine } from "../../engine/engine.ts";
+import type { GenerationResult } from "../../engine/tasks/generation.ts";
+import { type GenerateOptions, prepareGeneration } from "../../engine/tasks/generation-request.ts";
+import { UserError } from "../../errors.ts";
+import { freeInWords, promptInWords, usageJson, warnOfFill } from "../reports/usage-report.ts";
+import { Command } from "../terminal/command.ts";
+import {
+  addEngineFlags,
+  addSamplingFlags,
+  collect,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  type SamplingFlags,
+  samplingOptions,
+} from "../terminal/flags.ts";
+import { givenPrompt } from "../terminal/input.ts";
+import {
+  duration,
+  interruptSignal,
+  loadInWords,
+  note,
+  rate,
+  withEngine,
+  write,
+  writeJson,
+  writeText,
+} from "../terminal/terminal.ts";
+
+interface Flags extends EngineFlags, SamplingFlags {
+  readonly file?: string;
+  readonly maxTokens?: number;
+  readonly stop?: readonly string[];
+  readonly ignoreEos?: boolean;
+  readonly logprobs?: number;
+  readonly parseSpecial?: boolean;
+  readonly cache: boolean;
+  readonly json?: boolean;
+}
+
+/** `dawnstream generate`: continues a prompt, streaming. */
+export function generateCommand(): Command {
+  const command = new Command("generate")
+    .description("continue a prompt")
+    .example('dawnstream generate "Once upon a time" --max-tokens 200 --temperature 0.8 --seed 1')
+    .argument("[prompt]", "the text to continue; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "take the prompt from a file, without its last line break")
+    .option("-n, --max-tokens <n>", "the most tokens to generate (default: 256)", integer)
+    .option("--stop <text>", "end before this text (repeatable)", collect)
+    .option("--ignore-eos", "go on after end-of-generation tokens")
+    .option("--logprobs <n>", "with --json: log-probabilities of the n likeliest tokens", integer)
+    .option("--parse-special", "take special tokens spelled in the prompt as such")
+    .option("--no-cache", "recompute the whole text for every token, for comparison")
+    .option("--json", "print one object with text, ids, counts and timings");
+  addSamplingFlags(addEngineFlags(command));
+  return command.action(async (argument: string | undefined, flags: Flags) => {
+    const prompt = await givenPrompt(argument, flags.file);
+    const signal = interruptSignal();
+    const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
+    if (logprobs !== undefined && !flags.json) {
+      throw new UserError("--logprobs is printed by --json: give both, or neither.");
+    }
+    const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };
+    const options = { ...samplingOptions(flags), ...own };
+    await withEngine(
+      flags.model,
+      engineOptions(flags),
+      (model) => prepareGeneration(model, prompt, options),
+      (engine) => generate(engine, prompt, options, flags.json ?? false),
+    );
+  });
+}
+
+async function generate(
+  engine: Engine,
+  prompt: string,
+  options: GenerateOptions,
+  json: boolean,
+): Promise<void> {
+  if (engine.tokenizer.vocabulary.chatTemplates.size > 0) {
+    note("[this model has a chat template: `dawnstream chat` has it answer, generate goes on]");
+  }
+  let isFull = false;
+  const onFill = () => {
+    isFull = true; // to be told after the text
+  };
+  const generation = engine.generate(prompt, { ...options, onFill });
+  if (!json) await writeText(prompt);
+  for (;;) {
+    const { done, value } = await generation.next();
+    if (done) {
+      await (json ? writeJson(report(engine, value)) : write("\n"));
+      if (isFull) warnOfFill(value.usage);
+      note(timingLine(engine, value));
+      if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
+      return;
+    }
+    if (!json) await writeText(value.text);
+  }
+}
+
+function report(engine: Engine, result: GenerationResult) {
+  const generated = result.tokens.length;
+  return {
+    text: result.text,
+    tokens: result.tokens,
+    finishReason: result.finishReason,
+    ...(result.stopped === undefined ? {} : { stopped: result.stopped }),
+    logprobs: result.logprobs,
+    usage: usageJson(result.usage),
+    seed: result.seed,
+    adapter: engine.loaded.adapter,
+    timings: {
+      loadMs: engine.loaded.ms,
+      compileMs: engine.loaded.compiled.ms,
+      prefillMs: result.prefillMs,
+      prefillTokensPerSecond: rate(result.usage.promptTokens, result.prefillMs),
+      decodeMs: result.decodeMs,
+      decodeTokensPerSecond: rate(generated - 1, result.decodeMs),
+      hostMs: engine.usage.hostMs,
+    },
+  };
+}
+
+function timingLine(engine: Engine, result: GenerationResult): string {
+  const { usage, prefillMs, decodeMs, tokens } = result;
+  const decoded = Math.max(0, tokens.length - 1); // the first one comes out of the prefill
+  return [
+    `[${loadInWords(engine)}`,
+    `${promptInWords(usage)} in ${duration(prefillMs)}`,
+    `${tokens.length} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
+    ...freeInWords(usage),
+    `${result.finishReason}`,
+    `seed ${result.seed}`,
+    `${engine.loaded.adapter.split(",")[0]}]`,
+  ].join(" | ");
+}

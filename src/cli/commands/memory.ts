@@ -1,0 +1,171 @@
+// What does a model still know of a long conversation? Which messages each strategy of memory keeps, summarises or drops,
+// and how full the context is. Needs no GPU but for summaries.
+
+import { readConversation } from "../../context/text/conversation.ts";
+import {
+  conversationMemory,
+  type MemoryOptions,
+  parseMemory,
+} from "../../context/text/memory/conversation-memory.ts";
+import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
+import type { Message } from "../../context/text/message.ts";
+import type { Summarizer } from "../../context/text/summarizer.ts";
+import { chatTemplateOf } from "../../engine/chat/chosen-template.ts";
+import { messageCounter } from "../../engine/chat/message-counter.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
+import { loadTokenizer } from "../../index.ts";
+import { whole } from "../../option-reader.ts";
+import { templateChoice } from "../chat/chat-template.ts";
+import { memoryTable, type Recalled } from "../reports/memory-report.ts";
+import { writePlot } from "../reports/plot.ts";
+import { Command } from "../terminal/command.ts";
+import {
+  addModelFlag,
+  addTemplateFlag,
+  integer,
+  type ModelFlags,
+  pictureFile,
+  type TemplateFlag,
+} from "../terminal/flags.ts";
+import { givenFile, readNamed } from "../terminal/input.ts";
+import { duration, loadEngine, note, progress, write, writeJson } from "../terminal/terminal.ts";
+
+interface Flags extends ModelFlags, TemplateFlag {
+  readonly file?: string;
+  readonly strategy: readonly MemoryOptions[];
+  readonly budget: number;
+  readonly json?: boolean;
+  readonly plot?: string;
+}
+
+interface Result extends Recalled {
+  /** Tokens that the model sees when it answers each of the user's messages; there for a plot only. */
+  readonly fill: readonly { readonly message: number; readonly tokens: number }[];
+}
+
+/** `dawnstream memory` */
+export function memoryCommand(): Command {
+  const command = new Command("memory")
+    .description("show what each strategy keeps of a conversation within a budget of tokens")
+    .example("dawnstream memory conversation.json --strategy buffer,turns:2 --budget 200")
+    .argument(
+      "[file]",
+      "JSON or JSON Lines of messages with role and content; - is stdin, as is a pipe without it",
+    )
+    .option("-f, --file <file>", "the same")
+    .requiredOption("--strategy <list>", "turns:K, buffer, summary, summary:K, sinks:S+W", (text) =>
+      text.split(",").map(parseMemory),
+    )
+    .requiredOption("--budget <n>", "tokens that the model may read", readBudget)
+    .option("--json", "print one object")
+    .option("--plot <file>", "draw how the context fills: .svg or .png", pictureFile);
+  return addTemplateFlag(addModelFlag(command)).action(run);
+}
+
+async function run(path: string | undefined, flags: Flags): Promise<void> {
+  const conversation = readNamed(await givenFile(path, flags.file), readConversation);
+  const tokenizer = await loadTokenizer(flags.model);
+  const choice = await templateChoice(flags.template);
+  const { template } = chatTemplateOf(tokenizer.vocabulary, choice);
+  const budget: MemoryBudget = {
+    tokens: flags.budget,
+    count: messageCounter(tokenizer, template),
+  };
+  const summaries = { count: 0, ms: 0 };
+  let engine: Engine | undefined;
+  const summarize: Summarizer = async (text, request) => {
+    engine ??= await loadEngine(flags.model, {});
+    const began = performance.now();
+    const summary = await engineSummarizer(engine)(text, request);
+    summaries.count++;
+    summaries.ms += performance.now() - began;
+    return summary;
+  };
+  try {
+    const memories = flags.strategy.map((options) =>
+      conversationMemory(options, { summarize, tokenizer }),
+    );
+    const results = await recallAll(conversation, memories, budget, flags.plot !== undefined);
+    await report(conversation, results, budget, flags);
+  } finally {
+    await engine?.close();
+  }
+  if (summaries.count > 0) {
+    note(`[${summaries.count} turns summarised in ${duration(summaries.ms)}]`);
+  }
+}
+
+async function recallAll(
+  conversation: readonly Message[],
+  memories: readonly ConversationMemory[],
+  budget: MemoryBudget,
+  plots: boolean,
+): Promise<Result[]> {
+  const asked = plots
+    ? [...conversation.keys()].filter((i) => conversation[i]!.role === "user")
+    : [];
+  const bar = progress("remembering", memories.length * (asked.length + 1), "times");
+  let done = 0;
+  const results: Result[] = [];
+  try {
+    for (const memory of memories) {
+      const recall = async (length: number) => {
+        const recollection = await memory.recall(conversation.slice(0, length), budget);
+        bar.update(++done);
+        return recollection;
+      };
+      const fill: Result["fill"][number][] = [];
+      for (const index of asked) {
+        fill.push({ message: index + 1, tokens: (await recall(index + 1)).tokens });
+      }
+      results.push({ strategy: memory.name, ...(await recall(conversation.length)), fill });
+    }
+  } finally {
+    bar.stop();
+  }
+  return results;
+}
+
+async function report(
+  conversation: readonly Message[],
+  results: readonly Result[],
+  budget: MemoryBudget,
+  { json, plot }: Flags,
+): Promise<void> {
+  if (json) {
+    await writeJson({
+      budget: budget.tokens,
+      tokens: budget.count(conversation),
+      conversation: conversation.map((message) => ({
+        ...message,
+        tokens: budget.count([message]),
+      })),
+      strategies: results.map(({ fill, ...result }) => (plot ? { ...result, fill } : result)),
+    });
+  } else {
+    await write(memoryTable(conversation, results, budget));
+  }
+  if (plot !== undefined) await draw(plot, results, budget);
+}
+
+function draw(path: string, results: readonly Result[], budget: MemoryBudget): Promise<void> {
+  const points = results.flatMap(({ strategy, fill }) =>
+    fill.map(({ message, tokens }) => ({ x: message, y: tokens, series: strategy })),
+  );
+  const xs = points.map(({ x }) => x);
+  const line = [Math.min(...xs), Math.max(...xs)].map((x) => ({
+    x,
+    y: budget.tokens,
+    series: "budget",
+  }));
+  return writePlot(path, {
+    title: "How full is the context as a conversation goes on?",
+    subtitle: "tokens that the model sees when it answers, by strategy",
+    panels: [{ x: "message", y: "tokens", points: [...points, ...line] }],
+  });
+}
+
+function readBudget(text: string): number {
+  return whole(1, 2 ** 31)(integer(text), "budget");
+}

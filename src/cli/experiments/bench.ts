@@ -1,0 +1,15 @@
+import { Command } from "../terminal/command.ts";
+import { benchCacheCommand } from "./bench-cache.ts";
+import { benchKernelsCommand } from "./bench-kernels.ts";
+import { benchDecodeCommand, benchPrefillCommand } from "./bench-model.ts";
+
+/** `dawnstream bench …` */
+export function benchCommand(): Command {
+  return new Command("bench")
+    .description("measure")
+    .example("dawnstream bench decode --at 128,512")
+    .addCommand(benchDecodeCommand())
+    .addCommand(benchPrefillCommand())
+    .addCommand(benchCacheCommand())
+    .addCommand(benchKernelsCommand());
+}

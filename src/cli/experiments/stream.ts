@@ -1,0 +1,208 @@
+// What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
+// time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
+
+import { pageBytes } from "../../context/cache/kv-cache.ts";
+import {
+  type AttentionOptions,
+  attentionPolicy,
+  parseAttention,
+} from "../../context/positions/attention-policy.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { LAST_LOGITS } from "../../engine/run/step.ts";
+import { logSumExp } from "../../engine/sampler/softmax.ts";
+import { prefill } from "../../engine/tasks/prefill.ts";
+import { perplexity } from "../../engine/tasks/score.ts";
+import { UserError } from "../../errors.ts";
+import { median } from "../../numbers.ts";
+import { invalid } from "../../option-reader.ts";
+import { type Part, type Run, reportStream } from "../reports/stream-report.ts";
+import { Command } from "../terminal/command.ts";
+import {
+  addEngineFlags,
+  type EngineFlags,
+  engineOptions,
+  integer,
+  integers,
+  pictureFile,
+} from "../terminal/flags.ts";
+import { givenFile } from "../terminal/input.ts";
+import { interruptSignal, loadEngine, progress } from "../terminal/terminal.ts";
+
+/** A policy of the cache, or a sliding window that is recomputed from scratch for every token. */
+interface StreamMode {
+  readonly name: string;
+  readonly attention: AttentionOptions;
+  /** W of recompute:W */
+  readonly recompute?: number;
+}
+
+interface Flags extends EngineFlags {
+  readonly file?: string;
+  readonly policies?: readonly StreamMode[];
+  readonly sinks?: readonly number[];
+  readonly caches?: readonly number[];
+  readonly tokens: number;
+  readonly parts: number;
+  readonly every: number;
+  readonly json?: boolean;
+  readonly plot?: string;
+}
+
+/** `dawnstream stream` */
+export function streamCommand(): Command {
+  const command = new Command("stream")
+    .description(
+      "feed a long text token by token under several policies: perplexity, time and bytes along the way",
+    )
+    .example("dawnstream stream book.txt --policies full,sinks:4+252 --tokens 1000")
+    .argument("[file]", "UTF-8 text; - is stdin, as is a pipe without it")
+    .option("-f, --file <file>", "the same")
+    .option(
+      "--policies <list>",
+      "full, window:W, sinks:S+W, or recompute:W (BOS and the last W - 1 tokens from scratch) " +
+        "(default: window:256,sinks:4+252)",
+      readModes,
+    )
+    .option("--sinks <list>", "ablation: sinks of so many tokens, such as 0,1,2,4,8", integers)
+    .option("--caches <list>", "ablation: sinks and window together, such as 64,128,256", integers)
+    .option("--tokens <n>", "length of the stream", integer, 2000)
+    .option("--parts <n>", "stretches that figures are given for", integer, 20)
+    .option(
+      "--every <n>",
+      "under recompute, tokens from one that is predicted to the next",
+      integer,
+      50,
+    )
+    .option("--json", "print one object")
+    .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
+  return addEngineFlags(command, {
+    attention: "--policies names the attentions that are compared",
+    whenFull: "the policy sinks:K+W is what slide:K does",
+  }).action(run);
+}
+
+async function run(file: string | undefined, flags: Flags): Promise<void> {
+  if (flags.parts < 1 || flags.every < 1 || flags.tokens < 2 * flags.parts) {
+    throw new UserError(
+      "Expected --parts and --every of at least 1, and at least 2 tokens for each part.",
+    );
+  }
+  const modes = modesOf(flags);
+  const steadyFrom = Math.max(0, ...modes.map(reach).filter((reach) => reach < flags.tokens));
+  const { name, text } = await givenFile(file, flags.file);
+  const signal = interruptSignal();
+  const bar = progress("streaming", modes.length * flags.tokens, "tokens");
+  const runs: Run[] = [];
+  try {
+    for (const mode of modes) {
+      // Full attention needs a context as long as the stream; the others never hold more than they see.
+      const context =
+        flags.context ??
+        (mode.attention.kind === "full" ? (mode.recompute ?? flags.tokens) : undefined);
+      const options = { ...engineOptions(flags), attention: mode.attention, context };
+      const engine = await loadEngine(flags.model, options, { quiet: true });
+      try {
+        const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
+        if (ids.length <= flags.tokens) {
+          throw new UserError(
+            `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
+          );
+        }
+        const onToken = (i: number) => bar.update(runs.length * flags.tokens + i);
+        runs.push(await stream(engine, mode, ids, steadyFrom, flags, onToken, signal));
+      } finally {
+        await engine.close();
+      }
+      if (signal.aborted) break;
+    }
+  } finally {
+    bar.stop();
+  }
+  const ablation = flags.sinks !== undefined || flags.caches !== undefined;
+  await reportStream(runs, { ...flags, file: name, ablation });
+  if (signal.aborted) process.exitCode = 130;
+}
+
+/** What is compared: policies by name, or sinks and cache sizes in all combinations. */
+function modesOf({ policies, sinks, caches }: Flags): readonly StreamMode[] {
+  if (!sinks && !caches) return policies ?? readModes("window:256,sinks:4+252");
+  if (policies) throw new UserError("Give either --policies, or --sinks and --caches.");
+  return (caches ?? [256]).flatMap((cache) =>
+    (sinks ?? [4]).map((count) => {
+      if (count >= cache) {
+        throw new UserError(`${count} sinks leave no window in a cache of ${cache} tokens.`);
+      }
+      const name = `sinks:${count}+${cache - count}`;
+      return { name, attention: parseAttention(name) };
+    }),
+  );
+}
+
+/** The most tokens that a mode ever looks back on. */
+function reach({ attention, recompute }: StreamMode): number {
+  const { sinks, window } = attentionPolicy(attention);
+  return recompute ?? sinks + window;
+}
+
+async function stream(
+  engine: Engine,
+  { name, recompute }: StreamMode,
+  ids: readonly number[],
+  steadyFrom: number,
+  { tokens, parts: count, every }: Flags,
+  onToken: (i: number) => void,
+  signal: AbortSignal,
+): Promise<Run> {
+  const { cache } = engine.setting;
+  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
+  const sequence = engine.sequence();
+  const parts: Part[] = [];
+  const all: number[] = [];
+  const steady: number[] = [];
+  let nll: number[] = [];
+  let ms: number[] = [];
+  for (let i = 0; i < tokens && !signal.aborted; i++) {
+    const skipped = recompute !== undefined && i % every !== 0;
+    if (!skipped) {
+      const began = performance.now();
+      let pending: readonly number[] = [ids[i]!];
+      if (recompute !== undefined) {
+        sequence.clear();
+        const rest = ids.slice(Math.max(1, i + 2 - recompute), i + 1);
+        pending = i === 0 ? [ids[0]!] : [ids[0]!, ...rest];
+      }
+      const logits = await prefill(engine, sequence, pending, LAST_LOGITS);
+      ms.push(performance.now() - began);
+      const surprise = logSumExp(logits) - logits[ids[i + 1]!]!;
+      nll.push(surprise);
+      if (i >= steadyFrom) steady.push(surprise);
+      onToken(i + 1);
+    }
+    if (Math.floor(((i + 1) * count) / tokens) > parts.length && nll.length > 0) {
+      const cacheBytes = sequence.entries.length * bytesOfPage;
+      parts.push({
+        position: i + 1,
+        perplexity: perplexity(nll),
+        msPerToken: median(ms),
+        cacheBytes,
+      });
+      all.push(...nll);
+      [nll, ms] = [[], []];
+    }
+  }
+  sequence.clear();
+  return { policy: name, perplexity: perplexity(all), steadyPerplexity: perplexity(steady), parts };
+}
+
+function readModes(text: string): StreamMode[] {
+  return text.split(",").map((name) => {
+    const [, width] = /^recompute:(\d+)$/.exec(name) ?? [];
+    if (width !== undefined && Number(width) >= 2) {
+      return { name, attention: { kind: "full" }, recompute: Number(width) };
+    }
+    if (/^(full|window|sinks)\b/.test(name)) return { name, attention: parseAttention(name) };
+    throw invalid("policy", name, "full, window:W, sinks:S+W or recompute:W with W >= 2", [
+      ...["full", "window", "sinks", "recompute"],
+    ]);
+  });
+}
