@@ -21,7 +21,7 @@ import type { Weights } from "../src/kernels/weights/tensor.ts";
 import { decode, randomFloats, randomTensor } from "../src/laboratory/kernels/random.ts";
 import { timeDispatches } from "../src/laboratory/kernels/time-kernel.ts";
 import { Workbench } from "../src/laboratory/kernels/workbench.ts";
-import { median } from "../src/numbers.ts";
+import { median, nmse } from "../src/numbers.ts";
 import { nodePlatform } from "../src/platform/node.ts";
 import { machine, percent, printTable, save, spread, wholeNumber } from "./report.ts";
 
@@ -234,13 +234,7 @@ export async function main(args: string[]): Promise<void> {
 }
 
 function check(name: string, found: Float32Array, expected: Float64Array): void {
-  let difference = 0;
-  let total = 0;
-  expected.forEach((value, i) => {
-    difference += (value - found[i]!) ** 2;
-    total += value ** 2;
-  });
-  // Written so that NaN fails, too.
-  if (difference / total <= TOLERANCE) return;
-  throw new Error(`${name} is wrong: NMSE ${difference / total}`);
+  const error = nmse(found, expected);
+  if (error <= TOLERANCE) return;
+  throw new Error(`${name} is wrong: NMSE ${error}`);
 }

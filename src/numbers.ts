@@ -1,6 +1,47 @@
+// What is computed of numbers in more than one house.
+
 /** The value in the middle, or between the two in the middle; of nothing NaN. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (i: number) => sorted[i] ?? Number.NaN;
   return (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2;
+}
+
+/**
+ * Normalised mean square error: the sum of squared differences over the sum of squares of what is expected. NaN if a number
+ * is NaN, so compare as `error <= tolerance`.
+ */
+export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let [differences, squares] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    differences += (found[i]! - expected[i]!) ** 2;
+    squares += expected[i]! ** 2;
+  }
+  return differences / squares;
+}
+
+/** Where the largest value is, the first of equals; 0 of none. */
+export function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}
+
+/**
+ * The largest whole number from `low`, which holds, to `high` that holds, if all below it do. Asks in ever larger steps, then
+ * halves: what it asks is never more than twice what holds, however large `high` is.
+ */
+export function largestThat(low: number, high: number, holds: (n: number) => boolean): number {
+  let fails = high + 1;
+  for (let step = 1; low < high && fails > high; step *= 2) {
+    const next = Math.min(low + step, high);
+    if (holds(next)) low = next;
+    else fails = next;
+  }
+  while (fails - low > 1) {
+    const middle = Math.floor((low + fails) / 2);
+    if (holds(middle)) low = middle;
+    else fails = middle;
+  }
+  return low;
 }

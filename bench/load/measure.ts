@@ -12,6 +12,7 @@ import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import type { Weights } from "../../src/kernels/weights/tensor.ts";
 import { decode, randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
+import { nmse } from "../../src/numbers.ts";
 import { describeAdapter, openGpu, requestAdapter } from "../../src/platform/dawn.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
@@ -98,12 +99,7 @@ async function checkArrival(
     const bytes = new Uint8Array(rows * rowBytes(format, k));
     await source.read(offset + row * rowBytes(format, k), bytes);
     const expected = reference.project(numbers, decode(format, bytes), 1, rows, k);
-    let [difference, square] = [0, 0];
-    for (const [i, value] of expected.entries()) {
-      difference += (found[row + i]! - value) ** 2;
-      square += value ** 2;
-    }
-    if (!(difference <= TOLERANCE * square)) {
+    if (!(nmse(found.subarray(row, row + rows), expected) <= TOLERANCE)) {
       throw new Error(`${name}: rows from ${row} on the GPU are not those of the file`);
     }
   }

@@ -17,7 +17,7 @@ const intact = model.bytes;
 const headerBytes = ggufHeader(model.contents).dataOffset;
 
 /** The cache of 4096 tokens and the scratch of 256, generously: for a model of 40 kB. */
-const MOST_MEMORY = 16 << 20;
+const MAX_MEMORY = 16 << 20;
 
 /** Everything that happens to a file before a GPU is opened. */
 async function open(bytes: Uint8Array): Promise<ModelFile> {
@@ -37,7 +37,7 @@ async function open(bytes: Uint8Array): Promise<ModelFile> {
   if (!numbers.every((value) => Number.isFinite(value) && value > 0)) {
     throw new Error(`accepted with ${JSON.stringify(config)}`);
   }
-  if (total > MOST_MEMORY) throw new Error(`accepted with ${total} bytes to be allocated`);
+  if (total > MAX_MEMORY) throw new Error(`accepted with ${total} bytes to be allocated`);
   return file;
 }
 

@@ -8,7 +8,7 @@ import { writeWholeFile } from "../../platform/write-file.ts";
 import { note } from "../terminal/terminal.ts";
 import { plainText } from "./paste-reader.ts";
 
-const MOST_ENTRIES = 1000;
+const MAX_ENTRIES = 1000;
 /** Characters of all entries; a longer one is not kept. */
 const LARGEST = 2 ** 19;
 /** Another chat may write between our reading and our writing. */
@@ -42,7 +42,7 @@ export function joinHistories(earlier: readonly string[], later: readonly string
   for (const entry of new Set([...earlier, ...later].reverse())) {
     if (entry.length > LARGEST) continue;
     characters += entry.length;
-    if (kept.length === MOST_ENTRIES || characters > LARGEST) break;
+    if (kept.length === MAX_ENTRIES || characters > LARGEST) break;
     kept.push(entry);
   }
   return kept.reverse();

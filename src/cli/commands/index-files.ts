@@ -50,7 +50,7 @@ interface Document {
 }
 
 /** A window is embedded in one step, as far as there is one. */
-const MOST_CHUNK = 4096;
+const MAX_CHUNK = 4096;
 
 /** `dawnstream index`: cuts texts into windows, embeds them, and keeps them in one file for `dawnstream ask`. */
 export function indexCommand(): Command {
@@ -80,7 +80,7 @@ export function indexCommand(): Command {
     // Commander takes a flag that can only be taken away for given.
     const options = { size, overlap, pooling, layer, whiten: whiten ? undefined : false };
     const step = Math.max(1, size ?? DEFAULT_SIZE) + WINDOW_MARGIN;
-    const chunk = flags.chunk ?? Math.min(step, MOST_CHUNK);
+    const chunk = flags.chunk ?? Math.min(step, MAX_CHUNK);
     await withEngine(
       flags.model,
       { ...engineOptions(flags), chunk },

@@ -10,8 +10,8 @@ import { LAST_LOGITS } from "../../engine/run/step.ts";
 import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import { UserError } from "../../errors.ts";
-import { type Growth, growth, normalisedError } from "../../laboratory/experiments/growth.ts";
-import { median } from "../../numbers.ts";
+import { type Growth, growth } from "../../laboratory/experiments/growth.ts";
+import { median, nmse } from "../../numbers.ts";
 import { writePlot } from "../reports/plot.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
@@ -128,6 +128,17 @@ interface Row {
   readonly nmse: number | null;
 }
 
+/** Rows, one behind the other. */
+function flat(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const row of rows) {
+    all.set(row, at);
+    at += row.length;
+  }
+  return all;
+}
+
 function summarise(run: Run, runs: readonly Run[], first: number): Row {
   const positions = run.ms.map((_, i) => first + i);
   const ends = Math.max(1, Math.floor(run.ms.length / 10));
@@ -139,7 +150,7 @@ function summarise(run: Run, runs: readonly Run[], first: number): Row {
     msLast: median(run.ms.slice(-ends)),
     cacheBytes: Math.max(...run.bytes),
     growth: growth(positions, run.ms),
-    nmse: run.cached ? normalisedError(oracle.logits, run.logits) : null,
+    nmse: run.cached ? nmse(flat(run.logits), flat(oracle.logits)) : null,
   };
 }
 

@@ -45,8 +45,8 @@ const GPU_MATRIX = { n: 4096, k: 4096 };
 const SOFTWARE_MATRIX = { n: 2048, k: 2048 };
 export const SHAPE_HELP =
   "rows and columns of matrices; attention has none (default: by the adapter)";
-const MOST_WEIGHTS = 2 ** 28;
-const MOST_TOKENS = 4096;
+const MAX_WEIGHTS = 2 ** 28;
+const MAX_TOKENS = 4096;
 
 /** `dawnstream bench kernels` */
 export function benchKernelsCommand(): Command {
@@ -83,7 +83,7 @@ export function benchKernelsCommand(): Command {
 
 /** Throws a `UserError` for kernels that there are not: a mistake costs no device. */
 export function checkSelection(selection: Selection): void {
-  checkRange("--tokens", selection.tokens, 1, MOST_TOKENS);
+  checkRange("--tokens", selection.tokens, 1, MAX_TOKENS);
   kernelCases(selection, SOFTWARE_MATRIX);
 }
 
@@ -192,9 +192,9 @@ function digits(value: number | null): string {
 export function readShape(text: string): Selection["shape"] {
   const [, n, k] = /^(\d+),(\d+)$/.exec(text)?.map(Number) ?? [];
   const fits = (count: number | undefined) => count !== undefined && count > 0 && count % 4 === 0;
-  if (!fits(n) || !fits(k) || n! * k! > MOST_WEIGHTS) {
+  if (!fits(n) || !fits(k) || n! * k! > MAX_WEIGHTS) {
     throw new InvalidArgumentError(
-      `Expected N,K: multiples of 4, such as 2048,768, of at most ${MOST_WEIGHTS} weights.`,
+      `Expected N,K: multiples of 4, such as 2048,768, of at most ${MAX_WEIGHTS} weights.`,
     );
   }
   return { n: n!, k: k! };

@@ -10,8 +10,7 @@ import { chosenTokens } from "../../engine/tasks/chosen-tokens.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import { UserError } from "../../errors.ts";
 import type { PhaseProfile } from "../../kernels/gpu/profiler.ts";
-import { normalisedError } from "../../laboratory/experiments/growth.ts";
-import { median } from "../../numbers.ts";
+import { median, nmse } from "../../numbers.ts";
 import { writePlot } from "../reports/plot.ts";
 import { profileTable } from "../reports/profile-report.ts";
 import { table } from "../reports/table.ts";
@@ -232,7 +231,7 @@ async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32
 
 /** Keys and values are rounded, and a rounding may fall to the other side, by an eighth in q4_0: hence no less than 1e-4. */
 function expectSame(found: Float32Array, expected: Float32Array): void {
-  const error = normalisedError([expected], [found]);
+  const error = nmse(found, expected);
   if (error <= 1e-4) return;
   throw new Error(`a prompt in pieces has other logits (NMSE ${error})`);
 }

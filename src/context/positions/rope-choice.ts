@@ -2,7 +2,7 @@
 
 import { UserError } from "../../errors.ts";
 import { invalid, isOfKind, number, type Reader } from "../../option-reader.ts";
-import { BASES, MOST_FACTOR, type RopeScaling } from "./rope-scaling.ts";
+import { BASES, MAX_FACTOR, type RopeScaling } from "./rope-scaling.ts";
 
 const FORMS =
   "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
@@ -59,7 +59,7 @@ export function checkRope(scaling: RopeChoiceOption): RopeScaling {
 }
 
 const isFactor = (value: unknown) =>
-  Number.isFinite(value) && (value as number) >= 1 && (value as number) <= MOST_FACTOR;
+  Number.isFinite(value) && (value as number) >= 1 && (value as number) <= MAX_FACTOR;
 const isDetail = (value: unknown) =>
   value === undefined || (Number.isFinite(value) && (value as number) > 0);
 
@@ -104,7 +104,7 @@ export function formatRope(scaling: RopeScaling): string {
 export const freqBaseReader = number(...BASES);
 
 /** What rotary frequencies are multiplied with. */
-export const freqScaleReader = number(1 / MOST_FACTOR, 1);
+export const freqScaleReader = number(1 / MAX_FACTOR, 1);
 
 /**
  * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches positions by 4. It

@@ -43,7 +43,7 @@ export type RopeScaling =
 
 /** The least and the largest base of rotary frequencies that makes sense, and the largest factor of a scaling. */
 export const BASES = [1, 1e30] as const;
-export const MOST_FACTOR = 1e6;
+export const MAX_FACTOR = 1e6;
 
 /** A method whose frequencies stay. */
 export type FixedScaling = Exclude<RopeScaling, { kind: "dynamic-ntk" }>;

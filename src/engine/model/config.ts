@@ -63,7 +63,7 @@ const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
 /** What numbers of `pooling_type` mean; llama.cpp's mean takes special tokens in. */
 const POOLING_TYPES = ["none", "mean-all", "cls", "last"] as const;
 
-const MOST_LAYERS = 512;
+const MAX_LAYERS = 512;
 
 type Size = "layers" | "width" | "heads" | "kvHeads" | "headWidth" | "feedForward";
 
@@ -96,9 +96,9 @@ export function readConfig(file: GgufFile): ModelConfig {
 
 function readShape(metadata: ModelMetadata): Pick<ModelConfig, Size> {
   const layers = metadata.count("block_count");
-  if (layers > MOST_LAYERS) {
+  if (layers > MAX_LAYERS) {
     const key = metadata.key("block_count");
-    metadata.refuse(`${key} is ${layers}; at most ${MOST_LAYERS} layers are supported.`);
+    metadata.refuse(`${key} is ${layers}; at most ${MAX_LAYERS} layers are supported.`);
   }
   const width = metadata.count("embedding_length");
   const heads = metadata.uniform("attention.head_count", layers);

@@ -1,5 +1,6 @@
 // A model file, opened: its header read and checked, and what running it would take.
 
+import { largestThat } from "../../numbers.ts";
 import { type GgufFile, openGguf } from "../gguf/gguf.ts";
 import type { ByteSource } from "../gguf/source.ts";
 import { type EngineOptions, resolveSetting } from "../options.ts";
@@ -34,13 +35,7 @@ export function largestContext(
     planMemory(file, config, { ...options, context }).total <= bytes;
   if (!fits(1)) return 0;
   if (fits(LONGEST)) return Number.POSITIVE_INFINITY;
-  let [low, high] = [1, LONGEST];
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2);
-    if (fits(middle)) low = middle;
-    else high = middle;
-  }
-  return low;
+  return largestThat(1, LONGEST, fits);
 }
 
 /** The header of a model file, read and checked: what a run is planned or refused by. */

@@ -1,7 +1,7 @@
 // What a file says of how positions rotate queries and keys. Divisors of the frequencies are
 // tensors: see rope-divisors.ts.
 
-import { BASES, MOST_FACTOR, type RopeScaling } from "../../context/positions/rope-scaling.ts";
+import { BASES, MAX_FACTOR, type RopeScaling } from "../../context/positions/rope-scaling.ts";
 import type { Architecture } from "./architectures.ts";
 import type { ModelMetadata } from "./model-metadata.ts";
 
@@ -53,7 +53,7 @@ function readScaling(metadata: ModelMetadata): RopeScaling {
     metadata.number(name, 0),
   );
   const factor = given.find((value) => value !== 0) ?? 1;
-  if (!(factor >= 1 && factor <= MOST_FACTOR)) {
+  if (!(factor >= 1 && factor <= MAX_FACTOR)) {
     metadata.refuse(`a RoPE scaling factor of ${factor} is not supported.`);
   }
   switch (kind) {

@@ -10,7 +10,7 @@ import type { Session } from "./session.ts";
 import { type Choice, NOTHING, type Output, type Step, type Wanted } from "./step.ts";
 
 /** Losses in a row, without a step between them, that are put up with. */
-const MOST_LOSSES = 2;
+const MAX_LOSSES = 2;
 
 /** A device was lost, and what lies at the model's path now is another file: its weights would not be those of the text. */
 export class ModelChangedError extends UserError {
@@ -105,9 +105,9 @@ export class Recovery {
   async #recover(error: unknown): Promise<void> {
     if (!(error instanceof DeviceLostError)) throw error;
     if (!this.#session.device.isLost) return; // somebody else's step has done so already
-    if (this.#losses === MOST_LOSSES) {
+    if (this.#losses === MAX_LOSSES) {
       this.#losses = 0;
-      const times = MOST_LOSSES + 1;
+      const times = MAX_LOSSES + 1;
       throw new DeviceGoneError(`${error.message} This was loss ${times} in a row: giving up.`);
     }
     this.#losses++;

@@ -46,7 +46,7 @@ export interface Draw {
 }
 
 /** The most tokens that a sampler asks for, short of all. */
-export const MOST_TOP = 512;
+export const MAX_TOP = 512;
 
 /** The likeliest tokens that are asked for where nothing but probability limits them. */
 const USUAL_TOP = 256;
@@ -98,7 +98,7 @@ export class Sampler {
     if (draws && k === 0 && (changed > 0 || (p === 1 && fraction === 0))) return undefined;
     // At most `changed` of the likeliest become less likely: so many more make up for them.
     const count = Math.max(draws ? k || USUAL_TOP : 1, minKeep, topLogprobs) + changed;
-    return count <= MOST_TOP ? count : undefined;
+    return count <= MAX_TOP ? count : undefined;
   }
 
   /**

@@ -1,5 +1,6 @@
 // From a prompt to text, piece by piece: stops, evictions, what fills the context, and the result in the end.
 
+import type { Sequence } from "../../context/cache/sequence.ts";
 import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import { collectable, type Held } from "../run/abandoned.ts";
@@ -63,41 +64,16 @@ async function* pieces(
   decoding: DecodeOptions,
   held: Held,
 ): AsyncGenerator<Piece, GenerationResult, void> {
-  const { ids, policy, maxTokens, sampler, request } = prepared;
-  const { vocabulary } = model.tokenizer;
-  const { prefixCache, signal } = request;
-  if (prefixCache && !prefixCache.isOf(model)) {
-    throw new UserError("The prefix cache is another engine's: take one of this engine.");
-  }
+  const { ids, request } = prepared;
+  const { prefixCache } = request;
   const promptTokens = ids.length;
-  const tokens = promptTokens + maxTokens;
-  const sequence = await model.admit({ ids, tokens, policy, prefixCache, signal });
+  const sequence = await admit(model, prepared);
   held.push(sequence);
-  const cachedTokens = sequence.length;
-  const usage = () => tokenUsage(model, policy, promptTokens, cachedTokens, ids.length);
-  const fill = new FillWatch(request);
-  const evictions = new Evictions(sequence, model.setting.cache.shape.pageSize, request.onEvict);
-  const answer = new Answer(vocabulary, model.tokenizer.decoder(decoding), prepared.stops);
-  let finishReason: FinishReason = "aborted"; // unless it ends otherwise
-  let prefillMs = 0;
-  const began = performance.now();
+  const answer = new Answer(model, prepared, decoding);
+  const spent = { cachedTokens: sequence.length, prefillMs: 0, began: performance.now() };
+  let finishReason: FinishReason;
   try {
-    fill.tell(usage);
-    for await (const choice of choices(model, sequence, prepared)) {
-      prefillMs ||= performance.now() - began;
-      evictions.tell(ids);
-      if (vocabulary.endOfGeneration.has(choice.id) && !request.ignoreEos) {
-        finishReason = "eos";
-        break;
-      }
-      ids.push(choice.id);
-      fill.tell(usage);
-      yield answer.push(choice);
-      const isFull = ids.length === tokens;
-      if (answer.stopped === undefined && !isFull) continue;
-      finishReason = answer.stopped === undefined ? "length" : "stop";
-      break;
-    }
+    finishReason = yield* answered(model, sequence, prepared, { answer, spent, promptTokens });
     const rest = answer.flush();
     if (rest) yield rest;
   } catch (error) {
@@ -108,17 +84,76 @@ async function* pieces(
     if (prefixCache) prefixCache.give(sequence, ids.length);
     else sequence.release();
   }
+  const { text, logprobs, stopped } = answer;
   return {
-    text: answer.text,
+    text,
     tokens: ids.slice(promptTokens),
-    logprobs: answer.logprobs,
+    logprobs,
     finishReason,
-    stopped: answer.stopped,
-    usage: usage(),
-    seed: sampler.seed,
-    prefillMs,
-    decodeMs: performance.now() - began - prefillMs,
+    stopped,
+    usage: usageOf(model, prepared, { spent, promptTokens }),
+    seed: prepared.sampler.seed,
+    prefillMs: spent.prefillMs,
+    decodeMs: performance.now() - spent.began - spent.prefillMs,
   };
+}
+
+/** A sequence with room for all that a text may become. */
+function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequence> {
+  const { ids, policy, maxTokens, request } = prepared;
+  const { prefixCache, signal } = request;
+  if (prefixCache && !prefixCache.isOf(model)) {
+    throw new UserError("The prefix cache is another engine's: take one of this engine.");
+  }
+  const tokens = ids.length + maxTokens;
+  return model.admit({ ids, tokens, policy, prefixCache, signal });
+}
+
+/** What a text has taken so far. */
+interface Spent {
+  readonly cachedTokens: number;
+  readonly began: number;
+  prefillMs: number;
+}
+
+interface Progress {
+  readonly spent: Spent;
+  readonly promptTokens: number;
+}
+
+function usageOf(
+  model: LoadedModel,
+  { ids, policy }: PreparedGeneration,
+  { spent, promptTokens }: Progress,
+): TokenUsage {
+  return tokenUsage(model, policy, promptTokens, spent.cachedTokens, ids.length);
+}
+
+/** The pieces of the tokens that follow, and why there are no more. */
+async function* answered(
+  model: LoadedModel,
+  sequence: Sequence,
+  prepared: PreparedGeneration,
+  { answer, spent, promptTokens }: Progress & { readonly answer: Answer },
+): AsyncGenerator<Piece, FinishReason, void> {
+  const { ids, maxTokens, request } = prepared;
+  const { endOfGeneration } = model.tokenizer.vocabulary;
+  const { pageSize } = model.setting.cache.shape;
+  const usage = () => usageOf(model, prepared, { spent, promptTokens });
+  const fill = new FillWatch(request);
+  const evictions = new Evictions(sequence, pageSize, request.onEvict);
+  fill.tell(usage);
+  for await (const choice of choices(model, sequence, prepared)) {
+    spent.prefillMs ||= performance.now() - spent.began;
+    evictions.tell(ids);
+    if (endOfGeneration.has(choice.id) && !request.ignoreEos) return "eos";
+    ids.push(choice.id);
+    fill.tell(usage);
+    yield answer.push(choice);
+    if (answer.stopped !== undefined) return "stop";
+    if (ids.length === promptTokens + maxTokens) return "length";
+  }
+  return "aborted";
 }
 
 /** The text of the tokens so far: what might be the begin of a stop string, or of a character, is held back. */
@@ -132,9 +167,9 @@ class Answer {
   readonly #stops: StopStrings;
   #last: TokenChoice | undefined;
 
-  constructor(vocabulary: Vocabulary, decoder: TokenDecoder, stops: StopStrings) {
-    this.#vocabulary = vocabulary;
-    this.#decoder = decoder;
+  constructor({ tokenizer }: LoadedModel, { stops }: PreparedGeneration, decoding: DecodeOptions) {
+    this.#vocabulary = tokenizer.vocabulary;
+    this.#decoder = tokenizer.decoder(decoding);
     this.#stops = stops;
   }
 

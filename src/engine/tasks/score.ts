@@ -2,6 +2,7 @@
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import { UserError } from "../../errors.ts";
+import { argmax } from "../../numbers.ts";
 import { callback, tokenIds } from "../../option-reader.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
@@ -27,7 +28,7 @@ export async function score(
   callback(onRow, "onRow");
   const V = model.config.vocabulary;
   const nll: number[] = [];
-  const argmax: number[] = [];
+  const likeliest: number[] = [];
   const sequence = await model.admit({ ids });
   try {
     for (const { tokens, at } of partsOf(ids, () => sequence.stepLimit)) {
@@ -37,14 +38,14 @@ export async function score(
         const row = logits.subarray(t * V, (t + 1) * V);
         const next = ids[at + t + 1];
         if (next !== undefined) nll.push(surprise(model, row, next));
-        argmax.push(largestAt(row));
+        likeliest.push(argmax(row));
         await onRow(at + t, row);
       }
     }
   } finally {
     sequence.release();
   }
-  return { nll, argmax, perplexity: perplexity(nll) };
+  return { nll, argmax: likeliest, perplexity: perplexity(nll) };
 }
 
 /** Negative log-likelihood, in nats, of a token by logits [V]. */
@@ -72,10 +73,4 @@ export function checkScorable(model: OpenedModel, ids: readonly number[]): void 
   if (ids.length < 2)
     throw new UserError(`${ids.length} tokens cannot be scored: at least 2 are needed.`);
   checkFits(model, model.setting.policy, ids.length);
-}
-
-function largestAt(row: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < row.length; i++) if (row[i]! > row[best]!) best = i;
-  return best;
 }

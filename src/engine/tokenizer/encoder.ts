@@ -14,7 +14,7 @@ export interface TokenEncoder {
 }
 
 /** So many UTF-16 units are held back at most: a chapter without any border. */
-const MOST_HELD = 2 ** 18;
+const MAX_HELD = 2 ** 18;
 
 /** A text with a stretch so long, without a place to cut it, that it cannot be tokenized in bounded memory. */
 export class NoBorderError extends UserError {
@@ -24,7 +24,7 @@ export class NoBorderError extends UserError {
 
   constructor(at: number) {
     super(
-      `More than ${MOST_HELD} characters from character ${at} on have no place where tokens surely part: ` +
+      `More than ${MAX_HELD} characters from character ${at} on have no place where tokens surely part: ` +
         "break them by a line or punctuation, or tokenize the text as a whole (encode) where memory allows.",
     );
     this.at = at;
@@ -68,7 +68,7 @@ export class StreamEncoder implements TokenEncoder {
     const cut = this.#lastBorder(text);
     const ids = cut === undefined ? [] : this.#settle(text.slice(0, cut));
     this.#hold(text.slice(cut ?? 0));
-    if (this.#heldLength > MOST_HELD) throw new NoBorderError(this.#done);
+    if (this.#heldLength > MAX_HELD) throw new NoBorderError(this.#done);
     return ids;
   }
 

@@ -5,7 +5,7 @@
 import { UserError } from "../../errors.ts";
 
 /** A hundred times what any known vocabulary has; 18 bytes of memory for each. */
-const MOST_UNITS = 2 ** 23;
+const MAX_UNITS = 2 ** 23;
 
 /** After each unit of a text, the longest beginning of a word that the text ends with so far is a state; 0 is none. */
 class Automaton {
@@ -109,9 +109,9 @@ export class Spellings {
   /** Throws a `UserError` where they are longer in all than any vocabulary needs. */
   constructor(words: readonly string[]) {
     const units = words.reduce((sum, { length }) => sum + length, 0);
-    if (units > MOST_UNITS) {
+    if (units > MAX_UNITS) {
       throw new UserError(
-        `The special tokens of the vocabulary have ${units} characters in all; at most ${MOST_UNITS} are supported. The file is damaged or was converted wrongly: take another copy.`,
+        `The special tokens of the vocabulary have ${units} characters in all; at most ${MAX_UNITS} are supported. The file is damaged or was converted wrongly: take another copy.`,
       );
     }
     this.#words = words;

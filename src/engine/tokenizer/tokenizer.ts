@@ -131,7 +131,7 @@ function remembering(algorithm: TokenizerAlgorithm): (piece: string) => readonly
     let ids = known.get(piece);
     if (ids === undefined) {
       ids = algorithm.tokenize(piece);
-      if (known.size === MOST_REMEMBERED) known.clear();
+      if (known.size === MAX_REMEMBERED) known.clear();
       known.set(piece, ids);
     }
     return ids;
@@ -141,7 +141,7 @@ function remembering(algorithm: TokenizerAlgorithm): (piece: string) => readonly
 /** V8 copies slices of fewer than 13 characters; a longer one would keep its whole text alive. */
 const LONGEST_REMEMBERED = 12;
 /** Less than 10 MB, and room for the words of a long novel. */
-const MOST_REMEMBERED = 50_000;
+const MAX_REMEMBERED = 50_000;
 
 function toWellFormed(text: string): string {
   return text.replace(/\p{Surrogate}/gu, "\ufffd");

@@ -37,19 +37,3 @@ export function growth(positions: readonly number[], costs: readonly number[]): 
 function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
 }
-
-/** Sum of squared differences over the sum of squares. */
-export function normalisedError(
-  expected: readonly Float32Array[],
-  found: readonly Float32Array[],
-): number {
-  let difference = 0;
-  let total = 0;
-  expected.forEach((row, t) => {
-    row.forEach((value, i) => {
-      difference += (value - found[t]![i]!) ** 2;
-      total += value ** 2;
-    });
-  });
-  return difference / total;
-}

@@ -5,7 +5,7 @@ import { Random } from "../../engine/sampler/random.ts";
 import { UserError } from "../../errors.ts";
 
 /** Of whole numbers that are exact. */
-const MOST_DIGITS = 15;
+const MAX_DIGITS = 15;
 
 export interface PasskeyTask {
   /** The sentence that states the number, {key} in its place. */
@@ -43,9 +43,9 @@ export function readPasskeyTask(text: string): PasskeyTask {
       `The statement "${statement}" has no place for the number: put {key} there.`,
     );
   }
-  if (!(Number.isInteger(digits) && digits >= 1 && digits <= MOST_DIGITS)) {
+  if (!(Number.isInteger(digits) && digits >= 1 && digits <= MAX_DIGITS)) {
     throw new UserError(
-      `Invalid digits ${JSON.stringify(digits)} of the task: expected a whole number from 1 to ${MOST_DIGITS}.`,
+      `Invalid digits ${JSON.stringify(digits)} of the task: expected a whole number from 1 to ${MAX_DIGITS}.`,
     );
   }
   return { statement, question, filler, digits };

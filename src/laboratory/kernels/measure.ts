@@ -2,6 +2,7 @@
 // time.
 
 import { KernelError } from "../../kernels/gpu/kernel.ts";
+import { nmse } from "../../numbers.ts";
 import type { KernelCase, PreparedCase } from "./kernel-case.ts";
 import { timeDispatches } from "./time-kernel.ts";
 import type { Workbench } from "./workbench.ts";
@@ -105,15 +106,13 @@ async function check(
   if (result.length !== expected.length) {
     return { maxError: null, wrong: `${result.length} numbers in place of ${expected.length}` };
   }
-  let [squares, total, largest] = [0, 0, 0];
+  let [total, largest] = [0, 0];
   for (let i = 0; i < expected.length; i++) {
-    const difference = Math.abs(result[i]! - expected[i]!);
-    squares += difference ** 2;
     total += expected[i]! ** 2;
-    largest = Math.max(largest, difference); // NaN stays NaN
+    largest = Math.max(largest, Math.abs(result[i]! - expected[i]!)); // NaN stays NaN
   }
   const maxError = largest / Math.sqrt(total / expected.length);
-  const error = squares / total;
+  const error = nmse(result, expected);
   // Written so that NaN fails, too.
   if (error <= tolerance) return { maxError, wrong: null };
   return Number.isFinite(error)

@@ -2,11 +2,11 @@
 // tokens (StreamingLLM, arXiv:2309.17453).
 
 import { UserError } from "../../../errors.ts";
+import { largestThat } from "../../../numbers.ts";
 import { visibleKeys } from "../../positions/attention-cost.ts";
 import { type AttentionPolicy, isVisible } from "../../positions/attention-policy.ts";
 import type { Message } from "../message.ts";
 import { type ConversationMemory, checkRecall, type Fate, type MemoryBudget } from "./memory.ts";
-import { largest } from "./turns.ts";
 
 /**
  * Gives everything to a model whose cache forgets. What the last token sees of each message is counted from the positions
@@ -54,8 +54,8 @@ function fatesOf(
     return position;
   };
   // What is forgotten lies from position `sinks` to before `total - window`: within these two messages and between them.
-  const first = largest(0, N - 1, (index) => start(index) <= sinks);
-  const last = N - 1 - largest(0, N - 1, (after) => start(N - after) >= total - window);
+  const first = largestThat(0, N - 1, (index) => start(index) <= sinks);
+  const last = N - 1 - largestThat(0, N - 1, (after) => start(N - after) >= total - window);
   return conversation.map((_, index) => {
     if (index < first || index > last) return { kind: "kept" };
     if (index > first && index < last) return { kind: "dropped" };

@@ -1,5 +1,6 @@
 // Conversations by turns: where each begins, and how many of the most recent ones fit a budget.
 
+import { largestThat } from "../../../numbers.ts";
 import type { Message } from "../message.ts";
 import { checkRecall, type MemoryBudget, MessageTooLongError } from "./memory.ts";
 
@@ -44,26 +45,7 @@ export function recentThatFit(
   { count }: MemoryBudget,
 ): number {
   const last = Math.min(most, Math.max(1, turns.starts.length));
-  return largest(1, last, (n) => count(recent(turns, n)) <= tokens);
-}
-
-/**
- * The largest whole number from `low`, which holds, to `high` that holds, where all below it do. Asks in ever larger
- * steps, then halves: what it asks is never more than twice what holds, however large `high` is.
- */
-export function largest(low: number, high: number, holds: (n: number) => boolean): number {
-  let fails = high + 1;
-  for (let step = 1; low < high && fails > high; step *= 2) {
-    const next = Math.min(low + step, high);
-    if (holds(next)) low = next;
-    else fails = next;
-  }
-  while (fails - low > 1) {
-    const middle = (low + fails) >> 1;
-    if (holds(middle)) low = middle;
-    else fails = middle;
-  }
-  return low;
+  return largestThat(1, last, (n) => count(recent(turns, n)) <= tokens);
 }
 
 /** Names the first that does not fit of what must be kept: of system messages, then of the last turn. */

@@ -4,7 +4,7 @@ import { TemplateRuntimeError } from "../errors.ts";
 import { Float, type Int } from "./values.ts";
 
 /** Python refuses to write or read more digits. */
-export const MOST_DIGITS = 4300;
+export const MAX_DIGITS = 4300;
 
 export function shrink(value: bigint): Int {
   const number = Number(value);
@@ -33,8 +33,8 @@ export function truncated(value: number): Int {
 
 export function intText(value: Int): string {
   const text = String(value);
-  if (text.length <= MOST_DIGITS) return text;
-  throw new TemplateRuntimeError(`a number has more than ${MOST_DIGITS} digits`);
+  if (text.length <= MAX_DIGITS) return text;
+  throw new TemplateRuntimeError(`a number has more than ${MAX_DIGITS} digits`);
 }
 
 /** As `repr` writes it: the shortest digits that are read as the same number. */
@@ -127,7 +127,7 @@ export function rounded(value: number, digits: number): number {
 
 export function roundedInt(value: Int, digits: number): Int {
   if (digits >= 0) return value;
-  if (digits < -MOST_DIGITS) return 0;
+  if (digits < -MAX_DIGITS) return 0;
   const unit = 10n ** BigInt(-digits);
   const size = BigInt(value) < 0n ? -BigInt(value) : BigInt(value);
   const quotient = size / unit;
@@ -152,7 +152,7 @@ export function readInt(text: string, base: number): Int | undefined {
     base = 10;
   }
   // Only bases that are no powers of two are bounded.
-  if (digits.length > MOST_DIGITS && (base & (base - 1)) !== 0) return undefined;
+  if (digits.length > MAX_DIGITS && (base & (base - 1)) !== 0) return undefined;
   let result = 0n;
   if (base === 10) {
     if (!/^\d+$/.test(digits)) return undefined;
