@@ -72,7 +72,7 @@ export async function main(args: string[]): Promise<void> {
 /** Computes nothing, and leaves memory as it found it: what lies there may be no numbers, so all buffers begin with zeros. */
 const nullBackend: Platform = {
   ...nodePlatform,
-  memory: { recall: async () => 512, keep: async () => {} }, // its times mean nothing
+  measurements: { get: async () => 512, set: async () => {} }, // its times mean nothing
   openGpu: () => openGpu({ flags: ["backend=null"] }),
   async requestAdapter(gpu) {
     const adapter = await nodePlatform.requestAdapter(gpu);

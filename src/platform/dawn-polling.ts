@@ -19,9 +19,9 @@ const SHORT_POLL_MS = 0.2;
 let last = Number.POSITIVE_INFINITY;
 
 /** Starts what will be waited for, and has Dawn poll for it now and then. */
-export const patiently: Wait = async (start) => {
+export const pollRarely: Wait = async (start) => {
   const began = performance.now();
-  const rest = last < SHORT_MS ? restBriefly : (poll: () => void) => setTimeout(poll, POLL_MS);
+  const rest = last < SHORT_MS ? sleepBriefly : (poll: () => void) => setTimeout(poll, POLL_MS);
   try {
     return await withPolls(start, rest);
   } finally {
@@ -42,12 +42,12 @@ function withPolls<T>(call: () => T, rest: (poll: () => void) => unknown): T {
 }
 
 const { setImmediate: immediately } = globalThis;
-const never = new Int32Array(new SharedArrayBuffer(4));
+const neverWoken = new Int32Array(new SharedArrayBuffer(4));
 
 /** Sleeps for less than a timer can, on the next turn of the event loop, and polls. */
-function restBriefly(poll: () => void): void {
+function sleepBriefly(poll: () => void): void {
   immediately(() => {
-    Atomics.wait(never, 0, 0, SHORT_POLL_MS);
+    Atomics.wait(neverWoken, 0, 0, SHORT_POLL_MS);
     poll();
   });
 }

@@ -2,12 +2,12 @@
 
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import type { Memory } from "../kernels/matrix/tuning.ts";
+import type { Measurements } from "../kernels/matrix/tuning.ts";
 import { makeFolderOf, userFile } from "./user-file.ts";
 import { writeWholeFile } from "./write-file.ts";
 
 /** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
-export function memoryFile(env: NodeJS.ProcessEnv = process.env): string {
+export function measurementsFile(env: NodeJS.ProcessEnv = process.env): string {
   return userFile("cache", "measured.json", env);
 }
 
@@ -17,14 +17,14 @@ export function threads(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** Remembers in a file; where that cannot be read or written, as long as the process lives. */
-export function fileMemory(file: () => string, machine: string = threads()): Memory {
+export function fileMeasurements(file: () => string, machine: string = threads()): Measurements {
   const known = new Map<string, number>();
   return {
-    async recall(name) {
+    async get(name) {
       const full = `${machine}/${name}`;
       return known.get(full) ?? (await readNumbers(file)).get(full);
     },
-    async keep(name, value) {
+    async set(name, value) {
       known.set(`${machine}/${name}`, value);
       const all = new Map([...(await readNumbers(file)), ...known]);
       await replace(file, `${JSON.stringify(Object.fromEntries(all), null, 2)}\n`).catch(() => {});

@@ -6,10 +6,10 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { Wait } from "../kernels/gpu/device.ts";
 import { describeAdapter, openGpu, requestAdapter } from "./dawn.ts";
-import { patiently } from "./dawn-polling.ts";
+import { pollRarely } from "./dawn-polling.ts";
 import { openFile } from "./file.ts";
 import { noKernelCache } from "./kernel-cache.ts";
-import { fileMemory, memoryFile } from "./measurements.ts";
+import { fileMeasurements, measurementsFile } from "./measurements.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
 
@@ -57,10 +57,10 @@ export const nodePlatform = {
   requestAdapter: (gpu: GPU): Promise<GPUAdapter> => requestAdapter(gpu),
   describeAdapter,
   waitFor: (adapter: GPUAdapter): Wait =>
-    adapter.info.isFallbackAdapter ? patiently : (start) => start(),
+    adapter.info.isFallbackAdapter ? pollRarely : (start) => start(),
   openFile,
   shaders,
-  memory: fileMemory(memoryFile),
+  measurements: fileMeasurements(measurementsFile),
   cannotKeepKernels,
   availableMemory: (adapter: GPUAdapter): number | undefined =>
     adapter.info.isFallbackAdapter ? process.availableMemory() : undefined,

@@ -30,7 +30,7 @@ async function fragile(options: EngineOptions = {}, { steps = 1 } = {}) {
   let doomed = false;
   const platform: Platform = {
     ...nodePlatform,
-    memory: MEASURED,
+    measurements: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       // Steps go further ahead of the text where they are not computed on the cores that prepare them.

@@ -64,7 +64,7 @@ function watched(bytes: Uint8Array, changes: Partial<ByteSource> = {}) {
   const platform: Platform = {
     ...nodePlatform,
     availableMemory: () => undefined, // what adapters refuse is seen here
-    memory: MEASURED,
+    measurements: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       const requestDevice = async (descriptor: GPUDeviceDescriptor) => {

@@ -27,7 +27,7 @@ async function replaceable() {
   const devices: GPUDevice[] = [];
   const platform: Platform = {
     ...nodePlatform,
-    memory: MEASURED,
+    measurements: MEASURED,
     requestAdapter: async (gpu) => {
       const adapter = await nodePlatform.requestAdapter(gpu);
       const requestDevice = adapter.requestDevice.bind(adapter);
@@ -80,7 +80,9 @@ test("a fingerprint is of the model as it was loaded, and another's for every bi
   const seen = new Set([before]);
   for (const bytes of [changed(1000), changed(Math.floor(tiny.length / 3)), tiny]) {
     const model = await openModel("test.gguf", async (path) => bytesSource(path, bytes));
-    const other = await Engine.open({ ...nodePlatform, memory: MEASURED }, model, { context: 64 });
+    const other = await Engine.open({ ...nodePlatform, measurements: MEASURED }, model, {
+      context: 64,
+    });
     seen.add(await other.fingerprint());
     await other.close();
   }

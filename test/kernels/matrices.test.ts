@@ -211,8 +211,8 @@ describe("matrices that an adapter is not known for", () => {
     expect(await tryMatrices(device, shaders)).toBe(verdict);
     const numbers = new Map<string, number>();
     const memory = {
-      recall: async (name: string) => (name.startsWith("workgroups") ? 512 : numbers.get(name)),
-      keep: async (name: string, value: number) => void numbers.set(name, value),
+      get: async (name: string) => (name.startsWith("workgroups") ? 512 : numbers.get(name)),
+      set: async (name: string, value: number) => void numbers.set(name, value),
     };
     const open = () => openDevice({ matrices: { M: 16, N: 8, K: 16 } });
     const tuning = await tuningOf(device, memory, open, shaders);

@@ -7,7 +7,7 @@ import { readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import { matvecTiling } from "../../src/kernels/adapter/tiling.ts";
 import type { Device, DeviceOptions } from "../../src/kernels/gpu/device.ts";
 import { gate, project } from "../../src/kernels/matrix/products.ts";
-import type { Memory } from "../../src/kernels/matrix/tuning.ts";
+import type { Measurements } from "../../src/kernels/matrix/tuning.ts";
 import { firstOfFastest, measureWorkgroups, tuningOf } from "../../src/kernels/matrix/tuning.ts";
 import * as reference from "../../src/kernels/reference.ts";
 import { Q4_K } from "../../src/kernels/weights/formats/q4-k.ts";
@@ -35,12 +35,12 @@ function fastWith(rows: number) {
 function memory(...known: [string, number][]) {
   const numbers = new Map(known);
   const asked: string[] = [];
-  const kept: Memory = {
-    recall: async (name) => {
+  const kept: Measurements = {
+    get: async (name) => {
       asked.push(name);
       return numbers.get(name);
     },
-    keep: async (name, value) => void numbers.set(name, value),
+    set: async (name, value) => void numbers.set(name, value),
   };
   return { ...kept, numbers, asked };
 }
@@ -130,7 +130,7 @@ describe("a workgroup that takes as many rows as its shader has room for", () =>
 describe("what was measured", () => {
   /** Asks for an adapter of which `info` is changed so; counts what is opened for it. */
   async function asked(
-    of: Memory,
+    of: Measurements,
     info: Record<string, unknown> = {},
     options: DeviceOptions = {},
     shaders = fastWith(64),
@@ -195,7 +195,7 @@ describe("what was measured", () => {
 test("an engine that nobody has measured for is measured for, and holds no more than others", async () => {
   const empty = memory();
   const model = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
-  const platform = { ...sharingPlatform, memory: empty };
+  const platform = { ...sharingPlatform, measurements: empty };
   await using engine = await Engine.open(platform, model, { context: 64 });
   expect([...empty.numbers.values()]).toHaveLength(1);
   const again = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
@@ -207,11 +207,11 @@ test("an engine takes what is remembered, and its logits are the same bits", asy
   const results: Float32Array[] = [];
   for (const workgroups of [4, 8, 32]) {
     const remembered = memory();
-    const recall = async (name: string) => {
-      await remembered.recall(name);
+    const get = async (name: string) => {
+      await remembered.get(name);
       return workgroups;
     };
-    const platform = { ...sharingPlatform, memory: { ...remembered, recall } };
+    const platform = { ...sharingPlatform, measurements: { ...remembered, get } };
     const model = await openModel(SHIPPED_MODEL, nodePlatform.openFile);
     await using engine = await Engine.open(platform, model, { context: 64 });
     const sequence = engine.sequence();

@@ -11,7 +11,7 @@ import { openModel } from "../../src/engine/model/open.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import type { StepRunner } from "../../src/engine/run/step.ts";
-import type { Memory } from "../../src/kernels/matrix/tuning.ts";
+import type { Measurements } from "../../src/kernels/matrix/tuning.ts";
 import { nodePlatform } from "../../src/platform/node.ts";
 
 /** Appends tokens to a sequence; the logits [rows, V] after the last of them. */
@@ -35,15 +35,15 @@ type Listener = (event: GPUUncapturedErrorEvent) => void;
 const listeners = new Map<GPUDevice, Set<Listener>>();
 
 /** What tests take for measured: they neither wait for it nor depend on what this machine remembers. */
-export const MEASURED: Memory = {
-  recall: async (name) => (name.startsWith("matrices") ? 1 : name.includes("/card/") ? 512 : 16),
-  keep: () => Promise.reject(new Error("nothing was to be measured")),
+export const MEASURED: Measurements = {
+  get: async (name) => (name.startsWith("matrices") ? 1 : name.includes("/card/") ? 512 : 16),
+  set: () => Promise.reject(new Error("nothing was to be measured")),
 };
 
 /** Node, but that devices are shared and live until the end of the test file. */
 export const sharingPlatform: Platform = {
   ...nodePlatform,
-  memory: MEASURED,
+  measurements: MEASURED,
   openGpu: () => gpu,
   requestAdapter: async () => {
     const adapter = await nodePlatform.requestAdapter(gpu);

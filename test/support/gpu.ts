@@ -10,7 +10,7 @@ import { rowBytes } from "../../src/kernels/weights/formats/format.ts";
 import type { Weights } from "../../src/kernels/weights/tensor.ts";
 import { Workbench } from "../../src/laboratory/kernels/workbench.ts";
 import { openGpu, requestAdapter } from "../../src/platform/dawn.ts";
-import { patiently } from "../../src/platform/dawn-polling.ts";
+import { pollRarely } from "../../src/platform/dawn-polling.ts";
 import { withMethods } from "./engine.ts";
 
 const KERNELS = new URL("../../src/kernels/", import.meta.url);
@@ -40,7 +40,7 @@ export interface TestGpuOptions extends DeviceOptions {
 /** Opens a device. Where there is no adapter this throws the error that names `npm run setup`: nothing is skipped. */
 export async function openDevice(options: TestGpuOptions = {}): Promise<Device> {
   const gpu = openGpu(options.null ? { flags: ["backend=null"] } : {});
-  const wait = options.null ? undefined : patiently;
+  const wait = options.null ? undefined : pollRarely;
   const device = await Device.open(gpu, await requestAdapter(gpu), options, wait);
   if (options.card) {
     // Subgroups of several widths, as Intel's and AMD's: workgroups of 32 lanes that are no subgroup.

@@ -101,11 +101,11 @@ interface TunedDevice {
 export async function withTunedDevice<T>(use: (opened: TunedDevice) => Promise<T>): Promise<T> {
   const gpu = nodePlatform.openGpu();
   const adapter = await nodePlatform.requestAdapter(gpu);
-  const { memory, shaders } = nodePlatform;
+  const { measurements, shaders } = nodePlatform;
   const open = (on: GPUAdapter) => Device.open(gpu, on, {}, nodePlatform.waitFor(on));
   const another = async () => open(await nodePlatform.requestAdapter(gpu));
   await using device = await open(adapter);
-  const tuning = await tuningOf(device, memory, another, shaders);
+  const tuning = await tuningOf(device, measurements, another, shaders);
   const facts = readAdapter(device, tuning);
   const usual = facts.isSoftware ? SOFTWARE_MATRIX : GPU_MATRIX;
   return await use({ device, facts, adapter: nodePlatform.describeAdapter(adapter), usual });

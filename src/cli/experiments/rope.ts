@@ -101,7 +101,7 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     );
   }
 
-  const engines = new EnginePool(flags);
+  const engines = new CurrentEngine(flags);
   const base = [await fileIdentity(flags.model), fingerprint(text), engineOptions(flags)];
   const cells: Cell<RopeResult>[] = flags.methods.flatMap((method) =>
     flags.lengths.flatMap((length) => {
@@ -147,7 +147,7 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
 }
 
 /** One engine at a time, loaded for a method and a length. */
-class EnginePool {
+class CurrentEngine {
   readonly #flags: Flags;
   #key = "";
   #engine: Engine | undefined;

@@ -7,7 +7,7 @@ import { type Adapter, readAdapter } from "../../kernels/adapter/adapter.ts";
 import { Device, type Wait } from "../../kernels/gpu/device.ts";
 import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
 import { Profiler } from "../../kernels/gpu/profiler.ts";
-import { type Memory, tuningOf } from "../../kernels/matrix/tuning.ts";
+import { type Measurements, tuningOf } from "../../kernels/matrix/tuning.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { readRopeDivisors } from "../model/rope-divisors.ts";
@@ -26,7 +26,7 @@ export interface Platform {
   waitFor(adapter: GPUAdapter): Wait;
   readonly shaders: ShaderSource;
   /** What was measured on this machine. */
-  readonly memory: Memory;
+  readonly measurements: Measurements;
   /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
   cannotKeepKernels(adapter: GPUAdapter): string | undefined;
   /** Bytes that an adapter which allocates from the machine's own memory may take; undefined for a card, which tells by itself. */
@@ -94,12 +94,12 @@ export class Session {
     // At reopening what the lost device had is not given back yet.
     const available = given ? undefined : platform.availableMemory(adapter);
     if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
-    const { memory, shaders } = platform;
+    const { measurements, shaders } = platform;
     const open = (on: GPUAdapter) => Device.open(gpu, on, options.device, platform.waitFor(on));
     const another = async () => open(await platform.requestAdapter(gpu)); // an adapter opens one device only
     const device = await open(adapter);
     try {
-      const tuning = await tuningOf(device, memory, another, shaders, progressOf("adapter"));
+      const tuning = await tuningOf(device, measurements, another, shaders, progressOf("adapter"));
       const facts = readAdapter(device, tuning);
       const library = new KernelLibrary(device, shaders);
       const weights = await allocateWeights(device, file, config, facts.placement);

@@ -23,10 +23,10 @@ import { uploadWeights } from "../weights/upload.ts";
 import { project } from "./products.ts";
 
 /** Numbers that were measured on this machine, by what they tell. */
-export interface Memory {
-  recall(name: string): Promise<number | undefined>;
+export interface Measurements {
+  get(name: string): Promise<number | undefined>;
   /** Keeps a number for later processes, where it can. */
-  keep(name: string, value: number): Promise<void>;
+  set(name: string, value: number): Promise<void>;
 }
 
 /** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 440 to 32. */
@@ -47,7 +47,7 @@ const ABOUT_AS_FAST = 1.04;
  */
 export async function tuningOf(
   device: Device,
-  memory: Memory,
+  measurements: Measurements,
   open: () => Promise<Device>,
   shaders: ShaderSource,
   onTrial: (done: number, total: number) => void = () => {},
@@ -62,7 +62,7 @@ export async function tuningOf(
     const name = [what, hashOf(names.map(shaders)), vendor, architecture, model, description].join(
       "/",
     );
-    const known = await memory.recall(name);
+    const known = await measurements.get(name);
     if (known !== undefined && possible.includes(known)) return known;
     let measured: number;
     onTrial(0, 1);
@@ -74,7 +74,7 @@ export async function tuningOf(
     } finally {
       onTrial(1, 1);
     }
-    await memory.keep(name, measured);
+    await measurements.set(name, measured);
     return measured;
   };
   const adapter = readAdapter(device);

@@ -2,25 +2,27 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { availableParallelism, homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { memoryFile, fileMemory as remember, threads } from "../../src/platform/measurements.ts";
+import {
+  measurementsFile,
+  fileMeasurements as remember,
+  threads,
+} from "../../src/platform/measurements.ts";
 
-const fileMemory = (path: string, machine = "2 threads") => remember(() => path, machine);
+const fileMeasurements = (path: string, machine = "2 threads") => remember(() => path, machine);
 
 const folder = await mkdtemp(join(tmpdir(), "dawnstream-memory-"));
 afterAll(() => rm(folder, { recursive: true }));
 
 test("numbers outlive the process, each under its name, and a later one replaces an earlier", async () => {
   const path = join(folder, "new", "measured.json");
-  const first = fileMemory(path);
-  expect(await first.recall("a")).toBeUndefined();
-  await first.keep("a", 8);
-  await first.keep("b/llvmpipe, 256 bits", 512);
-  await first.keep("a", 16);
-  const second = fileMemory(path);
-  expect([await second.recall("a"), await second.recall("b/llvmpipe, 256 bits")]).toEqual([
-    16, 512,
-  ]);
-  await second.keep("c", 4);
+  const first = fileMeasurements(path);
+  expect(await first.get("a")).toBeUndefined();
+  await first.set("a", 8);
+  await first.set("b/llvmpipe, 256 bits", 512);
+  await first.set("a", 16);
+  const second = fileMeasurements(path);
+  expect([await second.get("a"), await second.get("b/llvmpipe, 256 bits")]).toEqual([16, 512]);
+  await second.set("c", 4);
   expect(JSON.parse(await readFile(path, "utf8"))).toEqual({
     "2 threads/a": 16,
     "2 threads/b/llvmpipe, 256 bits": 512,
@@ -31,10 +33,10 @@ test("numbers outlive the process, each under its name, and a later one replaces
 
 test("machines that share a home have numbers of their own", async () => {
   const path = join(folder, "shared.json");
-  await fileMemory(path, "2 threads").keep("a", 4);
-  expect(await fileMemory(path, "64 threads").recall("a")).toBeUndefined();
-  await fileMemory(path, "64 threads").keep("a", 32);
-  expect(await fileMemory(path, "2 threads").recall("a")).toBe(4);
+  await fileMeasurements(path, "2 threads").set("a", 4);
+  expect(await fileMeasurements(path, "64 threads").get("a")).toBeUndefined();
+  await fileMeasurements(path, "64 threads").set("a", 32);
+  expect(await fileMeasurements(path, "2 threads").get("a")).toBe(4);
   expect(threads({ LP_NUM_THREADS: "0" })).toBe("0 threads");
   expect(threads({})).toBe(`${availableParallelism()} threads`);
 });
@@ -42,7 +44,7 @@ test("machines that share a home have numbers of their own", async () => {
 test("several writers at once leave a whole file", async () => {
   const path = join(folder, "contended.json");
   const names = Array.from({ length: 8 }, (_, i) => `${i}`.repeat(3000));
-  await Promise.all(names.map((name) => fileMemory(path).keep(name, 7)));
+  await Promise.all(names.map((name) => fileMeasurements(path).set(name, 7)));
   const found = Object.entries(JSON.parse(await readFile(path, "utf8")) as object);
   expect(found.length).toBeGreaterThan(0);
   for (const [name, value] of found)
@@ -53,9 +55,9 @@ test("where a user has no home, numbers are remembered as long as the process li
   const memory = remember(() => {
     throw new Error("uv_os_homedir returned ENOENT");
   }, "2 threads");
-  expect(await memory.recall("a")).toBeUndefined();
-  await memory.keep("a", 8);
-  expect(await memory.recall("a")).toBe(8);
+  expect(await memory.get("a")).toBeUndefined();
+  await memory.set("a", 8);
+  expect(await memory.get("a")).toBe(8);
 });
 
 test.each(["", "{", "[]", "null", "7", '{"a": "8"}', '{"a": null}'])(
@@ -63,9 +65,9 @@ test.each(["", "{", "[]", "null", "7", '{"a": "8"}', '{"a": null}'])(
   async (text) => {
     const path = join(folder, "broken.json");
     await writeFile(path, text.replace('"a"', '"2 threads/a"'));
-    expect(await fileMemory(path).recall("a")).toBeUndefined();
-    await fileMemory(path).keep("a", 8);
-    expect(await fileMemory(path).recall("a")).toBe(8);
+    expect(await fileMeasurements(path).get("a")).toBeUndefined();
+    await fileMeasurements(path).set("a", 8);
+    expect(await fileMeasurements(path).get("a")).toBe(8);
   },
 );
 
@@ -73,10 +75,10 @@ test("where nothing can be written, numbers are remembered as long as the proces
   const path = join(folder, "taken");
   await mkdir(path);
   for (const place of [path, join(folder, "broken.json", "below-a-file"), "/proc/none/a/file"]) {
-    const memory = fileMemory(place);
-    await memory.keep("a", 8);
-    expect(await memory.recall("a")).toBe(8);
-    expect(await fileMemory(place).recall("a")).toBeUndefined();
+    const memory = fileMeasurements(place);
+    await memory.set("a", 8);
+    expect(await memory.get("a")).toBe(8);
+    expect(await fileMeasurements(place).get("a")).toBeUndefined();
   }
   expect((await readdir(folder)).sort()).toEqual([
     "broken.json",
@@ -89,10 +91,10 @@ test("where nothing can be written, numbers are remembered as long as the proces
 
 test("it lies in the user's cache directory", () => {
   const usual = join(homedir(), ".cache", "dawnstream", "measured.json");
-  expect(memoryFile({})).toBe(usual);
-  expect(memoryFile({ XDG_CACHE_HOME: "" })).toBe(usual);
-  expect(memoryFile({ XDG_CACHE_HOME: "not/absolute" })).toBe(usual);
-  expect(memoryFile({ XDG_CACHE_HOME: "/var/cache" })).toBe(
+  expect(measurementsFile({})).toBe(usual);
+  expect(measurementsFile({ XDG_CACHE_HOME: "" })).toBe(usual);
+  expect(measurementsFile({ XDG_CACHE_HOME: "not/absolute" })).toBe(usual);
+  expect(measurementsFile({ XDG_CACHE_HOME: "/var/cache" })).toBe(
     join("/var/cache", "dawnstream", "measured.json"),
   );
 });

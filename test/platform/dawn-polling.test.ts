@@ -1,8 +1,8 @@
-// What `patiently` knows of Dawn's binding: that it polls through the global `setImmediate`, and may do so by a timer.
+// What `pollRarely` knows of Dawn's binding: that it polls through the global `setImmediate`, and may do so by a timer.
 
 import { afterEach, expect, test, vi } from "vitest";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
-import { patiently } from "../../src/platform/dawn-polling.ts";
+import { pollRarely } from "../../src/platform/dawn-polling.ts";
 import { openDevice } from "../support/gpu.ts";
 
 /** So many that copying them is not over at once. */
@@ -13,7 +13,7 @@ afterEach(() => {
   globalThis.setImmediate = original;
 });
 
-test("Dawn polls as it is told while it is waited for patiently, and nobody else is touched", async () => {
+test("Dawn polls as it is told while it is waited for pollRarely, and nobody else is touched", async () => {
   await using device = await openDevice();
   const counting = vi.fn(original);
   globalThis.setImmediate = counting as unknown as typeof setImmediate;
@@ -34,9 +34,9 @@ test("Dawn polls as it is told while it is waited for patiently, and nobody else
   // A long wait, by a timer; a short one; and, as after a short one, more often than a timer could.
   for (const start of [wait, async () => {}, wait]) {
     counting.mockClear();
-    await patiently(start);
+    await pollRarely(start);
     expect(globalThis.setImmediate).toBe(counting);
-    expect(counting, "polls that are waited for patiently").not.toHaveBeenCalled();
+    expect(counting, "polls that are waited for pollRarely").not.toHaveBeenCalled();
   }
 });
 
@@ -44,7 +44,7 @@ test("an error of the start is passed on, and the global is itself again", async
   const fails = () => {
     throw new Error("no");
   };
-  await expect(patiently(fails)).rejects.toThrow("no");
+  await expect(pollRarely(fails)).rejects.toThrow("no");
   expect(globalThis.setImmediate).toBe(original);
-  await expect(patiently(async () => Promise.reject(new Error("later")))).rejects.toThrow("later");
+  await expect(pollRarely(async () => Promise.reject(new Error("later")))).rejects.toThrow("later");
 });
