@@ -107,13 +107,14 @@ export class Session {
       const { groups, shape } = setting.cache;
       const { pageSize } = shape;
       const { movesBeyond } = rope;
-      const pages =
-        given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
       const caches: KvCache[] = [];
       for (const group of groups) {
         const options = { ...setting.cache, ...group, adapter: facts, rope, chunk };
         caches.push(await KvCache.create(device, options));
       }
+      // After what an adapter may refuse: the lists of a cache that is far too large would take gigabytes.
+      const pages =
+        given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
       const runner = await Runner.create(
         device,
         library,
