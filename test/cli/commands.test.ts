@@ -206,7 +206,8 @@ test("a vocabulary alone is inspected and tokenized with, not run", async () => 
 
 test("help and version are no mistakes", async () => {
   expect((await succeed(["--version"])).text).toMatch(/^\d+\.\d+\.\d+\n$/);
-  expect((await succeed(["generate", "--help"])).text).toContain("--attention <policy>");
+  expect((await succeed(["generate", "--help"])).text).toContain("--max-tokens <n>");
+  expect((await succeed(["generate", "--help-all"])).text).toContain("--attention <policy>");
 });
 
 /** llvmpipe has subgroups as wide as its vectors, which a variable sets; other drivers do not know it. */
