@@ -168,7 +168,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * A prompt that has the model do what a text asks for: through the file's chat template, or, where it has none, the text
+   * A prompt that has the model do what a text asks for: through the file's chat template, or, if it has none, the text
    * itself, to go on from.
    */
   promptFor(request: string): string | readonly number[] {

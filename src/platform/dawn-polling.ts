@@ -1,7 +1,7 @@
 // Waiting for a software adapter without taking a core from it.
 //
 // While a promise of Dawn's is pending, its Node binding polls the device on every turn of the event loop, through the
-// global `setImmediate`. That keeps one core busy; on a graphics card nobody minds, but a software adapter computes on
+// global `setImmediate`. That keeps one core busy; on a graphics card that does not matter, but a software adapter computes on
 // the same cores: on two of them a token takes 1.6 times as long. So calls are made with a `setImmediate` that lets some
 // time pass, in place for the time of Dawn's own calls only: no other code ever sees it. Should the binding change its
 // ways, this does nothing.

@@ -6,7 +6,7 @@ export interface GpuOptions {
   readonly flags?: readonly string[];
 }
 
-/** No adapter was found: what is missing is a driver, and set-up installs one where it can. */
+/** No adapter was found: what is missing is a driver, and set-up installs one if it can. */
 export class NoAdapterError extends UserError {
   override readonly name = "NoAdapterError";
 
@@ -62,7 +62,7 @@ const F16_ON_NVIDIA = "enable-dawn-features=vulkan_enable_f16_on_nvidia";
 /** A browser rounds timestamps to 0.1 ms, lest pages spy on each other; a profile needs all of them. */
 const EXACT_TIMESTAMPS = "disable-dawn-features=timestamp_quantization";
 
-/** The adapter Dawn prefers. Throws `NoAdapterError` where there is none. */
+/** The adapter Dawn prefers. Throws `NoAdapterError` if there is none. */
 export async function requestAdapter(
   gpu: GPU,
   options: GPURequestAdapterOptions = {},
@@ -92,7 +92,7 @@ export function describeAdapter(adapter: GPUAdapter): string {
     .join(", ");
 }
 
-/** WebGPU promises sizes from 4 to 128 where an adapter does not say more. */
+/** WebGPU promises sizes from 4 to 128 if an adapter does not say more. */
 function subgroupSizes({ subgroupMinSize: low = 4, subgroupMaxSize: high = 128 }: GPUAdapterInfo) {
   return low === high ? `${low}` : `${low} to ${high}`;
 }

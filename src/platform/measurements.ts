@@ -6,7 +6,7 @@ import type { Measurements } from "../kernels/matrix/tuning.ts";
 import { makeFolderOf, userFile } from "./user-file.ts";
 import { writeWholeFile } from "./write-file.ts";
 
-/** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME where that is set. Throws where a user has no home. */
+/** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME if that is set. Throws where a user has no home. */
 export function measurementsFile(env: NodeJS.ProcessEnv = process.env): string {
   return userFile("cache", "measured.json", env);
 }
@@ -16,7 +16,7 @@ export function threads(env: NodeJS.ProcessEnv = process.env): string {
   return `${env.LP_NUM_THREADS || availableParallelism()} threads`;
 }
 
-/** Remembers in a file; where that cannot be read or written, as long as the process lives. */
+/** Remembers in a file; if that cannot be read or written, as long as the process lives. */
 export function fileMeasurements(file: () => string, machine: string = threads()): Measurements {
   const known = new Map<string, number>();
   return {
@@ -32,7 +32,7 @@ export function fileMeasurements(file: () => string, machine: string = threads()
   };
 }
 
-/** What a file holds; nothing where there is none, or where somebody has written something else into it. */
+/** What a file holds; nothing if there is none, or if something else was written into it. */
 async function readNumbers(file: () => string): Promise<Map<string, number>> {
   try {
     const found: unknown = JSON.parse(await readFile(file(), "utf8"));

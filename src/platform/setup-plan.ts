@@ -3,12 +3,12 @@
 /** What can be known about a machine without changing it. */
 export interface Machine {
   readonly platform: NodeJS.Platform;
-  /** The text of `/etc/os-release`; empty where there is none. */
+  /** The text of `/etc/os-release`; empty if there is none. */
   readonly osRelease: string;
   readonly hasApt: boolean;
   /** How commands become root: they are it already, by `sudo`, or not at all. */
   readonly privilege: "root" | "sudo" | "none";
-  /** What `apt-cache policy mesa-vulkan-drivers` prints; empty where there is no apt. */
+  /** What `apt-cache policy mesa-vulkan-drivers` prints; empty if there is no apt. */
   readonly mesaPolicy: string;
 }
 

@@ -9,7 +9,7 @@ export interface SetupOptions {
 }
 
 /**
- * Gives Dawn an adapter where it has none, and returns the adapter's description; undefined where
+ * Gives Dawn an adapter if it has none, and returns the adapter's description; undefined where
  * it could not, after the log has said why and what the user can do.
  */
 export async function setUp(host: SetupHost, options: SetupOptions): Promise<string | undefined> {

@@ -6,7 +6,7 @@ import { text } from "../option-reader.ts";
 import { reason } from "./file.ts";
 
 /**
- * The text of a UTF-8 file of any size, or of a pipe, in parts of whole characters. Throws a `UserError` where it cannot
+ * The text of a UTF-8 file of any size, or of a pipe, in parts of whole characters. Throws a `UserError` if it cannot
  * be read or is no UTF-8.
  */
 export async function* streamText(path: string): AsyncGenerator<string, void, void> {

@@ -35,7 +35,7 @@ export function writeHistory(entries: readonly string[]): string {
   return entries.map((entry) => `${JSON.stringify(entry)}\n`).join("");
 }
 
-/** The later of the two behind the earlier, each text once, where it was entered last; the oldest go if it is too much. */
+/** The later of the two behind the earlier, each text once, if it was entered last; the oldest go if it is too much. */
 export function joinHistories(earlier: readonly string[], later: readonly string[]): string[] {
   const kept: string[] = [];
   let characters = 0;

@@ -128,7 +128,7 @@ export class ChatSession {
     this.#answer = answer;
   }
 
-  /** Ends the answer in work; false where there is none. */
+  /** Ends the answer in work; false if there is none. */
   interrupt(): boolean {
     if (!this.#answering || this.#answering.signal.aborted) return false;
     this.#answering.abort();

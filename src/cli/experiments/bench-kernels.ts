@@ -35,7 +35,7 @@ interface Report extends Rates {
   readonly clock: "gpu" | "host";
   /** By how many workgroups a product of one vector is shared, as was measured when this adapter was met first. */
   readonly workgroups: number;
-  /** The shape of the subgroup matrices that multiply several tokens, M x N x K, where they do. */
+  /** The shape of the subgroup matrices that multiply several tokens, M x N x K, if they do. */
   readonly matrices: string | null;
   readonly timings: readonly Timing[];
 }
@@ -163,7 +163,7 @@ function tableOf(report: Report): string {
   ].join("\n");
 }
 
-/** The kernel, and the shader that it is on this adapter where that is another. */
+/** The kernel, and the shader that it is on this adapter if that is another. */
 function nameOf({ kernel, shader }: Timing): string {
   const shaders = shader.split(" + ").map((name) => name.split(".")[0]!);
   const others = shaders.filter((name) => !kernel.startsWith(name));

@@ -16,7 +16,7 @@ const FAINT = 1e-4;
 
 /** Where a query looks: shares that add up to 1, and how spread out they are. */
 export interface Looks {
-  /** On the sinks, or on the first token where there are none. */
+  /** On the sinks, or on the first token if there are none. */
   readonly first: number;
   /** On the last `NEAR` tokens. */
   readonly near: number;

@@ -14,7 +14,7 @@ export function promptInWords({ promptTokens, cachedTokens }: TokenUsage): strin
   return `prompt ${promptTokens} tokens${cachedTokens === 0 ? "" : ` (${cachedTokens} cached)`}`;
 }
 
-/** "101 free"; nothing under attention that forgets, where there is always room. */
+/** "101 free"; nothing under attention that forgets, if there is always room. */
 export function freeInWords({ freeTokens }: TokenUsage): string[] {
   return freeTokens === Number.POSITIVE_INFINITY ? [] : [`${freeTokens} free`];
 }

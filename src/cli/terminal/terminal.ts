@@ -163,7 +163,7 @@ export function size(bytes: number): string {
   return power === 0 ? `${bytes} bytes` : `${(bytes / 1000 ** power).toFixed(1)} ${units[power]}`;
 }
 
-/** Tokens a second, or 0 where nothing was timed. */
+/** Tokens a second, or 0 if nothing was timed. */
 export function rate(tokens: number, ms: number): number {
   return ms > 0 ? (tokens * 1000) / ms : 0;
 }

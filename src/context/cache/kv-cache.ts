@@ -114,7 +114,7 @@ export class KvCache {
     return this.#rotations.step;
   }
 
-  /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
+  /** What keys are turned by when they are read, [N P, E/2, 2], if they are stored raw. */
   get keyRotations(): GPUBuffer | undefined {
     return this.#rotations.read;
   }

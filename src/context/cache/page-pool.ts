@@ -10,7 +10,7 @@ export interface Claim {
 export class PagePool {
   readonly size: number;
   /**
-   * Asked for pages when more are needed than are free: whoever holds some that nobody waits for gives them back, until so
+   * Asked for pages when more are needed than are free: what holds some that no request waits for gives them back, until so
    * many are free.
    */
   onShort: (count: number) => void = () => {};

@@ -38,7 +38,7 @@ export class Rotations {
    * when they are stored, which is as the first or not at all.
    */
   readonly step: GPUBuffer;
-  /** What keys are turned by when they are read, [N P, E/2, 2], where they are stored raw. */
+  /** What keys are turned by when they are read, [N P, E/2, 2], if they are stored raw. */
   readonly read: GPUBuffer | undefined;
   readonly #device: Device;
   readonly #options: RotationsOptions;

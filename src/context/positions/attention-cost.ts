@@ -32,7 +32,7 @@ export function visiblePairs({ sinks, window }: AttentionPolicy, length: number)
 }
 
 /**
- * Floating-point operations of attention for so many (query, key) pairs: a multiplication and an addition for each of E
+ * Floating-point operations of attention for this many (query, key) pairs: a multiplication and an addition for each of E
  * numbers of a key and again of a value, in H heads of L layers.
  */
 export function attentionOperations(shape: AttentionShape, pairs: number): number {

@@ -13,9 +13,9 @@ import { invalid, isOfKind, isRecord, isWhole, type Reader } from "../../option-
 export interface AttentionPolicy {
   /** For people. The built-in ones are named as on the command line: "full", "window:1024", "sinks:4+1020". */
   readonly name: string;
-  /** S: so many tokens at the start of the text stay visible for ever. */
+  /** S: this many tokens at the start of the text stay visible for ever. */
   readonly sinks: number;
-  /** W: a query sees so many of the latest tokens, itself included. Infinity: all. */
+  /** W: a query sees this many of the latest tokens, itself included. Infinity: all. */
   readonly window: number;
 }
 

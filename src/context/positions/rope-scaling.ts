@@ -91,7 +91,7 @@ export function fixedRope(frequencies: RopeFrequencies): Rope {
   return { movesBeyond: Number.POSITIVE_INFINITY, frequencies: () => frequencies };
 }
 
-/** Prepares the rotations of a model under a scaling. Throws a `UserError` where the model lacks what it needs. */
+/** Prepares the rotations of a model under a scaling. Throws a `UserError` if the model lacks what it needs. */
 export function createRope(model: RopeModel, scaling: RopeScaling): Rope {
   if (scaling.kind !== "dynamic-ntk") return fixedRope(ropeFrequencies(model, scaling));
   const { originalContext: L } = model;

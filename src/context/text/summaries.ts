@@ -52,7 +52,7 @@ export interface SummaryOptions {
   readonly overlap?: number | undefined;
   /** The most tokens of the final summary. */
   readonly budget: number;
-  /** At least so many summaries fit a window, each being cut to its part of it. At least 2. Default: 4. */
+  /** At least this many summaries fit a window, each being cut to its part of it. At least 2. Default: 4. */
   readonly fanIn?: number | undefined;
   readonly summarizer: Summarizer;
   /** Ends the work before the next summary: the promise is rejected with the signal's reason. */
@@ -157,7 +157,7 @@ export function summaryShare({
   );
 }
 
-/** Neighbours, as many together as fit, but always two where there are two. */
+/** Neighbours, as many together as fit, but always two if there are two. */
 function grouped(
   nodes: readonly SummaryNode[],
   fits: (group: readonly SummaryNode[]) => boolean,

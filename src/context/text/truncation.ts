@@ -51,7 +51,7 @@ export interface Truncation {
 }
 
 /**
- * Cuts a text to `budget - reserve` tokens. Throws a `UserError` where nothing is left of the budget, or less than the
+ * Cuts a text to `budget - reserve` tokens. Throws a `UserError` if nothing is left of the budget, or less than the
  * marker takes.
  */
 export function truncate(
@@ -171,7 +171,7 @@ function* characterBorders(text: string): Generator<number> {
 /** So many cuts beyond one that does not fit are tried: a longer text may have fewer tokens, but not by many. */
 const BEYOND = 4;
 
-/** The largest of ascending lengths that takes at most so many tokens. */
+/** The largest of ascending lengths that takes at most this many tokens. */
 function longest(
   lengths: readonly number[],
   count: (length: number) => number,

@@ -98,7 +98,7 @@ function frameOf(template: ChatTemplate): string {
 }
 
 interface SpecialSpellings {
-  /** Of tokens that text becomes only where it is asked to: control and unknown ones. */
+  /** Of tokens that text becomes only if it is asked to: control and unknown ones. */
   readonly control: readonly string[];
   readonly userDefined: readonly string[];
   /** By the user-defined ones that are guarded too. */
@@ -195,7 +195,7 @@ function insertedAt(text: string, guard: string, places: readonly number[]): str
   return parts.join("") + text.slice(from);
 }
 
-/** A text with the guard behind so many of its characters, where blanks do not count; in ascending order. */
+/** A text with the guard behind this many of its characters, where blanks do not count; in ascending order. */
 function inserted(text: string, guard: string, places: readonly number[]): string {
   const parts: string[] = [];
   let from = 0;

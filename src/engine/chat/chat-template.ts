@@ -8,7 +8,7 @@ import { RaisedError } from "./jinja/errors.ts";
 import { Template } from "./jinja/template.ts";
 import { LONGEST_SOURCE, limitsFor, TemplateLimitError } from "./limits.ts";
 
-/** As the vocabulary spells them; undefined where it has none. */
+/** As the vocabulary spells them; undefined if it has none. */
 export interface TemplateTokens {
   readonly bos?: string | undefined;
   readonly eos?: string | undefined;
@@ -31,7 +31,7 @@ export class ChatTemplate {
   /** Whose messages the template reads as a list of parts; found out when it is first rendered. */
   #inParts: ReadonlySet<Role> | undefined;
 
-  /** Throws a `UserError` where the source is no Jinja, a `TemplateLimitError` where it is too long. */
+  /** Throws a `UserError` if the source is no Jinja, a `TemplateLimitError` if it is too long. */
   constructor(source: string, tokens: TemplateTokens = {}) {
     this.source = text(source, "source");
     this.#tokens = readOptions("ChatTemplate", tokens, TOKEN_READERS);
@@ -50,8 +50,8 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as one text, special tokens spelled. Throws a `UserError` where the template refuses the
-   * conversation or fails, a `TemplateLimitError` where it would not end or would not fit.
+   * The conversation as one text, special tokens spelled. Throws a `UserError` if the template refuses the
+   * conversation or fails, a `TemplateLimitError` if it would not end or would not fit.
    */
   render(conversation: readonly Message[], options: RenderOptions = {}): string {
     const { addGenerationPrompt = false } = readOptions("render", options, RENDER_READERS);
@@ -71,7 +71,7 @@ export class ChatTemplate {
         role,
         content: inParts.has(role) ? [{ type: "text", text: content }] : content,
       })),
-      // As in transformers, where they are always there and often none.
+      // As in transformers, if they are always there and often none.
       tools: null,
       documents: null,
       add_generation_prompt: addGenerationPrompt,

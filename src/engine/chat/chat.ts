@@ -38,7 +38,7 @@ import { chatTemplateOf } from "./chosen-template.ts";
 export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
   /**
    * How messages are written for the model: a template, its name ("chatml"), or its source in Jinja. Default: the file's
-   * own, or "plain" where it has none.
+   * own, or "plain" if it has none.
    */
   readonly template?: ChatTemplate | string | undefined;
   /**
@@ -84,7 +84,7 @@ function memoryOf(
 export interface ChatResult extends GenerationResult {
   /** What the model has said. */
   readonly message: Message;
-  /** What it has read of the conversation, where there is a memory. */
+  /** What it has read of the conversation, if there is a memory. */
   readonly recollection: Recollection | undefined;
 }
 
@@ -141,7 +141,7 @@ async function* answer(
   return { ...result, message: { role: "assistant", content: result.text }, recollection };
 }
 
-/** What a memory shows; nothing where it is aborted. */
+/** What a memory shows; nothing if it is aborted. */
 async function recall(
   engine: LoadedModel,
   memory: ConversationMemory,

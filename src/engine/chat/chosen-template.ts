@@ -17,7 +17,7 @@ export interface ChosenTemplate {
 
 /**
  * The file's default template, or by `choice` another of the file's, one of `NAMED_TEMPLATES`, or a source in Jinja. A
- * file without any gets "plain" and a warning. Throws a `UserError` where there is no such name or the source is no Jinja.
+ * file without any gets "plain" and a warning. Throws a `UserError` if there is no such name or the source is no Jinja.
  */
 export function chatTemplateOf(vocabulary: Vocabulary, choice?: string): ChosenTemplate {
   const { chatTemplates, bos, eos } = vocabulary;

@@ -3,7 +3,7 @@
  * are named beside them.
  */
 
-/** Turns of a user and the assistant, after a message of the system's where there is one. */
+/** Turns of a user and the assistant, after a message of the system's if there is one. */
 const ALTERNATING = `
 {%- set has_system = messages[0].role == 'system' -%}
 {%- set turns = messages[1:] if has_system else messages -%}

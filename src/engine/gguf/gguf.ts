@@ -10,7 +10,7 @@ export { GgufError } from "./reader.ts";
 
 /** A model file: its header, read and checked, and where its tensors lie. Their data stays on the disk. */
 export interface GgufFile {
-  /** The path it was opened by: of its first shard, where there are several. */
+  /** The path it was opened by: of its first shard, if there are several. */
   readonly name: string;
   readonly version: 2 | 3;
   readonly metadata: ReadonlyMap<string, MetadataValue>;
@@ -22,7 +22,7 @@ export interface GgufFile {
 }
 
 /**
- * Opens a GGUF file, and the others with it where it is the first of several
+ * Opens a GGUF file, and the others with it if it is the first of several
  * (`NAME-00001-of-0000N.gguf`). If anything is wrong, nothing stays open.
  */
 export async function openGguf(

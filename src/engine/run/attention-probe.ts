@@ -31,7 +31,7 @@ function rowBytes({ heads, pageSize }: CacheShape, pages: number): number {
   return heads * pages * pageSize * 4;
 }
 
-/** The most tokens of a step whose attention weights are read, over a cache of so many pages. */
+/** The most tokens of a step whose attention weights are read, over a cache of this many pages. */
 export function attentionRowsOf(shape: CacheShape, pages: number): number {
   return Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes(shape, pages)));
 }

@@ -74,7 +74,7 @@ export class Choices {
         encoder.copyBufferToBuffer(this.buffer, 0, slot.staging, 0, CHOICE_BYTES),
       read: () => {
         const choice = read();
-        slot.free = choice.catch(() => {}); // whoever asked for it hears of a failure
+        slot.free = choice.catch(() => {}); // heard of by what awaits it
         return choice;
       },
     };

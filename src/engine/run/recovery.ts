@@ -1,5 +1,5 @@
 // A device may be lost at any time: the driver restarts, the machine sleeps. Then it is opened again, the weights are
-// uploaded again, and the text of a sequence is computed again before its next step; whoever asked for that step
+// uploaded again, and the text of a sequence is computed again before its next step; what asked for that step
 // notices nothing but the time.
 
 import type { CachePages } from "../../context/cache/cache-pages.ts";
@@ -104,7 +104,7 @@ export class Recovery {
   /** Opens a new session where the device of this one is lost; throws all other errors, and the third loss in a row. */
   async #recover(error: unknown): Promise<void> {
     if (!(error instanceof DeviceLostError)) throw error;
-    if (!this.#session.device.isLost) return; // somebody else's step has done so already
+    if (!this.#session.device.isLost) return; // another step has done so already
     if (this.#losses === MAX_LOSSES) {
       this.#losses = 0;
       const times = MAX_LOSSES + 1;

@@ -30,7 +30,7 @@ export class Runner {
   #waitedMs = 0;
   /** Hears of kernels while they are compiled. */
   readonly #onCompiled: OnCompiled;
-  /** Times every kernel, where there is one. */
+  /** Times every kernel, if there is one. */
   profiler: Profiler | undefined;
   readonly #device: Device;
   readonly #caches: readonly KvCache[];
@@ -228,7 +228,7 @@ export class Runner {
     }
   }
 
-  /** Commands of a step of so many tokens. */
+  /** Commands of a step of this many tokens. */
   #begin(tokens: number): Commands {
     const { profiler } = this;
     return profiler?.begin(tokens === 1 ? "decode" : "prefill") ?? new Commands(this.#device);
@@ -260,7 +260,7 @@ export class Runner {
     return commands;
   }
 
-  /** The forward pass for so many tokens. */
+  /** The forward pass for this many tokens. */
   #plan(tokens: number): Plan {
     return tokens === 1 ? this.#plans.single : this.#plans.several;
   }

@@ -19,7 +19,7 @@ import { Runner } from "./runner.ts";
 /** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
 export interface Platform {
   openGpu(): GPU;
-  /** Throws a `UserError` that says how to get an adapter where there is none. */
+  /** Throws a `UserError` that says how to get an adapter if there is none. */
   requestAdapter(gpu: GPU): Promise<GPUAdapter>;
   describeAdapter(adapter: GPUAdapter): string;
   /** How the work of an adapter is waited for. */

@@ -36,7 +36,7 @@ export class TopList {
     encoder.copyBufferToBuffer(this.buffer, 0, this.#staging, 0, LIST_BYTES);
   }
 
-  /** The list, once the step has been submitted; nothing where it did not fit, or where logits are no numbers. */
+  /** The list, once the step has been submitted; nothing if it did not fit, or where logits are no numbers. */
   async read(): Promise<TopLogits | undefined> {
     const words = new Uint32Array((await this.#device.map(this.#staging)).slice(0));
     this.#staging.unmap();

@@ -7,7 +7,7 @@ export interface Candidates {
   readonly ids: Uint32Array;
   /** [n], beside `ids`; -Infinity for a token that must not be chosen. */
   readonly logits: Float64Array;
-  /** ln(sum of exp(logit)) of the whole vocabulary, where it is not all here. */
+  /** ln(sum of exp(logit)) of the whole vocabulary, if it is not all here. */
   readonly logSum?: number;
 }
 

@@ -69,7 +69,7 @@ function precedes(a: number, b: number, keys: Float64Array): boolean {
   return keys[a]! > keys[b]! || (keys[a] === keys[b] && a < b);
 }
 
-/** The first `count` of them, or all where there are fewer. */
+/** The first `count` of them, or all if there are fewer. */
 export function take(indices: Iterable<number>, count: number): number[] {
   return count === 0 ? [] : takeUntil(indices, () => true, count);
 }

@@ -25,7 +25,7 @@ export interface TokenLogprob {
 }
 
 export interface TokenChoice extends TokenLogprob {
-  /** The model's likeliest tokens, the likeliest first, where they were asked for. */
+  /** The model's likeliest tokens, the likeliest first, if they were asked for. */
   readonly top?: readonly TokenLogprob[];
 }
 
@@ -96,7 +96,7 @@ export class Sampler {
     if (draws && typicalP < 1) return undefined;
     // Where nothing but probability limits the choice, the sum over all tokens must be known, and something must limit it.
     if (draws && k === 0 && (changed > 0 || (p === 1 && fraction === 0))) return undefined;
-    // At most `changed` of the likeliest become less likely: so many more make up for them.
+    // At most `changed` of the likeliest become less likely: this many more make up for them.
     const count = Math.max(draws ? k || USUAL_TOP : 1, minKeep, topLogprobs) + changed;
     return count <= MAX_TOP ? count : undefined;
   }

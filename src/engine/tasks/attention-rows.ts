@@ -15,7 +15,7 @@ import { checkFits, checkIds, policyOf } from "./checks.ts";
 export interface AttentionRowsOptions {
   /** 0 is the first. */
   readonly layer: number;
-  /** What queries see, where it differs from what the engine was loaded with. */
+  /** What queries see, if it differs from what the engine was loaded with. */
   readonly attention?: AttentionChoice | undefined;
 }
 

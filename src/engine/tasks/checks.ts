@@ -49,7 +49,7 @@ export function policyOf(
   return policy;
 }
 
-/** Throws a `UserError` where ids are no tokens of the model. */
+/** Throws a `UserError` if ids are no tokens of the model. */
 export function checkIds({ config }: OpenedModel, ids: readonly number[]): void {
   const V = config.vocabulary;
   const bad = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= V);
@@ -57,7 +57,7 @@ export function checkIds({ config }: OpenedModel, ids: readonly number[]): void 
   throw new UserError(`Token id ${quoteValue(ids[bad])} is none of the model's ${V}.`);
 }
 
-/** Throws a `UserError` where a text does not fit the context. */
+/** Throws a `UserError` if a text does not fit the context. */
 export function checkFits(
   { setting }: OpenedModel,
   { window }: AttentionPolicy,

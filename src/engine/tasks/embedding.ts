@@ -37,7 +37,7 @@ export const EMBED_READERS = {
   signal: abortSignal,
 } satisfies Readers<EmbedOptions>;
 
-/** The vector [D] of a text, or of token ids. Throws a `UserError` where they are none, or too many for the context. */
+/** The vector [D] of a text, or of token ids. Throws a `UserError` if they are none, or too many for the context. */
 export async function embed(
   model: LoadedModel,
   given: string | readonly number[],

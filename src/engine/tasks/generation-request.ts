@@ -38,11 +38,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly stop?: string | readonly string[] | undefined;
   /** Goes on after end-of-generation tokens, which are never shown. */
   readonly ignoreEos?: boolean | undefined;
-  /** Log-probabilities of so many of the likeliest tokens with each piece. */
+  /** Log-probabilities of this many of the likeliest tokens with each piece. */
   readonly logprobs?: number | undefined;
   /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
   readonly parseSpecial?: boolean | undefined;
-  /** What queries of this text see, where it differs from what the engine was loaded with. As text: "sinks:4+60". */
+  /** What queries of this text see, if it differs from what the engine was loaded with. As text: "sinks:4+60". */
   readonly attention?: AttentionChoice | undefined;
   /** Told of tokens whose pages are freed since nothing can see them any more. */
   readonly onEvict?: ((eviction: Eviction) => void) | undefined;
@@ -99,7 +99,7 @@ export interface PreparedGeneration {
 
 /**
  * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
- * whatever is wrong with the prompt or the options, a `ContextOverflowError` where they do not fit the context.
+ * whatever is wrong with the prompt or the options, a `ContextOverflowError` if they do not fit the context.
  */
 export function prepareGeneration(
   model: OpenedModel,

@@ -67,7 +67,7 @@ export function perplexity(nll: readonly number[]): number {
   );
 }
 
-/** Throws a `UserError` where ids are no tokens of the model, too few, or too many for its context. */
+/** Throws a `UserError` if ids are no tokens of the model, too few, or too many for its context. */
 export function checkScorable(model: OpenedModel, ids: readonly number[]): void {
   checkIds(model, ids);
   if (ids.length < 2)

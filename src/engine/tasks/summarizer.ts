@@ -28,7 +28,7 @@ import type { GenerationResult, Piece } from "./generation.ts";
 import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
-  /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it where the file has one. */
+  /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it if the file has one. */
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
@@ -114,7 +114,7 @@ export async function summarizeBy(
 const MARGIN = 16;
 
 /**
- * Tokens of a window: those given, or else as many as leave room for the prompt and a summary. Throws a `UserError` where
+ * Tokens of a window: those given, or else as many as leave room for the prompt and a summary. Throws a `UserError` if
  * the model could not take a window and summarise it, which another summarizer may.
  */
 export function summaryWindow(

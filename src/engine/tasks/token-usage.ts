@@ -36,7 +36,7 @@ export class ContextOverflowError extends UserError {
 export const DEFAULT_MAX_TOKENS = 256;
 const DEFAULT_FILL_LEVEL = 0.9;
 
-/** How many tokens may be generated; throws a `ContextOverflowError` before any work where they do not fit. */
+/** How many tokens may be generated; throws a `ContextOverflowError` before any work if they do not fit. */
 export function tokenBudget(
   { setting }: OpenedModel,
   { window }: AttentionPolicy,

@@ -14,7 +14,7 @@ export interface PreTokenizer {
   isBorder(left: string, right: string): boolean;
   /** A piece that is a token as a whole is that token, even if merging would end elsewhere. */
   readonly ignoreMerges: boolean;
-  /** Whether BOS is added where the file does not say. */
+  /** Whether BOS is added if the file does not say. */
   readonly addBos: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Which tokens begin, end and stop a text: read from the file where it says so, found by their
- * customary spelling where it does not, by the same rules as llama.cpp.
+ * customary spelling if it does not, by the same rules as llama.cpp.
  */
 import type { Metadata } from "../gguf/metadata.ts";
 
@@ -19,7 +19,7 @@ export interface SpecialIds {
   readonly endOfGeneration: ReadonlySet<number>;
 }
 
-/** What holds where the file is silent. */
+/** What holds if the file is silent. */
 export interface SpecialDefaults {
   readonly bos?: number;
   readonly eos?: number;

@@ -106,7 +106,7 @@ export class Spellings {
   #backwards: Automaton | undefined;
   #forwards: Automaton | undefined;
 
-  /** Throws a `UserError` where they are longer in all than any vocabulary needs. */
+  /** Throws a `UserError` if they are longer in all than any vocabulary needs. */
   constructor(words: readonly string[]) {
     const units = words.reduce((sum, { length }) => sum + length, 0);
     if (units > MAX_UNITS) {

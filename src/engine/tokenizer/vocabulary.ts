@@ -227,7 +227,7 @@ function readSpacePrefix(metadata: Metadata, model: string, warnings: string[]):
   return false;
 }
 
-/** `tokenizer.chat_template`, and where a file has several, `tokenizer.chat_template.NAME`. */
+/** `tokenizer.chat_template`, and if a file has several, `tokenizer.chat_template.NAME`. */
 function readChatTemplates(metadata: Metadata, keys: Iterable<string>): Map<string, string> {
   const key = "tokenizer.chat_template";
   const templates = new Map<string, string>();

@@ -15,7 +15,7 @@ override E: u32;       // head width
 override P: u32;       // tokens a page
 override STRIDE: u32;  // numbers from a token to the next in x
 override LANES: u32;   // power of two, at least E/32
-override ROWS: u32 = 4;  // at most 4: fewer where there are fewer, for a single token of few heads a group
+override ROWS: u32 = 4;  // at most 4: fewer if there are fewer, for a single token of few heads a group
 const MAX_CELLS = 8u;    // of a lane
 const HIDDEN = -1e30;    // stands for minus infinity, which WGSL need not honour
 
@@ -32,7 +32,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4f>;     // [T, H, splits, E/4] not yet divided by l
 @group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
-@group(0) @binding(6) var<storage, read_write> x: array<vec4f>;           // [T, H, E/4] where there is one split
+@group(0) @binding(6) var<storage, read_write> x: array<vec4f>;           // [T, H, E/4] if there is one split
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)

@@ -1,5 +1,5 @@
 // W x as `matvec`, for adapters that are CPUs: there a load costs more than what is done with it,
-// and memory is fast where it is read in its order. So a workgroup is one subgroup of eight lanes,
+// and memory is fast if it is read in its order. So a workgroup is one subgroup of eight lanes,
 // and each lane takes a row: no sums have to meet, and in the order of `interleaved` what the lanes
 // load at a time lies side by side.
 //

@@ -1,4 +1,4 @@
-// The sum and the maximum over the lanes of a workgroup of eight, for every lane, where it is one
+// The sum and the maximum over the lanes of a workgroup of eight, for every lane, if it is one
 // subgroup: exchanges between pairs of lanes, which a software adapter (llvmpipe) turns into one
 // instruction each, while it takes the lanes of a subgroupAdd one after the other. Appended in
 // place of `reduce`. In `sum_of_eight`, `lane` is the place of a lane in its subgroup.

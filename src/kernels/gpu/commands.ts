@@ -17,7 +17,7 @@ export interface Dispatch {
 }
 
 /**
- * Throws a `CapacityError` where the grid of a step is more than the adapter takes along one axis:
+ * Throws a `CapacityError` if the grid of a step is more than the adapter takes along one axis:
  * for a model of very many heads or rows, or for very many tokens a step.
  */
 export function checkGrids(

@@ -41,7 +41,7 @@ export class Profiler {
   readonly #phases = new Map<string, Totals>();
   readonly #pending = new Set<Promise<void>>();
 
-  /** Throws a `UserError` where the adapter has no timestamps. */
+  /** Throws a `UserError` if the adapter has no timestamps. */
   constructor(device: Device) {
     if (!device.features.has("timestamp-query")) {
       throw new UserError("This adapter cannot tell the time: a profile needs timestamp queries.");

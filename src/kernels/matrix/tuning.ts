@@ -1,4 +1,4 @@
-// What is found out about an adapter where a model is first loaded on it, and remembered.
+// What is found out about an adapter when a model is first loaded on it, and remembered.
 //
 // By how many workgroups should it share the product of a matrix with a vector? Few load the vector
 // less often, many keep more of it busy: between a software adapter with two threads and a large
@@ -25,7 +25,7 @@ import { project } from "./products.ts";
 /** Numbers that were measured on this machine, by what they tell. */
 export interface Measurements {
   get(name: string): Promise<number | undefined>;
-  /** Keeps a number for later processes, where it can. */
+  /** Keeps a number for later processes, if it can. */
   set(name: string, value: number): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ const ABOUT_AS_FAST = 1.04;
 
 /**
  * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is
- * closed again. Where that fails it is what is usual, and the adapter will be asked again.
+ * closed again. If that fails it is what is usual, and the adapter will be asked again.
  * `onTrial` hears when a trial begins (0 of 1) and ends.
  */
 export async function tuningOf(

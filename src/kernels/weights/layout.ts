@@ -55,7 +55,7 @@ function maxBytes({ texel }: Plane): number {
 }
 
 /**
- * Bytes of a plane of a part [n, k]: where it might lie in a texture, whole rows of that, so that
+ * Bytes of a plane of a part [n, k]: if it might lie in a texture, whole rows of that, so that
  * all adapters need the same.
  */
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
@@ -128,7 +128,7 @@ export function stretches(tensors: readonly StackedTensor[]): Stretch[] {
   return found;
 }
 
-/** Bytes on the GPU of a stack of tensors [n, k], part by part, where none has to be split. */
+/** Bytes on the GPU of a stack of tensors [n, k], part by part, if none has to be split. */
 export function stackBytes(
   tensors: readonly StackedTensor[],
   k: number,

@@ -103,7 +103,7 @@ export class Uploader {
       const bytes = Math.min(sliceRows, rows - at) * fileRow;
       const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
       const reading = read(at * fileRow, slice).then(() => slice);
-      // A failure is thrown where this is awaited; but an earlier one may end the upload before
+      // A failure is thrown when this is awaited; but an earlier one may end the upload before
       // that.
       reading.catch(() => {});
       return reading;

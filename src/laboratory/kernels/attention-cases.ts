@@ -142,7 +142,7 @@ function visiblePairs(slots: number, tokens: number): number {
 
 /**
  * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there
- * are several. A single token comes as its projection leaves it, where it is stored on the way.
+ * are several. A single token comes as its projection leaves it, if it is stored on the way.
  */
 export function attentionCase(kvType: KvType, slots: number, tokens: number): KernelCase {
   const atOnce = tokens === 1 && canFuseStore(headShape(kvType));

@@ -53,7 +53,7 @@ const SLOTS = [128, 1024, 4096] as const;
 export const KERNELS: readonly string[] = [MATRICES, ROWS, ATTENTION].flatMap(Object.keys);
 
 /**
- * The cases of a selection, matrices being [n, k] where it does not say. Throws a `UserError` where
+ * The cases of a selection, matrices being [n, k] if it does not say. Throws a `UserError` if
  * there are none.
  */
 export function kernelCases(selection: Selection, usual: { n: number; k: number }): KernelCase[] {

@@ -34,7 +34,7 @@ export const BUDGET_READERS = {
 export type Fate =
   /** Kept: the model reads and sees all of it. Summarised: the model reads a summary in its place. Dropped: nothing. */
   | { readonly kind: "kept" | "summarised" | "dropped" }
-  /** The model read all of its tokens, and still sees so many of them when it answers. */
+  /** The model read all of its tokens, and still sees this many of them when it answers. */
   | { readonly kind: "part"; readonly visible: number; readonly tokens: number };
 
 export interface Recollection {
@@ -62,7 +62,7 @@ export interface ConversationMemory {
   readonly name: string;
   /** What the engine is to be loaded with. */
   readonly attention: AttentionOptions;
-  /** A pure function of its arguments. Throws a `UserError` where the budget or the conversation makes no sense. */
+  /** A pure function of its arguments. Throws a `UserError` if the budget or the conversation makes no sense. */
   recall(conversation: readonly Message[], budget: MemoryBudget): Promise<Recollection>;
 }
 

@@ -1,4 +1,4 @@
-// The most recent turns: at most so many (turns:K), or as many as the budget holds (buffer).
+// The most recent turns: at most this many (turns:K), or as many as the budget holds (buffer).
 
 import type { ConversationMemory } from "./memory.ts";
 import { isRecent, recent, recentThatFit, turnsWithin } from "./turns.ts";

@@ -110,7 +110,7 @@ function textsBefore({ conversation, starts }: Turns, kept: number): string[] {
 }
 
 /**
- * Messages with a summary in what opens them: at the end of the last of the `opening` system messages, where there are any,
+ * Messages with a summary in what opens them: at the end of the last of the `opening` system messages, if there are any,
  * since many templates have room for one system message only, and that in the first place.
  */
 function told(messages: readonly Message[], opening: number, summary: string): Message[] {
@@ -124,7 +124,7 @@ function summaryMessage(summary: string): Message {
   return { role: "system", content: SUMMARY_OPENING + summary };
 }
 
-/** The beginning of a summary whose `size`, in tokens, is at most `most`; empty where there is none. */
+/** The beginning of a summary whose `size`, in tokens, is at most `most`; empty if there is none. */
 function cut(
   summary: string,
   tokenizer: TextTokenizer,

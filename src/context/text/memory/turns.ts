@@ -11,7 +11,7 @@ export interface Turns {
 }
 
 /**
- * The turns of a conversation. Throws a `UserError` for what makes no sense, and a `MessageTooLongError` where system
+ * The turns of a conversation. Throws a `UserError` for what makes no sense, and a `MessageTooLongError` if system
  * messages and the last turn exceed the budget.
  */
 export function turnsWithin(conversation: readonly Message[], budget: MemoryBudget): Turns {
@@ -37,7 +37,7 @@ export function recent(turns: Turns, count: number): Message[] {
   return turns.conversation.filter((_, index) => isRecent(turns, count, index));
 }
 
-/** How many of the most recent turns, 1 to `most`, fit so many tokens; the last is not asked. */
+/** How many of the most recent turns, 1 to `most`, fit this many tokens; the last is not asked. */
 export function recentThatFit(
   turns: Turns,
   most: number,

@@ -50,7 +50,7 @@ export interface AnswerOptions extends RetrieveOptions {
   readonly budget?: number | undefined;
   /**
    * The most tokens of the answer, all of which are kept free, unless the text stops or slides when the context is full.
-   * Default: 256, or a quarter of the budget where that is less.
+   * Default: 256, or a quarter of the budget if that is less.
    */
   readonly maxTokens?: number | undefined;
   /** Default: the sources, numbered, then the question, as the model is asked for something. */

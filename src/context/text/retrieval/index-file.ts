@@ -116,7 +116,7 @@ async function checksum(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes)));
 }
 
-/** What the JSON says where it is a header, each field of its type. */
+/** What the JSON says if it is a header, each field of its type. */
 function readHeader(json: Uint8Array): Omit<IndexContents, "vectors"> | undefined {
   let value: Partial<IndexContents> | null;
   try {

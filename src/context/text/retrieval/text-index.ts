@@ -126,7 +126,7 @@ export class TextIndex {
     return this.#chunks;
   }
 
-  /** Cuts a document into windows and embeds them; `source` is what they are told by. Throws a `UserError` where it is empty. */
+  /** Cuts a document into windows and embeds them; `source` is what they are told by. Throws a `UserError` if it is empty. */
   async add(document: string, source: string, options: AddOptions = {}): Promise<void> {
     const { signal, onWindow } = readOptions("TextIndex.add", options, ADD_READERS);
     textReader(source ?? null, "source");
@@ -208,7 +208,7 @@ export class TextIndex {
 }
 
 /**
- * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context where that is less, of which an eighth
+ * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context if that is less, of which an eighth
  * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
  * token; whitened. Of a model that was made to embed the last layer as its file says, not whitened. Throws a `UserError` for
  * what makes no sense.

@@ -61,7 +61,7 @@ function missing(object: Value, key: Value): Undefined {
   return new Undefined(`a ${typeName(object)} has no ${name}`);
 }
 
-/** Undefined where there is no such key, or none at all. */
+/** Undefined if there is no such key, or none at all. */
 function keyed(object: Value, key: Value): Value | undefined {
   if (object instanceof Dict) {
     try {
@@ -83,7 +83,7 @@ function keyed(object: Value, key: Value): Value | undefined {
   return object instanceof Markup ? new Markup(character) : character;
 }
 
-/** An attribute or a method; undefined where there is none. */
+/** An attribute or a method; undefined if there is none. */
 function own(object: Value, name: string, meter: Meter): Value | undefined {
   const isThing = object instanceof Thing;
   if (name.startsWith("_")) {

@@ -11,7 +11,7 @@ export class Scope {
     for (const name of hidden) this.#variables.set(name, undefined);
   }
 
-  /** Undefined where there is no such variable. */
+  /** Undefined if there is no such variable. */
   get(name: string): Value | undefined {
     let scope: Scope | undefined = this;
     for (; scope; scope = scope.#parent) {

@@ -38,7 +38,7 @@ export class Loop extends Thing {
     this.call = (args) => recurse(args[0] ?? null);
   }
 
-  /** Undefined where there is no other item. */
+  /** Undefined if there is no other item. */
   advance(): Value | undefined {
     const { done, value } = this.#peek();
     this.#next = undefined;

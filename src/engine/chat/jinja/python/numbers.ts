@@ -137,7 +137,7 @@ export function roundedInt(value: Int, digits: number): Int {
   return shrink(BigInt(value) < 0n ? -result : result);
 }
 
-/** `int(text, base)`; undefined where it is no number. */
+/** `int(text, base)`; undefined if it is no number. */
 export function readInt(text: string, base: number): Int | undefined {
   const match = /^([+-]?)(0[box])?(_?[0-9a-z]+(?:_[0-9a-z]+)*)$/i.exec(text);
   if (!match) return undefined;
@@ -167,7 +167,7 @@ export function readInt(text: string, base: number): Int | undefined {
   return shrink(sign === "-" ? -result : result);
 }
 
-/** `float(text)`; undefined where it is no number. */
+/** `float(text)`; undefined if it is no number. */
 export function readFloat(text: string): number | undefined {
   const named = /^([+-]?)(inf(?:inity)?|nan)$/i.exec(text);
   if (named) {

@@ -43,7 +43,7 @@ interface Method {
 /** Python takes these by their place only, unless they are named here. */
 const NAMED = new Set(["split", "rsplit", "splitlines", "expandtabs", "encode"]);
 
-/** A method of a text; undefined where there is none of this name. `format` is the interpreter's. */
+/** A method of a text; undefined if there is none of this name. `format` is the interpreter's. */
 export function textMethod(
   owner: string | Markup,
   name: string,

@@ -159,17 +159,17 @@ export abstract class Thing {
     return undefined;
   }
 
-  /** Undefined where it has no length. */
+  /** Undefined if it has no length. */
   get size(): number | undefined {
     return undefined;
   }
 
-  /** Undefined where it has no such thing. */
+  /** Undefined if it has no such thing. */
   attribute(_name: string): Value | undefined {
     return undefined;
   }
 
-  /** Undefined where it cannot be called. */
+  /** Undefined if it cannot be called. */
   readonly call?: ((args: readonly Value[], keywords: Keywords) => Value) | undefined;
 }
 

@@ -29,7 +29,7 @@ const bodyOf = (statements: readonly Statement[]): Body => ({ statements, hidden
 class Parser extends ExpressionParser {
   readonly blocks = new Map<string, Block>();
 
-  /** Up to one of these tags, of which the name is the token then; to the end where there are none. */
+  /** Up to one of these tags, of which the name is the token then; to the end if there are none. */
   statements(ends: readonly string[]): Statement[] {
     return this.nested(() => {
       const statements: Statement[] = [];
