@@ -8,6 +8,7 @@ import type { Message } from "../context/text/message.ts";
 import type { Generation } from "../context/text/running-text.ts";
 import type { SummaryTree } from "../context/text/summaries.ts";
 import type { TextSource } from "../context/text/windows.ts";
+import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/gpu/device.ts";
 import { readOptions } from "../option-reader.ts";
 import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
@@ -274,7 +275,11 @@ export class Engine implements AsyncDisposable {
    *     const logits = await engine.run({ sequence, tokens, wanted: { kind: "logits", rows: 1 } }); // [1, V]
    */
   run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>> {
-    return this.#model.run(readRows(this, rows));
+    const read = readRows(this, rows);
+    if (!read.sequence.isIn(this.#model.session.pages)) {
+      throw new UserError("The sequence is another engine's: take one of this engine.");
+    }
+    return this.#model.run(read);
   }
 
   /** Frees the device and everything on it, after the steps that are on their way. */

@@ -87,6 +87,47 @@ describe("a sequence", () => {
     expect(sequence.ids).toEqual([1, 2]);
   });
 
+  test("takes no known token while the one before is on its way, and stays as it was", async () => {
+    const sequence = cache().sequence();
+    sequence.append([1]);
+    sequence.append(Promise.resolve(2));
+    expect(() => sequence.append([3])).toThrow(/not known yet/);
+    expect(sequence.length).toBe(2);
+    await sequence.settled();
+    sequence.append([3]);
+    expect(sequence.ids).toEqual([1, 2, 3]);
+  });
+
+  test("tells each page that is forgotten once, also if the text is computed again or telling throws", () => {
+    const pages = cache();
+    const sequence = pages.sequence({ name: "window:8", sinks: 0, window: 8 });
+    const told: number[] = [];
+    let fails = true;
+    sequence.onEvict = (evicted) => {
+      told.push(...evicted.map(({ first }) => first));
+      if (fails) throw new Error("the caller's own");
+    };
+    const feed = (ids: readonly number[]) => {
+      for (const { tokens } of partsOf(ids, () => sequence.stepLimit)) {
+        sequence.append(tokens);
+        if (fails) {
+          try {
+            sequence.tellEvicted();
+          } catch {
+            fails = false;
+          }
+        } else sequence.tellEvicted();
+      }
+    };
+    feed(many(20));
+    expect(told).toEqual([0, 4]);
+    pages.lose();
+    sequence.discard();
+    feed(sequence.ids);
+    expect(told).toEqual([0, 4]);
+    expect(sequence.ids).toEqual(many(20));
+  });
+
   test("is computed again from its own ids when its pages are lost", () => {
     const pages = cache();
     const [sequence, fresh] = [pages.sequence(), pages.sequence()];

@@ -60,7 +60,7 @@ export class KvCache {
   readonly #adapter: Adapter;
   readonly #chunk: number;
   readonly #tableData: Uint32Array;
-  #step: StepValues = { tokens: 0 };
+  #step: StepValues | undefined;
 
   private constructor(
     device: Device,
@@ -104,8 +104,8 @@ export class KvCache {
     return new KvCache(device, options, { layers, slots, pageTable }, rotations);
   }
 
-  /** The values of the step that was prepared last. */
-  get step(): StepValues {
+  /** The values of the step that was prepared last; undefined before the first. */
+  get step(): StepValues | undefined {
     return this.#step;
   }
 

@@ -60,9 +60,10 @@ export class PrefixCache implements Disposable {
    * of no use.
    */
   give(sequence: Sequence, length: number): void {
-    this.clear();
     sequence.onEvict = () => {};
     sequence.reserve([]);
+    if (sequence.length === 0) return; // it never began, or failed: what is held is still of use
+    this.clear();
     if (!sequence.truncate(Math.min(length, sequence.length))) {
       sequence.clear();
       return;

@@ -25,9 +25,16 @@ export class Sequence {
   readonly #space: SequenceSpace;
   /** The table that forgets last. */
   readonly #widest: PageTable;
+  /** Told when no query to come can see some pages any more, and they are freed. */
+  onEvict: OnEvict = () => {};
   #ids: number[] = [];
   #length = 0;
   #losses: number;
+  /** The token that was appended last, if the GPU chooses it. */
+  #pending: Promise<number> | undefined;
+  /** What was freed and is not told yet, and the position up to which such pages have been told. */
+  #evicted: PageEntry[] = [];
+  #toldUntil = 0;
 
   constructor(policy: AttentionPolicy, tables: readonly PageTable[], space: SequenceSpace) {
     this.policy = policy;
@@ -35,6 +42,9 @@ export class Sequence {
     this.#space = space;
     this.#widest = tables.reduce((a, b) => (b.policy.window > a.policy.window ? b : a));
     this.#losses = space.losses;
+    this.#widest.onEvict = (evicted) => {
+      this.#evicted.push(...evicted);
+    };
   }
 
   /** Its tokens as far as they are known, forgotten ones included: the GPU may be ahead by some that it has chosen itself. */
@@ -52,13 +62,14 @@ export class Sequence {
     return this.#widest.entries;
   }
 
-  /** Told when no query to come can see some pages any more, and they are freed. */
-  get onEvict(): OnEvict {
-    return this.#widest.onEvict;
+  /** Settles when all of its tokens are known; rejects if one was lost on its way from the GPU. */
+  async settled(): Promise<void> {
+    await this.#pending;
   }
 
-  set onEvict(told: OnEvict) {
-    this.#widest.onEvict = told;
+  /** Whether it lies in this cache. */
+  isIn(space: SequenceSpace): boolean {
+    return this.#space === space;
   }
 
   /** Whether its pages lost what they held, so that its ids have to be computed again before its next step. */
@@ -95,30 +106,49 @@ export class Sequence {
    * query from here on can see are freed first. Throws a `CapacityError`, and changes nothing, if a pool has too few.
    */
   append(tokens: readonly number[] | Promise<number>): Uint32Array<ArrayBuffer>[] {
-    const count = "length" in tokens ? tokens.length : 1;
+    const isKnown = "length" in tokens;
+    if (isKnown) this.#checkFollows(tokens);
+    const count = isKnown ? tokens.length : 1;
     if (this.tables.length > 1) for (const table of this.tables) table.require(count);
     if (this.#length === 0) this.#losses = this.#space.losses;
+    const slots = this.tables.map((table) => table.append(count));
     const start = this.#length;
     this.#length += count;
-    let slots: Uint32Array<ArrayBuffer>[];
-    try {
-      slots = this.tables.map((table) => table.append(count));
-    } catch (error) {
-      this.#length = start;
-      throw error;
-    }
-    const ids = this.#ids; // another array once the text is another
-    if (!("length" in tokens)) {
-      tokens.then(
-        (id) => ids.push(id),
-        () => {}, // lost: the text ends before it
-      );
-    } else if (ids.length === start) {
-      for (const id of tokens) ids.push(id);
-    } else if (tokens.some((id, i) => id !== ids[start + i])) {
-      throw new Error("tokens are appended to a sequence that was not computed again");
-    }
+    if (!isKnown) this.#learn(tokens);
+    else if (this.#ids.length === start) for (const id of tokens) this.#ids.push(id);
     return slots;
+  }
+
+  /** Throws unless known tokens follow known tokens, or are those of the text that is computed again. */
+  #checkFollows(tokens: readonly number[]): void {
+    const start = this.#length;
+    if (this.#ids.length < start) throw new Error("the token before is not known yet: await it");
+    const isText = tokens.every((id, i) => id === (this.#ids[start + i] ?? id));
+    const isBeyond = start + tokens.length > this.#ids.length && this.#ids.length > start;
+    if (isText && !isBeyond) return;
+    throw new Error("tokens are appended to a sequence that was not computed again");
+  }
+
+  /** Adds a token to the ids when it is known, unless the text has been cut or cleared meanwhile. */
+  #learn(token: Promise<number>): void {
+    const ids = this.#ids; // cutting and clearing replace the array
+    this.#pending = token;
+    token.then(
+      (id) => ids.push(id),
+      () => {}, // `settled` rejects
+    );
+  }
+
+  /**
+   * Tells `onEvict` which pages steps have freed: after a step is submitted, since what is told may throw. A text that is
+   * computed again tells none twice.
+   */
+  tellEvicted(): void {
+    const evicted = this.#evicted.filter(({ first }) => first >= this.#toldUntil);
+    this.#evicted = [];
+    if (evicted.length === 0) return;
+    this.#toldUntil = evicted.at(-1)!.first + this.#space.pageSize;
+    this.onEvict(evicted);
   }
 
   /**
@@ -131,6 +161,7 @@ export class Sequence {
     for (const table of this.tables) table.truncate(length);
     this.#length = length;
     this.#ids = this.#ids.slice(0, length);
+    this.#pending = undefined;
     return true;
   }
 
@@ -139,6 +170,8 @@ export class Sequence {
     for (const table of this.tables) table.clear();
     this.#length = 0;
     this.#ids = this.#ids.slice(0, keep);
+    this.#pending = undefined;
+    if (keep === 0) this.#toldUntil = 0;
   }
 
   /** Gives all pages back: an empty text. */

@@ -1,5 +1,5 @@
 // What a file says of the model as a whole becomes a frozen, total configuration here; what it says
-// of a layer is in traits.ts. No other file sees a string key. A field that changes the result is
+// of a layer is in traits.ts. No file outside this room sees a string key. A field that changes the result is
 // honoured, or the file is refused with the field's name.
 
 import type { Pooling } from "../../context/text/embedder.ts";

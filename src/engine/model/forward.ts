@@ -108,7 +108,7 @@ export function attentionInputs(
 function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
   return dispatches.map((dispatch) => ({
     ...dispatch,
-    grid: (step) => dispatch.grid({ ...step, ...cache.step }),
+    grid: (step) => dispatch.grid(cache.step ?? step),
   }));
 }
 

@@ -13,6 +13,8 @@ export interface TextRequest {
   readonly ids: readonly number[];
   /** The most tokens that it may come to have. Default: those. */
   readonly tokens?: number | undefined;
+  /** Whether the whole text is computed again for every token. */
+  readonly isRecomputed?: boolean | undefined;
   /** Default: the engine's. */
   readonly policy?: AttentionPolicy | undefined;
   /** What it may go on from. */
@@ -23,13 +25,13 @@ export interface TextRequest {
 
 /** The most pages that a request comes to hold while it takes at most `chunk` tokens at a time. */
 export function pagesOf(
-  { ids, tokens = ids.length }: TextRequest,
+  { ids, tokens = ids.length, isRecomputed }: TextRequest,
   policy: AttentionPolicy,
   chunk: number,
   pageSize: number,
 ): number {
   // Beyond what it begins with, a text takes one token at a time.
-  const step = Math.max(1, Math.min(chunk, ids.length));
+  const step = Math.max(1, Math.min(chunk, isRecomputed ? tokens : ids.length));
   return Math.min(Math.ceil(tokens / pageSize), pagesNeeded(policy, tokens, step, pageSize));
 }
 

@@ -49,7 +49,7 @@ export class Recovery {
 
   /**
    * Runs a step, on another device if it has to be, with the text of its sequence computed again. Throws a `DeviceLostError` if
-   * its token was lost with the device that chose it, or for the third loss in a row.
+   * its token is still on its way when the device is lost, or for the third loss in a row.
    */
   async run<W extends Wanted>(step: Step<W>): Promise<Output<W>> {
     const [{ sequence, tokens }] = step.rows;
@@ -87,17 +87,11 @@ export class Recovery {
 
   /** Computes the text of a sequence again. */
   async #replay(sequence: Sequence): Promise<void> {
-    const { onEvict } = sequence;
-    sequence.onEvict = () => {}; // it has been told
-    try {
-      sequence.discard();
-      // A text that has grown token by token may share the pages with others: no more at a time than fits.
-      const limit = () => Math.min(sequence.stepLimit, Math.max(1, sequence.available));
-      for (const { tokens } of partsOf(sequence.ids, limit)) {
-        await this.#session.runner.run({ rows: [{ sequence, tokens, wanted: NOTHING }] });
-      }
-    } finally {
-      sequence.onEvict = onEvict;
+    sequence.discard();
+    // A text that has grown token by token may share the pages with others: no more at a time than fits.
+    const limit = () => Math.min(sequence.stepLimit, Math.max(1, sequence.available));
+    for (const { tokens } of partsOf(sequence.ids, limit)) {
+      await this.#session.runner.run({ rows: [{ sequence, tokens, wanted: NOTHING }] });
     }
   }
 

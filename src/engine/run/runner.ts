@@ -14,14 +14,19 @@ import type { Draw, TopLogits } from "../sampler/sampler.ts";
 import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
-import type { Choice, Output, Rows, Step, Wanted } from "./step.ts";
+import {
+  type Choice,
+  chosenTokens,
+  type Output,
+  type Rows,
+  type Step,
+  type Wanted,
+} from "./step.ts";
 
 /** Ids, or the token that the last step has chosen: it lies on the GPU. */
 type Tokens = Rows["tokens"];
 
 export class Runner {
-  /** The most tokens of a step. */
-  readonly chunk: number;
   /** V */
   readonly vocabulary: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
@@ -43,11 +48,10 @@ export class Runner {
 
   private constructor(
     device: Device,
-    { config, caches, chunk }: PlanOptions,
+    { config, caches }: PlanOptions,
     plans: Plans,
     onCompiled: OnCompiled,
   ) {
-    this.chunk = chunk;
     this.vocabulary = config.vocabulary;
     this.#device = device;
     this.#caches = caches;
@@ -86,7 +90,9 @@ export class Runner {
   async run<W extends Wanted>({ rows: [rows] }: Step<W>): Promise<Output<W>> {
     const began = performance.now() - this.#waitedMs;
     try {
-      return (await this.#outputOf(rows)) as Output<W>;
+      const output = (await this.#outputOf(rows)) as Output<W>;
+      rows.sequence.tellEvicted();
+      return output;
     } finally {
       this.hostMs += performance.now() - this.#waitedMs - began;
     }
@@ -95,6 +101,9 @@ export class Runner {
   async #outputOf({ sequence, tokens: given, wanted }: Rows): Promise<unknown> {
     const isOnGpu = given === this.#justChosen;
     const tokens = "length" in given || isOnGpu ? given : [await this.#wait(given)];
+    if ("length" in tokens && sequence.ids.length < sequence.length) {
+      await this.#wait(sequence.settled());
+    }
     switch (wanted.kind) {
       case "nothing":
         return this.#store(sequence, tokens);
@@ -172,6 +181,7 @@ export class Runner {
     const token = choice.then(({ id }) => id);
     token.catch(() => {}); // heard of by what reads the choice
     this.#justChosen = token;
+    chosenTokens.add(token);
     return { choice, token };
   }
 

@@ -24,10 +24,17 @@ export type Wanted<R = unknown> =
 
 /** A token that the GPU chooses: the step that was submitted is not waited for. */
 export interface Choice {
+  /**
+   * Rejects with a `DeviceLostError` if the device is lost before it comes. The tokens of its step are in the sequence then:
+   * take them back with `sequence.truncate` before they are appended again.
+   */
   readonly choice: Promise<TokenLogprob>;
   /** Its id. As the token of the next step it need not come back from the GPU first. */
   readonly token: Promise<number>;
 }
+
+/** The tokens of all choices: no other promise may be appended to a sequence. */
+export const chosenTokens = new WeakSet<Promise<number>>();
 
 /** What a step gives, by what was wanted of it. */
 export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hidden" }

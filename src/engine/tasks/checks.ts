@@ -26,7 +26,8 @@ import {
 import type { OpenedModel } from "../model/opened-model.ts";
 import { widestWindow } from "../model/traits.ts";
 import { slidingWhenFull } from "../options.ts";
-import type { Rows, Wanted } from "../run/step.ts";
+import { attentionRowsOf } from "../run/attention-probe.ts";
+import { chosenTokens, type Rows, type Wanted } from "../run/step.ts";
 
 /** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
 export function policyOf(
@@ -39,10 +40,10 @@ export function policyOf(
   const policy = withSlidingWindow(own, widestWindow(config.traits), context);
   for (const { window, pages } of setting.cache.groups) {
     const seen = withSlidingWindow(policy, window, context);
-    const needed = pagesNeeded(seen, context, 1, setting.cache.shape.pageSize);
-    if (needed <= pages) continue;
+    const most = pagesNeeded(seen, context, 1, setting.cache.shape.pageSize);
+    if (most <= pages) continue;
     throw new UserError(
-      `Attention ${policy.name} sees more than the cache has room for (${needed} pages of ${pages}): ` +
+      `Attention ${policy.name} sees more than the cache has room for (${most} pages of ${pages}): ` +
         "see less, or load the engine with this attention.",
     );
   }
@@ -96,7 +97,9 @@ const wantedReader: Reader<Wanted> = (value, name) => {
 const ROWS_READERS = {
   sequence: needed(instance(Sequence, "what engine.sequence() gives")),
   tokens: needed(((value, name) =>
-    value instanceof Promise ? value : tokenIds(value, name)) as Reader<Rows["tokens"]>),
+    value instanceof Promise && chosenTokens.has(value) ? value : tokenIds(value, name)) as Reader<
+    Rows["tokens"]
+  >),
   wanted: needed(wantedReader),
 } satisfies Readers<Rows>;
 
@@ -106,10 +109,14 @@ export function readRows<W extends Wanted>(model: OpenedModel, given: Rows<W>): 
   const { layers } = model.config;
   if (wanted.kind === "hidden") whole(0, layers)(wanted.depth, "wanted.depth");
   if (wanted.kind === "attention") whole(0, layers - 1)(wanted.layer, "wanted.layer");
-  if ("length" in tokens) {
-    checkIds(model, tokens);
-    whole(1, sequence.stepLimit)(tokens.length, "number of tokens");
-    if (wanted.kind === "logits") whole(0, tokens.length)(wanted.rows, "wanted.rows");
+  const count = "length" in tokens ? tokens.length : 1;
+  if ("length" in tokens) checkIds(model, tokens);
+  whole(1, sequence.stepLimit)(count, "number of tokens");
+  if (wanted.kind === "logits") whole(0, count)(wanted.rows, "wanted.rows");
+  if (wanted.kind === "attention") {
+    const { shape, groups } = model.setting.cache;
+    const { pages } = groups.find((group) => group.layers.includes(wanted.layer))!;
+    whole(1, attentionRowsOf(shape, pages))(count, "number of tokens for attention");
   }
   return given;
 }

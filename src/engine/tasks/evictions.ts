@@ -17,18 +17,13 @@ export class Evictions {
   readonly #pageSize: number;
   readonly #onEvict: OnEviction;
   readonly #waiting: { readonly length: number; readonly entries: readonly PageEntry[] }[] = [];
-  /** Where the next eviction begins: a step that is taken again, on another device, forgets the same pages again. */
-  #next = 0;
 
   constructor(sequence: Sequence, pageSize: number, onEvict: OnEviction) {
     this.#pageSize = pageSize;
     this.#onEvict = onEvict;
     if (!onEvict) return;
     sequence.onEvict = (evicted) => {
-      const entries = evicted.filter(({ first }) => first >= this.#next);
-      if (entries.length === 0) return;
-      this.#next = entries.at(-1)!.first + pageSize;
-      this.#waiting.push({ length: sequence.length, entries });
+      this.#waiting.push({ length: sequence.length, entries: evicted });
     };
   }
 

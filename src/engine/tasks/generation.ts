@@ -67,9 +67,9 @@ async function* pieces(
   const { ids, request } = prepared;
   const { prefixCache } = request;
   const promptTokens = ids.length;
+  const answer = new Answer(model, prepared, decoding);
   const sequence = await admit(model, prepared);
   held.push(sequence);
-  const answer = new Answer(model, prepared, decoding);
   const spent = { cachedTokens: sequence.length, prefillMs: 0, began: performance.now() };
   let finishReason: FinishReason;
   try {
@@ -106,7 +106,8 @@ function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequen
     throw new UserError("The prefix cache is another engine's: take one of this engine.");
   }
   const tokens = ids.length + maxTokens;
-  return model.admit({ ids, tokens, policy, prefixCache, signal });
+  const isRecomputed = request.cache === false;
+  return model.admit({ ids, tokens, policy, prefixCache, signal, isRecomputed });
 }
 
 /** What a text has taken so far. */

@@ -25,6 +25,7 @@ export async function prefill<W extends Wanted>(
   wanted: W,
   signal?: AbortSignal,
 ): Promise<Output<W> | undefined> {
+  if (ids.length === 0) throw new Error("there is nothing to append");
   for (const { tokens, isLast } of partsOf(ids, () => sequence.stepLimit)) {
     if (isLast) return model.run({ sequence, tokens, wanted });
     await model.run({ sequence, tokens, wanted: NOTHING });
