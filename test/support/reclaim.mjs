@@ -4,7 +4,7 @@
 
 import { readdirSync } from "node:fs";
 import { Engine } from "../../dist/engine/engine.js";
-import { openModel } from "../../dist/engine/inspect.js";
+import { openModel } from "../../dist/engine/model/open.js";
 import { nodePlatform } from "../../dist/platform/node.js";
 
 const [model, loads, losses] = [process.argv[2], ...process.argv.slice(3).map(Number)];
