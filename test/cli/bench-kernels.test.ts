@@ -97,6 +97,6 @@ test("a kernel that computes something else is told, gets no time, and makes sta
   expect(run.stderr).toEqual([
     expect.stringMatching(/^error: swiglu F32 \[1, \d+\] is wrong: normalised square error/),
   ]);
-  expect(run.text).toMatch(/^swiglu +F32 .*WRONG +- +- +- +- +-$/m);
+  expect(run.text).toMatch(/^swiglu \(gated-activation\S*\) +F32 .*WRONG +- +- +- +- +-$/m);
   expect(run.status).toBe(1);
 });

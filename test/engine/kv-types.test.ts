@@ -90,6 +90,6 @@ test("what is no type of cells is refused, and all that are types are named", as
   const failure = loadEngine(SHIPPED, options);
   await expect(failure).rejects.toThrow(UserError);
   await expect(failure).rejects.toThrow(
-    /^Invalid kv "q5_0": expected one of f32, f16, q8_0, q4_0\.$/,
+    /^Invalid kv "q5_0": expected one of f32, f16, q8_0, q4_0; did you mean q8_0 or q4_0\?$/,
   );
 });
