@@ -97,9 +97,9 @@ export interface EngineOptions {
    * for those that run: one that is made within another's loop waits for ever unless this is 2.
    */
   readonly sequences?: number | undefined;
-  /** Has every kernel timed (`engine.profiling`) and is told, when the engine closes, where the GPU's time has gone. */
+  /** Has every kernel timed (`engine.profiler`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
-  /** Lower rungs of the capability ladder, for tests and comparisons. */
+  /** What of the adapter is left unused, for tests and comparisons. */
   readonly device?: DeviceChoice | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** What a user should know and need not stop for. */
