@@ -12,7 +12,7 @@ import { offeredMatrixShape, readAdapter } from "../src/kernels/adapter/adapter.
 import { type Target, targetOf } from "../src/kernels/adapter/target.ts";
 import { storeAndAttend } from "../src/kernels/attention/attention.ts";
 import { KV_TYPES, type KvType } from "../src/kernels/attention/kv-types.ts";
-import { chooseToken, listTop } from "../src/kernels/choice/choice.ts";
+import { chooseTokens, listTop } from "../src/kernels/choice/choice.ts";
 import { createActivations } from "../src/kernels/gpu/activations.ts";
 import { Device } from "../src/kernels/gpu/device.ts";
 import { Kernel, KernelLibrary, type KernelSpec } from "../src/kernels/gpu/kernel.ts";
@@ -178,7 +178,7 @@ async function operationsOf(
   const added = { y: x, add: true };
   const gated = { label: "gate", activation: "silu", gateUp, hidden } as const;
   const layer: Operations = [
-    ["embed", (on) => embed(on, { tokens: buffer, table: weights.tokenEmbd, x })],
+    ["embed", (on) => embed(on, { tokens: buffer, choices: buffer, table: weights.tokenEmbd, x })],
     ["qkv (normed, Q4_K)", (on) => project(on, { x, weights: weights.qkv, y: qkv, norm })],
     [
       "qkv (normed, Q4_K and Q6_K)",
@@ -201,10 +201,10 @@ async function operationsOf(
   ];
   const head: Operations = [
     ["output (normed, Q6_K)", (on) => project(on, { x, weights: weights.output, y: logits, norm })],
-    ["choose", (on) => chooseToken(on, { logits, tokens: buffer, choice: buffer })],
-    ["top", (on) => listTop(on, { logits, top: buffer })],
+    ["choose", (on) => chooseTokens(on, { logits, draws: buffer, choices: buffer })],
+    ["top", (on) => listTop(on, { logits, wanted: buffer, top: buffer })],
   ];
-  return { one: [...layer, ...head], several: layer };
+  return { one: [...layer, ...head], few: layer, several: layer };
 }
 
 /** Compiles one kernel after the other, so that what the layer writes is of the kernel in hand. */

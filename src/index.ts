@@ -109,13 +109,14 @@ export { UnsupportedError } from "./engine/model/model-metadata.ts";
 export type { OpenedModel } from "./engine/model/opened-model.ts";
 export type { Rotation } from "./engine/model/rotation.ts";
 export type { LayerTraits } from "./engine/model/traits.ts";
-export type { CacheSetting, Setting } from "./engine/options.ts";
+export type { CacheSetting, RequestLimits, Setting } from "./engine/options.ts";
+export { TooManyRequestsError } from "./engine/run/admission.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
+export { EngineClosedError, type RequestCounts } from "./engine/run/loaded-model.ts";
 export { ModelChangedError } from "./engine/run/recovery.ts";
 export type { Choice, Output, Rows, Wanted } from "./engine/run/step.ts";
 export type {
-  Draw,
   SamplingOptions,
   TokenChoice,
   TokenLogprob,

@@ -20,7 +20,7 @@ import type { ModelFile } from "./model/open.ts";
 import { type EngineOptions, readEngineOptions, resolveSetting, type Setting } from "./options.ts";
 import type { AttentionRow } from "./run/attention-probe.ts";
 import { EngineProfiler } from "./run/engine-profiler.ts";
-import { LoadedModel } from "./run/loaded-model.ts";
+import { LoadedModel, type RequestCounts } from "./run/loaded-model.ts";
 import { ModelChangedError, Recovery } from "./run/recovery.ts";
 import { type Platform, Session } from "./run/session.ts";
 import type { Output, Rows, Wanted } from "./run/step.ts";
@@ -40,8 +40,9 @@ export interface EngineUsage {
   readonly pages: number;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   readonly hostMs: number;
-  /** Dispatches of a decoding step, at most. */
+  /** Dispatches of a decoding step of one text, at most. */
   readonly dispatches: number;
+  readonly requests: RequestCounts;
 }
 
 /** What loading has made. */
@@ -145,7 +146,8 @@ export class Engine implements AsyncDisposable {
   get usage(): EngineUsage {
     const { device, pages, runner } = this.#model.session;
     const { hostMs, dispatches } = runner;
-    return { ...device.memory, pages: pages.used, hostMs, dispatches };
+    const { requests } = this.#model;
+    return { ...device.memory, pages: pages.used, hostMs, dispatches, requests };
   }
 
   /**
@@ -269,8 +271,10 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Appends tokens to a sequence, at most `sequence.stepLimit` of them, and returns what is wanted of them. Steps run one at
-   * a time, in the order of the calls. What is wrong with the rows is thrown at once, a `UserError`.
+   * Appends tokens to a sequence, at most `sequence.stepLimit` of them, and returns what is wanted of
+   * them. What is asked for of different sequences at the same time runs in one step; rows of one
+   * sequence run in the order of the calls. What is wrong with the rows is thrown at once, a
+   * `UserError`.
    *
    *     const logits = await engine.run({ sequence, tokens, wanted: { kind: "logits", rows: 1 } }); // [1, V]
    */
@@ -282,7 +286,10 @@ export class Engine implements AsyncDisposable {
     return this.#model.run(read);
   }
 
-  /** Frees the device and everything on it, after the steps that are on their way. */
+  /**
+   * Ends what waits and runs with an `EngineClosedError`, and frees the device and everything on it
+   * after the step on its way.
+   */
   async close(): Promise<void> {
     const isFirst = !this.#isClosed;
     this.#isClosed = true;

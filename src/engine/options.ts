@@ -92,11 +92,15 @@ export interface EngineOptions {
   readonly pageSize?: number | undefined;
   /** The most tokens of a prompt that are computed at a time. Default: 256. */
   readonly chunk?: number | undefined;
-  /**
-   * Texts of the full length that the cache has room for at the same time. Default: 1. A request that there is no room for waits
-   * for those that run: one that is made within another's loop waits for ever unless this is 2.
-   */
+  /** Requests that run at the same time, at most; others wait. Default: 8. It costs memory only when used. */
   readonly sequences?: number | undefined;
+  /**
+   * Tokens that the cache has room for, of all texts together; at least as many as one text may come to hold. Default: those. A
+   * request that there is no room for waits for those that run.
+   */
+  readonly cacheTokens?: number | undefined;
+  /** Requests that may wait; one more is refused with a `TooManyRequestsError`. Default: 1024. */
+  readonly maxWaiting?: number | undefined;
   /** Has every kernel timed (`engine.profiler`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
   /** What of the adapter is left unused, for tests and comparisons. */
@@ -155,6 +159,8 @@ export const ENGINE_READERS = {
   pageSize: whole(1, 1024),
   chunk: whole(1, 4096),
   sequences: whole(1, 1024),
+  cacheTokens: whole(1, 2 ** 31),
+  maxWaiting: whole(0, 2 ** 31),
   onProfile: callback,
   device: group(DEVICE_READERS),
   onProgress: callback,
@@ -175,6 +181,14 @@ export interface CacheSetting {
   readonly groups: readonly CacheGroup[];
 }
 
+/** How many requests there may be. */
+export interface RequestLimits {
+  /** Those that run at the same time. */
+  readonly sequences: number;
+  /** Those that wait to begin. */
+  readonly maxWaiting: number;
+}
+
 /** Options resolved for a model. */
 export interface Setting {
   readonly context: number;
@@ -187,18 +201,22 @@ export interface Setting {
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
   readonly cache: CacheSetting;
+  readonly requests: RequestLimits;
   readonly warnings: readonly string[];
 }
 
 const DEFAULT_CONTEXT = 4096;
 const DEFAULT_CHUNK = 256;
 const DEFAULT_PAGE = 16;
+const DEFAULT_SEQUENCES = 8;
+const DEFAULT_WAITING = 1024;
 
 export function resolveSetting(config: ModelConfig, given: EngineOptions): Setting {
   const options = readEngineOptions(given);
   const trained = config.trainedContext;
   const { context = Math.min(trained, DEFAULT_CONTEXT), pageSize = DEFAULT_PAGE } = options;
-  const { chunk = Math.min(DEFAULT_CHUNK, context), sequences = 1 } = options;
+  const { chunk = Math.min(DEFAULT_CHUNK, context), cacheTokens = 0 } = options;
+  const { sequences = DEFAULT_SEQUENCES, maxWaiting = DEFAULT_WAITING } = options;
   const { attention = FULL_ATTENTION, whenFull } = options;
   const keptWhenFull = typeof whenFull === "object" ? whenFull.keep : undefined;
   const sliding = slidingWhenFull(attention, context, keptWhenFull);
@@ -238,9 +256,11 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       keys,
       groups: groups.map(({ layers, window }) => {
         const seen = withSlidingWindow(policy, window, context);
-        return { layers, window, pages: sequences * pagesNeeded(seen, context, chunk, pageSize) };
+        const one = pagesNeeded(seen, context, chunk, pageSize);
+        return { layers, window, pages: Math.max(one, Math.ceil(cacheTokens / pageSize)) };
       }),
     },
+    requests: { sequences, maxWaiting },
     warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
   };
 }

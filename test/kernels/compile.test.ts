@@ -12,7 +12,7 @@ import {
 } from "../../src/kernels/attention/attention.ts";
 import type { HeadShape } from "../../src/kernels/attention/head-shape.ts";
 import { KV_FORMATS, KV_TYPES } from "../../src/kernels/attention/kv-types.ts";
-import { chooseToken, listTop } from "../../src/kernels/choice/choice.ts";
+import { chooseTokens, listTop } from "../../src/kernels/choice/choice.ts";
 import { createActivations } from "../../src/kernels/gpu/activations.ts";
 import type { Device } from "../../src/kernels/gpu/device.ts";
 import {
@@ -80,7 +80,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   };
   for (const format of FORMATS.values()) {
     const weights = await matrix(format);
-    embed(one, { tokens: buffer, table: weights, x });
+    embed(one, { tokens: buffer, choices: buffer, table: weights, x });
     for (const target of [one, several]) {
       for (const add of [false, true]) project(target, { x, weights, y, add, bias });
       project(target, { x, weights, y, norm });
@@ -122,12 +122,9 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       });
     }
   }
-  chooseToken(one, {
-    logits: y,
-    tokens: buffer,
-    choice: await device.createBuffer("choice", 16, USAGE.STORAGE),
-  });
-  listTop(one, { logits: y, top: await device.createBuffer("top", 1 << 14, USAGE.STORAGE) });
+  const written = await device.createBuffer("written", 1 << 14, USAGE.STORAGE);
+  chooseTokens(one, { logits: y, draws: buffer, choices: written });
+  listTop(one, { logits: y, wanted: buffer, top: written });
   const pages = { keys: buffer, values: buffer };
   const partial = { outputs: buffer, states: buffer };
   for (const heads of HEADS) {

@@ -132,7 +132,9 @@ describe("regrouping", () => {
 async function rowsOf(weights: Weights, tokens: readonly number[]): Promise<Float32Array> {
   const ids = await gpu.buffer(Uint32Array.from(tokens));
   const x = await gpu.activations(tokens.length, weights.k);
-  await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x }), { tokens: tokens.length });
+  await gpu.run(embed(gpu.several, { tokens: ids, choices: ids, table: weights, x }), {
+    tokens: tokens.length,
+  });
   const rows = await gpu.readActivations(x);
   gpu.release(ids, x);
   return rows;

@@ -46,7 +46,9 @@ async function uses(
   const [y, ys] = [await gpu.activations(1, n), await gpu.activations(3, n)];
   const all = await gpu.activations(n, k);
   const ids = await gpu.buffer(Uint32Array.from({ length: n }, (_, i) => i));
-  await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x: all }), { tokens: n });
+  await gpu.run(embed(gpu.several, { tokens: ids, choices: ids, table: weights, x: all }), {
+    tokens: n,
+  });
   await gpu.run(project(gpu.one, { x, weights, y }));
   await gpu.run(project(gpu.several, { x: xs, weights, y: ys }), { tokens: 3 });
   const found = [];
@@ -132,7 +134,9 @@ test("planes whose textures have rows of 128 texels, and that are written from t
   const ids = [0, 1, 300, 1023, 1024, 1300, 1999, 2498, 2499]; // 248 rows a slice
   const tokens = await gpu.buffer(Uint32Array.from(ids));
   const rows = await gpu.activations(ids.length, k);
-  await gpu.run(embed(gpu.several, { tokens, table: weights, x: rows }), { tokens: ids.length });
+  await gpu.run(embed(gpu.several, { tokens, choices: tokens, table: weights, x: rows }), {
+    tokens: ids.length,
+  });
   const all = decode(format, file);
   const expected = ids.flatMap((row) => [...all.subarray(row * k, (row + 1) * k)]);
   expect([...(await gpu.readActivations(rows))]).toEqual(expected);

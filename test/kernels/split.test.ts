@@ -81,7 +81,7 @@ describe.each(["F16", "Q4_0", "Q3_K", "Q6_K"])("%s", (name) => {
     for (const weights of [whole, split, again]) {
       const ids = await gpu.buffer(Uint32Array.from(tokens));
       const rows = await gpu.activations(tokens.length, k);
-      await gpu.run(embed(gpu.several, { tokens: ids, table: weights, x: rows }), {
+      await gpu.run(embed(gpu.several, { tokens: ids, choices: ids, table: weights, x: rows }), {
         tokens: tokens.length,
       });
       const found = [await gpu.readActivations(rows)];
@@ -118,7 +118,9 @@ test("a last part of one row", async () => {
   const [y, all] = [await gpu.activations(1, n), await gpu.activations(2, k)];
   const tokens = await gpu.buffer(Uint32Array.of(16, 15));
   await gpu.run(project(gpu.one, { x, weights, y }));
-  await gpu.run(embed(gpu.several, { tokens, table: weights, x: all }), { tokens: 2 });
+  await gpu.run(embed(gpu.several, { tokens, choices: tokens, table: weights, x: all }), {
+    tokens: 2,
+  });
   const decoded = decode(format, file);
   const rows = [...decoded.subarray(16 * k), ...decoded.subarray(15 * k, 16 * k)];
   expectClose(await gpu.readActivations(all), rows, {});

@@ -63,8 +63,7 @@ export function chatCommand(): Command {
     const choice = await templateChoice(flags.template);
     await withEngine(
       flags.model,
-      // Summaries are made between turns, beside the conversation in the cache.
-      { ...engineOptions(flags), sequences: flags.memory?.kind === "summary" ? 2 : 1 },
+      engineOptions(flags),
       (model) => {
         chatTemplateOf(model.tokenizer.vocabulary, choice);
         const attention = flags.memory?.kind === "sinks" ? flags.memory : undefined;

@@ -123,7 +123,8 @@ export class KvCache {
    * Uploads where the last tokens of a table go, `slots` as `append` gave them, and what they see. Returns the step's values
    * for the kernels.
    */
-  prepare(table: PageTable, slots: Uint32Array<ArrayBuffer>): AttentionStep {
+  prepare(pieces: readonly { table: PageTable; slots: Uint32Array<ArrayBuffer> }[]): AttentionStep {
+    const { table, slots } = pieces[0]!;
     const tokens = slots.length;
     const { queue } = this.#device;
     queue.writeBuffer(this.slots, 0, slots);

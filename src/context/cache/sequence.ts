@@ -74,11 +74,12 @@ export class Sequence {
 
   /** Whether its pages lost what they held, so that its ids have to be computed again before its next step. */
   get isLost(): boolean {
-    return this.#ids.length > this.#length || (this.#length > 0 && this.#isFromBefore);
+    return this.#ids.length > this.#length || this.isStale;
   }
 
-  get #isFromBefore(): boolean {
-    return this.#losses !== this.#space.losses;
+  /** Whether it still counts on pages whose device was lost: `discard()` them. */
+  get isStale(): boolean {
+    return this.#length > 0 && this.#losses !== this.#space.losses;
   }
 
   /**

@@ -44,19 +44,19 @@ function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
   };
 }
 
-/** Bytes of a scratch, and of its logits alone. */
+/** Bytes of a scratch, and the rows and bytes of its logits. */
 export function scratchBytes(
   config: ModelConfig,
   shape: CacheShape,
   chunk: number,
-): { readonly all: number; readonly logits: number } {
+): { readonly all: number; readonly logits: { readonly rows: number; readonly bytes: number } } {
   const { activations, floats } = scratchTable(config, shape, chunk);
   const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b, 0);
   return {
     all:
       sum(Object.values(activations).map(([rows, width]) => activationBytes(rows, width))) +
       sum(Object.values(floats).map((count) => bufferBytes(count * 4))),
-    logits: activationBytes(...activations.logits!),
+    logits: { rows: activations.logits![0], bytes: activationBytes(...activations.logits!) },
   };
 }
 
@@ -66,7 +66,7 @@ export async function createScratch(
   config: ModelConfig,
   shape: CacheShape,
   chunk: number,
-): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
+): Promise<{ readonly scratch: Omit<Scratch, "choices">; readonly head: HeadScratch }> {
   const table = scratchTable(config, shape, chunk);
   const made = new Map<string, Activations>();
   for (const [label, [rows, width]] of Object.entries(table.activations)) {
@@ -77,7 +77,7 @@ export async function createScratch(
     buffers.set(label, await createFloats(device, label, count, chunk));
   }
   const get = (label: string) => made.get(label)!;
-  const scratch: Scratch = {
+  const scratch = {
     tokens: buffers.get("tokens")!,
     x: get("x"),
     normed: get("normed"),

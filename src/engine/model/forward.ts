@@ -24,7 +24,8 @@ import type { ModelWeights } from "./weights.ts";
 
 /** The activations of a step, for as many tokens as it may have. */
 export interface Scratch {
-  readonly tokens: GPUBuffer; // [T] ids
+  readonly tokens: GPUBuffer; // [T] ids, or the places of choices
+  readonly choices: GPUBuffer; // [choices, 2] of the step before
   readonly x: Activations; // [T, D] the residual stream
   readonly normed: Activations; // [T, D] if T > 1: a single token is normed on the way
   readonly qkv: Activations; // [T, H + 2 G, E]
@@ -59,7 +60,8 @@ export function layers(
   const target = targets[0]!; // what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
-  const steps = [embed(target, { tokens: scratch.tokens, table: weights.tokenEmbd, x })];
+  const { tokens, choices } = scratch;
+  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     // A layer begins with the end of the one before: the end of the last is for the wanted tokens
     // only, in `head`.
@@ -86,9 +88,9 @@ export function layers(
           parts: G,
         }),
       );
-    const { shape, tokens } = attentionInputs(config.traits[i]!, cache, scratch);
+    const { shape, tokens: arriving } = attentionInputs(config.traits[i]!, cache, scratch);
     const buffers = { pages, pageTable, keyRotations, partial, x: attended };
-    const attends = storeAndAttend(targets[group]!, { label, shape, tokens, buffers });
+    const attends = storeAndAttend(targets[group]!, { label, shape, tokens: arriving, buffers });
     steps.push(group === 0 ? attends : ofGroup(cache, attends));
   }
   return steps.flat();

@@ -1,4 +1,4 @@
-// A model on a GPU, as tasks use it: sequences, and steps that run one at a time.
+// A model on a GPU, as tasks use it: sequences, and rows that run in steps.
 
 import { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
@@ -13,17 +13,37 @@ import type { Setting } from "../options.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Admission, pagesOf, type TextRequest } from "./admission.ts";
 import type { Recovery } from "./recovery.ts";
+import { Scheduler } from "./scheduler.ts";
 import type { Session } from "./session.ts";
-import type { Output, Rows, Wanted } from "./step.ts";
+import type { Output, Rows, StepRunner, Wanted } from "./step.ts";
 
-export class LoadedModel implements OpenedModel {
+/** The engine was closed before a request had ended. */
+export class EngineClosedError extends UserError {
+  override readonly name = "EngineClosedError";
+
+  constructor() {
+    super("The engine is closed: load it again.");
+  }
+}
+
+/** How many requests there are. */
+export interface RequestCounts {
+  /** Those that have begun and are read. */
+  readonly running: number;
+  /** Those that wait for pages, or for others to end. */
+  readonly waiting: number;
+  /** How often a text that was not read on has given its pages back, to be computed again. */
+  readonly yields: number;
+}
+
+export class LoadedModel implements OpenedModel, StepRunner {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
   readonly #recovery: Recovery;
   readonly #idle: IdlePrefixes;
   readonly #admission: Admission;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #scheduler: Scheduler;
   #isClosed = false;
 
   constructor({ config, setting, tokenizer }: OpenedModel, recovery: Recovery) {
@@ -33,10 +53,11 @@ export class LoadedModel implements OpenedModel {
     this.#recovery = recovery;
     const { pools } = recovery.session.pages;
     this.#idle = new IdlePrefixes(pools);
-    this.#admission = new Admission(pools, this.#idle);
+    this.#admission = new Admission(pools, this.#idle, setting.requests);
+    this.#scheduler = new Scheduler(recovery, () => this.#admission.running);
   }
 
-  /** What lies on the GPU of the moment. */
+  /** What lies on the GPU now: another session after a loss of its device. */
   get session(): Session {
     return this.#recovery.session;
   }
@@ -61,7 +82,7 @@ export class LoadedModel implements OpenedModel {
    * raised meanwhile. Throws a `CapacityError` if waiting is of no use.
    */
   async admit(request: TextRequest): Promise<Sequence> {
-    if (this.#isClosed) throw closedError();
+    if (this.#isClosed) throw new EngineClosedError();
     const { context, cache } = this.setting;
     const { policy = this.setting.policy, ids } = request;
     const sequence = () => this.sequence(policy);
@@ -74,22 +95,45 @@ export class LoadedModel implements OpenedModel {
     return this.#admission.admit(request, pages, sequence, take);
   }
 
-  /** See `Engine.run`. */
-  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>> {
-    if (this.#isClosed) return Promise.reject(closedError());
-    const result = this.#last.then(() => this.#recovery.run({ rows: [rows] }));
-    this.#last = result.catch(() => {});
-    return result;
+  /** Requests as they are now. */
+  get requests(): RequestCounts {
+    const { running, waiting, yields } = this.#admission;
+    return { running, waiting, yields };
   }
 
-  /** Takes no more steps; settles when those that are on their way are done, so that the session can be closed. */
+  /** Says that a text which was admitted is not read on for now: see `Admission.pause`. */
+  pause(sequence: Sequence): void {
+    this.#admission.pause(sequence);
+  }
+
+  /** Says that it is read on; settles when it has its pages again, or if the signal is raised. */
+  resume(sequence: Sequence, signal: AbortSignal | undefined): Promise<void> {
+    return this.#admission.resume(sequence, signal);
+  }
+
+  /** Says that it has ended, or was left. */
+  leave(sequence: Sequence): void {
+    this.#admission.leave(sequence);
+  }
+
+  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
+  run<W extends Wanted>(
+    rows: Rows<W>,
+    signal: AbortSignal | undefined,
+  ): Promise<Output<W> | undefined>;
+  /** See `Engine.run`. Undefined if the signal is raised before the rows are computed. */
+  run<W extends Wanted>(rows: Rows<W>, signal?: AbortSignal): Promise<Output<W> | undefined> {
+    return this.#scheduler.run(rows, signal);
+  }
+
+  /**
+   * Ends what waits and runs with an `EngineClosedError`; settles when the step in work is done, so
+   * that the session can be closed.
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#admission.close(closedError());
-    await this.#last;
+    const error = new EngineClosedError();
+    this.#admission.close(error);
+    await this.#scheduler.close(error);
   }
-}
-
-function closedError(): UserError {
-  return new UserError("The engine is closed: load it again.");
 }

@@ -2,8 +2,8 @@
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
-import { type Target, targetOf } from "../../kernels/adapter/target.ts";
-import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
+import { FEW, type Target, targetOf } from "../../kernels/adapter/target.ts";
+import { chooseTokens, listTop } from "../../kernels/choice/choice.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
@@ -15,8 +15,7 @@ import { type HeadScratch, head, layers, type Scratch } from "../model/forward.t
 import { type HiddenPlan, hiddenStates } from "../model/hidden-states.ts";
 import type { ModelWeights } from "../model/weights.ts";
 import type { CacheSetting } from "../options.ts";
-import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
-import { TOP_BYTES, TopList } from "./top-logits.ts";
+import { Choices, choicesBytes, LISTS_BYTES, TopLists } from "./read-back.ts";
 
 /** As many parts as make attention merge them. */
 const SPLIT = 2;
@@ -40,25 +39,25 @@ export interface Plan {
 }
 
 export interface Plans {
-  readonly scratch: Scratch;
+  readonly scratch: Omit<Scratch, "choices">;
   readonly headScratch: HeadScratch;
-  /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
+  /** What a step writes for its kernels. The head may follow in the same submit. */
   readonly params: {
     /** One for each cache group; what all layers share reads the first. */
     readonly layers: readonly ParamBlock[];
     readonly head: ParamBlock;
-    readonly choice: ParamBlock;
   };
-  /** For one token, and for several. */
+  /** The plan for steps of this many tokens. */
+  readonly plan: (tokens: number) => Plan;
   readonly single: Plan;
   readonly several: Plan;
   /** Up to a layer, for its hidden states; prepared at the first call. */
   readonly hidden: (depth: number) => HiddenPlan;
-  /** From the logits of one token on: the choice of the next, or the likeliest ones. */
+  /** From the logits of rows on: the choice of the next tokens, or the likeliest ones. */
   readonly choose: readonly Dispatch[];
   readonly findTop: readonly Dispatch[];
   readonly choices: Choices;
-  readonly top: TopList;
+  readonly top: TopLists;
   /** Logits on their way to the host. */
   readonly staging: GPUBuffer;
   /** All that are prepared before the first token. */
@@ -73,47 +72,43 @@ export async function createPlans(
 ): Promise<Plans> {
   const { shape } = caches[0]!;
   const { scratch, head: headScratch } = await createScratch(device, config, shape, chunk);
-  const usage = USAGE.COPY_DST | USAGE.MAP_READ;
   const { logits } = headScratch;
+  const usage = USAGE.COPY_DST | USAGE.MAP_READ;
   const staging = await device.createBuffer("logits (read back)", logits.buffer.size, usage);
+  const choices = await Choices.create(device, shape.kvType, logits.rows);
+  const top = await TopLists.create(device);
   const blocks: ParamBlock[] = [];
   for (const _ of caches) blocks.push(await ParamBlock.create(device, "params of the layers"));
-  const params = {
-    layers: blocks,
-    head: await ParamBlock.create(device, "params of the head"),
-    choice: await ParamBlock.create(device, "params of the choice"),
-  };
+  const params = { layers: blocks, head: await ParamBlock.create(device, "params of the head") };
+
   const plan = (tokens: Target["tokens"]): Plan => {
     const targets = blocks.map((block) => targetOf({ adapter, library, params: block }, tokens));
-    const headTarget = targetOf({ adapter, library, params: params.head }, tokens);
     // A single token is computed where the head looks for it.
     const { x, attended } = tokens === "one" ? headScratch : scratch;
+    const own = { ...scratch, x, attended, choices: choices.buffer };
+    const last = targetOf({ adapter, library, params: params.head }, tokens);
     return {
       targets,
-      layers: layers(targets, config, weights, caches, { ...scratch, x, attended }),
-      head: head(headTarget, config, weights, headScratch),
+      layers: layers(targets, config, weights, caches, own),
+      head: head(last, config, weights, headScratch),
     };
   };
-  const [single, several] = [plan("one"), plan("several")];
-  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
-  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
-  checkGrids(device, several.head, { tokens: logits.rows });
+  const [single, few, several] = [plan("one"), plan("few"), plan("several")];
   const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device, shape.kvType);
-  const top = await TopList.create(device);
-  const choice = targetOf({ adapter, library, params: params.choice }, "one");
-  const choose = chooseToken(choice, { logits, tokens: scratch.tokens, choice: choices.buffer });
-  const findTop = listTop(choice, { logits, top: top.buffer });
-  const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
-  return {
+  const states = { ...scratch, choices: choices.buffer };
+  const last = targetOf({ adapter, library, params: params.head }, "one");
+  const choose = chooseTokens(last, { logits, draws: choices.draws, choices: choices.buffer });
+  const findTop = listTop(last, { logits, wanted: top.wanted, top: top.buffer });
+  const plans = {
     scratch,
     headScratch,
     params,
+    plan: (tokens: number) => (tokens === 1 ? single : tokens <= FEW ? few : several),
     single,
     several,
-    hidden: (depth) => {
+    hidden: (depth: number) => {
       const found =
-        hidden.get(depth) ?? hiddenStates(several.targets, config, weights, caches, scratch, depth);
+        hidden.get(depth) ?? hiddenStates(several.targets, config, weights, caches, states, depth);
       hidden.set(depth, found);
       return found;
     },
@@ -122,8 +117,25 @@ export async function createPlans(
     choices,
     top,
     staging,
-    dispatches: [...steps, ...choose, ...findTop],
+    dispatches: [
+      ...[single, few, several].flatMap(({ layers, head }) => [...layers, ...head]),
+      ...choose,
+      ...findTop,
+    ],
   };
+  checkPlans(device, plans, chunk);
+  return plans;
+}
+
+/** Throws a `CapacityError` if an adapter takes no grid as large as a step's. */
+function checkPlans(
+  device: Device,
+  { single, several, headScratch: { logits } }: Plans,
+  chunk: number,
+): void {
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
+  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
+  checkGrids(device, several.head, { tokens: logits.rows });
 }
 
 /** Bytes of everything that plans allocate. */
@@ -133,6 +145,7 @@ export function planBytes(
   chunk: number,
 ): number {
   const { all, logits } = scratchBytes(config, shape, chunk);
-  const staging = logits;
-  return all + staging + (groups.length + 2) * PARAM_BLOCK_BYTES + CHOICES_BYTES + TOP_BYTES;
+  const staging = logits.bytes;
+  const params = (groups.length + 1) * PARAM_BLOCK_BYTES;
+  return all + staging + params + choicesBytes(logits.rows) + LISTS_BYTES;
 }

@@ -1,18 +1,20 @@
-// A device may be lost at any time: the driver restarts, the machine sleeps. Then it is opened again, the weights are
-// uploaded again, and the text of a sequence is computed again before its next step; what asked for that step
-// notices nothing but the time.
+// A device may be lost at any time: the driver restarts, the machine sleeps. Then it is opened again and
+// the weights are uploaded again; the scheduler computes the texts of the sequences again before their
+// next steps. What asked for a step notices nothing but the time.
 
 import type { CachePages } from "../../context/cache/cache-pages.ts";
-import { partsOf, type Sequence } from "../../context/cache/sequence.ts";
 import { UserError } from "../../errors.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Session } from "./session.ts";
-import { type Choice, NOTHING, type Output, type Step, type Wanted } from "./step.ts";
+import type { Choice, Outcome, Step } from "./step.ts";
 
-/** Losses in a row, without a step between them, that are put up with. */
+/** Losses in a row, without a step between them, after which the device is opened again. */
 const MAX_LOSSES = 2;
 
-/** A device was lost, and what lies at the model's path now is another file: its weights would not be those of the text. */
+/**
+ * A device was lost, and what lies at the model's path now is another file: its weights would not be
+ * those of the text.
+ */
 export class ModelChangedError extends UserError {
   override readonly name = "ModelChangedError";
 
@@ -23,9 +25,10 @@ export class ModelChangedError extends UserError {
   }
 }
 
-/** A device was lost so often that it is not opened again: what follows from other losses has been tried. */
+/** A device was lost so often in a row that it is not opened again by itself. */
 export class DeviceGoneError extends DeviceLostError {}
 
+/** Runs steps on a session, and replaces the session if its device is lost. */
 export class Recovery {
   #session: Session;
   readonly #reopen: (pages: CachePages) => Promise<Session>;
@@ -42,63 +45,36 @@ export class Recovery {
     this.#onWarning = onWarning;
   }
 
-  /** The session of the moment. */
+  /** The session in use. */
   get session(): Session {
     return this.#session;
   }
 
-  /**
-   * Runs a step, on another device if it has to be, with the text of its sequence computed again. Throws a `DeviceLostError` if
-   * its token is still on its way when the device is lost, or for the third loss in a row.
-   */
-  async run<W extends Wanted>(step: Step<W>): Promise<Output<W>> {
-    const [{ sequence, tokens }] = step.rows;
-    const isKnown = "length" in tokens;
-    for (;;) {
-      try {
-        this.#session.device.check();
-        if (sequence.isLost) {
-          if (!isKnown) throw new DeviceLostError("The GPU device was lost.");
-          await this.#replay(sequence);
-        }
-        const before = sequence.length;
-        try {
-          return this.#heard(await this.#session.runner.run(step));
-        } catch (error) {
-          if (error instanceof DeviceLostError && isKnown) sequence.discard(before);
-          throw error;
-        }
-      } catch (error) {
-        await this.#recover(error);
-        if (!isKnown) throw error;
-      }
-    }
+  /** Throws a `DeviceLostError` if the device is lost before the step, or in it: see `recover`. */
+  async run(step: Step): Promise<Outcome[]> {
+    this.#session.device.check();
+    const outcomes = await this.#session.runner.run(step);
+    for (const outcome of outcomes) this.#note(outcome);
+    return outcomes;
   }
 
-  /** An output, which says that the device is there: at once, or when a choice has come from it. */
-  #heard<O>(output: O): O {
-    const hear = () => {
+  /** An output says that the device is there: at once, or when a choice has come from it. */
+  #note(outcome: Outcome): void {
+    if (outcome.status === "rejected") return;
+    const isThere = () => {
       this.#losses = 0;
     };
-    if (isChoice(output)) output.choice.then(hear, () => {});
-    else hear();
-    return output;
+    if (isChoice(outcome.value)) outcome.value.choice.then(isThere, () => {});
+    else isThere();
   }
 
-  /** Computes the text of a sequence again. */
-  async #replay(sequence: Sequence): Promise<void> {
-    sequence.discard();
-    // A text that has grown token by token may share the pages with others: no more at a time than fits.
-    const limit = () => Math.min(sequence.stepLimit, Math.max(1, sequence.available));
-    for (const { tokens } of partsOf(sequence.ids, limit)) {
-      await this.#session.runner.run({ rows: [{ sequence, tokens, wanted: NOTHING }] });
-    }
-  }
-
-  /** Opens a new session where the device of this one is lost; throws all other errors, and the third loss in a row. */
-  async #recover(error: unknown): Promise<void> {
+  /**
+   * Opens a new session if the device of this one is lost: its pages hold nothing. Throws all other
+   * errors, and a `DeviceGoneError` for the third loss in a row.
+   */
+  async recover(error: unknown): Promise<void> {
     if (!(error instanceof DeviceLostError)) throw error;
-    if (!this.#session.device.isLost) return; // another step has done so already
+    if (!this.#session.device.isLost) return; // it was opened again after an earlier step
     if (this.#losses === MAX_LOSSES) {
       this.#losses = 0;
       const times = MAX_LOSSES + 1;
@@ -113,7 +89,7 @@ export class Recovery {
       pages.lose();
     } catch (second) {
       if (!(second instanceof DeviceLostError)) this.#losses = 0; // refused, not lost
-      await this.#recover(second); // the same session, still lost
+      await this.recover(second); // the same session, still lost
     }
   }
 }

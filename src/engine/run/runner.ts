@@ -1,8 +1,7 @@
-// Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one submit, and
-// reads back what is wanted of it.
+// Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one
+// submit, and reads back what is wanted of its rows.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
-import type { Sequence } from "../../context/cache/sequence.ts";
 import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { Commands, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -10,25 +9,44 @@ import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
 import type { Profiler } from "../../kernels/gpu/profiler.ts";
 import { type OnCompiled, rehearse } from "../../kernels/gpu/rehearsal.ts";
 import type { LayerTraits } from "../model/traits.ts";
-import type { Draw, TopLogits } from "../sampler/sampler.ts";
 import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
-import { createPlans, type Plan, type PlanOptions, type Plans } from "./plans.ts";
+import {
+  append,
+  arrive,
+  batchesOf,
+  layOut,
+  type Piece,
+  settle,
+  type Tail,
+  tailsOf,
+  tellEvictions,
+} from "./pieces.ts";
+import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
+import { type ChoiceSlot, LISTS } from "./read-back.ts";
 import {
   type Choice,
   chosenTokens,
-  type Output,
-  type Rows,
+  isAlone,
+  type Outcome,
   type Step,
   type Wanted,
 } from "./step.ts";
 
-/** Ids, or the token that the last step has chosen: it lies on the GPU. */
-type Tokens = Rows["tokens"];
+/** What a step may have at most. */
+export interface StepLimits {
+  /** T */
+  readonly tokens: number;
+  /** Rows whose logits are wanted; a sequence that has a step for itself may read more. */
+  readonly logits: number;
+  /** Rows whose likeliest tokens are wanted. */
+  readonly lists: number;
+}
 
 export class Runner {
   /** V */
   readonly vocabulary: number;
+  readonly limits: StepLimits;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
   /** Milliseconds waited within steps. */
@@ -43,16 +61,17 @@ export class Runner {
   readonly #traits: readonly LayerTraits[];
   /** Settles when the GPU has done the last step that nothing was read back of. */
   #ahead: Promise<unknown> = Promise.resolve();
-  /** The choice of the last step, which lies where the next one looks for its token. */
-  #justChosen: Promise<number> | undefined;
+  /** The choices of the last step by their tokens: where they lie for the next one. */
+  #justChosen: ReadonlyMap<Promise<number>, number> = new Map();
 
   private constructor(
     device: Device,
-    { config, caches }: PlanOptions,
+    { config, caches, chunk }: PlanOptions,
     plans: Plans,
     onCompiled: OnCompiled,
   ) {
     this.vocabulary = config.vocabulary;
+    this.limits = { tokens: chunk, logits: plans.headScratch.logits.rows, lists: LISTS };
     this.#device = device;
     this.#caches = caches;
     this.#plans = plans;
@@ -60,7 +79,10 @@ export class Runner {
     this.#onCompiled = onCompiled;
   }
 
-  /** Prepares all plans; `compile()` waits for their kernels. `onCompiled` hears of them, then and when more are needed. */
+  /**
+   * Prepares all plans; `compile()` waits for their kernels. `onCompiled` hears of them, then and
+   * when more are needed.
+   */
   static async create(
     device: Device,
     library: KernelLibrary,
@@ -70,12 +92,15 @@ export class Runner {
     return new Runner(device, options, await createPlans(device, library, options), onCompiled);
   }
 
-  /** Waits until the kernels of all plans are compiled, before the first step. Returns how many there are. */
+  /**
+   * Waits until the kernels of all plans are compiled, before the first step. Returns how many there
+   * are.
+   */
   compile(): Promise<number> {
     return rehearse(this.#device, this.#plans.dispatches, this.#onCompiled);
   }
 
-  /** Dispatches of a decoding step, at most. */
+  /** Dispatches of a decoding step of one text, at most. */
   get dispatches(): number {
     const { single, choose } = this.#plans;
     return single.layers.length + single.head.length + choose.length;
@@ -86,111 +111,240 @@ export class Runner {
     return this.#plans.choices.settled();
   }
 
-  /** Runs a step and reads back what is wanted of it. The caller sees to it that one step runs at a time. */
-  async run<W extends Wanted>({ rows: [rows] }: Step<W>): Promise<Output<W>> {
+  /**
+   * Runs a step and reads back what is wanted of each of its rows; a choice may still be on its way.
+   * What is wrong with some rows alone is their outcome, what is thrown concerns them all. The caller
+   * sees to it that one step runs at a time, and that it is within the limits.
+   */
+  async run({ rows }: Step): Promise<Outcome[]> {
     const began = performance.now() - this.#waitedMs;
     try {
-      const output = (await this.#outputOf(rows)) as Output<W>;
-      rows.sequence.tellEvicted();
-      return output;
+      const pieces: Piece[] = [];
+      for (const each of rows) {
+        pieces.push(await this.#wait(arrive(each, this.#justChosen)));
+      }
+      const chooses = rows.some(({ wanted }) => wanted.kind === "choice");
+      const slot = chooses ? await this.#wait(this.#plans.choices.slot()) : undefined;
+      await this.#compute(pieces, slot);
+      return pieces.map(({ outcome }) => outcome!);
     } finally {
       this.hostMs += performance.now() - this.#waitedMs - began;
     }
   }
 
-  async #outputOf({ sequence, tokens: given, wanted }: Rows): Promise<unknown> {
-    const isOnGpu = given === this.#justChosen;
-    const tokens = "length" in given || isOnGpu ? given : [await this.#wait(given)];
-    if ("length" in tokens && sequence.ids.length < sequence.length) {
-      await this.#wait(sequence.settled());
+  /** Computes a step and sets the outcomes of its pieces. */
+  async #compute(all: readonly Piece[], slot: ChoiceSlot | undefined): Promise<void> {
+    const [first] = all;
+    const isBetween = all.length === 1 && isAlone(first!.rows);
+    // What comes first may wait: nothing is appended then.
+    const plan = isBetween ? await this.#planBetween(first!.rows.wanted) : undefined;
+    const pieces = all.filter(append);
+    if (pieces.length === 0) return;
+    const tokens = layOut(pieces);
+    if (plan) {
+      await settle(first!, () => plan(first!));
+      tellEvictions(pieces);
+      return;
     }
-    switch (wanted.kind) {
-      case "nothing":
-        return this.#store(sequence, tokens);
-      case "logits":
-        return this.#logits(sequence, tokens, wanted.rows);
-      case "top":
-        return this.#top(sequence, tokens, wanted.keep, wanted.use);
-      case "choice":
-        return this.#choose(sequence, tokens, wanted.draw);
-      case "hidden":
-        return this.#hidden(sequence, tokens, wanted.depth);
-      case "attention":
-        return this.#attention(sequence, tokens, wanted.layer);
+    const tails = tailsOf(pieces);
+    let commands = this.#layers(pieces, tokens);
+    if (tails.length === 0) {
+      commands.submit();
+      tellEvictions(pieces);
+      await this.#keepUp();
+    }
+    for (const [i, batch] of batchesOf(tails, this.limits.logits).entries()) {
+      if (i > 0) commands = this.#begin(tokens);
+      this.#head(commands, tokens, batch);
+      await this.#readBack(commands, batch, slot);
+    }
+    if (tails.length > 0) tellEvictions(pieces);
+    for (const piece of pieces) {
+      const { logits, rows } = piece;
+      await settle(piece, async () =>
+        rows.wanted.kind === "logits" ? (logits ?? new Float32Array()) : logits,
+      );
     }
   }
 
-  async #store(sequence: Sequence, tokens: Tokens): Promise<void> {
-    this.#layers(sequence, tokens).submit();
-    // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
+  /**
+   * One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort
+   * could be heard.
+   */
+  async #keepUp(): Promise<void> {
     await this.#wait(this.#ahead);
     this.#device.check();
     this.#ahead = this.#device.done().catch(() => {});
   }
 
-  async #logits(sequence: Sequence, tokens: Tokens, wanted: number): Promise<Float32Array> {
-    const count = countOf(tokens);
-    const most = this.#plans.headScratch.logits.rows;
-    const result = new Float32Array(wanted * this.vocabulary);
-    if (wanted === 0) {
-      await this.#store(sequence, tokens);
-      return result;
+  /** Commands of a step of this many tokens. */
+  #begin(tokens: number): Commands {
+    const { profiler } = this;
+    return profiler?.begin(tokens === 1 ? "decode" : "prefill") ?? new Commands(this.#device);
+  }
+
+  /** Records the layers for pieces that have been appended. */
+  #layers(
+    pieces: readonly Piece[],
+    tokens: number,
+    layers: readonly Dispatch[] = this.#plans.plan(tokens).layers,
+  ): Commands {
+    const { scratch, params } = this.#plans;
+    const words = Uint32Array.from(pieces.flatMap((piece) => piece.words));
+    this.#device.queue.writeBuffer(scratch.tokens, 0, words);
+    this.#justChosen = new Map();
+    const steps = this.#caches.map((cache, group) => {
+      const step = cache.prepare(
+        pieces.map(({ rows, slots }) => ({
+          table: rows.sequence.tables[group]!,
+          slots: slots[group]!,
+        })),
+      );
+      params.layers[group]!.write(step);
+      return step;
+    });
+    const commands = this.#begin(tokens);
+    commands.run(layers, steps[0]!);
+    return commands;
+  }
+
+  /** Records the head for tails of the pieces of a step of `tokens` tokens. */
+  #head(commands: Commands, tokens: number, tails: readonly Tail[]): void {
+    const { scratch, headScratch, params, plan } = this.#plans;
+    const { to, count } = tails.at(-1)!;
+    if (tokens > 1) {
+      for (const tail of tails) {
+        for (const name of ["x", "attended"] as const) {
+          const [from, into] = [scratch[name], headScratch[name]];
+          const bytes = from.stride * 4;
+          commands.encoder.copyBufferToBuffer(
+            from.buffer,
+            tail.first * bytes,
+            into.buffer,
+            tail.to * bytes,
+            tail.count * bytes,
+          );
+        }
+      }
     }
-    let commands = this.#layers(sequence, tokens);
-    for (let row = 0; row < wanted; row += most) {
-      if (row > 0) commands = this.#begin(count);
-      const rows = Math.min(most, wanted - row);
-      this.#head(commands, count, count - wanted + row, rows);
-      await this.#readLogits(commands, result, row, rows);
+    const step = { tokens: to + count };
+    params.head.write(step);
+    commands.run(plan(step.tokens).head, step);
+  }
+
+  /** Records what is wanted of logits, submits, and takes what comes back. */
+  async #readBack(
+    commands: Commands,
+    tails: readonly Tail[],
+    slot: ChoiceSlot | undefined,
+  ): Promise<void> {
+    const { choose, findTop, top } = this.#plans;
+    const choices = tails.filter(({ piece }) => piece.rows.wanted.kind === "choice");
+    const lists = tails.filter(({ piece }) => piece.rows.wanted.kind === "top");
+    const logits = tails.filter(({ piece }) => piece.rows.wanted.kind === "logits");
+    if (choices.length > 0) {
+      slot!.write(choices.map(drawOf));
+      commands.run(choose, { tokens: choices.length });
     }
-    return result;
-  }
-
-  async #top<R>(
-    sequence: Sequence,
-    tokens: Tokens,
-    keep: number,
-    use: (top: TopLogits) => R | undefined,
-  ): Promise<R | Float32Array> {
-    const count = countOf(tokens);
-    const commands = this.#layers(sequence, tokens);
-    this.#head(commands, count, count - 1, 1);
-    this.#writeChoice({ keep });
-    commands.run(this.#plans.findTop, { tokens: 1 });
-    this.#plans.top.copyTo(commands.encoder);
+    if (lists.length > 0) {
+      top.write(lists.map(({ piece, to }) => ({ row: to, keep: keepOf(piece.rows.wanted) })));
+      commands.run(findTop, { tokens: lists.length });
+      top.copyTo(commands.encoder, lists.length);
+    }
+    if (choices.length > 0) slot!.copyTo(commands.encoder, choices.length);
+    this.#copyLogits(commands, logits);
     commands.submit();
-    const top = await this.#wait(this.#plans.top.read());
-    const used = top && use(top);
-    if (used !== undefined) return used;
-    const all = new Float32Array(this.vocabulary);
-    await this.#readLogits(this.#begin(count), all, 0, 1);
-    return all;
+    if (choices.length > 0) this.#choose(choices, slot!);
+    if (lists.length > 0) await this.#useLists(lists);
+    if (logits.length > 0) await this.#takeLogits(logits);
   }
 
-  /** Returns when the step is submitted. */
-  async #choose(sequence: Sequence, tokens: Tokens, draw: Draw): Promise<Choice> {
-    const slot = await this.#wait(this.#plans.choices.slot());
-    const count = countOf(tokens);
-    const commands = this.#layers(sequence, tokens);
-    this.#head(commands, count, count - 1, 1);
-    this.#writeChoice({ ...draw, position: sequence.length });
-    commands.run(this.#plans.choose, { tokens: 1 });
-    slot.copyTo(commands.encoder);
+  #choose(tails: readonly Tail[], slot: ChoiceSlot): void {
+    const justChosen = new Map<Promise<number>, number>();
+    for (const [place, choice] of slot.read(tails.length).entries()) {
+      const token = choice.then(({ id }) => id);
+      token.catch(() => {}); // what reads the choice gets the error
+      justChosen.set(token, place);
+      chosenTokens.add(token);
+      const value: Choice = { choice, token };
+      tails[place]!.piece.outcome = { status: "fulfilled", value };
+    }
+    this.#justChosen = justChosen;
+  }
+
+  /** Hands each list to what asked for it; reads all logits of a row whose list is not enough. */
+  async #useLists(tails: readonly Tail[]): Promise<void> {
+    const lists = await this.#wait(this.#plans.top.read(tails.length));
+    const short: Tail[] = [];
+    for (const [i, tail] of tails.entries()) {
+      const { wanted } = tail.piece.rows;
+      const list = lists[i];
+      await settle(tail.piece, async () =>
+        list && wanted.kind === "top" ? wanted.use(list) : undefined,
+      );
+      if (tail.piece.outcome?.status !== "fulfilled") continue;
+      if (tail.piece.outcome.value !== undefined) continue;
+      tail.piece.outcome = undefined;
+      short.push(tail);
+    }
+    if (short.length === 0) return;
+    const commands = new Commands(this.#device);
+    this.#copyLogits(commands, short);
     commands.submit();
-    const choice = slot.read();
-    const token = choice.then(({ id }) => id);
-    token.catch(() => {}); // heard of by what reads the choice
-    this.#justChosen = token;
-    chosenTokens.add(token);
-    return { choice, token };
+    await this.#takeLogits(short);
   }
 
-  async #hidden(sequence: Sequence, tokens: Tokens, depth: number): Promise<Float32Array> {
-    const { dispatches, states } = this.#plans.hidden(depth);
+  #copyLogits({ encoder }: Commands, tails: readonly Tail[]): void {
+    const { staging, headScratch } = this.#plans;
+    const { buffer, stride } = headScratch.logits;
+    for (const { to, count } of tails) {
+      const at = to * stride * 4;
+      encoder.copyBufferToBuffer(buffer, at, staging, at, count * stride * 4);
+    }
+  }
+
+  /** Takes logits that were copied to the host, [rows, V] of each piece. */
+  async #takeLogits(tails: readonly Tail[]): Promise<void> {
+    const { staging, headScratch } = this.#plans;
+    const { stride } = headScratch.logits;
+    const V = this.vocabulary;
+    const end = Math.max(...tails.map(({ to, count }) => to + count));
+    const mapped = new Float32Array(await this.#wait(this.#device.map(staging, end * stride * 4)));
+    for (const { piece, first, count, to } of tails) {
+      piece.logits ??= new Float32Array(piece.tail * V);
+      const at = first - (piece.first + piece.words.length - piece.tail);
+      for (let r = 0; r < count; r++) {
+        const from = (to + r) * stride;
+        piece.logits.set(mapped.subarray(from, from + V), (at + r) * V);
+      }
+      this.#checkLogits(piece, piece.logits.subarray(at * V, (at + count) * V));
+    }
+    staging.unmap();
+  }
+
+  /** Fails a piece whose logits are no numbers. */
+  #checkLogits(piece: Piece, logits: Float32Array): void {
+    // A token whose logit is -Infinity is never chosen: that may be meant.
+    const broken = firstNotFinite(logits, Number.NEGATIVE_INFINITY);
+    if (broken < 0) return;
+    const logit = `The logit of token ${broken % this.vocabulary} is ${logits[broken]}`;
+    piece.outcome = { status: "rejected", reason: new NotFiniteError(logit, this.#kvType) };
+  }
+
+  /** Prepares a step that reads something between the layers: what runs it, once its piece is appended. */
+  async #planBetween(wanted: Wanted): Promise<(piece: Piece) => Promise<unknown>> {
+    if (wanted.kind === "attention") return (piece) => this.#attention(piece, wanted.layer);
+    const depth = wanted.kind === "hidden" ? wanted.depth : 0;
+    const { dispatches } = this.#plans.hidden(depth);
     await this.#wait(rehearse(this.#device, dispatches, this.#onCompiled));
-    this.#layers(sequence, tokens, dispatches).submit();
+    return (piece) => this.#hidden(piece, depth);
+  }
+
+  async #hidden(piece: Piece, depth: number): Promise<Float32Array> {
+    const { dispatches, states } = this.#plans.hidden(depth);
+    const count = piece.words.length;
+    this.#layers([piece], count, dispatches).submit();
     const { buffer, stride, width } = states;
-    const count = countOf(tokens);
     const rows = new Float32Array(
       await this.#wait(this.#device.read(buffer, 0, count * stride * 4)),
     );
@@ -206,9 +360,9 @@ export class Runner {
     return result;
   }
 
-  async #attention(sequence: Sequence, tokens: Tokens, layer: number): Promise<AttentionRow[]> {
-    const { several, scratch } = this.#plans;
-    const count = countOf(tokens);
+  async #attention(piece: Piece, layer: number): Promise<AttentionRow[]> {
+    const { several, scratch, plan } = this.#plans;
+    const count = piece.words.length;
     const group = this.#caches.findIndex(({ layers }) => layers.has(layer));
     const cache = this.#caches[group]!;
     const target = several.targets[group]!;
@@ -218,12 +372,11 @@ export class Runner {
       traits: this.#traits[layer]!,
     });
     try {
-      // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a
-      // sequence may hold what the scratch would overwrite.
+      // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not
+      // run again here, when a sequence may hold what the scratch would overwrite.
       await this.#wait(rehearse(this.#device, probe.dispatches, this.#onCompiled));
-      const { layers } = this.#plan(count);
-      this.#layers(sequence, tokens, probe.insertInto(layers)).submit();
-      return await this.#wait(probe.rows(sequence.tables[group]!));
+      this.#layers([piece], count, probe.insertInto(plan(count).layers)).submit();
+      return await this.#wait(probe.rows(piece.rows.sequence.tables[group]!));
     } finally {
       probe.release();
     }
@@ -238,95 +391,17 @@ export class Runner {
     }
   }
 
-  /** Commands of a step of this many tokens. */
-  #begin(tokens: number): Commands {
-    const { profiler } = this;
-    return profiler?.begin(tokens === 1 ? "decode" : "prefill") ?? new Commands(this.#device);
-  }
-
   get #kvType(): KvType {
     return this.#caches[0]!.shape.kvType;
   }
-
-  /** Appends tokens to a sequence and records the layers for them. */
-  #layers(
-    sequence: Sequence,
-    tokens: Tokens,
-    layers: readonly Dispatch[] = this.#plan(countOf(tokens)).layers,
-  ): Commands {
-    const { scratch, params } = this.#plans;
-    const slots = sequence.append(tokens);
-    if ("length" in tokens) {
-      this.#device.queue.writeBuffer(scratch.tokens, 0, Uint32Array.from(tokens));
-    }
-    this.#justChosen = undefined;
-    const steps = this.#caches.map((cache, group) => {
-      const step = cache.prepare(sequence.tables[group]!, slots[group]!);
-      params.layers[group]!.write(step);
-      return step;
-    });
-    const commands = this.#begin(countOf(tokens));
-    commands.run(layers, steps[0]!);
-    return commands;
-  }
-
-  /** The forward pass for this many tokens. */
-  #plan(tokens: number): Plan {
-    return tokens === 1 ? this.#plans.single : this.#plans.several;
-  }
-
-  /** Records the head for `rows` of the `count` tokens of a step. */
-  #head(commands: Commands, count: number, first: number, rows: number): void {
-    if (count > 1) this.#takeRows(commands, first, rows);
-    const step = { tokens: rows };
-    this.#plans.params.head.write(step);
-    commands.run(this.#plan(rows).head, step);
-  }
-
-  /** Copies rows of what the layers have computed to where the head goes on with them. */
-  #takeRows({ encoder }: Commands, first: number, rows: number): void {
-    const { scratch, headScratch } = this.#plans;
-    for (const name of ["x", "attended"] as const) {
-      const [from, to] = [scratch[name], headScratch[name]];
-      const rowBytes = from.stride * 4;
-      encoder.copyBufferToBuffer(from.buffer, first * rowBytes, to.buffer, 0, rows * rowBytes);
-    }
-  }
-
-  #writeChoice({ temperature = 0, seed = 0, position = 0, keep = 1 }): void {
-    const seed_low = seed >>> 0;
-    const seed_high = Math.floor(seed / 2 ** 32);
-    this.#plans.params.choice.write({ temperature, seed_low, seed_high, position, keep });
-  }
-
-  /** Submits, and takes the logits of `rows` tokens into `result` [.., V] from row `to` on. */
-  async #readLogits(
-    commands: Commands,
-    result: Float32Array,
-    to: number,
-    rows: number,
-  ): Promise<void> {
-    const { staging, headScratch } = this.#plans;
-    const { buffer, stride } = headScratch.logits;
-    const V = this.vocabulary;
-    const bytes = rows * stride * 4;
-    commands.encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
-    commands.submit();
-    const mapped = new Float32Array(await this.#wait(this.#device.map(staging, bytes)));
-    for (let r = 0; r < rows; r++) {
-      result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
-    }
-    staging.unmap();
-    // A token whose logit is -Infinity is never chosen: that may be meant.
-    const read = result.subarray(to * V, (to + rows) * V);
-    const broken = firstNotFinite(read, Number.NEGATIVE_INFINITY);
-    if (broken >= 0) {
-      const logit = `The logit of token ${broken % V} is ${read[broken]}`;
-      throw new NotFiniteError(logit, this.#kvType);
-    }
-  }
 }
 
-function countOf(tokens: Tokens): number {
-  return "length" in tokens ? tokens.length : 1;
+function drawOf({ piece: { rows }, to }: Tail) {
+  const { wanted, sequence } = rows;
+  if (wanted.kind !== "choice") throw new Error("no choice is wanted");
+  return { row: to, ...wanted.draw, position: sequence.length };
+}
+
+function keepOf(wanted: Wanted): number {
+  return wanted.kind === "top" ? wanted.keep : 0;
 }

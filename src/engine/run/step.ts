@@ -1,7 +1,8 @@
 // What runs at once, as a value.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
-import type { Draw, TokenLogprob, TopLogits } from "../sampler/sampler.ts";
+import type { Draw } from "../../kernels/choice/choice.ts";
+import type { TokenLogprob, TopLogits } from "../sampler/sampler.ts";
 import type { AttentionRow } from "./attention-probe.ts";
 
 /** What is wanted of a sequence's rows in a step, beside that their keys and values are stored. */
@@ -9,7 +10,10 @@ export type Wanted<R = unknown> =
   | { readonly kind: "nothing" }
   /** The logits [rows, V] after the last `rows` tokens. */
   | { readonly kind: "logits"; readonly rows: number }
-  /** The `keep` likeliest tokens after the last, or a few more, for `use`; the logits [V] if it makes nothing of them. */
+  /**
+   * The `keep` likeliest tokens after the last, or a few more, for `use`; the logits [V] if it makes
+   * nothing of them.
+   */
   | {
       readonly kind: "top";
       readonly keep: number;
@@ -17,7 +21,10 @@ export type Wanted<R = unknown> =
     }
   /** A token after the last, chosen by the GPU. */
   | { readonly kind: "choice"; readonly draw: Draw }
-  /** The hidden states [T, D] behind the first `depth` layers. The sequence holds nothing for later layers to go on from. */
+  /**
+   * The hidden states [T, D] behind the first `depth` layers. The sequence holds nothing for later
+   * layers to go on from.
+   */
   | { readonly kind: "hidden"; readonly depth: number }
   /** What each token attends to in a layer, at most `attentionRowsOf` tokens at a time. */
   | { readonly kind: "attention"; readonly layer: number };
@@ -25,8 +32,8 @@ export type Wanted<R = unknown> =
 /** A token that the GPU chooses: the step that was submitted is not waited for. */
 export interface Choice {
   /**
-   * Rejects with a `DeviceLostError` if the device is lost before it comes. The tokens of its step are in the sequence then:
-   * take them back with `sequence.truncate` before they are appended again.
+   * Rejects with a `DeviceLostError` if the device is lost before it comes. The tokens of its step
+   * are in the sequence then: take them back with `sequence.truncate` before they are appended again.
    */
   readonly choice: Promise<TokenLogprob>;
   /** Its id. As the token of the next step it need not come back from the GPU first. */
@@ -50,20 +57,44 @@ export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hi
 /** Rows of one sequence: the tokens that it is continued by, and what is wanted of them. */
 export interface Rows<W extends Wanted = Wanted> {
   readonly sequence: Sequence;
-  /** At most `sequence.stepLimit` ids, or the token that the step before has chosen. */
+  /** At most `sequence.stepLimit` ids, or the token that a step before has chosen. */
   readonly tokens: readonly number[] | Promise<number>;
   readonly wanted: W;
 }
 
-/** What runs rows: an engine, or a part of one. */
-export interface StepRunner {
-  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
+/** How many tokens rows have. */
+export function countOf({ tokens }: Pick<Rows, "tokens">): number {
+  return "length" in tokens ? tokens.length : 1;
 }
 
-/** What runs at once: today the rows of one sequence. */
-export interface Step<W extends Wanted = Wanted> {
-  readonly rows: readonly [Rows<W>];
+/** The last rows of a piece whose logits are wanted. */
+export function wantedRows({ wanted }: Pick<Rows, "wanted">): number {
+  if (wanted.kind === "logits") return wanted.rows;
+  return wanted.kind === "top" || wanted.kind === "choice" ? 1 : 0;
 }
+
+/** Whether rows are computed in a step of their own: something between the layers is read. */
+export function isAlone({ wanted }: Pick<Rows, "wanted">): boolean {
+  return wanted.kind === "hidden" || wanted.kind === "attention";
+}
+
+/** What runs rows: an engine, or a part of one. */
+export interface StepRunner {
+  /** Undefined if the signal is raised first: the sequence may have some of the tokens then. */
+  run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
+  run<W extends Wanted>(
+    rows: Rows<W>,
+    signal: AbortSignal | undefined,
+  ): Promise<Output<W> | undefined>;
+}
+
+/** What runs at once: rows of any sequences, each of which is in it once. */
+export interface Step {
+  readonly rows: readonly Rows[];
+}
+
+/** What rows have come to: an output, or an error of theirs alone. */
+export type Outcome = PromiseSettledResult<unknown>;
 
 /** The logits [V] after the last token. */
 export const LAST_LOGITS: Wanted & { readonly kind: "logits" } = { kind: "logits", rows: 1 };

@@ -1,4 +1,5 @@
 import { UserError } from "../../errors.ts";
+import type { Draw } from "../../kernels/choice/choice.ts";
 import { type Candidates, minP, temper, topK, topP, typical } from "./candidates.ts";
 import { descending, take } from "./descending.ts";
 import { gumbel } from "./gumbel.ts";
@@ -37,12 +38,6 @@ export interface TopLogits {
   readonly logits: Float32Array;
   /** ln(sum of exp(logit)) of the whole vocabulary. */
   readonly logSum: number;
-}
-
-/** What an adapter needs to choose by itself: the likeliest token at temperature 0, else a draw. */
-export interface Draw {
-  readonly temperature: number;
-  readonly seed: number;
 }
 
 /** The most tokens that a sampler asks for, short of all. */

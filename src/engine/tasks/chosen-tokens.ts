@@ -1,10 +1,11 @@
 // Decoding without waiting: steps are queued ahead, each on the token that the GPU chooses in the one before.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
+import type { Draw } from "../../kernels/choice/choice.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import { DeviceGoneError } from "../run/recovery.ts";
 import type { Choice, Rows, StepRunner } from "../run/step.ts";
-import type { Draw, TokenLogprob } from "../sampler/sampler.ts";
+import type { TokenLogprob } from "../sampler/sampler.ts";
 
 /**
  * The tokens that follow `first`, one after the other: it is appended to a sequence, and then each of them. No step is
@@ -14,7 +15,7 @@ import type { Draw, TokenLogprob } from "../sampler/sampler.ts";
 export async function* chosenTokens(
   model: StepRunner,
   sequence: Sequence,
-  { draw, first, budget, ahead }: ChosenRun,
+  { draw, first, budget, ahead, signal }: ChosenRun,
 ): AsyncGenerator<TokenLogprob, void, void> {
   const start = sequence.length;
   const wanted = { kind: "choice", draw } as const;
@@ -25,7 +26,8 @@ export async function* chosenTokens(
     try {
       for (let submitted = given; given < budget; ) {
         for (; submitted < Math.min(budget, given + ahead); submitted++) {
-          const next: Choice = await model.run({ sequence, tokens, wanted });
+          const next: Choice | undefined = await model.run({ sequence, tokens, wanted }, signal);
+          if (!next) return;
           tokens = next.token;
           onTheirWay.push(next);
         }
@@ -50,4 +52,6 @@ interface ChosenRun {
   readonly budget: number;
   /** The most steps on their way at a time. */
   readonly ahead: number;
+  /** Ends the run before the next step. */
+  readonly signal?: AbortSignal | undefined;
 }

@@ -9,7 +9,7 @@ import type { TokenChoice, TokenLogprob } from "../sampler/sampler.ts";
 import type { StopStrings } from "../sampler/stop-strings.ts";
 import type { DecodeOptions, TokenDecoder } from "../tokenizer/decoder.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
-import { choices } from "./choices.ts";
+import { choices, mayReadAhead } from "./choices.ts";
 import { Evictions } from "./evictions.ts";
 import {
   type GenerateOptions,
@@ -17,6 +17,7 @@ import {
   type PreparedGeneration,
   prepareGeneration,
 } from "./generation-request.ts";
+import { READ_AHEAD, ReadAhead } from "./read-ahead.ts";
 import { FillWatch, type TokenUsage, tokenUsage } from "./token-usage.ts";
 
 /** A generated token and the text that it completes, which may be none. */
@@ -69,11 +70,17 @@ async function* pieces(
   const promptTokens = ids.length;
   const answer = new Answer(model, prepared, decoding);
   const sequence = await admit(model, prepared);
-  held.push(sequence);
+  const ahead = new ReadAhead<TokenChoice>(model, sequence);
+  held.push({ release: () => void abandon(model, sequence, ahead) });
   const spent = { cachedTokens: sequence.length, prefillMs: 0, began: performance.now() };
   let finishReason: FinishReason;
   try {
-    finishReason = yield* answered(model, sequence, prepared, { answer, spent, promptTokens });
+    finishReason = yield* answered(model, sequence, prepared, {
+      answer,
+      spent,
+      promptTokens,
+      ahead,
+    });
     const rest = answer.flush();
     if (rest) yield rest;
   } catch (error) {
@@ -81,6 +88,7 @@ async function* pieces(
     throw error;
   } finally {
     held.length = 0;
+    model.leave(sequence);
     if (prefixCache) prefixCache.give(sequence, ids.length);
     else sequence.release();
   }
@@ -96,6 +104,17 @@ async function* pieces(
     prefillMs: spent.prefillMs,
     decodeMs: performance.now() - spent.began - spent.prefillMs,
   };
+}
+
+/** Gives back what a text holds whose reader has left it between two pieces. */
+async function abandon(
+  model: LoadedModel,
+  sequence: Sequence,
+  ahead: ReadAhead<TokenChoice>,
+): Promise<void> {
+  await ahead.stop();
+  model.leave(sequence);
+  sequence.release();
 }
 
 /** A sequence with room for all that a text may become. */
@@ -135,7 +154,12 @@ async function* answered(
   model: LoadedModel,
   sequence: Sequence,
   prepared: PreparedGeneration,
-  { answer, spent, promptTokens }: Progress & { readonly answer: Answer },
+  {
+    answer,
+    spent,
+    promptTokens,
+    ahead,
+  }: Progress & { readonly answer: Answer; readonly ahead: ReadAhead<TokenChoice> },
 ): AsyncGenerator<Piece, FinishReason, void> {
   const { ids, maxTokens, request } = prepared;
   const { endOfGeneration } = model.tokenizer.vocabulary;
@@ -144,7 +168,9 @@ async function* answered(
   const fill = new FillWatch(request);
   const evictions = new Evictions(sequence, pageSize, request.onEvict);
   fill.tell(usage);
-  for await (const choice of choices(model, sequence, prepared)) {
+  const most = mayReadAhead(prepared) ? READ_AHEAD : 0;
+  const source = (signal: AbortSignal) => choices(model, sequence, prepared, signal);
+  for await (const choice of ahead.read(most, request.signal, source)) {
     spent.prefillMs ||= performance.now() - spent.began;
     evictions.tell(ids);
     if (endOfGeneration.has(choice.id) && !request.ignoreEos) return "eos";

@@ -3,7 +3,7 @@ import { NOTHING, type Output, type StepRunner, type Wanted } from "../run/step.
 
 /**
  * Appends tokens to a sequence in as many steps as it takes, of which the last gives what is wanted; nothing if the signal is
- * raised between two of them.
+ * raised before the last.
  */
 export function prefill<W extends Wanted>(
   model: StepRunner,
@@ -27,8 +27,8 @@ export async function prefill<W extends Wanted>(
 ): Promise<Output<W> | undefined> {
   if (ids.length === 0) throw new Error("there is nothing to append");
   for (const { tokens, isLast } of partsOf(ids, () => sequence.stepLimit)) {
-    if (isLast) return model.run({ sequence, tokens, wanted });
-    await model.run({ sequence, tokens, wanted: NOTHING });
+    if (isLast) return model.run({ sequence, tokens, wanted }, signal);
+    await model.run({ sequence, tokens, wanted: NOTHING }, signal);
     if (signal?.aborted) break;
   }
   return undefined;

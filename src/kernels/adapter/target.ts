@@ -5,13 +5,16 @@ import type { KernelLibrary } from "../gpu/kernel.ts";
 import type { ParamBlock } from "../gpu/params.ts";
 import type { Adapter } from "./adapter.ts";
 
+/** The most tokens of a step whose rows are each summed as if alone. */
+export const FEW = 16;
+
 export interface Target {
   readonly adapter: Adapter;
   /**
    * Whether steps have one token, whose vector meets a matrix by `matvec` and is normed and gated
    * on the way; or several, and then any number of them, which meet it by `matmul`.
    */
-  readonly tokens: "one" | "several";
+  readonly tokens: "one" | "few" | "several";
   readonly dispatcher: Dispatcher;
 }
 

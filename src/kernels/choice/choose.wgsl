@@ -1,28 +1,29 @@
-// The next token, with its log-probability, and where the next step looks for its token: so
-// decoding need not wait for the host between two steps. At temperature 0 it is the likeliest; else
-// it is drawn, as the largest of logit / temperature + Gumbel noise, which is a draw from the
-// softmax of logit / temperature.
+// The next token of each of some rows, with its log-probability. It stays where the next step may
+// look its token up: so decoding need not wait for the host between two steps. At temperature 0 it
+// is the likeliest; else it is drawn, as the largest of logit / temperature + Gumbel noise, which is
+// a draw from the softmax of logit / temperature.
 //
-// One workgroup; lane i takes logits i, i + WIDTH, ... and keeps the best score, its id, the
+// A workgroup takes a row; lane i takes logits i, i + WIDTH, ... and keeps the best score, its id, the
 // largest logit, and the sum of exponentials below it; then pairs of lanes meet in a tree. Of equal
 // scores the first wins. What is no number makes the id INVALID. Memory: four words a lane.
 // Appended: noise.
-override V: u32;  // vocabulary
+override V: u32;       // vocabulary
+override STRIDE: u32;  // numbers from a row of logits to the next
 const WIDTH = 256u;
 const LOWEST = -3.4e38;
 const INVALID = 0xffffffffu;
 
-struct Params {
+struct Draw {
+  row: u32,          // of the logits
   temperature: f32,  // at least 0
   seed_low: u32,
   seed_high: u32,
-  position: u32,  // of the token to be chosen
+  position: u32,     // of the token to be chosen
 }
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;             // [V]
-@group(0) @binding(1) var<storage, read_write> tokens: array<u32>;       // [1] the id
-@group(0) @binding(2) var<storage, read_write> choice: array<vec2<u32>>;  // [1] the id, the bits of its log-probability
-@group(0) @binding(3) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read> logits: array<f32>;               // [R, V] in rows of STRIDE
+@group(0) @binding(1) var<storage, read> draws: array<Draw>;               // [choices]
+@group(0) @binding(2) var<storage, read_write> choices: array<vec2<u32>>;  // [choices] the id, the bits of its log-probability
 
 var<workgroup> scores: array<f32, WIDTH>;
 var<workgroup> ids: array<u32, WIDTH>;
@@ -30,14 +31,16 @@ var<workgroup> largest: array<f32, WIDTH>;
 var<workgroup> sums: array<f32, WIDTH>;  // of exp(logit - largest)
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(local_invocation_index) lane: u32) {
-  let draws = params.temperature > 0.0;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let draw = draws[group.x];
+  let first = draw.row * STRIDE;
+  let is_drawn = draw.temperature > 0.0;
   var best = LOWEST;
   var id = 0u;
   var most = LOWEST;
   var sum = 0.0;
   for (var i = lane; i < V; i += WIDTH) {
-    let logit = logits[i];
+    let logit = logits[first + i];
     // All exponent bits set: an infinity or no number, which are told by bits since a compiler may
     // take them for absent.
     let bits = bitcast<u32>(logit);
@@ -48,9 +51,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     sum = sum * exp(most - top) + exp(max(logit, LOWEST) - top);
     most = top;
     var score = logit;
-    if (draws) {
-      let word = threefry(vec2<u32>(params.seed_low, params.seed_high), vec2<u32>(params.position, i)).x;
-      score = logit / params.temperature + gumbel(word);
+    if (is_drawn) {
+      let word = threefry(vec2<u32>(draw.seed_low, draw.seed_high), vec2<u32>(draw.position, i)).x;
+      score = logit / draw.temperature + gumbel(word);
     }
     if (score > best && id != INVALID) {
       best = score;
@@ -62,7 +65,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   largest[lane] = most;
   sums[lane] = sum;
   // Half of the lanes. No constant: Mesa would unroll the loop over them, for seconds.
-  for (var half = select(0u, WIDTH / 2u, params.temperature >= 0.0); half > 0u; half /= 2u) {
+  for (var half = select(0u, WIDTH / 2u, draw.temperature >= 0.0); half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
       let other = lane + half;
@@ -81,7 +84,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       ids[0] = INVALID;  // nothing but minus infinity
     }
     let chosen = min(ids[0], V - 1u);
-    tokens[0] = chosen;
-    choice[0] = vec2<u32>(ids[0], bitcast<u32>(logits[chosen] - largest[0] - log(sums[0])));
+    let logprob = logits[first + chosen] - largest[0] - log(sums[0]);
+    choices[group.x] = vec2<u32>(ids[0], bitcast<u32>(logprob));
   }
 }

@@ -1,23 +1,21 @@
-// The `keep` largest logits and those that equal the last of them in their first 22 bits, in any
+// Of each of some rows, the `keep` largest logits and those that equal the last of them in their first 22 bits, in any
 // order, with ln(sum of exp) of all: what a sampler on the host needs of a vocabulary. Floats go
 // out as their bits; validity is 1 if all logits are numbers.
 //
-// One workgroup counts logits by 11 bits, finds the bin of the last one wanted, counts those in it
+// A workgroup takes a row: it counts logits by 11 bits, finds the bin of the last one wanted, counts those in it
 // by the next 11, and collects what reaches the mark. Memory: 2048 counters, three words a lane.
-override V: u32;  // vocabulary
+override V: u32;       // vocabulary
+override STRIDE: u32;  // numbers from a row of logits to the next
 const WIDTH = 256u;
 const BINS = 2048u;
 const SHARE = 8u;  // BINS / WIDTH
 const ROOM = 1024u;
+const HEADER = 4u;
 const LOWEST = -3.4e38;
 
-struct Params {
-  keep: u32,  // at most ROOM
-}
-
-@group(0) @binding(0) var<storage, read> logits: array<f32>;         // [V]
-@group(0) @binding(1) var<storage, read_write> top: array<u32>;      // [4 + 2 ROOM]: count, sum, validity, 0; (id, logit)
-@group(0) @binding(2) var<uniform> params: Params;
+@group(0) @binding(0) var<storage, read> logits: array<f32>;         // [R, V] in rows of STRIDE
+@group(0) @binding(1) var<storage, read> wanted: array<vec2<u32>>;   // [lists] row of the logits; keep, at most ROOM
+@group(0) @binding(2) var<storage, read_write> top: array<u32>;      // [lists, HEADER + 2 ROOM]: count, sum, validity, 0; (id, logit)
 
 var<workgroup> counts: array<atomic<u32>, BINS>;
 var<workgroup> totals: array<u32, WIDTH>;
@@ -29,7 +27,7 @@ var<workgroup> broken: atomic<u32>;
 
 // How often a loop runs, as no constant: Mesa would unroll it, for seconds.
 fn times(count: u32) -> u32 {
-  return select(0u, count, params.keep <= ROOM);
+  return select(0u, count, arrayLength(&wanted) > 0u);
 }
 
 // Whole numbers in the order of the logits.
@@ -69,13 +67,16 @@ fn find_mark(lane: u32, wanted: u32) {
 }
 
 @compute @workgroup_size(WIDTH)
-fn main(@builtin(local_invocation_index) lane: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let first = wanted[group.x].x * STRIDE;
+  let keep = wanted[group.x].y;
+  let list = group.x * (HEADER + 2u * ROOM);
   clear_counts(lane);
   workgroupBarrier();
   var most = LOWEST;
   var sum = 0.0;
   for (var i = lane; i < times(V); i += WIDTH) {
-    let logit = logits[i];
+    let logit = logits[first + i];
     let bits = bitcast<u32>(logit);
     if ((bits & 0x7f800000u) == 0x7f800000u && bits != 0xff800000u) {
       atomicStore(&broken, 1u);
@@ -95,12 +96,12 @@ fn main(@builtin(local_invocation_index) lane: u32) {
       largest[lane] = peak;
     }
   }
-  find_mark(lane, min(params.keep, V));
+  find_mark(lane, min(keep, V));
   let coarse = workgroupUniformLoad(&mark);
   clear_counts(lane);
   workgroupBarrier();
   for (var i = lane; i < times(V); i += WIDTH) {
-    let key = key_of(logits[i]);
+    let key = key_of(logits[first + i]);
     if (key >> 21u == coarse.x) {
       atomicAdd(&counts[(key >> 10u) & (BINS - 1u)], 1u);
     }
@@ -108,19 +109,19 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   find_mark(lane, coarse.y);
   let least = (coarse.x << 11u) | workgroupUniformLoad(&mark).x;
   for (var i = lane; i < times(V); i += WIDTH) {
-    let logit = logits[i];
+    let logit = logits[first + i];
     if (key_of(logit) >> 10u >= least) {
       let at = atomicAdd(&found, 1u);
       if (at < ROOM) {
-        top[4u + 2u * at] = i;
-        top[5u + 2u * at] = bitcast<u32>(logit);
+        top[list + HEADER + 2u * at] = i;
+        top[list + HEADER + 2u * at + 1u] = bitcast<u32>(logit);
       }
     }
   }
   workgroupBarrier();
   if (lane == 0u) {
-    top[0] = atomicLoad(&found);
-    top[1] = bitcast<u32>(largest[0] + log(sums[0]));
-    top[2] = 1u - atomicLoad(&broken);
+    top[list] = atomicLoad(&found);
+    top[list + 1u] = bitcast<u32>(largest[0] + log(sums[0]));
+    top[list + 2u] = 1u - atomicLoad(&broken);
   }
 }

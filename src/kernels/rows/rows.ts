@@ -12,13 +12,14 @@ import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type Weights } from "../weights/tensor.ts";
 
 export interface Embedding {
-  readonly tokens: GPUBuffer; // [T] ids
+  readonly tokens: GPUBuffer; // [T] ids, or CHOSEN and the place of a choice
+  readonly choices: GPUBuffer; // [choices, 2] ids and log-probabilities: see choice/
   readonly table: Weights; // [V, D]
   readonly x: Activations; // [T, D]
 }
 
 /** x [T, D] = rows `tokens` [T] of the table [V, D]. */
-export function embed(target: Target, { tokens, table, x }: Embedding): Dispatch[] {
+export function embed(target: Target, { tokens, choices, table, x }: Embedding): Dispatch[] {
   const { lanes: LANES } = target.adapter;
   const columns = Math.ceil(x.stride / 32 / LANES);
   return table.parts.map((part) =>
@@ -27,7 +28,12 @@ export function embed(target: Target, { tokens, table, x }: Embedding): Dispatch
       shader: "rows/embed",
       fragments: decoderOf(part.format, part.placement),
       overrides: { LANES },
-      bindings: { tokens: bufferBinding(tokens), x: activationBinding(x), ...part.bindings },
+      bindings: {
+        tokens: bufferBinding(tokens),
+        choices: bufferBinding(choices),
+        x: activationBinding(x),
+        ...part.bindings,
+      },
       grid: (step) => [columns, step.tokens, 1],
     }),
   );

@@ -139,9 +139,10 @@ export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): Kernel
       const ids = Uint32Array.from({ length: tokens }, () => Math.floor(next() * n));
       const table = await bench.weights(format, n, k, file);
       const from = await bench.buffer(ids);
+      const choices = await bench.buffer(new Uint32Array(2));
       const x: Activations = await bench.activations(tokens, k);
       return {
-        variants: [embed(bench.several, { tokens: from, table, x })],
+        variants: [embed(bench.several, { tokens: from, choices, table, x })],
         step: { tokens },
         result: () => bench.readActivations(x),
         expected: () => {
@@ -152,7 +153,7 @@ export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): Kernel
           });
           return rows;
         },
-        release: () => bench.release(table, from, x),
+        release: () => bench.release(table, from, choices, x),
       };
     },
   };

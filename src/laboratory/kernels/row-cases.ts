@@ -1,6 +1,6 @@
 // Kernels that go over rows of activations.
 
-import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
+import { chooseTokens, listTop, packDraws } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
 import * as reference from "../../kernels/reference.ts";
 import { gatedActivation, rmsNorm } from "../../kernels/rows/rows.ts";
@@ -107,22 +107,23 @@ export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
     async prepare(bench) {
       const numbers = randomFloats(1, n, 8);
       const logits = await bench.activations(1, n, numbers);
-      const token = await bench.buffer(new Uint32Array(1));
-      const choice = await bench.buffer(new Uint32Array(2));
+      const draws = await bench.buffer(
+        packDraws([{ row: 0, temperature: 0, seed: 0, position: 0 }]),
+      );
+      const choices = await bench.buffer(new Uint32Array(2));
       const most = numbers.reduce((a, b) => Math.max(a, b));
       const likeliest = numbers.indexOf(most);
       return {
-        variants: [chooseToken(bench.one, { logits, tokens: token, choice })],
-        step: { temperature: 0 },
+        variants: [chooseTokens(bench.one, { logits, draws, choices })],
+        step: { tokens: 1 },
         async result() {
-          const [id] = new Uint32Array(await bench.device.read(token));
-          const chosen = await bench.device.read(choice);
-          const isRight = id === likeliest && new Uint32Array(chosen)[0] === likeliest;
+          const chosen = await bench.device.read(choices);
+          const isRight = new Uint32Array(chosen)[0] === likeliest;
           // The log-probability of another id is no number to compare.
           return Float32Array.of(isRight ? new Float32Array(chosen)[1]! : Number.NaN);
         },
         expected: () => [most - logSum(numbers)],
-        release: () => bench.release(logits, token, choice),
+        release: () => bench.release(logits, draws, choices),
       };
     },
   };
@@ -142,10 +143,11 @@ export function topCase({ n }: Pick<Sizes, "n">): KernelCase {
     async prepare(bench) {
       const numbers = randomFloats(1, n, 8);
       const logits = await bench.activations(1, n, numbers);
+      const wanted = await bench.buffer(Uint32Array.of(0, keep));
       const list = await bench.buffer(new Uint32Array(TOP_WORDS));
       return {
-        variants: [listTop(bench.one, { logits, top: list })],
-        step: { keep },
+        variants: [listTop(bench.one, { logits, wanted, top: list })],
+        step: { tokens: 1 },
         async result() {
           const bytes = await bench.device.read(list);
           const [words, floats] = [new Uint32Array(bytes), new Float32Array(bytes)];
@@ -156,7 +158,7 @@ export function topCase({ n }: Pick<Sizes, "n">): KernelCase {
           return Float32Array.of(floats[1]!, ...found.sort((a, b) => b - a).slice(0, keep));
         },
         expected: () => [logSum(numbers), ...numbers.toSorted((a, b) => b - a).subarray(0, keep)],
-        release: () => bench.release(logits, list),
+        release: () => bench.release(logits, wanted, list),
       };
     },
   };

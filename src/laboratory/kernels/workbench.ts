@@ -28,11 +28,6 @@ const STEP: Required<StepValues> = {
   sinks: 0,
   window: 0xffffffff,
   steps: 0,
-  temperature: 0,
-  seed_low: 0,
-  seed_high: 0,
-  position: 0,
-  keep: 1,
 };
 
 export class Workbench {
