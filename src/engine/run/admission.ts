@@ -1,5 +1,6 @@
-// Which requests may begin. A request that has begun finds a page for every token that it may have: the most pages that it can
-// come to hold are reserved before its first step. One that there are too few for waits, and those behind it wait, too.
+// Decides which requests may begin. The most pages that a request can come to hold are reserved
+// before its first step, so that it never runs out of them. If too few are free it waits, and the
+// requests behind it wait, too.
 
 import type { PagePool } from "../../context/cache/page-pool.ts";
 import type { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
@@ -9,41 +10,43 @@ import { CapacityError } from "../../kernels/gpu/device.ts";
 
 /** A text that is to be computed. */
 export interface TextRequest {
-  /** Its tokens, or as many as it begins with. */
+  /** Its tokens, or those that it begins with. */
   readonly ids: readonly number[];
-  /** The most tokens that it may come to have. Default: those. */
+  /** The most tokens that it may grow to. Default: the length of `ids`. */
   readonly tokens?: number | undefined;
   /** Whether the whole text is computed again for every token. */
   readonly isRecomputed?: boolean | undefined;
   /** Default: the engine's. */
   readonly policy?: AttentionPolicy | undefined;
-  /** What it may go on from. */
+  /** A cached text whose beginning it may share. */
   readonly prefixCache?: PrefixCache | undefined;
-  /** Ends its waiting. */
+  /** Aborts the waiting. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The most pages that a request comes to hold while it takes at most `chunk` tokens at a time. */
+/**
+ * The most pages in each pool that a request comes to hold with steps of at most `chunk` tokens.
+ */
 export function pagesOf(
   { ids, tokens = ids.length, isRecomputed }: TextRequest,
   policy: AttentionPolicy,
   chunk: number,
   pageSize: number,
 ): number {
-  // Beyond what it begins with, a text takes one token at a time.
+  // After its first tokens, a text grows by one token a step.
   const step = Math.max(1, Math.min(chunk, isRecomputed ? tokens : ids.length));
   return Math.min(Math.ceil(tokens / pageSize), pagesNeeded(policy, tokens, step, pageSize));
 }
 
 interface Waiting {
-  /** Begins, or says that it cannot yet. */
+  /** Begins and returns true, or returns false if there is no room yet. */
   readonly begin: () => boolean;
   readonly fail: (error: unknown) => void;
-  /** In each pool. */
+  /** Pages needed in each pool. */
   readonly pages: readonly number[];
 }
 
-/** Requests that wait for pages, first come, first served. */
+/** The queue of requests that wait for pages: first come, first served. */
 export class Admission {
   readonly #pools: readonly PagePool[];
   readonly #idle: IdlePrefixes;
@@ -56,7 +59,9 @@ export class Admission {
     for (const pool of pools) pool.onFree = () => this.#serveSoon();
   }
 
-  /** When what gives pages back has also taken those that it is about to. */
+  /**
+   * Serves the queue in a microtask: the code that frees pages may first take some of them itself.
+   */
   #serveSoon(): void {
     if (this.#isDue || this.#waiting.length === 0) return;
     this.#isDue = true;
@@ -67,9 +72,10 @@ export class Admission {
   }
 
   /**
-   * A sequence for a request with `pages` pages of each pool reserved for it, when there are as many. If its signal is raised
-   * first, an empty sequence without any. Throws a `CapacityError` if waiting is of no use: the cache is too small, or
-   * sequences that the caller has made hold it while no request runs.
+   * Waits until `pages` pages of each pool can be reserved, and returns a sequence that has them.
+   * Returns an empty sequence without any if the signal is aborted first. Throws a `CapacityError`
+   * if waiting is useless: the cache is too small, or sequences of the caller fill it while no
+   * request runs.
    */
   admit(
     { ids, prefixCache, signal }: TextRequest,
@@ -91,7 +97,7 @@ export class Admission {
       const waiting: Waiting = {
         pages,
         begin: () => {
-          const own = prefixCache?.pages; // they come to this request, or are given back
+          const own = prefixCache?.pages; // this request reuses or frees them
           const isRoom = () =>
             this.#pools.every((pool, i) => pages[i]! <= pool.availableTo() + (own?.[i] ?? 0));
           this.#idle.giveWay(isRoom, prefixCache);
@@ -110,7 +116,7 @@ export class Admission {
       const abort = () => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
         resolve(sequence());
-        this.#serve(); // those behind it may need less
+        this.#serve(); // requests behind it may need fewer pages
       };
       if (signal?.aborted) {
         resolve(sequence());
@@ -122,7 +128,7 @@ export class Admission {
     });
   }
 
-  /** Ends all waiting. */
+  /** Fails all requests that wait. */
   close(error: unknown): void {
     for (const { fail } of this.#waiting.splice(0)) fail(error);
   }
@@ -130,7 +136,7 @@ export class Admission {
   #serve(): void {
     for (let next = this.#waiting[0]; next; next = this.#waiting[0]) {
       if (!next.begin()) {
-        if (this.#pools.some(({ claims }) => claims > 0)) return; // they end, and then it is looked again
+        if (this.#pools.some(({ claims }) => claims > 0)) return; // served again when they end
         const full = Math.max(
           0,
           this.#pools.findIndex((pool, i) => next!.pages[i]! > pool.availableTo()),

@@ -1,5 +1,5 @@
-// Decoding without waiting: the GPU chooses a token where the next step finds it, so that steps are queued ahead and their
-// choices read when they come.
+// Decoding without waiting: the GPU writes the chosen token where the next step reads it, so that
+// steps are queued ahead and their choices are read back later.
 
 import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
@@ -7,17 +7,17 @@ import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { TokenLogprob } from "../sampler/sampler.ts";
 import { NotFiniteError } from "./not-finite.ts";
 
-/** Choices on their way at a time, of all texts. */
+/** Most choices in flight at a time, of all texts. */
 const SLOTS = 4;
 
-/** id, log-probability */
+/** A choice is an id and a log-probability. */
 const CHOICE_BYTES = bufferBytes(8);
 const INVALID = 0xffffffff; // of choose.wgsl
 
 /** Bytes of everything that is allocated here. */
 export const CHOICES_BYTES: number = (1 + SLOTS) * CHOICE_BYTES;
 
-/** The choices of steps, on their way from the GPU. */
+/** Reads back the choices of steps that are in flight. */
 export class Choices {
   /** Where the GPU writes the choice of a step. */
   readonly buffer: GPUBuffer;
@@ -38,7 +38,7 @@ export class Choices {
     this.#slots = staging.map((buffer) => ({ staging: buffer, free: Promise.resolve() }));
   }
 
-  /** `kvType` is that of the cache that the choices come out of. */
+  /** `kvType` is that of the cache; errors name it. */
   static async create(device: Device, kvType: KvType): Promise<Choices> {
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const buffer = await device.createBuffer("choice", CHOICE_BYTES, usage);
@@ -50,12 +50,12 @@ export class Choices {
     return new Choices(device, kvType, buffer, staging);
   }
 
-  /** Settles when all that are on their way have come. */
+  /** Settles when no choice is in flight any more. */
   async settled(): Promise<void> {
     await Promise.all(this.#slots.map(({ free }) => free));
   }
 
-  /** A place for one choice, when there is one. */
+  /** Waits for a free staging buffer and returns it for one choice. */
   async slot(): Promise<ChoiceSlot> {
     const slot = this.#slots[this.#next]!;
     this.#next = (this.#next + 1) % SLOTS;
@@ -74,14 +74,14 @@ export class Choices {
         encoder.copyBufferToBuffer(this.buffer, 0, slot.staging, 0, CHOICE_BYTES),
       read: () => {
         const choice = read();
-        slot.free = choice.catch(() => {}); // heard of by what awaits it
+        slot.free = choice.catch(() => {}); // errors reach the caller that awaits `choice`
         return choice;
       },
     };
   }
 }
 
-/** One step's way to its choice: copied within the step, read once that has been submitted. */
+/** Where one step leaves its choice: copied within the step, read after the step is submitted. */
 export interface ChoiceSlot {
   copyTo(encoder: GPUCommandEncoder): void;
   read(): Promise<TokenLogprob>;

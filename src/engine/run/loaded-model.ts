@@ -36,12 +36,12 @@ export class LoadedModel implements OpenedModel {
     this.#admission = new Admission(pools, this.#idle);
   }
 
-  /** What lies on the GPU of the moment. */
+  /** What lies on the current device. */
   get session(): Session {
     return this.#recovery.session;
   }
 
-  /** Steps of one text that are worth having on their way at a time. */
+  /** How many steps of one text are worth having in flight. */
   get stepsAhead(): number {
     return this.session.facts.stepsAhead;
   }
@@ -57,8 +57,9 @@ export class LoadedModel implements OpenedModel {
   }
 
   /**
-   * A sequence for a request, when there are pages for all of it: they are reserved until `release()`. Empty if its signal is
-   * raised meanwhile. Throws a `CapacityError` if waiting is of no use.
+   * Waits until there are pages for the whole request, and returns a sequence with these reserved
+   * until `release()`; an empty one if the signal is aborted meanwhile. Throws a `CapacityError` if
+   * waiting is useless.
    */
   async admit(request: TextRequest): Promise<Sequence> {
     if (this.#isClosed) throw closedError();
@@ -82,7 +83,9 @@ export class LoadedModel implements OpenedModel {
     return result;
   }
 
-  /** Takes no more steps; settles when those that are on their way are done, so that the session can be closed. */
+  /**
+   * Takes no more steps; settles when those in flight are done, so that the session can be closed.
+   */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#admission.close(closedError());

@@ -1,4 +1,4 @@
-// What is prepared before the first token: buffers, and the dispatches of every kind of step.
+// Prepares buffers, and the dispatches of every kind of step, before the first token.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
@@ -18,7 +18,7 @@ import type { CacheSetting } from "../options.ts";
 import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
 
-/** As many parts as make attention merge them. */
+/** Enough parts that attention has to merge them. */
 const SPLIT = 2;
 
 export interface PlanOptions {
@@ -31,9 +31,9 @@ export interface PlanOptions {
   readonly chunk: number;
 }
 
-/** The forward pass, for a number of tokens that it is made for. */
+/** The forward pass, prepared for one token or for several. */
 export interface Plan {
-  /** One for each cache group, whose steps have values of their own. */
+  /** One for each cache group, since each has step values of its own. */
   readonly targets: readonly Target[];
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
@@ -42,9 +42,12 @@ export interface Plan {
 export interface Plans {
   readonly scratch: Scratch;
   readonly headScratch: HeadScratch;
-  /** What a step writes for its kernels. The head, and the choice, may follow in the same submit. */
+  /**
+   * Parameters that a step writes for its kernels. The output head and the choice may follow in the
+   * same submit.
+   */
   readonly params: {
-    /** One for each cache group; what all layers share reads the first. */
+    /** One for each cache group; kernels outside the layers read the first. */
     readonly layers: readonly ParamBlock[];
     readonly head: ParamBlock;
     readonly choice: ParamBlock;
@@ -52,20 +55,23 @@ export interface Plans {
   /** For one token, and for several. */
   readonly single: Plan;
   readonly several: Plan;
-  /** Up to a layer, for its hidden states; prepared at the first call. */
+  /** The layers up to a depth, for hidden states; prepared at the first call. */
   readonly hidden: (depth: number) => HiddenPlan;
-  /** From the logits of one token on: the choice of the next, or the likeliest ones. */
+  /** From the logits of one token to the choice of the next. */
   readonly choose: readonly Dispatch[];
   readonly findTop: readonly Dispatch[];
   readonly choices: Choices;
   readonly top: TopList;
-  /** Logits on their way to the host. */
+  /** Staging buffer for logits that the host reads back. */
   readonly staging: GPUBuffer;
-  /** All that are prepared before the first token. */
+  /** All dispatches that are prepared before the first token. */
   readonly dispatches: readonly Dispatch[];
 }
 
-/** Allocates the scratch, prepares all plans and lets their kernels compile; `rehearse` waits for them. */
+/**
+ * Allocates scratch buffers, prepares all plans and starts compiling their kernels; `rehearse`
+ * waits for these.
+ */
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
@@ -86,7 +92,8 @@ export async function createPlans(
   const plan = (tokens: Target["tokens"]): Plan => {
     const targets = blocks.map((block) => targetOf({ adapter, library, params: block }, tokens));
     const headTarget = targetOf({ adapter, library, params: params.head }, tokens);
-    // A single token is computed where the head looks for it.
+    // A single token is computed in the buffers that the output head reads, so that nothing is
+    // copied.
     const { x, attended } = tokens === "one" ? headScratch : scratch;
     return {
       targets,
@@ -126,7 +133,7 @@ export async function createPlans(
   };
 }
 
-/** Bytes of everything that plans allocate. */
+/** Bytes of everything that `createPlans` allocates. */
 export function planBytes(
   config: ModelConfig,
   { shape, groups }: CacheSetting,

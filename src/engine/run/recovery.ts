@@ -1,6 +1,6 @@
-// A device may be lost at any time: the driver restarts, the machine sleeps. Then it is opened again, the weights are
-// uploaded again, and the text of a sequence is computed again before its next step; what asked for that step
-// notices nothing but the time.
+// A device may be lost at any time: the driver restarts, the machine sleeps. Then a new one is
+// opened, the weights are uploaded again, and the text of a sequence is computed again before its
+// next step. The caller of that step notices only the delay.
 
 import type { CachePages } from "../../context/cache/cache-pages.ts";
 import { partsOf, type Sequence } from "../../context/cache/sequence.ts";
@@ -9,10 +9,13 @@ import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Session } from "./session.ts";
 import { type Choice, NOTHING, type Output, type Step, type Wanted } from "./step.ts";
 
-/** Losses in a row, without a step between them, that are put up with. */
+/** How many losses in a row, without a step between them, are recovered from. */
 const MAX_LOSSES = 2;
 
-/** A device was lost, and what lies at the model's path now is another file: its weights would not be those of the text. */
+/**
+ * A device was lost, and the model's file has changed since: the text was computed with other
+ * weights.
+ */
 export class ModelChangedError extends UserError {
   override readonly name = "ModelChangedError";
 
@@ -23,7 +26,9 @@ export class ModelChangedError extends UserError {
   }
 }
 
-/** A device was lost so often that it is not opened again: what follows from other losses has been tried. */
+/**
+ * The device was lost too often in a row. Unlike after other losses, the step is not tried again.
+ */
 export class DeviceGoneError extends DeviceLostError {}
 
 export class Recovery {
@@ -42,14 +47,15 @@ export class Recovery {
     this.#onWarning = onWarning;
   }
 
-  /** The session of the moment. */
+  /** The current session; another one after a lost device. */
   get session(): Session {
     return this.#session;
   }
 
   /**
-   * Runs a step, on another device if it has to be, with the text of its sequence computed again. Throws a `DeviceLostError` if
-   * its token is still on its way when the device is lost, or for the third loss in a row.
+   * Runs a step; after a lost device on a new one, with the text of its sequence computed again.
+   * Throws a `DeviceLostError` if the step's token was chosen by the lost device and not read back
+   * yet, and at the third loss in a row.
    */
   async run<W extends Wanted>(step: Step<W>): Promise<Output<W>> {
     const [{ sequence, tokens }] = step.rows;
@@ -75,7 +81,9 @@ export class Recovery {
     }
   }
 
-  /** An output, which says that the device is there: at once, or when a choice has come from it. */
+  /**
+   * Resets the count of losses when an output, or the choice in it, has arrived: the device works.
+   */
   #heard<O>(output: O): O {
     const hear = () => {
       this.#losses = 0;
@@ -88,17 +96,20 @@ export class Recovery {
   /** Computes the text of a sequence again. */
   async #replay(sequence: Sequence): Promise<void> {
     sequence.discard();
-    // A text that has grown token by token may share the pages with others: no more at a time than fits.
+    // Other texts may hold most pages by now: take no more tokens at a time than fit the free ones.
     const limit = () => Math.min(sequence.stepLimit, Math.max(1, sequence.available));
     for (const { tokens } of partsOf(sequence.ids, limit)) {
       await this.#session.runner.run({ rows: [{ sequence, tokens, wanted: NOTHING }] });
     }
   }
 
-  /** Opens a new session where the device of this one is lost; throws all other errors, and the third loss in a row. */
+  /**
+   * Opens a new session if the device of this one is lost; throws all other errors, and the third
+   * loss in a row.
+   */
   async #recover(error: unknown): Promise<void> {
     if (!(error instanceof DeviceLostError)) throw error;
-    if (!this.#session.device.isLost) return; // another step has done so already
+    if (!this.#session.device.isLost) return; // another step has recovered already
     if (this.#losses === MAX_LOSSES) {
       this.#losses = 0;
       const times = MAX_LOSSES + 1;
@@ -112,7 +123,7 @@ export class Recovery {
       this.#session = await this.#reopen(pages);
       pages.lose();
     } catch (second) {
-      if (!(second instanceof DeviceLostError)) this.#losses = 0; // refused, not lost
+      if (!(second instanceof DeviceLostError)) this.#losses = 0; // opening failed otherwise
       await this.#recover(second); // the same session, still lost
     }
   }

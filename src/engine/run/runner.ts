@@ -1,5 +1,5 @@
-// Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one submit, and
-// reads back what is wanted of it.
+// Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and
+// one submit, and reads back the wanted results.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
@@ -23,27 +23,27 @@ import {
   type Wanted,
 } from "./step.ts";
 
-/** Ids, or the token that the last step has chosen: it lies on the GPU. */
+/** Ids, or the token that the last step chose on the GPU. */
 type Tokens = Rows["tokens"];
 
 export class Runner {
   /** V */
   readonly vocabulary: number;
-  /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
+  /** Milliseconds that the host has spent on steps, without the time that it waited for the GPU. */
   hostMs = 0;
-  /** Milliseconds waited within steps. */
+  /** Milliseconds that steps have waited for the GPU. */
   #waitedMs = 0;
-  /** Hears of kernels while they are compiled. */
+  /** Called with the number of kernels compiled so far. */
   readonly #onCompiled: OnCompiled;
-  /** Times every kernel, if there is one. */
+  /** Times every kernel if it is set. */
   profiler: Profiler | undefined;
   readonly #device: Device;
   readonly #caches: readonly KvCache[];
   readonly #plans: Plans;
   readonly #traits: readonly LayerTraits[];
-  /** Settles when the GPU has done the last step that nothing was read back of. */
+  /** Settles when the GPU has done the last step whose results were not read back. */
   #ahead: Promise<unknown> = Promise.resolve();
-  /** The choice of the last step, which lies where the next one looks for its token. */
+  /** The choice of the last step, in the buffer that the next step reads its token from. */
   #justChosen: Promise<number> | undefined;
 
   private constructor(
@@ -60,7 +60,10 @@ export class Runner {
     this.#onCompiled = onCompiled;
   }
 
-  /** Prepares all plans; `compile()` waits for their kernels. `onCompiled` hears of them, then and when more are needed. */
+  /**
+   * Prepares all plans; `compile()` waits for their kernels. `onCompiled` reports these, and
+   * kernels that are needed later.
+   */
   static async create(
     device: Device,
     library: KernelLibrary,
@@ -70,7 +73,10 @@ export class Runner {
     return new Runner(device, options, await createPlans(device, library, options), onCompiled);
   }
 
-  /** Waits until the kernels of all plans are compiled, before the first step. Returns how many there are. */
+  /**
+   * Waits until the kernels of all plans are compiled, before the first step. Returns how many
+   * there are.
+   */
   compile(): Promise<number> {
     return rehearse(this.#device, this.#plans.dispatches, this.#onCompiled);
   }
@@ -81,12 +87,12 @@ export class Runner {
     return single.layers.length + single.head.length + choose.length;
   }
 
-  /** Settles when nothing is on its way from the GPU. */
+  /** Settles when no choice is in flight. */
   settled(): Promise<void> {
     return this.#plans.choices.settled();
   }
 
-  /** Runs a step and reads back what is wanted of it. The caller sees to it that one step runs at a time. */
+  /** Runs a step and reads back the wanted results. The caller must run one step at a time. */
   async run<W extends Wanted>({ rows: [rows] }: Step<W>): Promise<Output<W>> {
     const began = performance.now() - this.#waitedMs;
     try {
@@ -122,7 +128,8 @@ export class Runner {
 
   async #store(sequence: Sequence, tokens: Tokens): Promise<void> {
     this.#layers(sequence, tokens).submit();
-    // One step ahead of the GPU, not more: else a long prompt would be queued whole before an abort could be heard.
+    // Stay one step ahead of the GPU, not more: else a whole long prompt would be queued before an
+    // abort could stop it.
     await this.#wait(this.#ahead);
     this.#device.check();
     this.#ahead = this.#device.done().catch(() => {});
@@ -167,7 +174,7 @@ export class Runner {
     return all;
   }
 
-  /** Returns when the step is submitted. */
+  /** Returns as soon as the step is submitted. */
   async #choose(sequence: Sequence, tokens: Tokens, draw: Draw): Promise<Choice> {
     const slot = await this.#wait(this.#plans.choices.slot());
     const count = countOf(tokens);
@@ -179,7 +186,7 @@ export class Runner {
     commands.submit();
     const choice = slot.read();
     const token = choice.then(({ id }) => id);
-    token.catch(() => {}); // heard of by what reads the choice
+    token.catch(() => {}); // errors reach the caller that awaits `choice`
     this.#justChosen = token;
     chosenTokens.add(token);
     return { choice, token };
@@ -218,8 +225,9 @@ export class Runner {
       traits: this.#traits[layer]!,
     });
     try {
-      // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not run again here, when a
-      // sequence may hold what the scratch would overwrite.
+      // Only the kernel of the weights has to be compiled. That which stores keys is compiled
+      // already, and must not run as a rehearsal now: it would write into pages that sequences
+      // hold.
       await this.#wait(rehearse(this.#device, probe.dispatches, this.#onCompiled));
       const { layers } = this.#plan(count);
       this.#layers(sequence, tokens, probe.insertInto(layers)).submit();
@@ -275,7 +283,7 @@ export class Runner {
     return tokens === 1 ? this.#plans.single : this.#plans.several;
   }
 
-  /** Records the head for `rows` of the `count` tokens of a step. */
+  /** Records the output head for `rows` of the `count` tokens of a step. */
   #head(commands: Commands, count: number, first: number, rows: number): void {
     if (count > 1) this.#takeRows(commands, first, rows);
     const step = { tokens: rows };
@@ -283,7 +291,7 @@ export class Runner {
     commands.run(this.#plan(rows).head, step);
   }
 
-  /** Copies rows of what the layers have computed to where the head goes on with them. */
+  /** Copies rows of the layers' results to the buffers that the output head reads. */
   #takeRows({ encoder }: Commands, first: number, rows: number): void {
     const { scratch, headScratch } = this.#plans;
     for (const name of ["x", "attended"] as const) {
@@ -299,7 +307,7 @@ export class Runner {
     this.#plans.params.choice.write({ temperature, seed_low, seed_high, position, keep });
   }
 
-  /** Submits, and takes the logits of `rows` tokens into `result` [.., V] from row `to` on. */
+  /** Submits, and copies the logits of `rows` tokens into `result` [.., V] from row `to` on. */
   async #readLogits(
     commands: Commands,
     result: Float32Array,
@@ -317,7 +325,7 @@ export class Runner {
       result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
     }
     staging.unmap();
-    // A token whose logit is -Infinity is never chosen: that may be meant.
+    // -Infinity is allowed: a model may exclude a token by it.
     const read = result.subarray(to * V, (to + rows) * V);
     const broken = firstNotFinite(read, Number.NEGATIVE_INFINITY);
     if (broken >= 0) {

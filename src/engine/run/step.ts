@@ -1,15 +1,20 @@
-// What runs at once, as a value.
+// A step, what runs on the GPU at once, as a value.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { Draw, TokenLogprob, TopLogits } from "../sampler/sampler.ts";
 import type { AttentionRow } from "./attention-probe.ts";
 
-/** What is wanted of a sequence's rows in a step, beside that their keys and values are stored. */
+/**
+ * The result wanted of a sequence's rows in a step. Their keys and values are stored in any case.
+ */
 export type Wanted<R = unknown> =
   | { readonly kind: "nothing" }
   /** The logits [rows, V] after the last `rows` tokens. */
   | { readonly kind: "logits"; readonly rows: number }
-  /** The `keep` likeliest tokens after the last, or a few more, for `use`; the logits [V] if it makes nothing of them. */
+  /**
+   * The `keep` likeliest tokens after the last, or a few more, for `use`; the logits [V] if `use`
+   * returns undefined.
+   */
   | {
       readonly kind: "top";
       readonly keep: number;
@@ -17,26 +22,30 @@ export type Wanted<R = unknown> =
     }
   /** A token after the last, chosen by the GPU. */
   | { readonly kind: "choice"; readonly draw: Draw }
-  /** The hidden states [T, D] behind the first `depth` layers. The sequence holds nothing for later layers to go on from. */
+  /**
+   * The hidden states [T, D] after the first `depth` layers. The sequence has no keys in later
+   * layers: it cannot be continued.
+   */
   | { readonly kind: "hidden"; readonly depth: number }
   /** What each token attends to in a layer, at most `attentionRowsOf` tokens at a time. */
   | { readonly kind: "attention"; readonly layer: number };
 
-/** A token that the GPU chooses: the step that was submitted is not waited for. */
+/** A token that the GPU chooses; it is returned before the step is done. */
 export interface Choice {
   /**
-   * Rejects with a `DeviceLostError` if the device is lost before it comes. The tokens of its step are in the sequence then:
-   * take them back with `sequence.truncate` before they are appended again.
+   * Rejects with a `DeviceLostError` if the device is lost before the choice is read back. The
+   * sequence holds the tokens of the step then: remove them with `sequence.truncate` before you
+   * append them again.
    */
   readonly choice: Promise<TokenLogprob>;
-  /** Its id. As the token of the next step it need not come back from the GPU first. */
+  /** Its id. It may be the token of the next step before it is read back. */
   readonly token: Promise<number>;
 }
 
-/** The tokens of all choices: no other promise may be appended to a sequence. */
+/** The tokens of all choices, to refuse other promises as tokens of a step. */
 export const chosenTokens = new WeakSet<Promise<number>>();
 
-/** What a step gives, by what was wanted of it. */
+/** The result of a step, by what was wanted. */
 export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hidden" }
   ? Float32Array
   : W extends Wanted<infer R> & { readonly kind: "top" }
@@ -47,7 +56,7 @@ export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hi
         ? AttentionRow[]
         : undefined;
 
-/** Rows of one sequence: the tokens that it is continued by, and what is wanted of them. */
+/** Rows of one sequence: the tokens to append, and what is wanted of them. */
 export interface Rows<W extends Wanted = Wanted> {
   readonly sequence: Sequence;
   /** At most `sequence.stepLimit` ids, or the token that the step before has chosen. */
@@ -55,7 +64,7 @@ export interface Rows<W extends Wanted = Wanted> {
   readonly wanted: W;
 }
 
-/** What runs rows: an engine, or a part of one. */
+/** Runs rows: an engine, or a part of one. */
 export interface StepRunner {
   run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
 }

@@ -1,4 +1,4 @@
-// The likeliest tokens of a step, on their way from the GPU: a few kilobytes in place of a vocabulary.
+// Reads back the likeliest tokens of a step: a few kilobytes instead of all logits.
 
 import type { Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
@@ -36,7 +36,10 @@ export class TopList {
     encoder.copyBufferToBuffer(this.buffer, 0, this.#staging, 0, LIST_BYTES);
   }
 
-  /** The list, once the step has been submitted; nothing if it did not fit, or where logits are no numbers. */
+  /**
+   * Reads the list after the step was submitted. Returns undefined if the list did not fit, or if a
+   * logit is NaN.
+   */
   async read(): Promise<TopLogits | undefined> {
     const words = new Uint32Array((await this.#device.map(this.#staging)).slice(0));
     this.#staging.unmap();

@@ -1,4 +1,5 @@
-// How the next token comes: chosen by the GPU ahead of the text, or by the sampler from what the GPU found likeliest.
+// How the next token is chosen: by the GPU, with steps queued ahead, or by the sampler out of the
+// likeliest tokens.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
@@ -8,8 +9,8 @@ import type { PreparedGeneration } from "./generation-request.ts";
 import { prefill } from "./prefill.ts";
 
 /**
- * The tokens that follow a text, at most `maxTokens`: `ids` has to grow by each before the next is asked for. Ends early if
- * the signal is raised.
+ * Yields the tokens that follow a text, at most `maxTokens`. The caller appends each to `ids`
+ * before it asks for the next. Ends early if the signal is aborted.
  */
 export async function* choices(
   model: LoadedModel,
@@ -42,15 +43,18 @@ export async function* choices(
 }
 
 /**
- * Whether steps may be ahead of the text. What the GPU can choose alone need not wait for the host; but steps ahead may forget
- * what the next text, which goes on from the end of this one, should see.
+ * Whether the GPU chooses, with steps queued ahead of the text. Not if the text is kept in a prefix
+ * cache under a policy that forgets: steps ahead would evict what the next text should see.
  */
 function isGpuChoice({ policy, request }: PreparedGeneration): boolean {
   const isWithdrawable = !request.prefixCache || policy.window === Number.POSITIVE_INFINITY;
   return request.logprobs === undefined && request.cache !== false && isWithdrawable;
 }
 
-/** Appends tokens and chooses the next one: from the likeliest of them, or from all if these are too few. */
+/**
+ * Appends tokens and samples the next one: from the likeliest, or from all logits if these are too
+ * few.
+ */
 async function nextChoice(
   model: LoadedModel,
   sequence: Sequence,

@@ -2,8 +2,8 @@ import { partsOf, type Sequence } from "../../context/cache/sequence.ts";
 import { NOTHING, type Output, type StepRunner, type Wanted } from "../run/step.ts";
 
 /**
- * Appends tokens to a sequence in as many steps as it takes, of which the last gives what is wanted; nothing if the signal is
- * raised between two of them.
+ * Appends tokens to a sequence in as many steps as needed, and returns the wanted result of the
+ * last; undefined if the signal is aborted between two steps.
  */
 export function prefill<W extends Wanted>(
   model: StepRunner,
