@@ -3,10 +3,10 @@ import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
 import { Sequence, type SequenceSpace } from "./sequence.ts";
 
-/** Layers that see and forget alike. */
+/** Layers with the same window, which share page tables. */
 export interface CacheGroup {
   readonly layers: readonly number[];
-  /** Tokens that a query of these layers sees at most, itself included; Infinity: all. */
+  /** The most tokens that a query of these layers sees, its own included; Infinity for all. */
   readonly window: number;
   /** N: pages of the pool. */
   readonly pages: number;
@@ -14,7 +14,7 @@ export interface CacheGroup {
 
 export interface CachePagesOptions {
   readonly groups: readonly CacheGroup[];
-  /** What queries see unless a sequence says otherwise. */
+  /** The attention policy of sequences that have none of their own. */
   readonly policy: AttentionPolicy;
   /** The most tokens of a text under full attention. */
   readonly context: number;
@@ -25,7 +25,10 @@ export interface CachePagesOptions {
   readonly movesBeyond: number;
 }
 
-/** The pages of a cache and the sequences that share them. Integers only: a device may be lost, these stay. */
+/**
+ * The pages of a cache and the sequences that share them. Integers only, so it outlives a lost
+ * device.
+ */
 export class CachePages implements SequenceSpace {
   readonly groups: readonly CacheGroup[];
   /** A pool for each group. */
@@ -69,7 +72,9 @@ export class CachePages implements SequenceSpace {
     return new Sequence(policy, tables, this);
   }
 
-  /** What the pages held is gone with its device: sequences have to be computed again. */
+  /**
+   * Marks the content of all pages as lost with the device: sequences have to be computed again.
+   */
   lose(): void {
     this.#losses++;
   }

@@ -1,5 +1,6 @@
-// The pages of one cache group on the GPU, [N, G, P, E] keys and values a layer, and what a step needs to find its way in
-// them. Which pages are whose is decided in cache-pages.ts, without a GPU.
+// The pages of one cache group on the GPU, [N, G, P, E] keys and values a layer, and the buffers by
+// which a step finds them. Which sequence has which page is decided in cache-pages.ts, without a
+// GPU.
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import { attentionSplits } from "../../kernels/adapter/tiling.ts";
@@ -28,7 +29,7 @@ export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: CacheShape):
   return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(kvType);
 }
 
-/** (token, split) pairs that the partial results of attention have room for. */
+/** Number of (token, split) pairs that the partial results of attention have room for. */
 export function partialRowsOf(chunk: number): number {
   return Math.max(chunk, 64);
 }
@@ -51,7 +52,7 @@ export class KvCache {
   readonly pages: number;
   /** The pages of each layer, by the layer's number in the model. */
   readonly layers: ReadonlyMap<number, LayerPages>;
-  /** Slots of the tokens of the step, [T]. */
+  /** Slots [T] of the tokens of the step. */
   readonly slots: GPUBuffer;
   /** (page, first position) of the pages of the sequence, [N, 2]. */
   readonly pageTable: GPUBuffer;
@@ -104,24 +105,29 @@ export class KvCache {
     return new KvCache(device, options, { layers, slots, pageTable }, rotations);
   }
 
-  /** The values of the step that was prepared last; undefined before the first. */
+  /** The values of the step that was prepared last. Undefined before the first. */
   get step(): StepValues | undefined {
     return this.#step;
   }
 
-  /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */
+  /**
+   * (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the
+   * sinks, keys as stored.
+   */
   get rotations(): GPUBuffer {
     return this.#rotations.step;
   }
 
-  /** What keys are turned by when they are read, [N P, E/2, 2], if they are stored raw. */
+  /**
+   * (cos, sin) that keys are rotated by when they are read, [N P, E/2, 2], if they are stored raw.
+   */
   get keyRotations(): GPUBuffer | undefined {
     return this.#rotations.read;
   }
 
   /**
-   * Uploads where the last tokens of a table go, `slots` as `append` gave them, and what they see. Returns the step's values
-   * for the kernels.
+   * Uploads the slots of the last tokens of a table, as `append` returned them, its pages and
+   * rotations. Returns the step's values for the kernels.
    */
   prepare(pieces: readonly { table: PageTable; slots: Uint32Array<ArrayBuffer> }[]): AttentionStep {
     const { table, slots } = pieces[0]!;

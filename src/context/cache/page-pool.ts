@@ -1,20 +1,23 @@
 import { CapacityError } from "../../kernels/gpu/device.ts";
 
-/** A sequence that pages are kept for. */
+/** A page table that free pages are reserved for. */
 export interface Claim {
-  /** Pages that it may still take when it likes. */
+  /** Reserved pages that it has not taken yet. */
   readonly promised: number;
 }
 
-/** Physical pages: which are free, and how many sequences use each of the others. Integers only, no GPU. */
+/**
+ * Physical pages: which are free, and how many sequences use each of the others. Integers only, no
+ * GPU.
+ */
 export class PagePool {
   readonly size: number;
   /**
-   * Asked for pages when more are needed than are free: what holds some that no request waits for gives them back, until so
-   * many are free.
+   * Called with the number of pages needed if fewer are free: idle prefix caches free theirs until
+   * there are enough.
    */
   onShort: (count: number) => void = () => {};
-  /** Called when pages, or the promise of some, have been given back. */
+  /** Called when pages, or reservations of pages, are given back. */
   onFree: () => void = () => {};
   readonly #claims = new Set<Claim>();
   readonly #free: number[];
@@ -22,7 +25,7 @@ export class PagePool {
 
   constructor(size: number) {
     this.size = size;
-    // Popped from the end: page 0 goes first.
+    // Pages are taken from the end, so page 0 goes first.
     this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
     this.#users = new Uint32Array(size);
   }
@@ -31,17 +34,20 @@ export class PagePool {
     return this.#free.length;
   }
 
-  /** How many sequences have pages promised. */
+  /** How many page tables have reserved pages. */
   get claims(): number {
     return this.#claims.size;
   }
 
-  /** Free pages that are promised to nothing but this claim. */
+  /** Free pages that are not reserved for other claims. */
   availableTo(claim?: Claim): number {
     return this.#free.length - this.#promisedBeside(claim);
   }
 
-  /** Keeps free what the claim has promised, as long as it is not disclaimed: there have to be as many. */
+  /**
+   * Keeps `claim.promised` pages free for a claim until `disclaim`. The caller checks that the pool
+   * has this many.
+   */
   claim(claim: Claim): void {
     this.#claims.add(claim);
   }
@@ -56,7 +62,7 @@ export class PagePool {
     return promised;
   }
 
-  /** Sees to it that `count` pages are free for a sequence, or throws a `CapacityError`. */
+  /** Makes sure that `count` pages are free for a claim, or throws a `CapacityError`. */
   require(count: number, claim?: Claim): void {
     const promised = this.#promisedBeside(claim);
     if (count + promised > this.#free.length) this.onShort(count + promised);
@@ -68,7 +74,7 @@ export class PagePool {
     }
   }
 
-  /** `count` free pages, or a `CapacityError` and none. */
+  /** Takes `count` free pages; throws a `CapacityError` and takes none if there are fewer. */
   allocate(count: number, claim?: Claim): number[] {
     this.require(count, claim);
     const pages = this.#free.splice(this.#free.length - count, count).reverse();
@@ -76,13 +82,13 @@ export class PagePool {
     return pages;
   }
 
-  /** One more sequence uses the page. */
+  /** Counts one more sequence that uses the page. */
   retain(page: number): void {
     if (!this.#users[page]) throw new Error(`page ${page} is free and cannot be shared`);
     this.#users[page]! += 1;
   }
 
-  /** One sequence less uses the page; the last one frees it. */
+  /** Counts one sequence fewer that uses the page; frees it after the last. */
   release(page: number): void {
     if (!this.#users[page]) throw new Error(`page ${page} is freed twice`);
     this.#users[page]! -= 1;

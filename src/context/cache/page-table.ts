@@ -8,15 +8,15 @@ export interface PageEntry {
   readonly first: number;
 }
 
-/** Tells what is forgotten: the pages, and the text positions that they held, first to last of each. */
+/** Called with evicted pages, in the order of their text positions. */
 export type OnEvict = (evicted: readonly PageEntry[]) => void;
 
-/** Where the tokens of one sequence live in one group of layers, and which of them still do. Integers only, no GPU. */
+/** The pages that hold the tokens of one sequence in one group of layers. Integers only, no GPU. */
 export class PageTable implements Claim {
   readonly #pool: PagePool;
   /** What its queries see. */
   readonly policy: AttentionPolicy;
-  /** Called whenever pages are freed because no query to come can see them. */
+  /** Called when pages are freed because no later query can see them. */
   onEvict: OnEvict = () => {};
   readonly #pageSize: number;
   #entries: PageEntry[] = [];
@@ -29,7 +29,7 @@ export class PageTable implements Claim {
     this.#pageSize = pageSize;
   }
 
-  /** Tokens of the text so far, forgotten ones included: the position of the next token. */
+  /** Tokens of the text so far, evicted ones included: the position of the next token. */
   get length(): number {
     return this.#length;
   }
@@ -39,12 +39,14 @@ export class PageTable implements Claim {
     return this.#entries;
   }
 
-  /** Pages that are reserved and not held. */
+  /** Pages that are reserved but not taken yet. */
   get promised(): number {
     return Math.max(0, this.#reserved - this.#entries.length);
   }
 
-  /** Keeps pages for it, those that it holds among them, until 0 are reserved: the pool has to have as many. */
+  /**
+   * Reserves pages in total, those that it holds included; 0 ends it. The pool must have this many.
+   */
   reserve(pages: number): void {
     this.#reserved = pages;
     if (pages > 0) this.#pool.claim(this);
@@ -56,7 +58,10 @@ export class PageTable implements Claim {
     return this.#pool.availableTo(this);
   }
 
-  /** The most tokens of a step for which the pool has pages beside what the window holds: `pagesNeeded`, solved for them. */
+  /**
+   * The most tokens of a step that fit the pool beside the window: `pagesNeeded`, solved for
+   * tokens.
+   */
   get room(): number {
     const P = this.#pageSize;
     const { sinks, window } = this.policy;
@@ -64,14 +69,18 @@ export class PageTable implements Claim {
     return P * (this.#pool.size - Math.ceil(sinks / P) - 1) - (window - 1);
   }
 
-  /** Throws a `CapacityError` if the pool has too few pages for `count` more tokens; changes nothing. */
+  /**
+   * Throws a `CapacityError` if the pool has too few pages for `count` more tokens; changes
+   * nothing.
+   */
   require(count: number): void {
     this.#pool.require(this.#change(count).missing, this);
   }
 
   /**
-   * Makes room for `count` more tokens and returns their slots (page * P + place). Pages that no query from here on
-   * can see are freed first. Throws a `CapacityError` and changes nothing if the pool has too few pages.
+   * Makes room for `count` more tokens and returns their slots (page * P + place). Frees pages
+   * first that no later query can see. Throws a `CapacityError` and changes nothing if the pool has
+   * too few pages.
    */
   append(count: number): Uint32Array<ArrayBuffer> {
     const P = this.#pageSize;
@@ -86,7 +95,7 @@ export class PageTable implements Claim {
     return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
   }
 
-  /** What becomes of the pages when `count` tokens are appended. */
+  /** Which pages are kept, freed and missing if `count` tokens are appended. */
   #change(count: number) {
     const P = this.#pageSize;
     const start = this.#length;
@@ -102,7 +111,10 @@ export class PageTable implements Claim {
     return { kept, forgotten, firstNew, needed, missing };
   }
 
-  /** Whether `truncate(length)` is possible: not beyond its end, nor if a page is gone that the token there would see. */
+  /**
+   * Whether `truncate(length)` is possible: not beyond the end, nor if the next token would see an
+   * evicted page.
+   */
   canTruncate(length: number): boolean {
     const P = this.#pageSize;
     if (length < 0 || length > this.#length) return false;
@@ -113,7 +125,10 @@ export class PageTable implements Claim {
     return true;
   }
 
-  /** Takes tokens back: the text ends at `length` again. Returns false, and changes nothing, unless `canTruncate(length)`. */
+  /**
+   * Removes the tokens from `length` on. Returns false, and changes nothing, unless
+   * `canTruncate(length)`.
+   */
   truncate(length: number): boolean {
     if (!this.canTruncate(length)) return false;
     for (const { page, first } of this.#entries) if (first >= length) this.#pool.release(page);
@@ -122,14 +137,14 @@ export class PageTable implements Claim {
     return true;
   }
 
-  /** Gives all pages back. */
+  /** Frees all pages. */
   clear(): void {
     for (const { page } of this.#entries) this.#pool.release(page);
     this.#entries = [];
     this.#length = 0;
   }
 
-  /** Gives all pages back, and those that are reserved. */
+  /** Frees all pages and ends the reservation. */
   release(): void {
     this.clear();
     this.reserve(0);

@@ -1,17 +1,17 @@
-// A text that stays in the cache between generations: the next one computes only what differs.
+// Keeps a text in the cache between generations, so that the next one computes only what differs.
 
 import type { AttentionPolicy } from "../positions/attention-policy.ts";
 import type { PagePool } from "./page-pool.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** What sequences are made by. */
+/** Makes sequences: a model. */
 interface Sequences {
   sequence(policy: AttentionPolicy): Sequence;
 }
 
 /**
- * Keeps the text of the last generation that was given it. Its pages are its own only as long as no other text needs them: a
- * pool that is short takes them back, and the next generation starts anew.
+ * Keeps the text of the last generation that used it. If a pool runs short of pages, those of idle
+ * texts are freed, and the next generation computes its whole prompt.
  */
 export class PrefixCache implements Disposable {
   readonly #sequences: Sequences;
@@ -39,8 +39,9 @@ export class PrefixCache implements Disposable {
   }
 
   /**
-   * A sequence for a text, which holds its first `sequence.length` tokens already: as many as it has in common with the text
-   * held, but not the last, whose logits are wanted. What was held is in it, and held here no more.
+   * Takes the held sequence out for a text and cuts it to their common prefix, `sequence.length`
+   * tokens, but without the last token of the text, whose logits are wanted. An empty sequence if
+   * they have nothing in common.
    */
   take(ids: readonly number[], policy: AttentionPolicy): Sequence {
     const held = this.#held;
@@ -56,13 +57,13 @@ export class PrefixCache implements Disposable {
   }
 
   /**
-   * Holds a sequence instead of what it held, up to `length` tokens: those beyond, of steps that were ahead of the text, are
-   * of no use.
+   * Holds the first `length` tokens of a sequence from now on. The rest is dropped: steps that were
+   * queued ahead of the text.
    */
   give(sequence: Sequence, length: number): void {
     sequence.onEvict = () => {};
     sequence.reserve([]);
-    if (sequence.length === 0) return; // it never began, or failed: what is held is still of use
+    if (sequence.length === 0) return; // it never began, or failed: keep what is held
     this.clear();
     if (!sequence.truncate(Math.min(length, sequence.length))) {
       sequence.clear();
@@ -72,7 +73,7 @@ export class PrefixCache implements Disposable {
     this.#idle.add(this);
   }
 
-  /** Gives the pages back; the next generation starts anew. */
+  /** Frees the pages; the next generation computes its whole prompt. */
   clear(): void {
     this.#held?.clear();
     this.#held = undefined;
@@ -84,7 +85,9 @@ export class PrefixCache implements Disposable {
   }
 }
 
-/** The texts that are held and not worked on, the longest idle first: they go when a pool is short. */
+/**
+ * Texts that are held but not in use, the longest idle first. They are freed if a pool runs short.
+ */
 export class IdlePrefixes {
   readonly #idle = new Set<PrefixCache>();
 
@@ -92,7 +95,7 @@ export class IdlePrefixes {
     for (const pool of pools) pool.onShort = (count) => this.giveWay(() => pool.free >= count);
   }
 
-  /** They go until there is enough, but for one. */
+  /** Frees idle texts until there is enough room, but never `kept`. */
   giveWay(isEnough: () => boolean, kept?: PrefixCache): void {
     for (const prefix of this.#idle) {
       if (isEnough()) break;
@@ -109,7 +112,7 @@ export class IdlePrefixes {
   }
 }
 
-/** How many tokens two texts begin with alike. */
+/** The length of the common prefix of two texts, in tokens. */
 function commonPrefix(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;

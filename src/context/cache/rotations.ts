@@ -1,4 +1,5 @@
-// Rotations on the GPU: (cos, sin) rows for the queries of a step, and for keys that turn while they are read.
+// Rotations on the GPU: (cos, sin) rows for the queries of a step, and for keys that are rotated
+// when they are read.
 
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
@@ -6,7 +7,10 @@ import { sinkPosition } from "../positions/attention-policy.ts";
 import { type Rope, type RopeFrequencies, writeRotation } from "../positions/rope-scaling.ts";
 import type { PageEntry, PageTable } from "./page-table.ts";
 
-/** How keys lie in the pages: rotated once at their text position, or as they are, to be turned while read. */
+/**
+ * How keys are stored in pages: rotated at their text position, or raw, to be rotated when they are
+ * read.
+ */
 export const KEY_STORAGES = ["rotated", "raw"] as const;
 
 export type KeyStorage = (typeof KEY_STORAGES)[number];
@@ -34,11 +38,14 @@ export function rotationBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes
 
 export class Rotations {
   /**
-   * Of the tokens of the step, [3, T, E/2, 2]: their queries before the window, then before the sinks, then their keys
-   * when they are stored, which is as the first or not at all.
+   * For the tokens of the step, [3, T, E/2, 2]: for queries that meet the window, for queries that
+   * meet the sinks, and for keys when they are stored, which equals the first, or is (1, 0) if keys
+   * stay raw.
    */
   readonly step: GPUBuffer;
-  /** What keys are turned by when they are read, [N P, E/2, 2], if they are stored raw. */
+  /**
+   * (cos, sin) that keys are rotated by when they are read, [N P, E/2, 2], if they are stored raw.
+   */
   readonly read: GPUBuffer | undefined;
   readonly #device: Device;
   readonly #options: RotationsOptions;

@@ -1,38 +1,45 @@
 import type { AttentionPolicy } from "../positions/attention-policy.ts";
 import type { OnEvict, PageEntry, PageTable } from "./page-table.ts";
 
-/** What a sequence shares with all others of its cache. */
+/** What all sequences of a cache share. */
 export interface SequenceSpace {
-  /** How often a device was lost with what the pages held. */
+  /** How many times the content of the pages was lost with a device. */
   readonly losses: number;
   /** The most tokens of a step. */
   readonly chunk: number;
-  /** The text position beyond which tokens go one at a time, since rotations move with the length of the text. */
+  /**
+   * The text position beyond which a step takes one token, since rotation frequencies change with
+   * the length of the text.
+   */
   readonly movesBeyond: number;
   /** P */
   readonly pageSize: number;
 }
 
 /**
- * A text in the cache: its tokens, where their keys and values lie, and what its queries see. Nothing else keeps a copy of
- * its tokens, so what holds a sequence can compute it again. Integers only, no GPU.
+ * A text in the cache: its tokens, where their keys and values lie, and its attention policy. It
+ * has the only copy of the tokens, so it can be computed again after a lost device. Integers only,
+ * no GPU.
  */
 export class Sequence {
-  /** What its queries see; a layer with a window of its own sees less. */
+  /** Its attention policy; layers with a window of their own see less. */
   readonly policy: AttentionPolicy;
-  /** A page table for each cache group: the layers that see and forget alike. */
+  /** A page table for each cache group. */
   readonly tables: readonly PageTable[];
   readonly #space: SequenceSpace;
-  /** The table that forgets last. */
+  /** The page table of the group with the largest window. */
   readonly #widest: PageTable;
-  /** Told when no query to come can see some pages any more, and they are freed. */
+  /** Called with pages that are freed because no later query can see them. */
   onEvict: OnEvict = () => {};
   #ids: number[] = [];
   #length = 0;
   #losses: number;
   /** The token that was appended last, if the GPU chooses it. */
   #pending: Promise<number> | undefined;
-  /** What was freed and is not told yet, and the position up to which such pages have been told. */
+  /**
+   * Pages that were freed but not reported yet, and the text position up to which pages were
+   * reported.
+   */
   #evicted: PageEntry[] = [];
   #toldUntil = 0;
 
@@ -47,22 +54,31 @@ export class Sequence {
     };
   }
 
-  /** Its tokens as far as they are known, forgotten ones included: the GPU may be ahead by some that it has chosen itself. */
+  /**
+   * The known tokens, evicted ones included. The GPU may be ahead by some that it chose and that
+   * are not read back yet.
+   */
   get ids(): readonly number[] {
     return this.#ids;
   }
 
-  /** Tokens that have a place in the pages, or had one: the position of the next token. */
+  /** Tokens appended so far, evicted ones included: the position of the next token. */
   get length(): number {
     return this.#length;
   }
 
-  /** The pages held, in the order of their positions; of several groups those of the one that forgets last. */
+  /**
+   * The pages held, in the order of their positions; with several groups, those of the largest
+   * window.
+   */
   get entries(): readonly PageEntry[] {
     return this.#widest.entries;
   }
 
-  /** Settles when all of its tokens are known; rejects if one was lost on its way from the GPU. */
+  /**
+   * Settles when all tokens are known; rejects if the device was lost before a chosen one was read
+   * back.
+   */
   async settled(): Promise<void> {
     await this.#pending;
   }
@@ -72,7 +88,10 @@ export class Sequence {
     return this.#space === space;
   }
 
-  /** Whether its pages lost what they held, so that its ids have to be computed again before its next step. */
+  /**
+   * Whether the content of its pages is lost, so that its ids must be computed again before its
+   * next step.
+   */
   get isLost(): boolean {
     return this.#ids.length > this.#length || this.isStale;
   }
@@ -83,8 +102,9 @@ export class Sequence {
   }
 
   /**
-   * The most tokens that its next step may take: as many as the pools have pages for beside what is still seen; one if
-   * frequencies move with the text, so that each token sees those of its own length however its prompt is cut.
+   * The most tokens of its next step: as many as the pools have pages for beside what is still
+   * visible. One token if rotation frequencies change with the length of the text, so that results
+   * do not depend on how a prompt is cut.
    */
   get stepLimit(): number {
     const { chunk, movesBeyond } = this.#space;
@@ -97,14 +117,17 @@ export class Sequence {
     return this.#space.pageSize * Math.min(...this.tables.map(({ available }) => available));
   }
 
-  /** Keeps pages for it in each group, those that it holds among them, until none are reserved. */
+  /**
+   * Reserves pages in each group, those that it holds included; none given ends the reservation.
+   */
   reserve(pages: readonly number[]): void {
     for (const [i, table] of this.tables.entries()) table.reserve(pages[i] ?? 0);
   }
 
   /**
-   * Makes room for tokens, or for one that the GPU is about to choose, and returns their slots in each group. Pages that no
-   * query from here on can see are freed first. Throws a `CapacityError`, and changes nothing, if a pool has too few.
+   * Makes room for tokens, or for one that the GPU is about to choose, and returns their slots in
+   * each group. Frees pages first that no later query can see. Throws a `CapacityError`, and
+   * changes nothing, if a pool has too few.
    */
   append(tokens: readonly number[] | Promise<number>): Uint32Array<ArrayBuffer>[] {
     const isKnown = "length" in tokens;
@@ -120,7 +143,7 @@ export class Sequence {
     return slots;
   }
 
-  /** Throws unless known tokens follow known tokens, or are those of the text that is computed again. */
+  /** Throws unless the tokens follow known ones, or repeat the text that is computed again. */
   #checkFollows(tokens: readonly number[]): void {
     const start = this.#length;
     if (this.#ids.length < start) throw new Error("the token before is not known yet: await it");
@@ -130,19 +153,22 @@ export class Sequence {
     throw new Error("tokens are appended to a sequence that was not computed again");
   }
 
-  /** Adds a token to the ids when it is known, unless the text has been cut or cleared meanwhile. */
+  /**
+   * Adds a chosen token to the ids when it is read back, unless the text was cut or cleared
+   * meanwhile.
+   */
   #learn(token: Promise<number>): void {
-    const ids = this.#ids; // cutting and clearing replace the array
+    const ids = this.#ids; // `truncate` and `discard` replace the array
     this.#pending = token;
     token.then(
       (id) => ids.push(id),
-      () => {}, // `settled` rejects
+      () => {}, // `settled` rejects, too
     );
   }
 
   /**
-   * Tells `onEvict` which pages steps have freed: after a step is submitted, since what is told may throw. A text that is
-   * computed again tells none twice.
+   * Calls `onEvict` with the pages that steps have freed: after the step is submitted, since the
+   * callback may throw. Pages of a text that is computed again are not reported twice.
    */
   tellEvicted(): void {
     const evicted = this.#evicted.filter(({ first }) => first >= this.#toldUntil);
@@ -153,8 +179,8 @@ export class Sequence {
   }
 
   /**
-   * Takes tokens back: the text ends at `length` again. Returns false, and changes nothing, if it is not as long, or if a
-   * page is gone that the token at `length` would see.
+   * Removes the tokens from `length` on. Returns false, and changes nothing, if the text is
+   * shorter, or if the token at `length` would see an evicted page.
    */
   truncate(length: number): boolean {
     if (length > this.#ids.length) return false;
@@ -166,7 +192,7 @@ export class Sequence {
     return true;
   }
 
-  /** Gives all pages back and keeps the first tokens of the text, by default all, to be computed again. */
+  /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */
   discard(keep: number = this.#ids.length): void {
     for (const table of this.tables) table.clear();
     this.#length = 0;
@@ -175,19 +201,22 @@ export class Sequence {
     if (keep === 0) this.#toldUntil = 0;
   }
 
-  /** Gives all pages back: an empty text. */
+  /** Frees all pages and forgets the text. */
   clear(): void {
     this.discard(0);
   }
 
-  /** Gives all pages back, and those that are reserved. */
+  /** Frees all pages, forgets the text and ends the reservation. */
   release(): void {
     this.clear();
     this.reserve([]);
   }
 }
 
-/** The parts of a text, each as long as `limit()` allows when it comes to it: a limit may follow from the parts before. */
+/**
+ * Yields the parts of a text. `limit()` is called anew for each, since it may change with the parts
+ * before.
+ */
 export function* partsOf(
   ids: readonly number[],
   limit: () => number,

@@ -23,28 +23,30 @@ export class TooManyRequestsError extends UserError {
 
 /** A text that is to be computed. */
 export interface TextRequest {
-  /** Its tokens, or as many as it begins with. */
+  /** Its tokens, or those that it begins with. */
   readonly ids: readonly number[];
-  /** The most tokens that it may come to have. Default: those. */
+  /** The most tokens that it may grow to. Default: the length of `ids`. */
   readonly tokens?: number | undefined;
   /** Whether the whole text is computed again for every token. */
   readonly isRecomputed?: boolean | undefined;
   /** Default: the engine's. */
   readonly policy?: AttentionPolicy | undefined;
-  /** What it may go on from. */
+  /** A cached text whose beginning it may share. */
   readonly prefixCache?: PrefixCache | undefined;
-  /** Ends its waiting. */
+  /** Aborts the waiting. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The most pages that a request comes to hold while it takes at most `chunk` tokens at a time. */
+/**
+ * The most pages in each pool that a request comes to hold with steps of at most `chunk` tokens.
+ */
 export function pagesOf(
   { ids, tokens = ids.length, isRecomputed }: TextRequest,
   policy: AttentionPolicy,
   chunk: number,
   pageSize: number,
 ): number {
-  // Beyond what it begins with, a text takes one token at a time.
+  // After its first tokens, a text grows by one token a step.
   const step = Math.max(1, Math.min(chunk, isRecomputed ? tokens : ids.length));
   return Math.min(Math.ceil(tokens / pageSize), pagesNeeded(policy, tokens, step, pageSize));
 }
@@ -58,7 +60,7 @@ interface Waiting {
   readonly fail: (error: unknown) => void;
 }
 
-/** Requests that wait for pages, first come, first served. */
+/** The queue of requests that wait for pages: first come, first served. */
 export class Admission {
   readonly #pools: readonly PagePool[];
   readonly #idle: IdlePrefixes;
@@ -167,7 +169,7 @@ export class Admission {
     this.#pages.delete(sequence);
   }
 
-  /** Ends all waiting. */
+  /** Fails all requests that wait. */
   close(error: unknown): void {
     for (const { fail } of this.#waiting.splice(0)) fail(error);
   }

@@ -1,6 +1,6 @@
-// Reads the attention weights of one layer out of a step, by a kernel of its own that runs right before the layer's
-// attention, when its queries have been turned and its keys stored: by the step already, or for this. The forward pass
-// knows nothing of it.
+// Reads the attention weights of one layer in a step with a separate kernel. It runs right before
+// the layer's attention, after queries are rotated and keys stored; if the step does not do this in
+// a dispatch of its own, the probe adds one. The forward pass does not know of it.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { PageTable } from "../../context/cache/page-table.ts";
@@ -18,13 +18,19 @@ import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 export interface AttentionRow {
   /** Position of the query in the text. */
   readonly query: number;
-  /** Positions of the keys that the cache holds for it, ascending, itself last. What is missing has been evicted. */
+  /**
+   * Positions of the keys that the cache holds for it, ascending, its own last. Missing positions
+   * have been evicted.
+   */
   readonly keys: Uint32Array;
-  /** [H, keys.length]: the weights of a head add up to 1; they are 0 where the policy hides a key that is still held. */
+  /**
+   * [H, keys.length]: the weights of a head add up to 1; they are 0 for keys that are still held
+   * but that the policy hides.
+   */
   readonly weights: Float32Array;
 }
 
-/** Bytes of weights that are read back at a time. */
+/** Most bytes of weights that are read back at a time. */
 const WEIGHT_BYTES = 32 << 20;
 
 function rowBytes({ heads, pageSize }: CacheShape, pages: number): number {
@@ -43,14 +49,14 @@ interface Probed {
   readonly count: number;
 }
 
-/** What reads the weights of one step. */
+/** Reads the attention weights of one step. */
 export class AttentionProbe {
   readonly #tokens: number;
   readonly #device: Device;
   readonly #shape: CacheShape;
   readonly #weights: GPUBuffer;
   readonly dispatches: readonly Dispatch[];
-  /** The label of the dispatch that it comes before. */
+  /** The label of the dispatch that the probe runs before. */
   readonly #before: string;
 
   private constructor(
@@ -100,7 +106,7 @@ export class AttentionProbe {
     return new AttentionProbe(device, shape, count, weights, dispatches, before);
   }
 
-  /** The dispatches of the layers with its own among them. */
+  /** The dispatches of the layers, with those of the probe inserted. */
   insertInto(layers: readonly Dispatch[]): Dispatch[] {
     const at = layers.findIndex(({ label }) => label === this.#before);
     return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];

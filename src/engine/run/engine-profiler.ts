@@ -1,7 +1,7 @@
 import { type PhaseProfile, Profiler } from "../../kernels/gpu/profiler.ts";
 import type { LoadedModel } from "./loaded-model.ts";
 
-/** Where the GPU's time goes, kernel by kernel. Steps take longer while it is on. */
+/** Measures where the GPU's time goes, kernel by kernel. Steps take longer while it is on. */
 export class EngineProfiler {
   readonly #model: LoadedModel;
 
@@ -13,7 +13,10 @@ export class EngineProfiler {
     return this.#model.session.runner.profiler !== undefined;
   }
 
-  /** Throws a `UserError` if the adapter has no timestamps. After a lost device it is off, unless there is `onProfile`. */
+  /**
+   * Throws a `UserError` if the adapter has no timestamps. After a lost device it is off, unless
+   * `onProfile` is given.
+   */
   start(): void {
     const { runner, device } = this.#model.session;
     runner.profiler ??= new Profiler(device);
@@ -24,8 +27,8 @@ export class EngineProfiler {
   }
 
   /**
-   * Where the time has gone since the last report, by phase ("prefill": steps of several tokens; "decode": of one) and
-   * kernel; nothing unless it is on.
+   * The time since the last report, by phase ("prefill": steps of several tokens; "decode": of one)
+   * and kernel; empty unless it is on.
    */
   async report(): Promise<readonly PhaseProfile[]> {
     return (await this.#model.session.runner.profiler?.report()) ?? [];

@@ -62,7 +62,7 @@ export class LoadedModel implements OpenedModel, StepRunner {
     return this.#recovery.session;
   }
 
-  /** Steps of one text that are worth having on their way at a time. */
+  /** How many steps of one text are worth having in flight. */
   get stepsAhead(): number {
     return this.session.facts.stepsAhead;
   }
@@ -78,8 +78,9 @@ export class LoadedModel implements OpenedModel, StepRunner {
   }
 
   /**
-   * A sequence for a request, when there are pages for all of it: they are reserved until `release()`. Empty if its signal is
-   * raised meanwhile. Throws a `CapacityError` if waiting is of no use.
+   * Waits until there are pages for the whole request, and returns a sequence with these reserved
+   * until `release()`; an empty one if the signal is aborted meanwhile. Throws a `CapacityError` if
+   * waiting is useless.
    */
   async admit(request: TextRequest): Promise<Sequence> {
     if (this.#isClosed) throw new EngineClosedError();

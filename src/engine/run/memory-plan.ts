@@ -1,4 +1,4 @@
-// What a model takes, to the byte, before anything is allocated.
+// Counts the GPU memory that a model takes, to the byte, before anything is allocated.
 
 import { cacheBytes } from "../../context/cache/kv-cache.ts";
 import { tokenBytes } from "../../context/positions/attention-cost.ts";
@@ -24,7 +24,7 @@ export interface MemoryPlan {
   readonly context: number;
 }
 
-/** What loading a model with a setting allocates. */
+/** The bytes that loading a model with a setting allocates. */
 export function memoryPlan(
   file: GgufFile,
   config: ModelConfig,
@@ -48,8 +48,9 @@ export function memoryPlan(
 }
 
 /**
- * Throws a `CapacityError` if a plan takes more bytes than there are: a software adapter allocates from the machine's own
- * memory, of which the system promises more than it has, and then ends the process without a word.
+ * Throws a `CapacityError` if a plan takes more bytes than are available. A software adapter
+ * allocates from the machine's memory, and a system that overcommits would later kill the process
+ * without a message.
  */
 export function checkMemory({ weights, cache, total }: MemoryPlan, available: number): void {
   if (total <= available) return;

@@ -1,4 +1,5 @@
-// A result that is no number is an error, in every task: a text out of NaN would read as any other.
+// A NaN or infinite result is an error in every task: text sampled from NaN would look like any
+// other.
 
 import { UserError } from "../../errors.ts";
 import { KV_FORMATS, type KvType } from "../../kernels/attention/kv-types.ts";
@@ -7,7 +8,10 @@ import { KV_FORMATS, type KvType } from "../../kernels/attention/kv-types.ts";
 export class NotFiniteError extends UserError {
   override readonly name = "NotFiniteError";
 
-  /** `what` says which result is what, such as "The logit of token 3 is NaN". `kvType` is that of the cache. */
+  /**
+   * `what` names the result and its value, such as "The logit of token 3 is NaN". `kvType` is that
+   * of the cache.
+   */
   constructor(what: string, kvType: KvType) {
     const { largest } = KV_FORMATS[kvType];
     const overflow =
@@ -18,11 +22,13 @@ export class NotFiniteError extends UserError {
   }
 }
 
-/** The place of the first of some numbers that is NaN, Infinity or less than `least`; -1 if there is none. */
+/**
+ * The index of the first number that is NaN, Infinity or less than `least`; -1 if there is none.
+ */
 export function firstNotFinite(numbers: Float32Array, least = -Number.MAX_VALUE): number {
   for (let i = 0; i < numbers.length; i++) {
     const x = numbers[i]!;
-    if (!(x >= least && x < Number.POSITIVE_INFINITY)) return i; // of NaN, every comparison is false
+    if (!(x >= least && x < Number.POSITIVE_INFINITY)) return i; // false for NaN
   }
   return -1;
 }

@@ -1,4 +1,4 @@
-// What is prepared before the first token: buffers, and the dispatches of every kind of step.
+// Prepares buffers, and the dispatches of every kind of step, before the first token.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
@@ -17,7 +17,7 @@ import type { ModelWeights } from "../model/weights.ts";
 import type { CacheSetting } from "../options.ts";
 import { Choices, choicesBytes, LISTS_BYTES, TopLists } from "./read-back.ts";
 
-/** As many parts as make attention merge them. */
+/** Enough parts that attention has to merge them. */
 const SPLIT = 2;
 
 export interface PlanOptions {
@@ -30,9 +30,9 @@ export interface PlanOptions {
   readonly chunk: number;
 }
 
-/** The forward pass, for a number of tokens that it is made for. */
+/** The forward pass, prepared for one token or for several. */
 export interface Plan {
-  /** One for each cache group, whose steps have values of their own. */
+  /** One for each cache group, since each has step values of its own. */
   readonly targets: readonly Target[];
   readonly layers: readonly Dispatch[];
   readonly head: readonly Dispatch[];
@@ -43,7 +43,7 @@ export interface Plans {
   readonly headScratch: HeadScratch;
   /** What a step writes for its kernels. The head may follow in the same submit. */
   readonly params: {
-    /** One for each cache group; what all layers share reads the first. */
+    /** One for each cache group; kernels outside the layers read the first. */
     readonly layers: readonly ParamBlock[];
     readonly head: ParamBlock;
   };
@@ -51,7 +51,7 @@ export interface Plans {
   readonly plan: (tokens: number) => Plan;
   readonly single: Plan;
   readonly several: Plan;
-  /** Up to a layer, for its hidden states; prepared at the first call. */
+  /** The layers up to a depth, for hidden states; prepared at the first call. */
   readonly hidden: (depth: number) => HiddenPlan;
   /** From the logits of rows on: the choice of the next tokens, or the likeliest ones. */
   readonly choose: readonly Dispatch[];
@@ -60,11 +60,14 @@ export interface Plans {
   readonly top: TopLists;
   /** Logits on their way to the host. */
   readonly staging: GPUBuffer;
-  /** All that are prepared before the first token. */
+  /** All dispatches that are prepared before the first token. */
   readonly dispatches: readonly Dispatch[];
 }
 
-/** Allocates the scratch, prepares all plans and lets their kernels compile; `rehearse` waits for them. */
+/**
+ * Allocates scratch buffers, prepares all plans and starts compiling their kernels; `rehearse`
+ * waits for these.
+ */
 export async function createPlans(
   device: Device,
   library: KernelLibrary,
@@ -138,7 +141,7 @@ function checkPlans(
   checkGrids(device, several.head, { tokens: logits.rows });
 }
 
-/** Bytes of everything that plans allocate. */
+/** Bytes of everything that `createPlans` allocates. */
 export function planBytes(
   config: ModelConfig,
   { shape, groups }: CacheSetting,

@@ -49,17 +49,17 @@ export class Runner {
   readonly limits: StepLimits;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
-  /** Milliseconds waited within steps. */
+  /** Milliseconds that steps have waited for the GPU. */
   #waitedMs = 0;
-  /** Hears of kernels while they are compiled. */
+  /** Called with the number of kernels compiled so far. */
   readonly #onCompiled: OnCompiled;
-  /** Times every kernel, if there is one. */
+  /** Times every kernel if it is set. */
   profiler: Profiler | undefined;
   readonly #device: Device;
   readonly #caches: readonly KvCache[];
   readonly #plans: Plans;
   readonly #traits: readonly LayerTraits[];
-  /** Settles when the GPU has done the last step that nothing was read back of. */
+  /** Settles when the GPU has done the last step whose results were not read back. */
   #ahead: Promise<unknown> = Promise.resolve();
   /** The choices of the last step by their tokens: where they lie for the next one. */
   #justChosen: ReadonlyMap<Promise<number>, number> = new Map();
@@ -106,7 +106,7 @@ export class Runner {
     return single.layers.length + single.head.length + choose.length;
   }
 
-  /** Settles when nothing is on its way from the GPU. */
+  /** Settles when no choice is in flight. */
   settled(): Promise<void> {
     return this.#plans.choices.settled();
   }

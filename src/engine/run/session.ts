@@ -1,4 +1,5 @@
-// Everything of an engine that lies on a GPU: it is lost together, and made again together.
+// Everything of an engine that lies on a GPU. All of it is lost with the device, and made anew
+// together.
 
 import { CachePages } from "../../context/cache/cache-pages.ts";
 import { KvCache } from "../../context/cache/kv-cache.ts";
@@ -16,38 +17,49 @@ import type { LoadProgress, ReadEngineOptions, Setting } from "../options.ts";
 import { checkMemory, memoryPlan } from "./memory-plan.ts";
 import { Runner } from "./runner.ts";
 
-/** What the engine needs of the place it runs in: Node here, a browser elsewhere. */
+/** What the engine needs from its platform: Node, or a browser. */
 export interface Platform {
   openGpu(): GPU;
   /** Throws a `UserError` that says how to get an adapter if there is none. */
   requestAdapter(gpu: GPU): Promise<GPUAdapter>;
   describeAdapter(adapter: GPUAdapter): string;
-  /** How the work of an adapter is waited for. */
+  /** How to wait for the work of an adapter. */
   waitFor(adapter: GPUAdapter): Wait;
   readonly shaders: ShaderSource;
-  /** What was measured on this machine. */
+  /** Figures that were measured on this machine. */
   readonly measurements: Measurements;
-  /** Why the driver cannot keep the kernels that it has compiled, and how to mend that: a warning, once a process. */
+  /**
+   * A warning, once a process, if the driver cannot cache compiled kernels: why, and how to fix it.
+   */
   cannotKeepKernels(adapter: GPUAdapter): string | undefined;
-  /** Bytes that an adapter which allocates from the machine's own memory may take; undefined for a card, which tells by itself. */
+  /**
+   * Bytes that a software adapter may take of the machine's memory; undefined for a card, which
+   * reports out-of-memory itself.
+   */
   availableMemory(adapter: GPUAdapter): number | undefined;
 }
 
 /** A device with the weights, the cache and the prepared plans of a model on it. */
 export class Session {
   readonly device: Device;
-  /** One line about the adapter, and what kernels know of it. */
+  /** One line that describes the adapter. */
   readonly adapter: string;
   readonly facts: Adapter;
-  /** Which pages are whose: the same after the device was lost and opened again. */
+  /** Which sequence has which pages. It outlives a lost device. */
   readonly pages: CachePages;
   readonly runner: Runner;
-  /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
+  /**
+   * Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it
+   * looks up.
+   */
   readonly weightBytes: number;
   readonly stepBytes: number;
-  /** Tells the content of its tensors from any other. */
+  /** Identifies the content of the tensors. */
   readonly content: string;
-  /** The kernels of all plans, and the milliseconds that were waited for them when the weights were uploaded. */
+  /**
+   * The number of kernels of all plans, and the milliseconds waited for them after the weights were
+   * uploaded.
+   */
   readonly compiled: { readonly kernels: number; readonly ms: number };
 
   private constructor(
@@ -72,8 +84,9 @@ export class Session {
   }
 
   /**
-   * Puts a model on the GPU; its kernels compile while the weights upload. If it fails nothing stays open or allocated.
-   * The sequences of an earlier session go on with its pages, which are empty.
+   * Puts a model on the GPU; its kernels compile while the weights upload. If it fails, nothing
+   * stays open or allocated. `given` are the pages of a lost session, whose sequences continue in
+   * this one.
    */
   static async open(
     platform: Platform,
@@ -91,7 +104,7 @@ export class Session {
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
-    // At reopening what the lost device had is not given back yet.
+    // After a device loss, the memory of the lost device may not be freed yet: do not check again.
     const available = given ? undefined : platform.availableMemory(adapter);
     if (available !== undefined) checkMemory(memoryPlan(file, config, setting), available);
     const { measurements, shaders } = platform;
@@ -112,7 +125,8 @@ export class Session {
         const options = { ...setting.cache, ...group, adapter: facts, rope, chunk };
         caches.push(await KvCache.create(device, options));
       }
-      // After what an adapter may refuse: the lists of a cache that is far too large would take gigabytes.
+      // Make these lists after the buffers: for a cache that no adapter can allocate they would
+      // take gigabytes.
       const pages =
         given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
       const runner = await Runner.create(
@@ -137,7 +151,7 @@ export class Session {
     }
   }
 
-  /** Frees the device and everything on it, when nothing is on its way from it. */
+  /** Waits for choices in flight, then frees the device and everything on it. */
   async close(): Promise<void> {
     await this.runner.settled();
     await this.device.close();

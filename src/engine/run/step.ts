@@ -1,11 +1,13 @@
-// What runs at once, as a value.
+// A step, what runs on the GPU at once, as a value.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { Draw } from "../../kernels/choice/choice.ts";
 import type { TokenLogprob, TopLogits } from "../sampler/sampler.ts";
 import type { AttentionRow } from "./attention-probe.ts";
 
-/** What is wanted of a sequence's rows in a step, beside that their keys and values are stored. */
+/**
+ * The result wanted of a sequence's rows in a step. Their keys and values are stored in any case.
+ */
 export type Wanted<R = unknown> =
   | { readonly kind: "nothing" }
   /** The logits [rows, V] after the last `rows` tokens. */
@@ -29,21 +31,21 @@ export type Wanted<R = unknown> =
   /** What each token attends to in a layer, at most `attentionRowsOf` tokens at a time. */
   | { readonly kind: "attention"; readonly layer: number };
 
-/** A token that the GPU chooses: the step that was submitted is not waited for. */
+/** A token that the GPU chooses; it is returned before the step is done. */
 export interface Choice {
   /**
    * Rejects with a `DeviceLostError` if the device is lost before it comes. The tokens of its step
    * are in the sequence then: take them back with `sequence.truncate` before they are appended again.
    */
   readonly choice: Promise<TokenLogprob>;
-  /** Its id. As the token of the next step it need not come back from the GPU first. */
+  /** Its id. It may be the token of the next step before it is read back. */
   readonly token: Promise<number>;
 }
 
-/** The tokens of all choices: no other promise may be appended to a sequence. */
+/** The tokens of all choices, to refuse other promises as tokens of a step. */
 export const chosenTokens = new WeakSet<Promise<number>>();
 
-/** What a step gives, by what was wanted of it. */
+/** The result of a step, by what was wanted. */
 export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hidden" }
   ? Float32Array
   : W extends Wanted<infer R> & { readonly kind: "top" }
@@ -54,7 +56,7 @@ export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hi
         ? AttentionRow[]
         : undefined;
 
-/** Rows of one sequence: the tokens that it is continued by, and what is wanted of them. */
+/** Rows of one sequence: the tokens to append, and what is wanted of them. */
 export interface Rows<W extends Wanted = Wanted> {
   readonly sequence: Sequence;
   /** At most `sequence.stepLimit` ids, or the token that a step before has chosen. */

@@ -1,4 +1,4 @@
-// What the tokens of a text attend to, one after the other.
+// Attention weights of the tokens of a text, one token after the other.
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import {
@@ -15,7 +15,7 @@ import { checkFits, checkIds, policyOf } from "./checks.ts";
 export interface AttentionRowsOptions {
   /** 0 is the first. */
   readonly layer: number;
-  /** What queries see, if it differs from what the engine was loaded with. */
+  /** The attention policy, if it differs from the engine's. */
   readonly attention?: AttentionChoice | undefined;
 }
 
@@ -24,7 +24,7 @@ export const ATTENTION_READERS = {
   attention: attentionReader,
 } satisfies Readers<AttentionRowsOptions>;
 
-/** Feeds a text to a sequence of its own and yields what each of its tokens attended to. */
+/** Computes a text in a sequence of its own and yields the attention weights of each token. */
 export function attentionRows(
   model: LoadedModel,
   prompt: string | readonly number[],

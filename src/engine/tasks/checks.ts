@@ -1,4 +1,4 @@
-// What is checked of a request before any work.
+// Checks of a request before any work is done.
 
 import { Sequence } from "../../context/cache/sequence.ts";
 import {
@@ -29,7 +29,10 @@ import { slidingWhenFull } from "../options.ts";
 import { attentionRowsOf } from "../run/attention-probe.ts";
 import { chosenTokens, type Rows, type Wanted } from "../run/step.ts";
 
-/** The policy of one text: the engine's, or one of its own, which may see no more than the cache was made for. */
+/**
+ * The policy of one text: its own, or the engine's. It may not see more than the cache was made
+ * for.
+ */
 export function policyOf(
   { config, setting }: OpenedModel,
   attention: AttentionChoice | undefined,
@@ -50,7 +53,7 @@ export function policyOf(
   return policy;
 }
 
-/** Throws a `UserError` if ids are no tokens of the model. */
+/** Throws a `UserError` if an id is not a token of the model. */
 export function checkIds({ config }: OpenedModel, ids: readonly number[]): void {
   const V = config.vocabulary;
   const bad = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= V);
@@ -103,7 +106,9 @@ const ROWS_READERS = {
   wanted: needed(wantedReader),
 } satisfies Readers<Rows>;
 
-/** Rows as a user gives them; throws a `UserError` if they are no step of this model. */
+/**
+ * Reads rows as a user gives them; throws a `UserError` if they are not a valid step of this model.
+ */
 export function readRows<W extends Wanted>(model: OpenedModel, given: Rows<W>): Rows<W> {
   const { sequence, tokens, wanted } = readOptions("run", given, ROWS_READERS);
   const { layers } = model.config;

@@ -1,4 +1,5 @@
-// How the next token comes: chosen by the GPU ahead of the text, or by the sampler from what the GPU found likeliest.
+// How the next token is chosen: by the GPU, with steps queued ahead, or by the sampler out of the
+// likeliest tokens.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";

@@ -1,4 +1,5 @@
-// Decoding without waiting: steps are queued ahead, each on the token that the GPU chooses in the one before.
+// Decoding without waiting: steps are queued ahead, each on the token that the GPU chooses in the
+// step before.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { Draw } from "../../kernels/choice/choice.ts";
@@ -8,9 +9,9 @@ import type { Choice, Rows, StepRunner } from "../run/step.ts";
 import type { TokenLogprob } from "../sampler/sampler.ts";
 
 /**
- * The tokens that follow `first`, one after the other: it is appended to a sequence, and then each of them. No step is
- * submitted beyond `budget` of them, nor more than `ahead` before what has been given. Left early, the sequence may hold some
- * tokens more.
+ * Appends `first` and then each chosen token to a sequence, and yields at most `budget` chosen
+ * tokens. At most `ahead` steps are in flight, so a caller that stops early may find a few more
+ * tokens in the sequence than it was given.
  */
 export async function* chosenTokens(
   model: StepRunner,
@@ -33,24 +34,24 @@ export async function* chosenTokens(
         }
         const { choice, token } = onTheirWay.shift()!;
         const chosen = await choice;
-        last = await token; // what the sequence has been told as well, if the token has a place there
+        last = await token; // settles after the sequence has added the id to its own
         given++;
         yield chosen;
       }
     } catch (error) {
       if (!(error instanceof DeviceLostError) || error instanceof DeviceGoneError) throw error;
-      sequence.discard(start + given); // the text before `last`: it goes on from there
+      sequence.discard(start + given); // keep the text before `last`, to go on from there
     }
   }
 }
 
-/** How tokens follow one another. */
+/** How to choose tokens, and how many. */
 interface ChosenRun {
   readonly draw: Draw;
   readonly first: number;
-  /** The most tokens. */
+  /** The most tokens to yield. */
   readonly budget: number;
-  /** The most steps on their way at a time. */
+  /** The most steps in flight. */
   readonly ahead: number;
   /** Ends the run before the next step. */
   readonly signal?: AbortSignal | undefined;

@@ -1,4 +1,4 @@
-// Texts as vectors: what the tokens have become at a layer, pooled.
+// Texts as vectors: the hidden states of a layer, pooled.
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import { POOLINGS, type Pooling } from "../../context/text/embedder.ts";
@@ -17,16 +17,16 @@ import type { LoadedModel } from "../run/loaded-model.ts";
 import { checkFits, checkIds } from "./checks.ts";
 
 export interface EmbedOptions {
-  /** Default: what the file says (`pooling_type`), or "mean", in which special tokens have no part. */
+  /** Default: the file's `pooling_type`, or "mean" without special tokens. */
   readonly pooling?: Pooling | undefined;
   /**
-   * Whose hidden states, as Hugging Face's `hidden_states` counts: 0 the embeddings of the tokens, l behind block l, L the
-   * last with the output norm taken. Default: L.
+   * Which hidden states, counted as in Hugging Face's `hidden_states`: 0 for the token embeddings,
+   * l for those after block l, L for the last with the output norm. Default: L.
    */
   readonly layer?: number | undefined;
-  /** Whether the vector gets length 1, so that a dot product is a cosine. Default: true. */
+  /** Whether to scale the vector to length 1, so that a dot product is a cosine. Default: true. */
   readonly normalize?: boolean | undefined;
-  /** Ends the work after the step under way: it throws the signal's reason. */
+  /** Aborts after the current step, which throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,7 +37,10 @@ export const EMBED_READERS = {
   signal: abortSignal,
 } satisfies Readers<EmbedOptions>;
 
-/** The vector [D] of a text, or of token ids. Throws a `UserError` if they are none, or too many for the context. */
+/**
+ * The vector [D] of a text, or of token ids. Throws a `UserError` if there are none, or too many
+ * for the context.
+ */
 export async function embed(
   model: LoadedModel,
   given: string | readonly number[],
@@ -68,10 +71,10 @@ export async function embed(
     sequence.release();
   }
   const length = normalize ? Math.hypot(...sum) : pooled;
-  return Float32Array.from(sum, (value) => value / (length || 1)); // no state is all zeros, but a file may hold any weights
+  return Float32Array.from(sum, (value) => value / (length || 1)); // zero weights give zero states
 }
 
-/** Which positions have a part in the vector. */
+/** Which positions are pooled. */
 function poolingRule(
   { tokenizer: { vocabulary } }: OpenedModel,
   ids: readonly number[],

@@ -1,9 +1,12 @@
-// What a text forgets while it is generated.
+// Reports what a text forgets while it is generated.
 
 import type { PageEntry } from "../../context/cache/page-table.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 
-/** Tokens that are forgotten: what they were, where they stood in the text, which pages of the cache they leave. */
+/**
+ * Evicted tokens: their ids, their positions in the text, and the pages of the cache that they
+ * free.
+ */
 export interface Eviction {
   readonly tokens: readonly number[];
   readonly positions: readonly number[];
@@ -12,7 +15,7 @@ export interface Eviction {
 
 type OnEviction = ((eviction: Eviction) => void) | undefined;
 
-/** What a sequence forgets, told when the text has come so far: steps may be ahead of it. */
+/** Holds evictions back until the text has reached them, since steps may be queued ahead of it. */
 export class Evictions {
   readonly #pageSize: number;
   readonly #onEvict: OnEviction;
@@ -27,7 +30,7 @@ export class Evictions {
     };
   }
 
-  /** Tells what had to go for the tokens up to the last of `ids`. */
+  /** Reports what was evicted for the tokens up to the last of `ids`. */
   tell(ids: readonly number[]): void {
     while (this.#waiting[0] && this.#waiting[0].length <= ids.length) {
       const { entries } = this.#waiting.shift()!;

@@ -1,4 +1,4 @@
-// What a request for a text may say, and what it is checked for.
+// The options of a generation, and how they are checked.
 
 import { PrefixCache } from "../../context/cache/prefix-cache.ts";
 import {
@@ -32,29 +32,35 @@ import type { Eviction } from "./evictions.ts";
 import { type TokenUsage, tokenBudget } from "./token-usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
-  /** The most tokens to generate. Default: 256, or what the context has room for. */
+  /** The most tokens to generate. Default: 256, or fewer if the context has less room. */
   readonly maxTokens?: number | undefined;
-  /** The text ends before this text, or the first of these; none of it is given out. */
+  /** The text ends before this string, or the first of these; nothing of it is returned. */
   readonly stop?: string | readonly string[] | undefined;
-  /** Goes on after end-of-generation tokens, which are never shown. */
+  /** Goes on after end-of-generation tokens, whose text is never returned. */
   readonly ignoreEos?: boolean | undefined;
   /** Log-probabilities of this many of the likeliest tokens with each piece. */
   readonly logprobs?: number | undefined;
-  /** Special tokens spelled in the prompt are taken as such. Default: they are plain text. */
+  /** Reads special tokens spelled in the prompt as special tokens. Default: as plain text. */
   readonly parseSpecial?: boolean | undefined;
-  /** What queries of this text see, if it differs from what the engine was loaded with. As text: "sinks:4+60". */
+  /** The attention policy of this text, if it differs from the engine's. As text: "sinks:4+60". */
   readonly attention?: AttentionChoice | undefined;
-  /** Told of tokens whose pages are freed since nothing can see them any more. */
+  /** Called with tokens whose pages are freed because no later query can see them. */
   readonly onEvict?: ((eviction: Eviction) => void) | undefined;
   /** False: recomputes the whole text for every token, for comparison. Default: true. */
   readonly cache?: boolean | undefined;
-  /** Keeps this text when it has ended, and computes only what differs from the one that it has kept. */
+  /**
+   * Keeps the keys and values of this text, and computes only what differs from the text that it
+   * holds.
+   */
   readonly prefixCache?: PrefixCache | undefined;
-  /** Told once, when prompt and answer fill this share of the context; never under attention that forgets. */
+  /**
+   * Called once, when prompt and answer fill `fillLevel` of the context; never under attention that
+   * forgets.
+   */
   readonly onFill?: ((usage: TokenUsage) => void) | undefined;
-  /** Default: 0.9 of the context. */
+  /** Share of the context, 0 to 1. Default: 0.9. */
   readonly fillLevel?: number | undefined;
-  /** Ends the generation after the token in work; its reason is then "aborted". */
+  /** Ends the generation after the current token; `reason` is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -88,7 +94,7 @@ export type Request = OptionsOf<typeof GENERATE_READERS>;
 
 /** What a generation works with. */
 export interface PreparedGeneration {
-  /** The text: the prompt, then each token when it is given out. */
+  /** The text: the prompt, then each token when it is yielded. */
   readonly ids: number[];
   readonly policy: AttentionPolicy;
   readonly maxTokens: number;
@@ -98,8 +104,9 @@ export interface PreparedGeneration {
 }
 
 /**
- * Checks a request against a model and makes what it needs, without any work on the GPU. Throws a `UserError` for
- * whatever is wrong with the prompt or the options, a `ContextOverflowError` if they do not fit the context.
+ * Checks a request against a model and prepares it, without any work on the GPU. Throws a
+ * `UserError` if the prompt or an option is wrong, a `ContextOverflowError` if they do not fit the
+ * context.
  */
 export function prepareGeneration(
   model: OpenedModel,
@@ -124,13 +131,13 @@ export function prepareGeneration(
   return { ids, policy, maxTokens, sampler, stops, request };
 }
 
-/** What of a request is the sampler's. */
+/** The options of a request that the sampler takes. */
 export function samplingOf(request: Request): SamplingOptions {
   const names = Object.keys(SAMPLING_READERS) as (keyof SamplingOptions)[];
   return Object.fromEntries(names.map((name) => [name, request[name]]));
 }
 
-/** Whether a token gives no text. */
+/** Whether the text of a token is left out. */
 export function isHidden(vocabulary: Vocabulary, id: number): boolean {
   const type = vocabulary.type(id);
   return type === "control" || type === "unknown";
@@ -150,7 +157,8 @@ function promptIds(
     return prompt;
   }
   const ids = tokenizer.encode(prompt, { parseSpecial });
-  // A text to be continued does not end, whatever the tokenizer does with whole texts.
+  // A text that is continued has no end: drop the end-of-sequence token that the tokenizer adds to
+  // whole texts.
   if (vocabulary.addEos && ids.at(-1) === vocabulary.eos) ids.pop();
   if (ids.every((id) => vocabulary.type(id) === "control")) {
     throw new UserError(

@@ -1,4 +1,5 @@
-// From a prompt to text, piece by piece: stops, evictions, what fills the context, and the result in the end.
+// From a prompt to text, piece by piece: stop strings, evictions, how full the context is, and the
+// result at the end.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import { Generation } from "../../context/text/running-text.ts";
@@ -20,7 +21,7 @@ import {
 import { READ_AHEAD, ReadAhead } from "./read-ahead.ts";
 import { FillWatch, type TokenUsage, tokenUsage } from "./token-usage.ts";
 
-/** A generated token and the text that it completes, which may be none. */
+/** A generated token and the text that it completes, which may be empty. */
 export interface Piece extends TokenChoice {
   readonly text: string;
 }
@@ -43,12 +44,12 @@ export interface GenerationResult {
   readonly decodeMs: number;
 }
 
-/** See `Engine.generate`. What is wrong with a request is thrown at once. */
+/** See `Engine.generate`. Throws for a wrong request at once, not at the first piece. */
 export function generate(
   model: LoadedModel,
   prompt: string | readonly number[],
   options: GenerateOptions,
-  // The text of a prompt goes on; an answer begins one.
+  // The output of `generate` continues the prompt's text; a chat answer begins a new one.
   decoding: DecodeOptions = { continuation: true },
 ): Generation<Piece, GenerationResult> {
   const prepared = prepareGeneration(model, prompt, options);
@@ -58,7 +59,7 @@ export function generate(
   });
 }
 
-/** The pieces of a text, and its result. What it holds is in `held` until it ends. */
+/** Yields the pieces of a text and returns its result. Until it ends, its sequence is in `held`. */
 async function* pieces(
   model: LoadedModel,
   prepared: PreparedGeneration,
@@ -84,7 +85,7 @@ async function* pieces(
     const rest = answer.flush();
     if (rest) yield rest;
   } catch (error) {
-    sequence.clear(); // what it holds is not known
+    sequence.clear(); // the failed step may have stored a part
     throw error;
   } finally {
     held.length = 0;
@@ -129,7 +130,7 @@ function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequen
   return model.admit({ ids, tokens, policy, prefixCache, signal, isRecomputed });
 }
 
-/** What a text has taken so far. */
+/** What a text has cost so far. */
 interface Spent {
   readonly cachedTokens: number;
   readonly began: number;
@@ -149,7 +150,7 @@ function usageOf(
   return tokenUsage(model, policy, promptTokens, spent.cachedTokens, ids.length);
 }
 
-/** The pieces of the tokens that follow, and why there are no more. */
+/** Yields the pieces of the tokens that follow, and returns why they end. */
 async function* answered(
   model: LoadedModel,
   sequence: Sequence,
@@ -183,11 +184,14 @@ async function* answered(
   return "aborted";
 }
 
-/** The text of the tokens so far: what might be the begin of a stop string, or of a character, is held back. */
+/**
+ * The text of the tokens so far. What may be the beginning of a stop string, or of a character, is
+ * held back.
+ */
 class Answer {
   text = "";
   readonly logprobs: GenerationResult["logprobs"][number][] = [];
-  /** The stop string that ended it. */
+  /** The stop string that ended the text. */
   stopped: string | undefined;
   readonly #vocabulary: Vocabulary;
   readonly #decoder: TokenDecoder;
@@ -212,7 +216,7 @@ class Answer {
     return { ...choice, text: out.text };
   }
 
-  /** What was held back and no stop string came of, with the last token; nothing if there is none. */
+  /** The text still held back at the end, with the last token; undefined if there is none. */
   flush(): Piece | undefined {
     if (this.stopped !== undefined) return undefined;
     const text = this.#stops.push(this.#decoder.flush()).text + this.#stops.flush();

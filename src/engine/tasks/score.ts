@@ -1,4 +1,4 @@
-// How well a model predicts a given text.
+// Measures how well a model predicts a given text.
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import { UserError } from "../../errors.ts";
@@ -11,7 +11,7 @@ import { logSumExp } from "../sampler/softmax.ts";
 import { checkFits, checkIds } from "./checks.ts";
 
 export interface Score {
-  /** Negative log-likelihood, in nats, of token i + 1 given tokens 0..i: one less than there are tokens. */
+  /** Negative log-likelihood, in nats, of token i + 1 given tokens 0..i: one fewer than tokens. */
   readonly nll: readonly number[];
   /** The likeliest next token after each token. */
   readonly argmax: readonly number[];
@@ -48,7 +48,7 @@ export async function score(
   return { nll, argmax: likeliest, perplexity: perplexity(nll) };
 }
 
-/** Negative log-likelihood, in nats, of a token by logits [V]. */
+/** Negative log-likelihood, in nats, of a token under logits [V]. */
 function surprise({ setting }: OpenedModel, logits: Float32Array, token: number): number {
   const nll = logSumExp(logits) - logits[token]!;
   if (Number.isFinite(nll)) return nll;
@@ -56,7 +56,10 @@ function surprise({ setting }: OpenedModel, logits: Float32Array, token: number)
   throw new NotFiniteError(what, setting.cache.shape.kvType);
 }
 
-/** exp of the mean of negative log-likelihoods in nats; NaN of none. Throws a `UserError` if no number is as large. */
+/**
+ * exp of the mean of negative log-likelihoods in nats; NaN for an empty list. Throws a `UserError`
+ * if it is too large for a number.
+ */
 export function perplexity(nll: readonly number[]): number {
   const mean = nll.reduce((sum, value) => sum + value, 0) / nll.length;
   const found = Math.exp(mean);
@@ -67,7 +70,10 @@ export function perplexity(nll: readonly number[]): number {
   );
 }
 
-/** Throws a `UserError` if ids are no tokens of the model, too few, or too many for its context. */
+/**
+ * Throws a `UserError` if an id is not a token of the model, or if they are too few, or too many
+ * for its context.
+ */
 export function checkScorable(model: OpenedModel, ids: readonly number[]): void {
   checkIds(model, ids);
   if (ids.length < 2)

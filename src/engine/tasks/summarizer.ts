@@ -1,4 +1,4 @@
-// Summaries by the model itself: it goes on from a text and an instruction.
+// Summaries by the model itself: it continues a text and an instruction.
 
 import type { Generation } from "../../context/text/running-text.ts";
 import {
@@ -28,7 +28,10 @@ import type { GenerationResult, Piece } from "./generation.ts";
 import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
 
 export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
-  /** What the model is asked. Default: `instructionBehind()`. A chat template is put around it if the file has one. */
+  /**
+   * The prompt for a text. Default: `instructionBehind()`. It is put into the file's chat template,
+   * if there is one.
+   */
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
@@ -39,7 +42,7 @@ export const SUMMARIZER_READERS = {
   prompt: callback,
 } satisfies Readers<EngineSummarizerOptions>;
 
-/** The text, and an instruction behind it. */
+/** A prompt: the text, then an instruction. */
 export function instructionBehind(
   instruction = "A short summary of the text above:",
 ): (text: string) => string {
@@ -47,7 +50,7 @@ export function instructionBehind(
   return (text) => `${text}\n\n${instruction}`;
 }
 
-/** What summarising takes of an engine. */
+/** What summarising needs of an engine. */
 export interface GeneratingModel extends OpenedModel {
   generate(
     prompt: string | readonly number[],
@@ -56,8 +59,8 @@ export interface GeneratingModel extends OpenedModel {
 }
 
 /**
- * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives the same summary. A text
- * that is too long for the context is cut in its middle.
+ * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives
+ * the same summary. A text that is too long for the context is cut in its middle.
  */
 export function engineSummarizer(
   engine: GeneratingModel,
@@ -66,7 +69,7 @@ export function engineSummarizer(
   having<GeneratingModel>("an engine", "generate")(engine, "engine");
   const read = readOptions("engineSummarizer", given, SUMMARIZER_READERS);
   const { prompt = instructionBehind(), ...options } = read;
-  resolveSampling(samplingOf(options), engine.config.vocabulary); // refuses ids now, not after hours of windows
+  resolveSampling(samplingOf(options), engine.config.vocabulary); // throws now, not after hours
   return async (text, { maxTokens, signal }) => {
     const sampling = { temperature: 0, seed: 0, ...options };
     const budget = Math.max(1, roomFor(engine, prompt) - maxTokens);
@@ -78,11 +81,14 @@ export function engineSummarizer(
   };
 }
 
-/** As for `summarize`, but that the model is the summarizer and its context sets the window, unless others are given. */
+/**
+ * As for `summarize`. By default the model is the summarizer, and its context sets the size of
+ * windows.
+ */
 export interface EngineSummaryOptions
   extends Omit<SummaryOptions, "size" | "summarizer">,
     EngineSummarizerOptions {
-  /** Default: what the context has room for beside the prompt and a summary. */
+  /** Tokens of a window. Default: what the context has room for beside the prompt and a summary. */
   readonly size?: number | undefined;
   /** Default: the model. */
   readonly summarizer?: Summarizer | undefined;
@@ -110,12 +116,12 @@ export async function summarizeBy(
   });
 }
 
-/** A window that is tokenized by itself, and joined with a prompt, may have a few tokens more: its words are cut. */
+/** Spare tokens: a window may get a few more when its text is tokenized again within the prompt. */
 const MARGIN = 16;
 
 /**
- * Tokens of a window: those given, or else as many as leave room for the prompt and a summary. Throws a `UserError` if
- * the model could not take a window and summarise it, which another summarizer may.
+ * Tokens of a window: as given, or as many as leave room for the prompt and a summary. Throws a
+ * `UserError` if the model is the summarizer and has too little room for a window and its summary.
  */
 export function summaryWindow(
   model: OpenedModel,
@@ -148,7 +154,7 @@ export function summaryWindow(
 /** Tokens that a text and its summary may have together, beside the prompt. */
 function roomFor(model: OpenedModel, prompt: (text: string) => string): number {
   const { tokenizer, setting } = model;
-  // Where attention forgets, a text has no end, but what the model knows of it has.
+  // Under attention that forgets the text is unlimited, but the model sees only sinks and window.
   const { sinks, window } = setting.policy;
   const reach = Math.min(setting.context, sinks + window);
   const request = requestPrompt(model, prompt(""));

@@ -1,4 +1,4 @@
-// What of a context a text takes, and what is left.
+// How much of the context a text takes, and how much is left.
 
 import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
@@ -7,10 +7,10 @@ import type { OpenedModel } from "../model/opened-model.ts";
 /** Tokens of a text. */
 export interface TokenUsage {
   readonly promptTokens: number;
-  /** Of the prompt, those that lay in the cache already and were not computed again. */
+  /** Tokens of the prompt that were in the cache already and were not computed again. */
   readonly cachedTokens: number;
   readonly generatedTokens: number;
-  /** What the context has room for; Infinity under attention that forgets. */
+  /** Tokens that the context still has room for; Infinity under attention that forgets. */
   readonly freeTokens: number;
 }
 
@@ -36,7 +36,10 @@ export class ContextOverflowError extends UserError {
 export const DEFAULT_MAX_TOKENS = 256;
 const DEFAULT_FILL_LEVEL = 0.9;
 
-/** How many tokens may be generated; throws a `ContextOverflowError` before any work if they do not fit. */
+/**
+ * How many tokens may be generated; throws a `ContextOverflowError` before any work if they do not
+ * fit.
+ */
 export function tokenBudget(
   { setting }: OpenedModel,
   { window }: AttentionPolicy,
@@ -51,7 +54,7 @@ export function tokenBudget(
   throw new ContextOverflowError(promptTokens, budget, context);
 }
 
-/** Of a text of `tokens` tokens, prompt and answer. */
+/** The usage of a text of `tokens` tokens, prompt and answer together. */
 export function tokenUsage(
   { setting }: OpenedModel,
   { window }: AttentionPolicy,
@@ -76,7 +79,7 @@ export interface FillOptions {
   readonly fillLevel?: number | undefined;
 }
 
-/** Tells once when a text fills so much of its context. */
+/** Reports once that a text fills a share of its context. */
 export class FillWatch {
   readonly #level: number;
   #onFill: FillOptions["onFill"];

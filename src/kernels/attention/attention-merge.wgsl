@@ -1,5 +1,5 @@
 // Joins the partial states (m, l, o) of the splits of one query: softmax over all slots at once.
-//                                                                              Dao et al. 2023, "Flash-Decoding"
+//                                                                 Dao et al. 2023, "Flash-Decoding"
 // One row of workgroups a token, lanes across heads and width, four numbers each. Memory:
 // registers.
 override H: u32;       // query heads

@@ -1,6 +1,5 @@
-// Operations of attention: queries and keys are rotated, keys and values stored in pages, and
-// queries attend over pages. Not in this room: which pages a text has, and the rotations themselves
-// (context/).
+// Operations of attention: rotate queries and keys, store keys and values in pages, attend over
+// pages. Not in this room: which pages a text has, and the rotations themselves (context/).
 
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
@@ -21,22 +20,22 @@ export interface NewTokens {
   readonly qkv: Activations; // [T, H + 2 G, E]
   readonly rotations: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
   readonly slots: GPUBuffer; // [T]
-  readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if they are turned before the pages are met
+  readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if `rope-store` rotates them
 }
 
-/** What queries meet, and where what comes of it goes. */
+/** The pages that queries attend to, and the buffers for the result. */
 export interface AttentionBuffers {
   readonly pages: LayerPages;
   readonly pageTable: GPUBuffer;
-  /** Rotations of keys that were stored without: [N P, E/2, 2]. */
+  /** Rotations of keys that are stored raw: [N P, E/2, 2]. */
   readonly keyRotations?: GPUBuffer | undefined;
-  /** What ranges of slots leave to be joined. */
+  /** Partial results of ranges of slots, for `attention-merge`. */
   readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
   readonly x: Activations; // [T, H, E]
 }
 
 /**
- * Whether the workgroup that attends may store a single token, too: see
+ * Whether the workgroup that attends may also store a single token: see
  * `attention/queries/projected`.
  */
 export function canFuseStore({ kvType, heads, kvHeads }: HeadShape): boolean {
@@ -51,9 +50,8 @@ export interface StoreAndAttend {
 }
 
 /**
- * x [T, H, E] = what the tokens of qkv attend to; their keys and values go to a layer's pages. A
- * single token is stored by the kernel that attends, if that can be: see
- * `attention/queries/projected`.
+ * x [T, H, E] = attention of the tokens of qkv, whose keys and values are stored in a layer's pages
+ * first. The kernel that attends stores a single token itself if `canFuseStore`.
  */
 export function storeAndAttend(target: Target, operation: StoreAndAttend): Dispatch[] {
   const { label, shape, tokens, buffers } = operation;
@@ -82,8 +80,8 @@ export interface RopeStore {
 }
 
 /**
- * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled, turned to their place before the
- * window and before the sinks; the keys, turned, and the values of qkv [T, H + 2 G, E] go to
+ * rotated [T, 2, H, E] = the queries of qk [T, H + G, E], scaled and rotated once for the window
+ * and once for the sinks. Stores the rotated keys, and the values of qkv [T, H + 2 G, E], in
  * `slots` [T] of a layer's pages.
  */
 export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
@@ -117,12 +115,12 @@ export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
 export interface Attend {
   readonly label: string;
   readonly shape: HeadShape;
-  /** [T, 2, H, E], as `ropeStore` leaves them. */
+  /** [T, 2, H, E], as written by `ropeStore`. */
   readonly queries: GPUBuffer;
   readonly buffers: AttentionBuffers;
 }
 
-/** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of a table. */
+/** x [T, H, E] = softmax(queries keys^T over visible keys) values, over the pages of a table. */
 export function attend(target: Target, { label, shape, queries, buffers }: Attend): Dispatch[] {
   const stored: Queries = {
     fragments: ["attention/queries/rotated"],
@@ -132,7 +130,7 @@ export function attend(target: Target, { label, shape, queries, buffers }: Atten
   return attendBy(target, { label, shape, queries: stored, buffers });
 }
 
-/** Where the queries of `attention.wgsl` come from: its fragment, and what that one needs. */
+/** How `attention.wgsl` reads queries: a fragment, and what this needs. */
 interface Queries {
   readonly fragments: readonly string[];
   readonly overrides: Readonly<Record<string, number>>;
@@ -179,7 +177,7 @@ function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): R
   };
 }
 
-/** Joins what `attention` leaves of each range of slots, if there are several. */
+/** Joins the partial results of `attention` if it splits the slots into several ranges. */
 function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): Recipe {
   const { heads: H, headWidth: E } = shape;
   const { partial, x } = buffers;
@@ -208,8 +206,8 @@ export interface AttentionWeights {
 }
 
 /**
- * weights [T, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the
- * values with.
+ * weights [T, H, slots] = softmax(queries keys^T over visible keys): the factors of the values in
+ * `attend`.
  */
 export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
   const { label, shape, queries, keys, pageTable, keyRotations, weights } = operation;
@@ -234,7 +232,7 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
   ];
 }
 
-/** How cached keys are read: as they were rotated when stored, or turned on the way. */
+/** How cached keys are read: as stored, or rotated on the way if they are stored raw. */
 function keyReader({ kvType, pairGap: GAP }: HeadShape, keyRotations: GPUBuffer | undefined) {
   const { fragment } = KV_FORMATS[kvType];
   if (!keyRotations) {

@@ -1,12 +1,12 @@
 // Attention over pages with online softmax: the one path, for prefill and for decoding.
-//                                               Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
-// A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
+//                             Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
+// Key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window).
 //
 // A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens: they
 // share the pages) and a range of slots of the page table. Lanes lie across the width of a head:
 // each holds its cells of the queries and of the outputs in registers, loads its cells of a key,
 // and the dot products meet in `sum_lanes`. So every key and every value is loaded once for all
-// rows, by neighbouring lanes from neighbouring cells. Where the slots are split, the partial state
+// rows, by neighbouring lanes from neighbouring cells. If the slots are split, the partial state
 // (m, l, o) of each range goes out for `attention-merge` to join. Appended: cells, queries, keys
 // and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
 override H: u32;       // query heads

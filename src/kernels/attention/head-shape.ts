@@ -1,8 +1,8 @@
-// What attention needs to know of a model's heads and of a cache, and what its buffers hold.
+// The shapes of a model's heads and of a cache that attention needs, and the sizes of its buffers.
 
 import type { KvType } from "./kv-types.ts";
 
-/** The heads that a cache is made for, and its pages. */
+/** The shape of the heads and pages of a cache. */
 export interface CacheShape {
   /** H: query heads. */
   readonly heads: number;
@@ -16,7 +16,7 @@ export interface CacheShape {
   readonly kvType: KvType;
 }
 
-/** What attention needs to know of a layer's heads and of the cache's pages. */
+/** The shape of a layer's heads and of the cache's pages. */
 export interface HeadShape extends CacheShape {
   /** Distance of the two numbers that rotate together: 1, or E/2. */
   readonly pairGap: number;

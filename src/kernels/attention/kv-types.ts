@@ -1,5 +1,5 @@
-// How the numbers of keys and values lie in the pages of a cache: what kv-types/*.wgsl do on the
-// GPU, in plain TypeScript.
+// How the numbers of keys and values are stored in the pages of a cache: kv-types/*.wgsl in plain
+// TypeScript.
 
 import { floatToHalf, halfToFloat } from "../weights/half.ts";
 
@@ -10,8 +10,8 @@ import { floatToHalf, halfToFloat } from "../weights/half.ts";
 export type KvType = "f32" | "f16" | "q8_0" | "q4_0";
 
 /**
- * One way of storing them. A cell is four numbers, a block what is stored by one lane: whole cells
- * in whole words.
+ * One way to store them. A cell is four numbers; a block is what one lane stores: whole cells in
+ * whole words.
  */
 export interface KvFormat {
   /** The shader's fragment, such as "attention/kv-types/q8-0". */
@@ -20,11 +20,10 @@ export interface KvFormat {
   readonly blockNumbers: number;
   /** Bytes of a block in a page. */
   readonly blockBytes: number;
-  /** The largest size of a number that it holds. */
+  /** The largest absolute value that it holds. */
   readonly largest: number;
   /**
-   * The words of one block. A number beyond `largest` is NaN; of a block with a scale, all are
-   * then.
+   * The words of one block. A number beyond `largest` becomes NaN; in a block with a scale, all do.
    */
   pack(numbers: Float32Array): readonly number[];
   /** The numbers of one block. */
@@ -55,7 +54,8 @@ const f16: KvFormat = {
 };
 
 /**
- * 32 signed bytes and a scale, d = max |x| / 127: x = d q, q to the nearest, ties away from zero.
+ * 32 signed bytes and a scale, d = max |x| / 127: x = d q, q rounded to nearest, ties away from
+ * zero.
  */
 const q8_0: KvFormat = {
   fragment: "attention/kv-types/q8-0",
@@ -75,8 +75,8 @@ const q8_0: KvFormat = {
 };
 
 /**
- * 32 nibbles and a scale, d = the x of largest size, with its sign, / -8: x = d (q - 8), q to the
- * nearest and at most 15. Byte j holds number j low and number j + 16 high.
+ * 32 nibbles and a scale, d = the x of largest |x|, / -8: x = d (q - 8), q rounded to nearest and
+ * at most 15. Byte j holds number j in its low and number j + 16 in its high nibble.
  */
 const q4_0: KvFormat = {
   fragment: "attention/kv-types/q4-0",
@@ -84,7 +84,7 @@ const q4_0: KvFormat = {
   blockBytes: 20,
   largest: 8 * LARGEST_HALF,
   pack(numbers) {
-    // Nothing is larger than a NaN.
+    // NaN counts as the largest.
     const largest = numbers.reduce((a, b) =>
       Number.isNaN(a) || Math.abs(b) <= Math.abs(a) ? a : b,
     );
@@ -105,7 +105,7 @@ const q4_0: KvFormat = {
 
 export const KV_FORMATS: Readonly<Record<KvType, KvFormat>> = { f32, f16, q8_0, q4_0 };
 
-/** All of them, as a user names them. */
+/** The names of all types, as in `--kv`. */
 export const KV_TYPES = Object.keys(KV_FORMATS) as readonly KvType[];
 
 /** Bytes that a number takes in a page, its share of a scale included. */
@@ -124,7 +124,7 @@ export function packKv(kvType: KvType, numbers: Float32Array): Uint32Array<Array
   return words;
 }
 
-/** The numbers that words of pages stand for. */
+/** The numbers that words of pages hold. */
 export function unpackKv(kvType: KvType, words: Uint32Array): Float32Array {
   const { blockNumbers, blockBytes, unpack } = KV_FORMATS[kvType];
   const numbers = new Float32Array((words.length / (blockBytes / 4)) * blockNumbers);
@@ -134,14 +134,14 @@ export function unpackKv(kvType: KvType, words: Uint32Array): Float32Array {
   return numbers;
 }
 
-/** What is left of numbers that are stored. */
+/** Numbers as they are after storing and reading them. */
 export function throughKv(kvType: KvType, numbers: Float32Array): Float32Array {
   return unpackKv(kvType, packKv(kvType, numbers));
 }
 
 /**
- * x / d as ggml divides: times the reciprocal, every step in f32, and by the scale as it is before
- * it becomes a half.
+ * x / d as in ggml: x times the reciprocal, every step in f32, with the scale before it is rounded
+ * to a half.
  */
 function scaled(numbers: Float32Array, d: number): Float32Array {
   const inverse = d === 0 ? 0 : Math.fround(1 / d);
@@ -152,12 +152,12 @@ function halves(low: number, high: number): number {
   return (storedHalf(low) | (storedHalf(high) << 16)) >>> 0;
 }
 
-/** The 16 bits of a half as pages hold it: beyond its range there is no number. */
+/** The 16 bits of a half as pages hold it: NaN beyond its range. */
 function storedHalf(x: number): number {
   return floatToHalf(Math.abs(x) <= LARGEST_HALF ? x : Number.NaN);
 }
 
-/** Four bytes, the first lowest. */
+/** Four bytes, the first in the lowest bits. */
 function word([a, b, c, d]: Float32Array): number {
   return ((a! & 255) | ((b! & 255) << 8) | ((c! & 255) << 16) | ((d! & 255) << 24)) >>> 0;
 }

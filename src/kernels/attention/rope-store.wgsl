@@ -1,12 +1,12 @@
-// Queries and keys are rotated, and keys and values go to their pages. A key is rotated once, at its text position, and
-// never again; a query is rotated twice: it meets the window at its own position, and the sinks at min(t, S + W - 1),
-// which is where StreamingLLM's re-assigned cache positions put it. Scores depend on distances only, so this equals
-// moving every key.                                                                Xiao et al. 2024, arXiv:2309.17453
+// Rotates queries and keys, and stores keys and values in their pages. A key is rotated once, at
+// its text position; a query is rotated twice: for the window at its own position t, for the sinks
+// at min(t, S + W - 1), which is where StreamingLLM's re-assigned cache positions put it. Scores
+// depend on distances only, so this equals moving every key.     Xiao et al. 2024, arXiv:2309.17453
 //
 // One row of workgroups a token; its lanes stride over the query heads, four numbers each, then
-// over the key/value heads, a block each: what the cells of the cache pack together. `pack_block`
-// comes with them. Where keys are kept raw, their rotations are all (1, 0). Appended: cells,
-// `rotated-cell` and `rotate`. Memory: registers.
+// over the key/value heads, a block each: the cells that `pack_block` packs together. If keys are
+// stored raw, their rotations are all (1, 0). Appended: cells, `rotated-cell` and `rotate`. Memory:
+// registers.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
 override E: u32;       // head width
@@ -38,7 +38,7 @@ fn main(
   let strip = E / 4u;
   let queries = H * strip;
   let blocks = strip / BLOCK_CELLS;  // of a key
-  // Of a block. Several are no constant: Mesa would unroll the loop over them, for seconds.
+  // Cells of a block. Not a constant if several, or Mesa would unroll the loop, for seconds.
   let cells = select(0u, BLOCK_CELLS, BLOCK_CELLS == 1u || params.tokens > 0u);
   for (var i = group.x * LANES + lane; i < queries + G * blocks; i += groups.x * LANES) {
     if (i < queries) {

@@ -4,13 +4,15 @@
 // A workgroup of 2 x 2 subgroups computes a tile of 64 tokens by 64 rows of W, chunk after chunk:
 // half of its lanes decode a chunk of each row, the others fetch a chunk of each token, into
 // workgroup memory. Then each subgroup multiplies 32 tokens by 32 rows of them, matrix by matrix.
-// The sums leave through workgroup memory, one matrix of every subgroup at a time, since only there
-// their numbers have a place.
+// The sums are written through workgroup memory, one matrix of every subgroup at a time, since the
+// order of their numbers in registers is unknown.
 //
-// A number is held as two halves, high + low / 2048, which have 22 bits together, nearly those of an f32; of the four
-// products that makes, the one of both low halves is too small to matter, and those with one are summed by themselves. Scaled
-// so, the low half of a small number is none that a half rounds to zero.             Ootomo & Yokota 2022, arXiv:2203.03341
-// Appended: a weight format, `matrices`, and a shape of them: M tokens, N rows and K weights, which divide 32.
+// A number is split into two halves, high + low / 2048, which together have 22 bits, nearly those
+// of an f32. Of the four products, low x low is too small to matter, and the two of high x low are
+// summed apart. The factor 2048 keeps the low half of a small number from underflow to zero.
+//                                                            Ootomo & Yokota 2022, arXiv:2203.03341
+// Appended: a weight format, `matrices`, and a shape of them: M tokens, N rows and K weights, which
+// divide 32.
 enable f16;
 enable subgroups;
 
@@ -22,9 +24,9 @@ const LOW = TILE * PITCH;     // where the low halves begin
 const DOWN = 32u / M;         // matrices of a subgroup along the tokens
 const ALONG = 32u / N;        // and along the rows
 
-// Activations of some models exceed the largest half: those beyond four times that, and weights
-// beyond it, become that and not infinite. All bits are kept of activations from 2^-12 and of
-// weights from 2^-14 on, half of them below.
+// Activations of some models exceed the largest half, so they are divided by four; what is still
+// beyond, and weights beyond it, are clamped to it instead of becoming infinite. All 22 bits are
+// kept of activations from 2^-12 and of weights from 2^-14 on, half of them below.
 const SHRINK = 0.25;
 const LARGEST = 65504.0;
 const FINE = 2048.0;
@@ -41,7 +43,7 @@ var<workgroup> w_tile: array<f16, 2u * LOW>;
 var<workgroup> x_tile: array<f16, 2u * LOW>;
 var<workgroup> staging: array<f32, 2u * SIDE * SIDE * M * N>;
 
-// What is no number, or infinite, stays so; its low half is NaN then.
+// NaN and infinities stay as they are; their low halves become NaN.
 fn within_halves(four: vec4f) -> vec4f {
   let broken = (bitcast<vec4<u32>>(four) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u);
   return select(clamp(four, vec4f(-LARGEST), vec4f(LARGEST)), four, broken);

@@ -1,7 +1,6 @@
-// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, and
-// what is done to a vector on its way in and to the products on their way out. Not in this room:
-// how weights are packed and placed (weights/), and how rows are normed or gated by themselves
-// (rows/).
+// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, with
+// a norm before and an activation after them if these are fused. Not in this room: how weights are
+// packed and placed (weights/), and norms and activations as kernels of their own (rows/).
 
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
@@ -15,11 +14,11 @@ import { addBias, gatedActivation, rmsNorm } from "../rows/rows.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
 
-/** RMSNorm of what is multiplied: on the way for a single token, otherwise into activations. */
+/** RMSNorm of the input: fused for a single token, otherwise written to `into`. */
 export interface InputNorm {
   readonly weight: Weights; // [k]
   readonly eps: number;
-  /** [T, k]: where several tokens are normed to. */
+  /** [T, k]: the normed input of several tokens. */
   readonly into: Activations;
 }
 
@@ -28,7 +27,7 @@ export interface Projection {
   readonly weights: Weights; // [n, k]
   readonly y: Activations; // [T, n]
   readonly norm?: InputNorm | undefined;
-  /** Adds to y in place of replacing it. */
+  /** Adds to y instead of replacing it. */
   readonly add?: boolean;
   readonly bias?: Weights | undefined; // [n]
 }
@@ -63,7 +62,7 @@ export interface GatedProjection {
   readonly label: string;
   readonly x: Activations; // [T, k]
   readonly weights: Weights; // [2 F, k]: G above U
-  readonly gateUp: Activations; // [T, 2, F]: what comes between if both halves are not computed at once
+  readonly gateUp: Activations; // [T, 2, F]: both halves, if they are not computed at once
   readonly hidden: Activations; // [T, F]
   readonly activation: ActivationFunction;
   readonly norm?: InputNorm | undefined;
@@ -71,8 +70,8 @@ export interface GatedProjection {
 }
 
 /**
- * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix: at once for a single
- * token, if they are one part.
+ * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix: in one kernel for a
+ * single token, if the matrix is one part.
  */
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
@@ -86,16 +85,16 @@ export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   return [...both, ...gatedActivation(target, { label, gateUp, hidden, activation })];
 }
 
-/** The norm of several tokens; that of one is taken on the way. */
+/** The norm of several tokens as a kernel; that of a single token is fused. */
 function normed(target: Target, x: Activations, norm: InputNorm | undefined): Dispatch[] {
   if (!norm || target.tokens === "one") return [];
   return rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps });
 }
 
-/** What becomes of the products of a vector: the shader's fragments, and what they need. */
+/** How `matvec` writes its products: the shader's fragments, and what they need. */
 interface VectorOutput {
   readonly fragments: readonly string[];
-  /** Rows of a workgroup are a multiple of this. */
+  /** The rows of a workgroup are a multiple of this. */
   readonly least: 8 | 16;
   readonly bindings: Readonly<Record<string, GPUBufferBinding>>;
 }
@@ -112,7 +111,7 @@ function gatedOutput(h: Activations, activation: ActivationFunction): VectorOutp
   };
 }
 
-/** Where a vector is read from, and whether it is normed on the way. */
+/** How `matvec` reads its vector: from where, and whether it is normed. */
 function vectorInput({ uniformInputs }: Adapter, x: Activations, norm: InputNorm | undefined) {
   const inUniform = uniformInputs && x.stride * 4 <= UNIFORM_BYTES;
   const memory = inUniform ? "uniform" : "storage";
@@ -131,7 +130,7 @@ function vectorInput({ uniformInputs }: Adapter, x: Activations, norm: InputNorm
   };
 }
 
-/** One part of a matrix, and what it is multiplied with. */
+/** One part of a matrix, and its input. */
 interface PartProduct {
   readonly label: string;
   readonly part: WeightPart;
@@ -144,7 +143,7 @@ interface VectorProduct extends PartProduct {
   readonly output: VectorOutput;
 }
 
-/** A packed matrix times one vector, normed or not, and what becomes of the products. */
+/** A packed matrix times one vector, normed or not. */
 function matvec(adapter: Adapter, product: VectorProduct): Recipe {
   const { label, part, x, norm, output, add } = product;
   const { placement, rows } = part;
@@ -187,7 +186,9 @@ function matmul(adapter: Adapter, { label, part, x, y, add }: RowsProduct): Reci
   };
 }
 
-/** The planes of a matrix, and its sizes, which tell whether its product is added. */
+/**
+ * The planes of a matrix, and its sizes with the flag that says whether to add the product to y.
+ */
 function weightBindings({ bindings, adding }: WeightPart, add: boolean) {
   return add ? { ...bindings, matrix: adding } : bindings;
 }

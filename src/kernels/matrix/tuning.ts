@@ -1,11 +1,11 @@
-// What is found out about an adapter when a model is first loaded on it, and remembered.
+// What is measured on an adapter when a model is first loaded on it, and remembered.
 //
-// By how many workgroups should it share the product of a matrix with a vector? Few load the vector
-// less often, many keep more of it busy: between a software adapter with two threads and a large
-// card lies a factor of a hundred, so it is measured. How many rows a workgroup takes changes no
-// sum, and so no bit of a text; which shader multiplies would: that is a rule (adapter/tiling.ts),
-// not a measurement. But a shader that relies on what no standard has yet has to multiply right
-// here before it is trusted.
+// How many workgroups should share the product of a matrix with a vector? Few load the vector less
+// often, many keep more of the adapter busy; the best number differs by a factor of a hundred
+// between a software adapter with two threads and a large card, so it is measured. The rows of a
+// workgroup change no sum, and so no bit of a text. Another shader would: its choice is a rule
+// (adapter/tiling.ts), not a measurement. But the subgroup matrices, which no standard has yet,
+// must multiply right in a trial before they are used.
 
 import { median } from "../../numbers.ts";
 import { type Adapter, offeredMatrixShape, readAdapter, type Tuning } from "../adapter/adapter.ts";
@@ -22,28 +22,31 @@ import { createWeights } from "../weights/tensor.ts";
 import { uploadWeights } from "../weights/upload.ts";
 import { project } from "./products.ts";
 
-/** Numbers that were measured on this machine, by what they tell. */
+/** Figures that were measured on this machine, by name. */
 export interface Measurements {
   get(name: string): Promise<number | undefined>;
-  /** Keeps a number for later processes, if it can. */
+  /** Keeps a figure for later processes, if possible. */
   set(name: string, value: number): Promise<void>;
 }
 
-/** Numbers of workgroups, and a matrix [n, k] that they share by 32 to 8 rows, or by 440 to 32. */
+/**
+ * Candidates for the number of workgroups, and a matrix [n, k] of which each takes 32 to 8 rows on
+ * a card, 440 to 32 in software.
+ */
 const CARD = { kind: "card", n: 4096, k: 2048, candidates: [128, 256, 512] };
 const SOFTWARE = { kind: "software", n: 1024, k: 1024, candidates: [2, 4, 8, 16, 32] };
 
-/** Rounds that count; one before them pays for what is new. */
+/** Rounds that count, after one that warms up. */
 const ROUNDS = 15;
-/** A candidate is made to take so long in a round: a submit costs about 0.1 ms itself. */
+/** The product is repeated to fill this time, since a submit itself costs about 0.1 ms. */
 const ROUND_MS = 4;
 const MAX_REPEATS = 256;
 const ABOUT_AS_FAST = 1.04;
 
 /**
- * As remembered of an adapter, or measured on a second device that `open` opens for it, and that is
- * closed again. If that fails it is what is usual, and the adapter will be asked again.
- * `onTrial` hears when a trial begins (0 of 1) and ends.
+ * The remembered tuning of an adapter, or one measured on a second device, which `open` opens and
+ * which is closed again. If that fails the defaults are returned and nothing is remembered.
+ * `onTrial` is called when a trial begins (0 of 1) and ends.
  */
 export async function tuningOf(
   device: Device,
@@ -70,7 +73,7 @@ export async function tuningOf(
       await using second = await open();
       measured = await measure(second, shaders);
     } catch {
-      return undefined; // what is wrong with the adapter will show without this
+      return undefined; // if the adapter is broken, loading fails with a better message
     } finally {
       onTrial(1, 1);
     }
@@ -94,7 +97,7 @@ export async function tuningOf(
 
 const MATRIX_SHADERS = ["matrix/matmul-matrices", "matrix/matrices/matrices"];
 
-/** FNV-1a, 32 bits: what was measured with other texts of shaders does not count. */
+/** FNV-1a, 32 bits: measurements of other shader texts are not reused. */
 function hashOf(texts: readonly string[]): string {
   let hash = 0x811c9dc5;
   for (const char of texts.join("\n")) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
@@ -105,21 +108,20 @@ function trialOf({ isSoftware }: Adapter) {
   return isSoftware ? SOFTWARE : CARD;
 }
 
-/** How the matrix of a trial is multiplied. */
+/** The tiling of the trial's product. */
 function trialTiling(adapter: Adapter) {
   const { n } = trialOf(adapter);
   return matvecTiling(adapter, { placement: adapter.placement, n, least: 8 });
 }
 
 /**
- * The candidate that is fastest here; of those that are about as fast the fewest, since to load a
- * normed vector costs more.
+ * The fastest candidate; of those that are about as fast, the one with the fewest workgroups, since
+ * each has to load and norm the vector.
  */
 export async function measureWorkgroups(device: Device, shaders: ShaderSource): Promise<number> {
   const usual = readAdapter(device);
   const { n, k, candidates } = trialOf(usual);
-  // A shader may not take as many rows as the fewest workgroups would: those that are alike need no
-  // trial.
+  // The rows of a workgroup are capped: try candidates that come to the same number only once.
   const byRows = new Map(
     candidates.map((workgroups) => {
       const { overrides } = trialTiling({ ...usual, workgroups });
@@ -133,7 +135,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
     n,
     k,
     placement: usual.placement,
-  }); // zeros take as long
+  }); // weights of zero take as long
   const x = await createActivations(device, "x", 1, k);
   const y = await createActivations(device, "y", 1, n);
   const contestants = [...byRows.values()].map((workgroups) => {
@@ -162,10 +164,9 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
 }
 
 /**
- * The first candidate that is about as fast as any, by its times in each of some rounds. What a
- * machine does beside this comes and goes, and does little to comparisons within a round: so what
- * counts is how much longer than the fastest of a round a candidate takes, in the middle of all
- * rounds.
+ * The first candidate that is about as fast as the fastest, given the times of each round. Other
+ * load on the machine varies from round to round, so candidates are compared by the median, over
+ * all rounds, of their time divided by the fastest of the same round.
  */
 export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
   const slowness = rounds[0]!.map((_, i) =>
@@ -176,12 +177,13 @@ export function firstOfFastest(rounds: readonly (readonly number[])[]): number {
 }
 
 /**
- * 1 where subgroup matrices multiply as numbers do, to the last bit: whole numbers, of which all
- * sums are exact.
+ * 1 if subgroup matrices give the same bits as `matmul` for whole numbers whose sums are all exact,
+ * else 0.
  */
 export async function tryMatrices(device: Device, shaders: ShaderSource): Promise<number> {
   const [n, k, tokens] = [72, 96, 70];
-  // In stripes of sixteen columns one factor has thirteen bits, two halves, and the other three.
+  // In stripes of sixteen columns one factor has thirteen bits, which takes two halves, and the
+  // other has three bits.
   const numbers = (count: number, fine: 0 | 1) =>
     Float32Array.from({ length: count }, (_, i) =>
       Math.floor((i % k) / 16) % 2 === fine ? ((i * 2971) % 8191) - 4095 : ((i * 37) % 7) - 3,

@@ -1,13 +1,13 @@
-// Keys that were stored without rotation, and turn while they are read: for frequencies that move
-// as the text grows (dynamic NTK), and as the oracle of the usual mode. Needs `rotate`.
+// Keys that are stored raw and rotated when they are read: for frequencies that change as the text
+// grows (dynamic NTK), and to test the usual mode against. Needs `rotate`.
 @group(0) @binding(8) var<storage, read> key_rotations: array<vec4f>;  // [N P, E/4] (cos, sin) of two pairs, of the token in each slot
 
-// The same before it turns.
+// The same numbers before rotation.
 fn stored_numbers(cells: u32, i: u32) -> vec4f {
   return unpack_cell(k_pages[cells + word_of(i)], k_pages[cells + scale_of(i)], i);
 }
 
-// Four numbers of the key at `slot`, whose cells begin at `cells`, turned to its text position.
+// Four numbers of the key at `slot`, whose cells begin at `cells`, rotated by its text position.
 fn key_numbers(cells: u32, i: u32, slot: u32) -> vec4f {
   let row = page_table[slot / P].x * P + slot % P;
   let at = row * (E / 4u) + rotations_of(i);

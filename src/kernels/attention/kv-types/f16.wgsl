@@ -15,8 +15,8 @@ fn unpack_cell(word: Word, _scale: Word, _i: u32) -> vec4f {
   return vec4f(unpack2x16float(word.x), unpack2x16float(word.y));
 }
 
-// What no half holds becomes NaN, whatever the adapter makes of it (WGSL leaves that open): so it
-// shows in every result.
+// A number beyond the largest half becomes NaN, which shows in every result. WGSL leaves open what
+// the adapter would make of it.
 fn pack_block(numbers: array<vec4f, BLOCK_CELLS>) -> array<Word, BLOCK_WORDS> {
   let cell = numbers[0];
   let beyond = (bitcast<vec4<u32>>(cell) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x477fe000u);  // 65504

@@ -1,7 +1,7 @@
-// Cells of f32: a word is four numbers. Every fragment of cells answers the same: where in a head
-// the word of cell i lies, and the word of its scale; what both stand for; and the words of a
-// block, the cells that are stored together. Here there is no scale: the word stands in for it and
-// is not read twice.
+// Cells of f32: a word is four numbers. Every fragment of this folder declares the same functions:
+// where in a head the word of cell i lies, and the word of its scale; how to unpack both; and how
+// to pack a block, the cells that are stored together. Here there is no scale: `scale_of` gives the
+// same word, which is not read twice.
 alias Word = vec4f;
 const BLOCK_CELLS = 1u;
 const BLOCK_WORDS = 1u;

@@ -1,8 +1,7 @@
-// The queries of a single token as their projection leaves them: they turn while they are read, and
-// the token's key and value are stored by the workgroup that meets them. The lane that stores a
-// cell is the one that will load it, so no lane waits for another: this is for cells that are
-// blocks by themselves, and for workgroups that have all the queries of a key/value head. Needs
-// `rotated-cell` and `rotate`.
+// The queries of a single token as projected: they are rotated when they are read, and the
+// workgroup that attends also stores the token's key and value. The lane that stores a cell also
+// loads it, so no barrier is needed. This takes kv types whose blocks are single cells, and
+// workgroups that have all queries of a key/value head. Needs `rotated-cell` and `rotate`.
 override SCALE: f32;  // of queries: 1 / sqrt(E)
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4f>;            // [H + 2 G, E/4]
@@ -10,7 +9,7 @@ override SCALE: f32;  // of queries: 1 / sqrt(E)
 @group(0) @binding(2) var<storage, read_write> v_pages: array<Word>;  // [N, G, P, words of a head]
 @group(0) @binding(8) var<storage, read> rotations: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
 
-// The last token of the last page, where its slot is one of those from `begin` to `end`.
+// Stores the last token of the last page if its slot is one of those from `begin` to `end`.
 fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
   let last = params.slots - P;
   let page = page_table[last / P];

@@ -5,7 +5,7 @@ fn input(i: u32) -> vec4f {
   return x[i];
 }
 
-// What all products are multiplied with in the end.
+// The factor of all products.
 fn input_scale(lane: u32) -> f32 {
   return 1.0;
 }

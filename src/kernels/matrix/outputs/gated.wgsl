@@ -1,10 +1,11 @@
-// What a product of a matrix with a vector becomes: h = activation(G x) * (U x), where the rows of G lie above those of U in
-// one matrix W [2 F, K]: the first half of a gated feed-forward. Half of a workgroup's ROWS, a multiple of 8, are of
-// either. The activation function is a fragment of `rows`.                        Shazeer 2020, arXiv:2002.05202
+// Output for one vector: h = activation(G x) * (U x), the first half of a gated feed-forward. The
+// rows of G lie above those of U in one matrix W [2 F, K]. Half of a workgroup's ROWS are rows of
+// G, half of U, a multiple of 8 each. The activation function is a fragment of `rows`.
+//                                                                    Shazeer 2020, arXiv:2002.05202
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;  // [F]
 
-// Row `r` of workgroup `place`, eight of G and eight of U in turns; beyond the matrix, its last
-// one.
+// Row `r` of workgroup `place`: eight of G, then eight of U, and so on; beyond the matrix, its last
+// row.
 fn row_of(place: u32, r: u32) -> u32 {
   let width = matrix.rows / 2u;
   let pair = place * (ROWS / 2u) + r / 16u * 8u + r % 8u;
