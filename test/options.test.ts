@@ -117,6 +117,8 @@ const ENGINE: Wrong<typeof ENGINE_READERS> = {
   pageSize: [...COUNT, 0],
   chunk: [...COUNT, 0],
   sequences: [...COUNT, 0],
+  cacheTokens: [...COUNT, 0],
+  maxWaiting: COUNT,
   onProfile: FUNCTION,
   device: ["gpu", 5, null, true, []],
   onProgress: FUNCTION,

@@ -16,7 +16,7 @@ const GREEDY = { temperature: 0, ignoreEos: true };
 const many = (count: number) => Array.from({ length: count }, (_, i) => 2 + (i % 20));
 
 /** A queue over a pool of so many pages, without a GPU. */
-function queue(size: number) {
+function queue(size: number, limits = { sequences: 100, maxWaiting: 100 }) {
   const cache = new CachePages({
     groups: [{ layers: [0], window: Number.POSITIVE_INFINITY, pages: size }],
     policy: FULL_ATTENTION,
@@ -26,7 +26,7 @@ function queue(size: number) {
     movesBeyond: Number.POSITIVE_INFINITY,
   });
   const { pools } = cache;
-  const admission = new Admission(pools, new IdlePrefixes(pools));
+  const admission = new Admission(pools, new IdlePrefixes(pools), limits);
   const sequence = (policy = FULL_ATTENTION) => cache.sequence(policy);
   const admit = (pages: number, signal?: AbortSignal) =>
     admission.admit({ ids: [], signal }, [pages], sequence, () => sequence());

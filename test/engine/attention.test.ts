@@ -132,7 +132,7 @@ test("two texts that take turns are two texts by themselves", async () => {
   for (const attention of ["full", "sinks:2+9"].map(parseAttention)) {
     const engine = await loadEngine(model.bytes, {
       attention,
-      sequences: 2,
+      cacheTokens: 512,
       pageSize: 4,
       chunk: 8,
     });

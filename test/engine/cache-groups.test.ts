@@ -13,7 +13,7 @@ const GREEDY = { temperature: 0, ignoreEos: true, maxTokens: 12 } as const;
 
 let engine: Engine;
 beforeAll(async () => {
-  engine = await loadEngine(model.bytes, { context: 64, pageSize: 4, kv: "f32", sequences: 2 });
+  engine = await loadEngine(model.bytes, { context: 64, pageSize: 4, kv: "f32", cacheTokens: 128 });
 });
 
 test("has two groups, of which the windowed one needs fewer pages", () => {

@@ -104,7 +104,7 @@ describe.each([
   });
 
   test("texts that take turns are what they are alone", async () => {
-    await using engine = await load(software, { context: 64, sequences: 3 });
+    await using engine = await load(software, { context: 64, cacheTokens: 192 });
     const ask = { temperature: 0, ignoreEos: true, maxTokens: 20 } as const;
     const prompts = ["Once upon a time", "The cat sat", "One day a girl"];
     const alone = [];

@@ -169,7 +169,7 @@ test("a kept text outlives its device, also where the next takes some of it back
 });
 
 test("scores and texts that run side by side survive, too", async () => {
-  const { engine, loseAt } = await fragile({ sequences: 2, chunk: 8 });
+  const { engine, loseAt } = await fragile({ cacheTokens: 1024, chunk: 8 });
   const text = engine.tokenize(PROMPT);
   const [expected, score] = [await ids(engine, { temperature: 0 }), await engine.score(text)];
   loseAt(6);
@@ -217,7 +217,7 @@ test("attention weights are read as if nothing had been", async () => {
 });
 
 test("a text goes on whose device another text has found lost", async () => {
-  const { engine, lose } = await fragile({ sequences: 2 });
+  const { engine, lose } = await fragile({ cacheTokens: 1024 });
   const expected = await ids(engine, { temperature: 0 });
   for (const token of [3, 10]) {
     const generation = engine.generate(PROMPT, { temperature: 0, maxTokens: 24 });
@@ -240,7 +240,7 @@ async function longSequence(engine: Engine) {
 }
 
 test("a replay that is lost itself is taken up again, whole, by the same call or the next", async () => {
-  const { engine, loseAt, warnings } = await fragile({ chunk: 8, sequences: 3 });
+  const { engine, loseAt, warnings } = await fragile({ chunk: 8, cacheTokens: 1536 });
   const plain = await longSequence(engine);
   const expected = await plain.next();
   const expectSame = (logits: Float32Array) => {
@@ -310,7 +310,7 @@ test("an idle loss costs nobody an error: attention, and closing with a profile 
 });
 
 test("a step whose caller throws has been taken, and is taken again with the others", async () => {
-  const { engine, lose } = await fragile({ sequences: 2 });
+  const { engine, lose } = await fragile({ cacheTokens: 1024 });
   const sequence = engine.sequence();
   await step(engine, sequence, [1, 300, 301], 0);
   const use = () => {

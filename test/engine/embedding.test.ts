@@ -126,7 +126,7 @@ describe("pooling", () => {
   });
 
   test("texts that are embedded at the same time do not disturb each other, nor a generation", async () => {
-    const roomy = await loadEngine(model.bytes, { kv: "f32", chunk: 7, sequences: 4 });
+    const roomy = await loadEngine(model.bytes, { kv: "f32", chunk: 7, cacheTokens: 4096 });
     const options = { temperature: 0, maxTokens: 12, ignoreEos: true };
     const alone = await roomy.complete(tokens, options);
     const [first, together, second] = await Promise.all([

@@ -17,7 +17,7 @@ let engine: Engine;
 let plain: GenerationResult;
 beforeAll(async () => {
   const path = fixtureModel("stories260K-F32.gguf");
-  engine = await loadEngine(path, { context: 128, sequences: 2 });
+  engine = await loadEngine(path, { context: 128, cacheTokens: 256 });
   plain = await engine.complete(PROMPT, GREEDY);
 });
 

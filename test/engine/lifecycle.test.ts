@@ -28,7 +28,11 @@ const pathOf = (model: TinyModel | string) => (typeof model === "string" ? model
 const plans: [name: string, model: TinyModel | string, options: EngineOptions][] = [
   ["the shipped model", SHIPPED_MODEL, {}],
   ["f32 pages of 64", SHIPPED_MODEL, { kv: "f32", pageSize: 64, context: 1000, chunk: 33 }],
-  ["sinks", SHIPPED_MODEL, { attention: { kind: "sinks", sinks: 5, window: 100 }, sequences: 3 }],
+  [
+    "sinks",
+    SHIPPED_MODEL,
+    { attention: { kind: "sinks", sinks: 5, window: 100 }, cacheTokens: 600 },
+  ],
   ["mixed F16 and Q5_0", fixtureModel("stories260K-Q5_0mix.gguf"), { context: 77, pageSize: 7 }],
   ["IQ4_XS", fixtureModel("tinystories-4m.IQ4_XS.gguf"), { chunk: 1 }],
   ["qwen3's norms of heads", fixtureModel("qwen3-qknorm-F16.gguf"), { context: 99 }],

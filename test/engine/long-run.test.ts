@@ -75,7 +75,7 @@ test("no token takes more memory or time than those before it", { timeout: TIMEO
   const { bytes } = tinyModel({ seed: 2, width: 16, feedForward: 16, layers: 1 });
   const model = await openModel("tiny.gguf", async (path) => bytesSource(path, bytes));
   const { platform, made } = countingPlatform();
-  const options = { attention, pageSize, chunk: 1, sequences: 2 };
+  const options = { attention, pageSize, chunk: 1, cacheTokens: 512 };
   await using engine = await Engine.open(platform, model, options);
   expect(made()).toBeGreaterThan(0);
 

@@ -29,7 +29,7 @@ beforeAll(async () => {
   engine = await loadEngine(fixtureModel("stories260K-F32.gguf"), {
     context: 256,
     kv: "f32",
-    sequences: 2,
+    cacheTokens: 512,
   });
 });
 
