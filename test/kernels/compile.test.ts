@@ -126,7 +126,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   chooseTokens(one, { logits: y, draws: buffer, choices: written });
   listTop(one, { logits: y, wanted: buffer, top: written });
   const pages = { keys: buffer, values: buffer };
-  const partial = { outputs: buffer, states: buffer };
+  const work = { short: buffer, long: buffer, merges: buffer };
   for (const heads of HEADS) {
     for (const kvType of KV_TYPES) {
       if (heads.headWidth % KV_FORMATS[kvType].blockNumbers !== 0) continue;
@@ -134,7 +134,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       const shape: HeadShape = { ...base, ...heads, kvType };
       const tokens = { qk: x, qkv: x, rotations: buffer, slots: buffer, rotated: buffer };
       ropeStore(one, { label: "rope", shape, tokens, pages });
-      const buffers = { pages, pageTable: buffer, partial, x };
+      const buffers = { pages, pageTable: buffer, work, partial: buffer, x };
       storeAndAttend(one, { label: "both", shape, tokens, buffers });
       attend(one, { label: "attend", shape, queries: buffer, buffers });
       attend(one, {
@@ -149,6 +149,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         queries: buffer,
         keys: buffer,
         pageTable: buffer,
+        work: buffer,
+        tokens: 1,
         weights: buffer,
       });
       attentionWeights(one, {
@@ -157,6 +159,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         queries: buffer,
         keys: buffer,
         pageTable: buffer,
+        work: buffer,
+        tokens: 1,
         weights: buffer,
         keyRotations: buffer,
       });

@@ -17,9 +17,6 @@ import type { ModelWeights } from "../model/weights.ts";
 import type { CacheSetting } from "../options.ts";
 import { Choices, choicesBytes, LISTS_BYTES, TopLists } from "./read-back.ts";
 
-/** Enough parts that attention has to merge them. */
-const SPLIT = 2;
-
 export interface PlanOptions {
   readonly adapter: Adapter;
   readonly config: ModelConfig;
@@ -96,7 +93,10 @@ export async function createPlans(
       head: head(last, config, weights, headScratch),
     };
   };
-  const [single, few, several] = [plan("one"), plan("few"), plan("several")];
+  const [single, several] = [plan("one"), plan("several")];
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1 });
+  checkGrids(device, several.layers, caches[0]!.largestStep);
+  checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
   const states = { ...scratch, choices: choices.buffer };
   const last = targetOf({ adapter, library, params: params.head }, "one");
