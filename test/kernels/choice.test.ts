@@ -1,12 +1,17 @@
 // What happens to logits on the GPU: a token is chosen, or the likeliest go to the host.
 
 import { describe, expect, test } from "vitest";
-import { TOP_BYTES } from "../../src/engine/run/top-logits.ts";
 import { gumbel } from "../../src/engine/sampler/gumbel.ts";
 import { targetOf } from "../../src/kernels/adapter/target.ts";
-import { chooseToken, listTop } from "../../src/kernels/choice/choice.ts";
+import {
+  chooseTokens,
+  drawBytes,
+  listTop,
+  packDraws,
+  type RowDraw,
+} from "../../src/kernels/choice/choice.ts";
 import { run } from "../../src/kernels/gpu/commands.ts";
-import { ParamBlock, type StepValues } from "../../src/kernels/gpu/params.ts";
+import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -14,39 +19,47 @@ import { useGpu } from "../support/gpu.ts";
 const gpu = await useGpu();
 const params = await ParamBlock.create(gpu.device, "choice");
 const target = targetOf({ adapter: gpu.adapter, library: gpu.library, params }, "one");
-const storage = USAGE.STORAGE | USAGE.COPY_SRC;
-const tokens = await gpu.device.createBuffer("tokens", 4, storage);
-const choice = await gpu.device.createBuffer("choice", 8, storage);
-const list = await gpu.device.createBuffer("top", TOP_BYTES / 2, storage);
+const ROWS = 4;
+const storage = USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST;
+const draws = await gpu.device.createBuffer("draws", drawBytes(ROWS), storage);
+const choices = await gpu.device.createBuffer("choices", 8 * ROWS, storage);
+const wanted = await gpu.device.createBuffer("lists wanted", 8 * ROWS, storage);
+const LIST_WORDS = 4 + 2 * 1024;
+const lists = await gpu.device.createBuffer("lists", 4 * LIST_WORDS * ROWS, storage);
 
-const VALUES = { temperature: 0, seed_low: 0, seed_high: 0, position: 0, keep: 1 };
-
-async function prepare(logits: Float32Array) {
-  const activations = await gpu.activations(1, logits.length, logits);
-  const choose = chooseToken(target, { logits: activations, tokens, choice });
-  const top = listTop(target, { logits: activations, top: list });
+/** What rows of logits are asked for; those of a single row are drawn and listed by themselves. */
+async function prepare(logits: Float32Array, rows = 1) {
+  const activations = await gpu.activations(rows, logits.length / rows, logits);
+  const choose = chooseTokens(target, { logits: activations, draws, choices });
+  const top = listTop(target, { logits: activations, wanted, top: lists });
   await gpu.library.ready();
-  const go = async (dispatches: typeof top, values: Partial<StepValues>) => {
-    params.write({ ...VALUES, ...values });
-    run(gpu.device, dispatches, { tokens: 1 });
+  const chooseAll = async (asked: readonly Partial<RowDraw>[]) => {
+    const packed = asked.map((draw) => ({ row: 0, temperature: 0, seed: 0, position: 0, ...draw }));
+    gpu.device.queue.writeBuffer(draws, 0, packDraws(packed));
+    run(gpu.device, choose, { tokens: asked.length });
+    const words = new Uint32Array(await gpu.device.read(choices));
+    const floats = new Float32Array(words.buffer);
+    return asked.map((_, i) => ({ id: words[2 * i]!, logprob: floats[2 * i + 1]! }));
   };
-  return {
-    choose: async (values: Partial<StepValues> = {}) => {
-      await go(choose, values);
-      const words = new Uint32Array(await gpu.device.read(choice));
-      const [next] = new Uint32Array(await gpu.device.read(tokens));
-      return { id: words[0]!, logprob: new Float32Array(words.buffer)[1]!, next: next! };
-    },
-    top: async (keep: number) => {
-      await go(top, { keep });
-      const words = new Uint32Array(await gpu.device.read(list));
+  const listAll = async (asked: readonly (readonly [row: number, keep: number])[]) => {
+    gpu.device.queue.writeBuffer(wanted, 0, Uint32Array.from(asked.flat()));
+    run(gpu.device, top, { tokens: asked.length });
+    const all = new Uint32Array(await gpu.device.read(lists));
+    return asked.map((_, i) => {
+      const words = all.slice(i * LIST_WORDS, (i + 1) * LIST_WORDS);
       const floats = new Float32Array(words.buffer);
       const found = Math.min(words[0]!, 1024);
       const entries = Array.from({ length: found }, (_, i) => {
         return { id: words[4 + 2 * i]!, logit: floats[5 + 2 * i]! };
       });
       return { count: words[0]!, logSum: floats[1]!, areNumbers: words[2] === 1, entries };
-    },
+    });
+  };
+  return {
+    chooseAll,
+    listAll,
+    choose: async (draw: Partial<RowDraw> = {}) => (await chooseAll([draw]))[0]!,
+    top: async (keep: number) => (await listAll([[0, keep]]))[0]!,
     release: () => gpu.release(activations),
   };
 }
@@ -67,13 +80,7 @@ describe("choose", () => {
       const temperature = [0.5, 1, 2][position % 3]!;
       const scores = Array.from(logits, (x, id) => x / temperature + gumbel(seed, position, id));
       const sorted = scores.toSorted((a, b) => b - a);
-      const { id, logprob, next } = await choose({
-        temperature,
-        seed_low: seed >>> 0,
-        seed_high: Math.floor(seed / 2 ** 32),
-        position,
-      });
-      expect(next).toBe(id);
+      const { id, logprob } = await choose({ temperature, seed, position });
       // Noise in f32 is off by some 1e-6: scores closer than that may change places, in one draw of a hundred thousand.
       if (sorted[0]! - sorted[1]! > 1e-5) expect(id).toBe(scores.indexOf(sorted[0]!));
       expect(Math.abs(logprob - (logits[id]! - logSum))).toBeLessThan(1e-5);
@@ -89,7 +96,7 @@ describe("choose", () => {
     const draws = 2000;
     const counts = expected.map(() => 0);
     for (let position = 0; position < draws; position++) {
-      counts[(await choose({ temperature: 1, seed_low: 3, position })).id]! += 1;
+      counts[(await choose({ temperature: 1, seed: 3, position })).id]! += 1;
     }
     // Pearson's chi-squared with 4 degrees of freedom exceeds 18.47 once in a thousand; the seed is fixed.
     const chiSquared = expected.reduce((sum, p, i) => {
@@ -161,6 +168,41 @@ describe("top", () => {
       expect((await top(3)).areNumbers).toBe(false);
       expect((await choose({ temperature: 1 })).id).toBe(0xffffffff);
       release();
+    }
+  });
+});
+
+describe("rows of one step", () => {
+  test("are chosen and listed as each alone, in any order and more than once", async () => {
+    const V = 777; // rows begin at no multiple of a vector
+    const logits = randomFloats(5, 3 * V, 6);
+    const together = await prepare(logits, 3);
+    const asked = [
+      { row: 2, temperature: 0 },
+      { row: 0, temperature: 0.7, seed: 9, position: 4 },
+      { row: 1, temperature: 1.5, seed: 2 ** 40 + 1, position: 7 },
+      { row: 0, temperature: 0.7, seed: 10, position: 4 },
+    ];
+    const keeps = [
+      [1, 5],
+      [0, 40],
+      [2, 1],
+    ] as const;
+    const chosen = await together.chooseAll(asked);
+    const listed = await together.listAll(keeps);
+    together.release();
+    const sorted = (entries: readonly { id: number }[]) => entries.toSorted((a, b) => a.id - b.id);
+    for (const [i, { row, ...draw }] of asked.entries()) {
+      const alone = await prepare(logits.slice(row * V, (row + 1) * V));
+      expect(chosen[i]).toEqual(await alone.choose(draw));
+      alone.release();
+    }
+    for (const [i, [row, keep]] of keeps.entries()) {
+      const alone = await prepare(logits.slice(row * V, (row + 1) * V));
+      const { entries, ...list } = await alone.top(keep);
+      expect(listed[i]).toMatchObject(list);
+      expect(sorted(listed[i]!.entries)).toEqual(sorted(entries));
+      alone.release();
     }
   });
 });

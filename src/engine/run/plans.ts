@@ -7,7 +7,7 @@ import { chooseTokens, listTop } from "../../kernels/choice/choice.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
-import { PARAM_BLOCK_BYTES, ParamBlock } from "../../kernels/gpu/params.ts";
+import { PARAM_BLOCK_BYTES, ParamBlock, type StepValues } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { createScratch, scratchBytes } from "../model/activations.ts";
 import type { ModelConfig } from "../model/config.ts";
@@ -93,10 +93,7 @@ export async function createPlans(
       head: head(last, config, weights, headScratch),
     };
   };
-  const [single, several] = [plan("one"), plan("several")];
-  checkGrids(device, [...single.layers, ...single.head], { tokens: 1 });
-  checkGrids(device, several.layers, caches[0]!.largestStep);
-  checkGrids(device, several.head, { tokens: logits.rows });
+  const [single, few, several] = [plan("one"), plan("few"), plan("several")];
   const hidden = new Map<number, HiddenPlan>();
   const states = { ...scratch, choices: choices.buffer };
   const last = targetOf({ adapter, library, params: params.head }, "one");
@@ -126,7 +123,7 @@ export async function createPlans(
       ...findTop,
     ],
   };
-  checkPlans(device, plans, chunk);
+  checkPlans(device, plans, caches[0]!.largestStep);
   return plans;
 }
 
@@ -134,10 +131,10 @@ export async function createPlans(
 function checkPlans(
   device: Device,
   { single, several, headScratch: { logits } }: Plans,
-  chunk: number,
+  largest: StepValues,
 ): void {
-  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
-  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1 });
+  checkGrids(device, several.layers, largest);
   checkGrids(device, several.head, { tokens: logits.rows });
 }
 
