@@ -410,13 +410,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   });
 
   test("a step value that a kernel needs", async () => {
-    const kernel = kernelOf(SHADER.replaceAll("scale", "temperature"));
+    const kernel = kernelOf(SHADER.replaceAll("scale", "steps"));
     const params = await ParamBlock.create(gpu.device, "params");
     params.slot(kernel);
     expect(() => params.write({ tokens: 1 })).toThrow(
-      new KernelError("scale: missing param temperature"),
+      new KernelError("scale: missing param steps"),
     );
-    params.write({ tokens: 1, temperature: 0.5, keep: 3 });
+    params.write({ tokens: 1, steps: 0.5, merges: 3 });
   });
 
   test("a library reports what failed when it is asked whether it is ready", async () => {
