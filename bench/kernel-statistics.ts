@@ -117,10 +117,10 @@ async function askedKernels(open: () => Promise<Device>, request: Request): Prom
       `subgroup matrices ${adapter.matrixShape ?? "none"}`,
   );
   const operations = await operationsOf(device, request);
-  for (const tokens of ["one", "several"] as const) {
+  for (const tokens of ["one", "few", "several"] as const) {
     const target = targetOf({ adapter, library, params }, tokens);
     for (const [name, prepare] of operations[tokens]) {
-      label = `${tokens === "one" ? "decode" : "prefill"} ${name}`;
+      label = `${STEPS[tokens]} ${name}`;
       prepare(target);
     }
   }
@@ -128,6 +128,9 @@ async function askedKernels(open: () => Promise<Device>, request: Request): Prom
   device.check();
   return asked;
 }
+
+/** What steps of such a number of tokens are for. */
+const STEPS = { one: "decode", few: "decode few", several: "prefill" } as const;
 
 type Operations = readonly (readonly [name: string, prepare: (target: Target) => unknown])[];
 
@@ -204,7 +207,7 @@ async function operationsOf(
     ["choose", (on) => chooseToken(on, { logits, tokens: buffer, choice: buffer })],
     ["top", (on) => listTop(on, { logits, top: buffer })],
   ];
-  return { one: [...layer, ...head], several: layer };
+  return { one: [...layer, ...head], few: layer, several: layer };
 }
 
 /** Compiles one kernel after the other, so that what the layer writes is of the kernel in hand. */
