@@ -117,10 +117,10 @@ async function askedKernels(open: () => Promise<Device>, request: Request): Prom
       `subgroup matrices ${adapter.matrixShape ?? "none"}`,
   );
   const operations = await operationsOf(device, request);
-  for (const tokens of ["one", "several"] as const) {
+  for (const tokens of ["one", "few", "several"] as const) {
     const target = targetOf({ adapter, library, params }, tokens);
     for (const [name, prepare] of operations[tokens]) {
-      label = `${tokens === "one" ? "decode" : "prefill"} ${name}`;
+      label = `${STEPS[tokens]} ${name}`;
       prepare(target);
     }
   }
@@ -128,6 +128,9 @@ async function askedKernels(open: () => Promise<Device>, request: Request): Prom
   device.check();
   return asked;
 }
+
+/** What steps of such a number of tokens are for. */
+const STEPS = { one: "decode", few: "decode few", several: "prefill" } as const;
 
 type Operations = readonly (readonly [name: string, prepare: (target: Target) => unknown])[];
 

@@ -184,6 +184,7 @@ export async function main(args: string[]): Promise<void> {
   const { shader, overrides } = matvecTiling(bench.adapter, {
     placement: bench.adapter.placement,
     n,
+    tokens: "one",
     least: 8,
   });
   const eight = shader === "cpu/matvec-cpu";

@@ -16,7 +16,7 @@ const gpu = await useGpu();
 
 function tiling(adapter: Adapter, n: number, workgroups = 16) {
   const { placement } = adapter;
-  return matvecTiling({ ...adapter, workgroups }, { placement, n, least: 8 });
+  return matvecTiling({ ...adapter, workgroups }, { placement, n, tokens: "one", least: 8 });
 }
 
 const TEXTURES = "readonly_and_readwrite_storage_textures";

@@ -99,6 +99,7 @@ describe("a workgroup that takes as many rows as its shader has room for", () =>
     const { overrides } = matvecTiling(bench.adapter, {
       placement: bench.adapter.placement,
       n,
+      tokens: "one",
       least: 8,
     });
     expect(overrides.ROWS).toBe(rows);

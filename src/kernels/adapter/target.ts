@@ -5,14 +5,16 @@ import type { KernelLibrary } from "../gpu/kernel.ts";
 import type { ParamBlock } from "../gpu/params.ts";
 import type { Adapter } from "./adapter.ts";
 
-/** The most tokens of a step whose rows are each summed as if alone. */
+/** The most tokens of a step whose results do not depend on how many they are. */
 export const FEW = 16;
 
 export interface Target {
   readonly adapter: Adapter;
   /**
-   * Whether steps have one token, whose vector meets a matrix by `matvec` and is normed and gated
-   * on the way; or several, and then any number of them, which meet it by `matmul`.
+   * How many tokens steps have. Those of "one" and of "few", which is 1 to `FEW`, meet a matrix by
+   * `matvec` and are normed and gated on the way: what becomes of a token is the same to the bit,
+   * whichever of the two it is part of, and whatever else is. Those of "several", which is any
+   * number, meet it by `matmul`.
    */
   readonly tokens: "one" | "few" | "several";
   readonly dispatcher: Dispatcher;

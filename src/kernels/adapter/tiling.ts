@@ -72,7 +72,11 @@ interface Tiling {
 }
 
 export interface MatvecTiling extends Tiling {
-  readonly overrides: Readonly<Record<string, number>> & { readonly ROWS: number };
+  readonly overrides: Readonly<Record<string, number>> & {
+    /** Of a workgroup. */
+    readonly ROWS: number;
+    readonly TOKENS: number;
+  };
 }
 
 export interface MatmulTiling extends Tiling {
@@ -81,10 +85,11 @@ export interface MatmulTiling extends Tiling {
   readonly grid: (n: number, tokens: number) => readonly [number, number];
 }
 
-/** A matrix of n rows, placed so, that is multiplied with one vector. */
+/** A matrix of n rows, placed so, that is multiplied with the vectors of one or few tokens. */
 export interface Product {
   readonly placement: Placement;
   readonly n: number;
+  readonly tokens: "one" | "few";
   /**
    * Rows of a workgroup are a multiple of this: what becomes of the products may need them in pairs
    * of eights.
@@ -93,6 +98,8 @@ export interface Product {
 }
 
 const MATVEC_ROWS = 64; // MAX_ROWS of matvec.wgsl
+/** Tokens of a workgroup, if there are few: MAX_TOKENS of matvec.wgsl and matvec-cpu.wgsl. */
+const MATVEC_TOKENS = 4;
 /**
  * The rows of a card's workgroup: compilers unroll them all, and a long matrix has workgroups
  * enough for any card.
@@ -111,12 +118,14 @@ const LAST_SHARE = 0.35;
  * after a multiple of them: it falls to the thread that started first, in the time until the one
  * that was woken last is done.
  */
-export function matvecTiling(adapter: Adapter, { placement, n, least }: Product): MatvecTiling {
+export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
+  const { placement, n, tokens, least } = product;
   const { workgroups, lanes: LANES, isSoftware } = adapter;
+  const TOKENS = tokens === "one" ? 1 : MATVEC_TOKENS;
   if (placement === "interleaved") {
     const times = Math.max(1, Math.ceil((n / CPU_ROWS - LAST_SHARE) / workgroups));
     const share = n / (times * workgroups + LAST_SHARE);
-    const overrides = { ROWS: Math.ceil(share / least) * least };
+    const overrides = { ROWS: Math.ceil(share / least) * least, TOKENS: 1 };
     return { shader: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
   }
   const most = isSoftware ? MATVEC_ROWS : CARD_ROWS;
@@ -124,7 +133,7 @@ export function matvecTiling(adapter: Adapter, { placement, n, least }: Product)
   return {
     shader: "matrix/matvec",
     fragments: [reduction(adapter, LANES)],
-    overrides: { LANES, ROWS },
+    overrides: { LANES, ROWS, TOKENS },
   };
 }
 

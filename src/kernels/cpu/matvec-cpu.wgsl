@@ -8,8 +8,15 @@
 // does not look so far ahead by itself. Appended: as for `matvec`, with planes in the order of
 // `interleaved`; the reduction is the one of eight lanes. Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS: the more, the fewer loads of x
+override TOKENS: u32 = 1;  // at most MAX_TOKENS
 const LANES = 8u;
 const MAX_ROWS = 1024u;
+const MAX_TOKENS = 4u;
+
+struct Params {
+  tokens: u32,  // T
+}
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -18,26 +25,30 @@ fn main(
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
   let place = group.y * groups.x + group.x;
-  var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
+  let first = group.z * TOKENS;
+  let last_token = params.tokens - 1u;
+  var totals: array<array<f32, MAX_ROWS / 8u>, MAX_TOKENS>;  // lane i holds that of row 8 e + i
   // Not known to compilers: some would unroll what does not fit the processor's cache of
   // instructions then.
   let eights = eights_of(place);
   for (var start = 0u; start < matrix.chunks; start += LANES) {
-    var own = array<vec4f, 8>();  // zero beyond the row
-    var own_halves = vec2f();
-    if (start + lane < matrix.chunks) {
-      for (var i = 0u; i < 8u; i++) {
-        own[i] = input((start + lane) * 8u + i);
-        own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
+    var numbers = array<array<array<vec4f, 8>, LANES>, MAX_TOKENS>();
+    var halves = array<array<vec2f, LANES>, MAX_TOKENS>();
+    for (var t = 0u; t < TOKENS; t++) {
+      var own = array<vec4f, 8>();  // zero beyond the row
+      var own_halves = vec2f();
+      if (start + lane < matrix.chunks) {
+        for (var i = 0u; i < 8u; i++) {
+          own[i] = input(min(first + t, last_token), t, (start + lane) * 8u + i);
+          own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
+        }
       }
-    }
-    var numbers = array<array<vec4f, 8>, LANES>();
-    var halves = array<vec2f, LANES>();
-    for (var c = 0u; c < LANES; c++) {
-      for (var i = 0u; i < 8u; i++) {
-        numbers[c][i] = subgroupShuffle(own[i], c);
+      for (var c = 0u; c < LANES; c++) {
+        for (var i = 0u; i < 8u; i++) {
+          numbers[t][c][i] = subgroupShuffle(own[i], c);
+        }
+        halves[t][c] = subgroupShuffle(own_halves, c);
       }
-      halves[c] = subgroupShuffle(own_halves, c);
     }
 
     // In `interleaved`, LANES blocks from a chunk to the next one of its row. Beyond the last one,
@@ -50,7 +61,7 @@ fn main(
       let block = block_of(row, start);
       row = row_of(place, 8u * (e + 1u) + lane);
       let these_scales = packed_scales;
-      var total = 0.0;
+      var total = array<f32, MAX_TOKENS>();
       for (var c = 0u; c < LANES; c++) {
         let this_chunk = packed;
         if (c == LANES - 1u) {
@@ -59,10 +70,19 @@ fn main(
         } else {
           packed = packed_of(block + LANES * min(c + 1u, last));
         }
-        total += chunk_dot(these_scales, c, this_chunk, &numbers[c], halves[c]);
+        for (var t = 0u; t < TOKENS; t++) {
+          total[t] += chunk_dot(these_scales, c, this_chunk, &numbers[t][c], halves[t][c]);
+        }
       }
-      totals[e] += total;
+      for (var t = 0u; t < TOKENS; t++) {
+        totals[t][e] += total[t];
+      }
     }
   }
-  output(place, &totals, input_scale(lane), lane);
+  for (var t = 0u; t < TOKENS; t++) {
+    let scale = input_scale(t, lane);
+    if (first + t <= last_token) {
+      output(place, first + t, &totals[t], scale, lane);
+    }
+  }
 }

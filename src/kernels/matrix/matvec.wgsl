@@ -8,7 +8,14 @@
 // `outputs/`, which rows of W these are and what becomes of their products; a reduction.
 override LANES: u32 = 32;  // a power of two, at least 8
 override ROWS: u32 = 8;  // a multiple of 8, at most MAX_ROWS
+override TOKENS: u32 = 1;  // at most MAX_TOKENS
 const MAX_ROWS = 64u;
+const MAX_TOKENS = 4u;
+
+struct Params {
+  tokens: u32,  // T
+}
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -17,27 +24,39 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let place = group.y * groups.x + group.x;
-  var sums: array<f32, MAX_ROWS>;
+  let first = group.z * TOKENS;
+  let last = params.tokens - 1u;
+  var sums: array<array<f32, MAX_ROWS>, MAX_TOKENS>;
   for (var chunk = lane; chunk < matrix.chunks; chunk += LANES) {
-    var numbers = array<vec4f, 8>();
-    var halves = vec2f();
-    for (var i = 0u; i < 8u; i++) {
-      numbers[i] = input(chunk * 8u + i);
-      halves[i >> 2u] += dot(numbers[i], vec4f(1.0));
+    var numbers = array<array<vec4f, 8>, MAX_TOKENS>();
+    var halves = array<vec2f, MAX_TOKENS>();
+    for (var t = 0u; t < TOKENS; t++) {
+      for (var i = 0u; i < 8u; i++) {
+        numbers[t][i] = input(min(first + t, last), t, chunk * 8u + i);
+        halves[t][i >> 2u] += dot(numbers[t][i], vec4f(1.0));
+      }
     }
     for (var r = 0u; r < ROWS; r++) {
       let row = row_of(place, r);
       let packed_scales = packed_scales_of(super_of(row, chunk));
-      sums[r] += chunk_dot(packed_scales, chunk % 8u, packed_of(block_of(row, chunk)), &numbers, halves);
+      let packed = packed_of(block_of(row, chunk));
+      for (var t = 0u; t < TOKENS; t++) {
+        sums[t][r] += chunk_dot(packed_scales, chunk % 8u, packed, &numbers[t], halves[t]);
+      }
     }
   }
-  var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
-  for (var e = 0u; e < ROWS / 8u; e++) {
-    let r = 8u * e;
-    let low = vec4f(sums[r], sums[r + 1u], sums[r + 2u], sums[r + 3u]);
-    let high = vec4f(sums[r + 4u], sums[r + 5u], sums[r + 6u], sums[r + 7u]);
-    let four = select(sum_lanes(low, lane), sum_lanes(high, lane), (lane & 4u) != 0u);
-    totals[e] = four[lane & 3u];
+  for (var t = 0u; t < TOKENS; t++) {
+    var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
+    for (var e = 0u; e < ROWS / 8u; e++) {
+      let r = 8u * e;
+      let low = vec4f(sums[t][r], sums[t][r + 1u], sums[t][r + 2u], sums[t][r + 3u]);
+      let high = vec4f(sums[t][r + 4u], sums[t][r + 5u], sums[t][r + 6u], sums[t][r + 7u]);
+      let four = select(sum_lanes(low, lane), sum_lanes(high, lane), (lane & 4u) != 0u);
+      totals[e] = four[lane & 3u];
+    }
+    let scale = input_scale(t, lane);
+    if (first + t <= last) {
+      output(place, first + t, &totals, scale, lane);
+    }
   }
-  output(place, &totals, input_scale(lane), lane);
 }

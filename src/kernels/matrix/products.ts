@@ -1,8 +1,8 @@
-// Products with a matrix of packed weights: of one vector by `matvec`, of several by `matmul`, with
-// a norm before and an activation after them if these are fused. Not in this room: how weights are
-// packed and placed (weights/), and norms and activations as kernels of their own (rows/).
+// Products with a matrix of packed weights: of one vector or few by `matvec`, of several by `matmul`,
+// and what is done to a vector on its way in and to the products on their way out. Not in this room:
+// how weights are packed and placed (weights/), and how rows are normed or gated by themselves
+// (rows/).
 
-import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
 import { lineOfGroups, matmulTiling, matvecTiling } from "../adapter/tiling.ts";
 import { type Activations, UNIFORM_BYTES } from "../gpu/activations.ts";
@@ -14,7 +14,7 @@ import { addBias, gatedActivation, rmsNorm } from "../rows/rows.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
 
-/** RMSNorm of the input: fused for a single token, otherwise written to `into`. */
+/** RMSNorm of what is multiplied: on the way for one token or few, otherwise into activations. */
 export interface InputNorm {
   readonly weight: Weights; // [k]
   readonly eps: number;
@@ -43,13 +43,13 @@ export function project(target: Target, projection: Projection): Dispatch[] {
       `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
     );
   }
-  const { adapter, dispatcher, tokens } = target;
+  const { dispatcher, tokens } = target;
   const { label } = weights;
   const output = plainOutput(y);
   const products = weights.parts.map((part) =>
-    tokens === "one"
-      ? matvec(adapter, { label, part, x, norm, output, add })
-      : matmul(adapter, { label, part, x: norm?.into ?? x, y, add }),
+    tokens === "several"
+      ? matmul(target, { label, part, x: norm?.into ?? x, y, add })
+      : matvec(target, { label, part, x, norm, output, add }),
   );
   return [
     ...normed(target, x, norm),
@@ -70,28 +70,28 @@ export interface GatedProjection {
 }
 
 /**
- * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix: in one kernel for a
- * single token, if the matrix is one part.
+ * hidden [T, F] = activation(x G^T) (x U^T), for G above U in one matrix: at once for one token
+ * or few, if they are one part.
  */
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
   const [part, ...more] = weights.parts;
-  if (target.tokens === "one" && part && more.length === 0 && !bias) {
+  if (target.tokens !== "several" && part && more.length === 0 && !bias) {
     const output = gatedOutput(hidden, activation);
-    const recipe = matvec(target.adapter, { label, part, x, norm, output, add: false });
+    const recipe = matvec(target, { label, part, x, norm, output, add: false });
     return [target.dispatcher.dispatch(recipe)];
   }
   const both = project(target, { x, weights, y: gateUp, norm, bias });
   return [...both, ...gatedActivation(target, { label, gateUp, hidden, activation })];
 }
 
-/** The norm of several tokens as a kernel; that of a single token is fused. */
+/** The norm of several tokens; that of one or few is taken on the way. */
 function normed(target: Target, x: Activations, norm: InputNorm | undefined): Dispatch[] {
-  if (!norm || target.tokens === "one") return [];
+  if (!norm || target.tokens !== "several") return [];
   return rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps });
 }
 
-/** How `matvec` writes its products: the shader's fragments, and what they need. */
+/** What becomes of the products of vectors: the shader's fragments, and what they need. */
 interface VectorOutput {
   readonly fragments: readonly string[];
   /** The rows of a workgroup are a multiple of this. */
@@ -111,9 +111,10 @@ function gatedOutput(h: Activations, activation: ActivationFunction): VectorOutp
   };
 }
 
-/** How `matvec` reads its vector: from where, and whether it is normed. */
-function vectorInput({ uniformInputs }: Adapter, x: Activations, norm: InputNorm | undefined) {
-  const inUniform = uniformInputs && x.stride * 4 <= UNIFORM_BYTES;
+/** Where vectors are read from, and whether they are normed on the way. */
+function vectorInput({ adapter, tokens }: Target, x: Activations, norm: InputNorm | undefined) {
+  const bytes = x.stride * 4 * (tokens === "one" ? 1 : x.rows);
+  const inUniform = adapter.uniformInputs && bytes <= UNIFORM_BYTES;
   const memory = inUniform ? "uniform" : "storage";
   const room = inUniform ? "cpu/inputs" : "matrix/inputs";
   const bind = (binding: GPUBufferBinding) =>
@@ -143,13 +144,16 @@ interface VectorProduct extends PartProduct {
   readonly output: VectorOutput;
 }
 
-/** A packed matrix times one vector, normed or not. */
-function matvec(adapter: Adapter, product: VectorProduct): Recipe {
+/** A packed matrix times one vector or few, normed or not, and what becomes of the products. */
+function matvec(target: Target, product: VectorProduct): Recipe {
   const { label, part, x, norm, output, add } = product;
   const { placement, rows } = part;
-  const tiling = matvecTiling(adapter, { placement, n: rows, least: output.least });
-  const input = vectorInput(adapter, x, norm);
-  const grid = lineOfGroups(adapter, Math.ceil(rows / tiling.overrides.ROWS));
+  const { adapter } = target;
+  const tokens = target.tokens === "one" ? "one" : "few";
+  const tiling = matvecTiling(adapter, { placement, n: rows, tokens, least: output.least });
+  const { ROWS, TOKENS } = tiling.overrides;
+  const input = vectorInput(target, x, norm);
+  const [columns, lines] = lineOfGroups(adapter, Math.ceil(rows / ROWS));
   return {
     label,
     shader: tiling.shader,
@@ -161,7 +165,7 @@ function matvec(adapter: Adapter, product: VectorProduct): Recipe {
     ],
     overrides: { ...tiling.overrides, ...input.overrides },
     bindings: { ...input.bindings, ...output.bindings, ...weightBindings(part, add) },
-    grid: () => grid,
+    grid: (step) => [columns, lines, tokens === "one" ? 1 : Math.ceil(step.tokens / TOKENS)],
   };
 }
 
@@ -170,7 +174,7 @@ interface RowsProduct extends PartProduct {
 }
 
 /** A packed matrix times the vectors of several tokens. */
-function matmul(adapter: Adapter, { label, part, x, y, add }: RowsProduct): Recipe {
+function matmul({ adapter }: Target, { label, part, x, y, add }: RowsProduct): Recipe {
   const { shader, fragments, overrides, grid } = matmulTiling(adapter);
   return {
     label,

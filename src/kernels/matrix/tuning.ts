@@ -111,7 +111,7 @@ function trialOf({ isSoftware }: Adapter) {
 /** The tiling of the trial's product. */
 function trialTiling(adapter: Adapter) {
   const { n } = trialOf(adapter);
-  return matvecTiling(adapter, { placement: adapter.placement, n, least: 8 });
+  return matvecTiling(adapter, { placement: adapter.placement, n, tokens: "one", least: 8 });
 }
 
 /**
@@ -145,6 +145,7 @@ export async function measureWorkgroups(device: Device, shaders: ShaderSource): 
     return { workgroups, library, product };
   });
   await Promise.all(contestants.map(({ library }) => library.ready()));
+  params.write({ tokens: 1 });
   const rounds: number[][] = [];
   let repeats = 1;
   for (let round = 0; round <= ROUNDS; round++) {

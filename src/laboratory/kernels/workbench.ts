@@ -35,6 +35,8 @@ export class Workbench {
   readonly params: ParamBlock;
   /** As a plan for one token multiplies. */
   readonly one: Target;
+  /** As a plan for few tokens multiplies, `FEW` at most. */
+  readonly few: Target;
   /** As a plan for several tokens multiplies. */
   readonly several: Target;
 
@@ -44,6 +46,7 @@ export class Workbench {
     this.params = params;
     this.library = library;
     this.one = targetOf(this, "one");
+    this.few = targetOf(this, "few");
     this.several = targetOf(this, "several");
   }
 

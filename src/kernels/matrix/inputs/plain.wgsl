@@ -1,11 +1,11 @@
-// The vector that a matrix multiplies, as it is.
+// The vectors that a matrix multiplies, as they are.
 
-// Four numbers of x.
-fn input(i: u32) -> vec4f {
-  return x[i];
+// Four numbers of x, of row `row`, which is a workgroup's vector t.
+fn input(row: u32, t: u32, i: u32) -> vec4f {
+  return x[row * matrix.chunks * 8u + i];
 }
 
-// The factor of all products.
-fn input_scale(lane: u32) -> f32 {
+// What all products of a vector are multiplied with in the end.
+fn input_scale(t: u32, lane: u32) -> f32 {
   return 1.0;
 }

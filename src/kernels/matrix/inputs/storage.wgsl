@@ -1,2 +1,2 @@
-// The vector that a matrix multiplies, as any other tensor: right for every GPU.
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;  // [K], padded with zeros to whole chunks
+// The vectors that a matrix multiplies, as any other tensor: right for every GPU.
+@group(0) @binding(0) var<storage, read> x: array<vec4f>;  // [T, K], padded with zeros to whole chunks
