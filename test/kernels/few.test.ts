@@ -158,7 +158,7 @@ describe.each(Object.entries(adapters))("an adapter %s", (name, gpu) => {
       const tokens = await gpu.buffer(Uint32Array.from({ length: count }, (_, t) => first + 2 * t));
       const dispatches = [
         ...rmsNorm(target, { x, weight, y, eps: EPS }),
-        ...embed(target, { tokens, table, x: embedded }),
+        ...embed(target, { tokens, choices: tokens, table, x: embedded }),
       ];
       await gpu.run(dispatches, { tokens: count });
       const found = [await gpu.readActivations(y), await gpu.readActivations(embedded)];

@@ -137,17 +137,27 @@ export class PageTable implements Claim {
     return true;
   }
 
+  /** Whether the token at `length` would be written into a page that another table uses, too. */
+  isShared(length: number): boolean {
+    const P = this.#pageSize;
+    const place = this.#entries.find(({ first }) => first < length && length < first + P);
+    return place !== undefined && this.#pool.users(place.page) > 1;
+  }
+
+  /** A table with the same pages up to `length`, a multiple of the page size: they are shared. */
+  fork(length: number): PageTable {
+    const fork = new PageTable(this.#pool, this.policy, this.#pageSize);
+    fork.#entries = this.#entries.filter(({ first }) => first < length);
+    fork.#length = length;
+    for (const { page } of fork.#entries) this.#pool.retain(page);
+    return fork;
+  }
+
   /** Frees all pages. */
   clear(): void {
     for (const { page } of this.#entries) this.#pool.release(page);
     this.#entries = [];
     this.#length = 0;
-  }
-
-  /** Frees all pages and ends the reservation. */
-  release(): void {
-    this.clear();
-    this.reserve(0);
   }
 
   #slot(position: number): number {

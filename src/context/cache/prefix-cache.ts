@@ -9,11 +9,19 @@ interface Sequences {
   sequence(policy: AttentionPolicy): Sequence;
 }
 
+/** What a new text may begin with, if pages of the cache hold it already. */
+export interface Prefix {
+  /** Pages held in each pool, which come to the new text or are given back. */
+  readonly pages: readonly number[];
+  /** A sequence whose ids are the first of a text, but not the last, whose logits are wanted. */
+  take(ids: readonly number[], policy: AttentionPolicy): Sequence;
+}
+
 /**
  * Keeps the text of the last generation that used it. If a pool runs short of pages, those of idle
  * texts are freed, and the next generation computes its whole prompt.
  */
-export class PrefixCache implements Disposable {
+export class PrefixCache implements Disposable, Prefix {
   readonly #sequences: Sequences;
   readonly #idle: IdlePrefixes;
   #held: Sequence | undefined;
@@ -96,7 +104,7 @@ export class IdlePrefixes {
   }
 
   /** Frees idle texts until there is enough room, but never `kept`. */
-  giveWay(isEnough: () => boolean, kept?: PrefixCache): void {
+  giveWay(isEnough: () => boolean, kept?: Prefix): void {
     for (const prefix of this.#idle) {
       if (isEnough()) break;
       if (prefix !== kept) prefix.clear();

@@ -180,16 +180,40 @@ export class Sequence {
 
   /**
    * Removes the tokens from `length` on. Returns false, and changes nothing, if the text is
-   * shorter, or if the token at `length` would see an evicted page.
+   * shorter, or if the token at `length` would see an evicted page. Tokens on a page that it shares
+   * with another text are computed again, since the next token is not written there.
    */
   truncate(length: number): boolean {
     if (length > this.#ids.length) return false;
-    if (!this.tables.every((table) => table.canTruncate(length))) return false;
-    for (const table of this.tables) table.truncate(length);
-    this.#length = length;
+    const isShared = this.tables.some((table) => table.isShared(length));
+    const kept = isShared ? this.#wholePages(length) : Math.min(length, this.#length);
+    if (!this.tables.every((table) => table.canTruncate(kept))) return false;
+    for (const table of this.tables) table.truncate(kept);
+    this.#length = kept;
     this.#ids = this.#ids.slice(0, length);
     this.#pending = undefined;
     return true;
+  }
+
+  /**
+   * A text with the same tokens, which goes its own way from here. Whole pages are shared; the tokens
+   * beyond them are computed again before its next step. What it forgets it tells to a listener of its
+   * own.
+   */
+  fork(): Sequence {
+    const whole = this.#wholePages(Math.min(this.#length, this.#ids.length));
+    const isHeld = !this.isStale && this.tables.every((table) => table.canTruncate(whole));
+    const tables = this.tables.map((table) => table.fork(isHeld ? whole : 0));
+    const fork = new Sequence(this.policy, tables, this.#space);
+    fork.#ids = this.#ids.slice();
+    fork.#length = isHeld ? whole : 0;
+    fork.#losses = this.#losses;
+    return fork;
+  }
+
+  #wholePages(length: number): number {
+    const { pageSize } = this.#space;
+    return Math.floor(length / pageSize) * pageSize;
   }
 
   /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */

@@ -3,7 +3,7 @@
 // for waits, and those behind it wait, too.
 
 import type { PagePool } from "../../context/cache/page-pool.ts";
-import type { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
+import type { IdlePrefixes, Prefix } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import { type AttentionPolicy, pagesNeeded } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
@@ -32,7 +32,7 @@ export interface TextRequest {
   /** Default: the engine's. */
   readonly policy?: AttentionPolicy | undefined;
   /** A cached text whose beginning it may share. */
-  readonly prefixCache?: PrefixCache | undefined;
+  readonly prefix?: Prefix | undefined;
   /** Aborts the waiting. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -55,7 +55,7 @@ interface Waiting {
   /** In each pool. */
   readonly pages: readonly number[];
   /** What it may go on from: its pages come to it, or are given back. */
-  readonly prefixCache: PrefixCache | undefined;
+  readonly prefix: Prefix | undefined;
   readonly begin: () => void;
   readonly fail: (error: unknown) => void;
 }
@@ -120,10 +120,10 @@ export class Admission {
    * request runs; a `TooManyRequestsError` if too many wait.
    */
   async admit(
-    { ids, prefixCache, signal }: TextRequest,
+    { ids, prefix, signal }: TextRequest,
     pages: readonly number[],
     sequence: () => Sequence,
-    take: (prefixCache: PrefixCache) => Sequence,
+    take: (prefix: Prefix) => Sequence,
   ): Promise<Sequence> {
     const small = this.#pools.findIndex(({ size }, i) => pages[i]! > size);
     if (small >= 0) {
@@ -134,8 +134,8 @@ export class Admission {
       );
     }
     if (signal?.aborted) return sequence();
-    const hasBegun = await this.#enqueue(pages, prefixCache, signal, "last", () => {
-      const taken = prefixCache ? take(prefixCache) : sequence();
+    const hasBegun = await this.#enqueue(pages, prefix, signal, "last", () => {
+      const taken = prefix ? take(prefix) : sequence();
       taken.reserve(pages);
       this.#pages.set(taken, pages);
       return taken;
@@ -177,7 +177,7 @@ export class Admission {
   /** What `begin` gives, when it is its turn; undefined if the signal is raised first. */
   #enqueue<T>(
     pages: readonly number[],
-    prefixCache: PrefixCache | undefined,
+    prefix: Prefix | undefined,
     signal: AbortSignal | undefined,
     place: "first" | "last",
     begin: () => T,
@@ -191,7 +191,7 @@ export class Admission {
       const end = () => signal?.removeEventListener("abort", abort);
       const waiting: Waiting = {
         pages,
-        prefixCache,
+        prefix,
         begin: () => {
           end();
           resolve(begin());
@@ -233,11 +233,11 @@ export class Admission {
   }
 
   /** Whether a request could begin, once idle prefixes have given way. */
-  #hasRoom({ pages, prefixCache }: Waiting): boolean {
-    const own = prefixCache?.pages;
+  #hasRoom({ pages, prefix }: Waiting): boolean {
+    const own = prefix?.pages;
     const isRoom = () =>
       this.#pools.every((pool, i) => pages[i]! <= pool.availableTo() + (own?.[i] ?? 0));
-    this.#idle.giveWay(isRoom, prefixCache);
+    this.#idle.giveWay(isRoom, prefix);
     return isRoom();
   }
 

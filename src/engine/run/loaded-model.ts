@@ -1,6 +1,6 @@
 // A model on a GPU, as tasks use it: sequences, and rows that run in steps.
 
-import { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
+import { IdlePrefixes, type Prefix, PrefixCache } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import {
   type AttentionPolicy,
@@ -92,7 +92,7 @@ export class LoadedModel implements OpenedModel, StepRunner {
       const seen = withSlidingWindow(policy, window, context);
       return pagesOf(request, seen, stepLimit, cache.shape.pageSize);
     });
-    const take = (prefixCache: PrefixCache) => prefixCache.take(ids, policy);
+    const take = (prefix: Prefix) => prefix.take(ids, policy);
     return this.#admission.admit(request, pages, sequence, take);
   }
 

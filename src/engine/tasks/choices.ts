@@ -22,7 +22,7 @@ export async function* choices(
   const text = [...prepared.ids];
   const isEnd = (id: number) =>
     !request.ignoreEos && model.tokenizer.vocabulary.endOfGeneration.has(id);
-  const first = await nextChoice(model, sequence, text.slice(sequence.length), text, {
+  const first = await nextChoice(model, sequence, text.slice(sequence.ids.length), text, {
     ...prepared,
     signal,
   });

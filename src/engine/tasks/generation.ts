@@ -127,7 +127,7 @@ function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequen
   }
   const tokens = ids.length + maxTokens;
   const isRecomputed = request.cache === false;
-  return model.admit({ ids, tokens, policy, prefixCache, signal, isRecomputed });
+  return model.admit({ ids, tokens, policy, prefix: prefixCache, signal, isRecomputed });
 }
 
 /** What a text has cost so far. */
