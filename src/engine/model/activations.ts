@@ -1,4 +1,4 @@
-// The activations of a step: how large they are, and their buffers.
+// The activations of a step: their sizes and buffers.
 
 import { partialRowsOf } from "../../context/cache/kv-cache.ts";
 import { type CacheShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
@@ -12,10 +12,10 @@ import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadScratch, Scratch } from "./forward.ts";
 
-/** Bytes of logits that are held at a time when many rows are wanted. */
+/** Most bytes of logits computed at a time if many rows are wanted. */
 const LOGITS_BYTES = 32 << 20;
 
-/** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
+/** Rows and width of activations, floats of plain buffers: one table to allocate and to plan by. */
 function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
   const partial = partialSizes(shape, partialRowsOf(chunk));
@@ -44,7 +44,7 @@ function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
   };
 }
 
-/** Bytes of a scratch, and of its logits alone. */
+/** Bytes of the scratch buffers, and of their logits alone. */
 export function scratchBytes(
   config: ModelConfig,
   shape: CacheShape,
@@ -60,7 +60,7 @@ export function scratchBytes(
   };
 }
 
-/** Allocates the scratch for steps of at most `chunk` tokens. */
+/** Allocates scratch buffers for steps of at most `chunk` tokens. */
 export async function createScratch(
   device: Device,
   config: ModelConfig,
@@ -100,7 +100,7 @@ export async function createScratch(
   return { scratch, head };
 }
 
-/** A plain buffer of the scratch for `chunk` tokens. */
+/** Allocates the plain scratch buffers for `chunk` tokens. */
 function createFloats(
   device: Device,
   label: string,

@@ -1,4 +1,4 @@
-// What the families of operations prepare dispatches for.
+// The target of operations: the adapter and the kind of step that dispatches are prepared for.
 
 import { Dispatcher } from "../gpu/dispatcher.ts";
 import type { KernelLibrary } from "../gpu/kernel.ts";
@@ -8,16 +8,14 @@ import type { Adapter } from "./adapter.ts";
 export interface Target {
   readonly adapter: Adapter;
   /**
-   * Whether steps have one token, whose vector meets a matrix by `matvec` and is normed and gated
-   * on the way; or several, and then any number of them, which meet it by `matmul`.
+   * Whether steps have one token, which is multiplied by `matvec` with fused norms and activations,
+   * or any number of them, which are multiplied by `matmul`.
    */
   readonly tokens: "one" | "several";
   readonly dispatcher: Dispatcher;
 }
 
-/**
- * Where the kernels of a target come from, and where the numbers of a step are written for them.
- */
+/** Where a target takes kernels from, and the buffer that the values of a step are written to. */
 export interface TargetParts {
   readonly adapter: Adapter;
   readonly library: KernelLibrary;

@@ -1,6 +1,6 @@
-// Operations on the logits of one token: the choice of the next, and the likeliest ones for a
-// sampler on the host. Not in this room: how logits are computed (matrix/), and what a sampler does
-// with them (engine/sampler).
+// Operations on the logits of one token: the choice of the next token, and the list of the
+// likeliest for a sampler on the host. Not in this room: how logits are computed (matrix/), and
+// what a sampler does with them (engine/sampler).
 
 import type { Target } from "../adapter/target.ts";
 import type { Activations } from "../gpu/activations.ts";
@@ -17,7 +17,7 @@ export interface Choice {
 
 /**
  * choice [2] = id and log-probability (as bits) of a token chosen by the logits [1, V]: the
- * likeliest, or a draw if `step.temperature` is not 0; the id goes to tokens [1], too.
+ * likeliest, or a draw if `step.temperature` is not 0. The id is also written to tokens [1].
  */
 export function chooseToken(
   { dispatcher }: Target,
@@ -45,8 +45,8 @@ export interface Top {
 }
 
 /**
- * top [4 + 2 ROOM]: the `step.keep` largest of the logits [1, V] and the sum of all; see the
- * shader.
+ * top [4 + 2 ROOM]: the `step.keep` largest of the logits [1, V], and ln(sum of exp) of all; see
+ * the shader.
  */
 export function listTop({ dispatcher }: Target, { logits, top }: Top): Dispatch[] {
   return [

@@ -1,4 +1,4 @@
-// What changes from step to step reaches the kernels as `Params`, a few integers a kernel.
+// Writes what changes from step to step into the `Params` of kernels, a few integers each.
 
 import { BINDING_ALIGNMENT, type Device } from "./device.ts";
 import { type Kernel, KernelError } from "./kernel.ts";
@@ -6,35 +6,37 @@ import { USAGE } from "./usage-flags.ts";
 
 /**
  * The numbers of a step that kernels read, by the names of their `Params`: each kernel takes the
- * fields that its shader declares. What nothing in a list of dispatches reads may be missing.
+ * fields that its shader declares. A field that no kernel of a list of dispatches reads may be
+ * missing.
  */
 export interface StepValues {
   /** T: tokens of the step. */
   readonly tokens: number;
-  /** Position of the first of them in its text. */
+  /** Position of the first token in its text. */
   readonly start?: number;
   /** Slots of the page table: pages times P. */
   readonly slots?: number;
-  /** Ranges of slots that attention is split into, and how long each is. */
+  /** Ranges of slots that attention is split into, and the length of each. */
   readonly splits?: number;
   readonly slots_per_split?: number;
-  /** What queries see: S, and W, which counts the query itself. */
+  /** The attention policy: S, and W, which counts the query itself. */
   readonly sinks?: number;
   readonly window?: number;
   /**
-   * How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token.
+   * How a token is chosen: temperature, 0 for the likeliest; the halves of a seed; the token's
+   * position.
    */
   readonly temperature?: number;
   readonly seed_low?: number;
   readonly seed_high?: number;
   readonly position?: number;
-  /** Likeliest tokens that are listed. */
+  /** Number of likeliest tokens to list. */
   readonly keep?: number;
-  /** Turns of the loop that measures how fast an adapter multiplies. */
+  /** Iterations of the loop that measures how fast an adapter multiplies. */
   readonly steps?: number;
 }
 
-/** A step of the layers: what attention reads is there. */
+/** The values of a step that runs attention. */
 export type AttentionStep = StepValues &
   Required<Pick<StepValues, "start" | "slots" | "splits" | "slots_per_split" | "sinks" | "window">>;
 
