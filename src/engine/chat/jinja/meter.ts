@@ -1,4 +1,4 @@
-// What a template has used of its limits. It is the template's own work that counts, not the time it takes.
+// Counts what a template has used of its limits. Work is counted, not time.
 
 import {
   DEEPEST_NESTING,
