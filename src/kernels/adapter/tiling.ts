@@ -5,8 +5,8 @@ import type { Grid } from "../gpu/commands.ts";
 import { type Adapter, EIGHT, type Placement } from "./adapter.ts";
 
 /**
- * Lanes of an attention workgroup: a power of two, so many that each lane holds at most eight cells
- * of a head.
+ * Lanes of an attention workgroup: a power of two, such that each lane holds at most eight cells of
+ * a head.
  */
 export function attentionLanes({ lanes }: Adapter, headWidth: number): number {
   return Math.max(lanes, 2 ** Math.ceil(Math.log2(headWidth / 32)));

@@ -1,4 +1,4 @@
-// Kernels that go over rows of activations.
+// Kernels that work on rows of activations.
 
 import { chooseToken, listTop } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
@@ -68,8 +68,8 @@ export function gateCase({ n, tokens }: Sizes): KernelCase {
 }
 
 /**
- * y [T, n] += bias [n]. A plan has it behind a product only: a small one is prepared with it, and
- * left out.
+ * y [T, n] += bias [n]. A plan adds a bias only after a product: a small product is prepared with
+ * it, and left out.
  */
 export function biasCase({ n, tokens }: Sizes): KernelCase {
   const k = 32;
@@ -118,7 +118,7 @@ export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
           const [id] = new Uint32Array(await bench.device.read(token));
           const chosen = await bench.device.read(choice);
           const isRight = id === likeliest && new Uint32Array(chosen)[0] === likeliest;
-          // The log-probability of another id is no number to compare.
+          // The log-probability of another id cannot be compared.
           return Float32Array.of(isRight ? new Float32Array(chosen)[1]! : Number.NaN);
         },
         expected: () => [most - logSum(numbers)],
@@ -129,7 +129,7 @@ export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
 }
 
 /**
- * The likeliest logits of n, which a sampler on the host is sent, and the logarithm of the sum of
+ * The likeliest logits of n, as a sampler on the host gets them, and the logarithm of the sum of
  * all exponentials.
  */
 export function topCase({ n }: Pick<Sizes, "n">): KernelCase {

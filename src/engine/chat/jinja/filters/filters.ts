@@ -1,4 +1,5 @@
-// All of Jinja's filters; those of lists and mappings are here, those of texts, numbers and HTML beside.
+// All of Jinja's filters; those of lists and mappings are here, those of texts, numbers and HTML
+// beside.
 
 import { ITEM_SIZE } from "../../limits.ts";
 import { attributeOf } from "../attributes.ts";

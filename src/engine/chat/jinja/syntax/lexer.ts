@@ -1,4 +1,5 @@
-// A template's source as tokens, white space controlled as Jinja2 does with `trim_blocks` and `lstrip_blocks`.
+// A template's source as tokens, white space controlled as Jinja2 does with `trim_blocks` and
+// `lstrip_blocks`.
 
 import { TemplateSyntaxError, UnsupportedError } from "../errors.ts";
 import { shrink } from "../python/numbers.ts";
