@@ -1,12 +1,12 @@
-// The next token, with its log-probability, and where the next step looks for its token: so
-// decoding need not wait for the host between two steps. At temperature 0 it is the likeliest; else
-// it is drawn, as the largest of logit / temperature + Gumbel noise, which is a draw from the
-// softmax of logit / temperature.
+// Chooses the next token, with its log-probability, and writes it where the next step reads its
+// token, so that decoding need not wait for the host between two steps. At temperature 0 it is the
+// likeliest; else it is drawn, as the largest of logit / temperature + Gumbel noise, which is a
+// draw from the softmax of logit / temperature.
 //
 // One workgroup; lane i takes logits i, i + WIDTH, ... and keeps the best score, its id, the
-// largest logit, and the sum of exponentials below it; then pairs of lanes meet in a tree. Of equal
-// scores the first wins. What is no number makes the id INVALID. Memory: four words a lane.
-// Appended: noise.
+// largest logit, and the sum of exponentials below it; then pairs of lanes are combined in a tree.
+// Of equal scores the first wins. A NaN or +Infinity makes the id INVALID. Memory: four words a
+// lane. Appended: noise.
 override V: u32;  // vocabulary
 const WIDTH = 256u;
 const LOWEST = -3.4e38;
@@ -38,8 +38,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   var sum = 0.0;
   for (var i = lane; i < V; i += WIDTH) {
     let logit = logits[i];
-    // All exponent bits set: an infinity or no number, which are told by bits since a compiler may
-    // take them for absent.
+    // All exponent bits set: an infinity or NaN. Tested by bits, since a compiler may assume that
+    // neither occurs.
     let bits = bitcast<u32>(logit);
     if ((bits & 0x7f800000u) == 0x7f800000u && bits != 0xff800000u) {
       id = INVALID;
@@ -61,7 +61,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   ids[lane] = id;
   largest[lane] = most;
   sums[lane] = sum;
-  // Half of the lanes. No constant: Mesa would unroll the loop over them, for seconds.
+  // Half of the lanes. Not a constant, or Mesa would unroll the loop, for seconds.
   for (var half = select(0u, WIDTH / 2u, params.temperature >= 0.0); half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {

@@ -1,6 +1,6 @@
 // The `keep` largest logits and those that equal the last of them in their first 22 bits, in any
-// order, with ln(sum of exp) of all: what a sampler on the host needs of a vocabulary. Floats go
-// out as their bits; validity is 1 if all logits are numbers.
+// order, with ln(sum of exp) of all: all that a sampler on the host needs. Floats are written as
+// bits; validity is 0 if a logit is NaN or +Infinity.
 //
 // One workgroup counts logits by 11 bits, finds the bin of the last one wanted, counts those in it
 // by the next 11, and collects what reaches the mark. Memory: 2048 counters, three words a lane.
@@ -27,7 +27,7 @@ var<workgroup> mark: vec2<u32>;  // the bin of the last wanted one, and how many
 var<workgroup> found: atomic<u32>;
 var<workgroup> broken: atomic<u32>;
 
-// How often a loop runs, as no constant: Mesa would unroll it, for seconds.
+// The iterations of a loop, not as a constant, or Mesa would unroll it, for seconds.
 fn times(count: u32) -> u32 {
   return select(0u, count, params.keep <= ROOM);
 }
@@ -44,7 +44,8 @@ fn clear_counts(lane: u32) {
   }
 }
 
-// The highest bin down to which at least `wanted` are counted; the counts above it come off.
+// Finds the highest bin down to which at least `wanted` are counted, and subtracts the counts above
+// it.
 fn find_mark(lane: u32, wanted: u32) {
   workgroupBarrier();
   var total = 0u;

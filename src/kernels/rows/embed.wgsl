@@ -1,7 +1,7 @@
 // x[t] = W[token[t]]: rows of the packed embedding table, decoded.
 //
-// One lane a chunk of 32 numbers, one row of workgroups a token. Where the table is split over
-// several bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
+// One lane a chunk of 32 numbers, one row of workgroups a token. If the table is split over several
+// bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
 // registers.
 override LANES: u32 = 32;
 
