@@ -166,7 +166,8 @@ export const Engine = {
    *
    *     const engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
    *     try {
-   *       for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
+   *       const pieces = engine.generate("Once upon a time");
+   *       for await (const { text } of pieces) process.stdout.write(text);
    *     } finally {
    *       await engine.close(); // from Node 24 on, `await using engine = …` does the same
    *     }

@@ -31,9 +31,9 @@ export type OptionsOf<R> = Values<Pick<R, NeededNames<R>>> &
   Partial<Values<Omit<R, NeededNames<R>>>>;
 
 /**
- * Reads the options of `what`. Throws a `UserError` if they are no object, if a name is unknown, if
- * a value is refused, or if one that is needed is missing. An option that is undefined counts as
- * not given.
+ * Reads the options of `what`. Throws a `UserError` if they are not an object, if a name is
+ * unknown, if a value is refused, or if one that is needed is missing. An option that is undefined
+ * counts as not given.
  */
 export function readOptions<R extends Table>(
   what: string,
@@ -206,7 +206,7 @@ export function word<const W extends string>(words: readonly W[]): Reader<W> {
   };
 }
 
-/** An array, each of its items read by itself; `what` names them all. */
+/** An array, each item read separately; `what` names the list. */
 export function listOf<T>(item: Reader<T>, what: string): Reader<T[]> {
   return (value, name) => {
     if (!Array.isArray(value)) throw invalid(name, value, what);

@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 /** One read call asks for no more than this: Node refuses lengths beyond 2^31 - 1. */
 const LARGEST_READ = 1024 * 1024 * 1024;
 
-/** Opens a file for reading at any offset; nothing is read before it is asked for. */
+/** Opens a file for reading at any offset; bytes are read on demand. */
 export async function openFile(path: string): Promise<ByteSource> {
   const { handle, size } = await openRegular(path);
   return {

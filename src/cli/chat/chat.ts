@@ -164,7 +164,7 @@ async function readEntry(
 }
 
 /**
- * Does what an entry asks; false if it asks for the end. On a terminal, a mistake is told and the
+ * Executes an entry; false if it ends the conversation. On a terminal, a mistake is printed and the
  * conversation goes on.
  */
 async function answer(session: ChatSession, entry: Entry, isTerminal: boolean): Promise<boolean> {

@@ -32,7 +32,7 @@ export class EntryReader {
   /**
    * Takes a line without its line break, and gives an entry if it is whole. A line from a terminal
    * may hold pasted line breaks: a text of `pastes` that has some, at the beginning or the end of
-   * the line, opens, closes and continues nothing, and is no command.
+   * the line, opens, closes and continues nothing, and is not a command.
    */
   take(line: string, pastes: readonly string[] = []): Entry | undefined {
     const blocks = pastes.filter((paste) => paste.includes("\n"));

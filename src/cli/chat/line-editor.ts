@@ -30,7 +30,7 @@ export class LineEditor {
   readonly #pastes: string[] = [];
   #isDone = false;
 
-  /** `done` is told once how the line has ended. */
+  /** `done` is called once with how the line ended. */
   constructor(options: EditorOptions, done: (line: Line | NoLine) => void) {
     const { output, prompt, history, complete } = options;
     this.#output = output;

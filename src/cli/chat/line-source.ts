@@ -42,7 +42,7 @@ const ENDING_SIGNALS = ["SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 /**
  * Keys of a terminal. Keys typed while no line is being read wait for the next one, except Ctrl-C,
  * which calls `interrupt`, and Ctrl-Z. Until `close` the terminal gives keys as they are typed and
- * marks pastes; whatever ends the process sets that back.
+ * marks pastes; this is reset however the process ends.
  */
 export class TerminalLines implements LineSource {
   readonly isTerminal = true;

@@ -34,7 +34,7 @@ export interface MeanRow {
 
 export class AttentionMap {
   readonly policy: AttentionPolicy;
-  /** The heads that were asked for. */
+  /** The requested heads. */
   readonly heads: readonly number[];
   readonly rows: MeanRow[] = [];
   readonly #looks: Looks[][];

@@ -16,7 +16,7 @@ const HELP_ALL = "--help-all";
 export class Command extends AnyCommand {
   #example = "";
   #showsAll = false;
-  /** The words that are no flags, from the name of a subcommand on. */
+  /** The words that are not flags, from the name of a subcommand on. */
   #words: readonly string[] = [];
 
   constructor(name: string) {

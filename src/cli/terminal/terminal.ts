@@ -11,7 +11,7 @@ import { printable } from "./printable.ts";
 
 /**
  * Opens a model, checks the request against its header with `check`, and only then loads it, with
- * warnings on stderr and, on a terminal, a progress bar; runs it and closes it, whatever happens.
+ * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case.
  */
 export async function withEngine<T>(
   path: string,

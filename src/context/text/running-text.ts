@@ -11,7 +11,7 @@ export class Generation<P, R> implements AsyncGenerator<P, R, void> {
   readonly #left = new AbortController();
   readonly #result: Promise<R>;
   #settle!: { resolve(result: R): void; reject(error: unknown): void };
-  /** Steps that `result` has taken before a loop asked for them. */
+  /** Steps that `result` has taken before a loop read them. */
   readonly #ahead: Promise<IteratorResult<P, R>>[] = [];
   #hasBegun = false;
   #isRunning = false;

@@ -1,6 +1,6 @@
 /** The part of a tokenizer that counting, cutting and joining texts needs. */
 export interface TextTokenizer {
-  /** A continuation is a text that goes on from another: nothing is put in front of it. */
+  /** A continuation follows another text: nothing is added before it. */
   encode(
     text: string,
     options: { readonly addSpecial: false; readonly continuation?: boolean },

@@ -162,7 +162,7 @@ function cutsOf(
   return length === text.length ? cuts : [...characterBorders(text)];
 }
 
-/** For texts that the tokenizer does not give back as they were. */
+/** The borders of characters, for texts that the tokenizer does not decode unchanged. */
 function* characterBorders(text: string): Generator<number> {
   let at = 0;
   yield at;

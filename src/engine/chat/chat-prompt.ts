@@ -107,7 +107,7 @@ function frameOf(template: ChatTemplate): string {
 }
 
 interface SpecialSpellings {
-  /** Of tokens that text becomes only if it is asked to: control and unknown ones. */
+  /** The spellings of control and unknown tokens, which text becomes only with `parseSpecial`. */
   readonly control: readonly string[];
   readonly userDefined: readonly string[];
   /** By the user-defined ones that are guarded too. */

@@ -62,9 +62,7 @@ export const CHAT_READERS = {
       : memoryReader(value, name)) as Reader<ConversationMemory | MemoryOptions>,
 } satisfies Readers<ChatOptions>;
 
-/**
- * Memories that were asked for by options, so that the next turn finds what has been summarised.
- */
+/** Memories made from options, kept so that the next turn finds what has been summarised. */
 const memoriesOf = new WeakMap<LoadedModel, Map<string, ConversationMemory>>();
 
 function memoryOf(
@@ -133,8 +131,8 @@ async function* answer(
   const { context } = engine.setting;
   const isBounded = policyOf(engine, attention).window === Number.POSITIVE_INFINITY;
   if (isBounded && prompt.ids.length + (options.maxTokens ?? 1) > context) prompt = written();
-  // A text by itself: without the space that SentencePiece puts before its first word, as Hugging
-  // Face decodes it.
+  // Decoded as a text of its own: without the space that SentencePiece puts before its first word,
+  // as Hugging Face decodes it.
   const result = yield* generate(engine, prompt.ids, { ...generating, attention }, {});
   if (prefixCache) {
     // A stop string ends a text within its tokens, and a token may end within a character: then the
@@ -163,7 +161,7 @@ async function recall(
   }
 }
 
-/** The one chosen, by itself or by its name; else the file's own, or "plain". */
+/** The chosen template, as an object or by name; else the file's own, or "plain". */
 export function templateOf(
   { tokenizer }: OpenedModel,
   chosen?: ChatTemplate | string,

@@ -36,7 +36,7 @@ export interface Limits {
   readonly work: number;
 }
 
-/** For a conversation of this many characters. */
+/** The limits for a conversation of this many characters. */
 export function limitsFor(characters: number): Limits {
   const room = SMALLEST_ROOM + ROOM_PER_CHARACTER * characters;
   return { size: room, memory: 8 * room, output: 8 * room, steps: room, work: 4 * room };

@@ -25,7 +25,7 @@ export const SCALAR_TYPES = {
   f64: { id: 12, bytes: 8 },
 } as const;
 
-/** The types of a metadata value whose size the file tells: each starts with a u64 length. */
+/** The types of a metadata value whose size is in the file: each starts with a u64 length. */
 export const SIZED_TYPES = {
   string: { id: 8 },
   array: { id: 9 },

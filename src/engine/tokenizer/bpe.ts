@@ -52,7 +52,8 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
 
 interface Merges {
   /**
-   * By text: the id of a token; for bytes and intermediate texts that are none, size and following.
+   * By text: the id of a token; for bytes and intermediate texts that are not tokens, ids from the
+   * vocabulary's size on.
    */
   readonly symbols: ReadonlyMap<string, number>;
   readonly find: FindMerge;

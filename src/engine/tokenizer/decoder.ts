@@ -68,7 +68,7 @@ export class StreamDecoder implements TokenDecoder {
     if (text !== undefined && !this.#isWithin) {
       return dropsSpace && text.startsWith(" ") ? text.slice(1) : text;
     }
-    // Whole characters end whatever was unfinished before them.
+    // A whole character ends an unfinished one before it.
     this.#isWithin = text === undefined;
     const bytes = this.#algorithm.bytes(id);
     return this.#utf8.decode(dropsSpace && bytes[0] === SPACE ? bytes.subarray(1) : bytes, {

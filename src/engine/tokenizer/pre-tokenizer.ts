@@ -74,14 +74,17 @@ const DEFAULT = [String.raw`[\p{P}\$\+<=>\^~\|]+`, GPT2, String.raw`\p{N}+`, "[0
  * (The apostrophe is left out: GPT-4o's words take contractions along.) Three things make it so,
  * all of them to be kept by an expression that is added:
  *
- * 1. No expression has a match that spans the two: these spaces, line breaks and marks never follow a letter or digit
- *    inside a match. (DeepSeek's CJK ranges hold some of them, but earlier stages have cut these out.) So the left side is
- *    cut alike whether the right follows it or nothing. What looks ahead, `\s+(?!\S)` and `\s+$`, looks from white space
- *    at the character behind it, and the left side ends with a letter or digit.
- * 2. The right side is cut as if a text began with it: the only look-behind, `(?<!\s)`, finds no white space on the left.
- * 3. What no match covers is not joined over the border, since every list of stages has one that ends a match at the
- *    letter or digit, or begins one behind it. DeepSeek LLM's knows cased and CJK letters only, and no space by itself:
- *    hence ASCII before a space, and the marks that it knows.
+ * 1. No expression has a match that spans the two: these spaces, line breaks and marks never follow
+ *    a letter or digit inside a match. (DeepSeek's CJK ranges hold some of them, but earlier stages
+ *    have cut these out.) So the left side is cut the same way with or without the right one.
+ *    Look-aheads, `\s+(?!\S)` and `\s+$`, look from white space at the next character, and the left
+ *    side ends with a letter or digit.
+ * 2. The right side is cut as if a text began with it: the only look-behind, `(?<!\s)`, finds no
+ *    white space on the left.
+ * 3. Text that no match covers is not joined over the border, since every list of stages has one
+ *    that ends a match at the letter or digit, or begins one after it. DeepSeek LLM's knows cased
+ *    and CJK letters only, and no single space: hence ASCII before a space, and the marks that it
+ *    knows.
  */
 const BORDER =
   /^(?:[A-Za-z0-9] |[\p{L}\p{N}][\r\n!-&(-/:-@[-`{-~\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])$/u;

@@ -49,7 +49,7 @@ export interface Vocabulary extends SpecialIds {
   type(id: number): TokenType;
   /** The token with this spelling in the file. */
   id(text: string): number | undefined;
-  /** The token `<0x00>` to `<0xFF>` of a byte, or else the byte by itself. */
+  /** The token `<0x00>` to `<0xFF>` of a byte, or else the token of the single byte. */
   idOfByte(byte: number): number | undefined;
   /** By token; empty if the file has none: all are equal then. */
   readonly scores: ArrayLike<number>;

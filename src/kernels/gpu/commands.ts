@@ -90,7 +90,7 @@ export class Commands {
   }
 }
 
-/** Records and submits a list of dispatches by itself. */
+/** Records and submits a list of dispatches. */
 export function run(device: Device, dispatches: readonly Dispatch[], step: StepValues): void {
   const commands = new Commands(device);
   commands.run(dispatches, step);

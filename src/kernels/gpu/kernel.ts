@@ -166,7 +166,7 @@ export class KernelLibrary {
     return kernel;
   }
 
-  /** Waits until every kernel asked for so far is compiled. */
+  /** Waits until every kernel requested so far is compiled. */
   async ready(): Promise<void> {
     await Promise.all([...this.#kernels.values()].map((kernel) => kernel.ready));
   }

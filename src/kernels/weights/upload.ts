@@ -25,7 +25,7 @@ interface PlaneSlice {
   readonly words: Uint32Array<ArrayBuffer>;
 }
 
-/** Uploads one tensor by itself. */
+/** Uploads a single tensor. */
 export async function uploadWeights(
   device: Device,
   weights: Weights,

@@ -36,7 +36,7 @@ export interface PreparedCase {
 
 /** Sizes of what kernels work on. */
 export interface Sizes {
-  /** Of a matrix [n, k], and of rows. */
+  /** Sizes of a matrix [n, k], and of rows. */
   readonly n: number;
   readonly k: number;
   /** Where a kernel takes several. */

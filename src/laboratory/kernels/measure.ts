@@ -6,7 +6,7 @@ import type { KernelCase, PreparedCase } from "./kernel-case.ts";
 import { timeDispatches } from "./time-kernel.ts";
 import type { Workbench } from "./workbench.ts";
 
-/** Of the squared difference to the square sum of what is expected: f32 stays far below. */
+/** Tolerance of the normalised square error: f32 stays far below. */
 const TOLERANCE = 1e-9;
 
 export interface Timing {

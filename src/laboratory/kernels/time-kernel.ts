@@ -86,7 +86,7 @@ export async function timeDispatches(
   return sample(byWallClock(device, submit), ms);
 }
 
-/** By the GPU's clock: every dispatch by itself, those of one list added up. */
+/** By the GPU's clock: every dispatch is timed alone, and those of one list are added up. */
 function byTimestamps(
   device: Device,
   one: readonly Dispatch[],

@@ -1,6 +1,7 @@
 // The one file of an index. It is untrusted: everything is checked before it is used.
 //
-//   "DAWNINDX"   u32 version   u32 J   J bytes of JSON, a multiple of 4   f32 vectors [N, D]   SHA-256 of all before it
+//   "DAWNINDX"   u32 version   u32 J   J bytes of JSON, a multiple of 4   f32 vectors [N, D]
+//   SHA-256 of all before it
 //
 // Little-endian, as every machine that runs Dawn. The checksum detects damage; lengths and types
 // are checked too, since a forged file may have a valid checksum.
@@ -103,7 +104,8 @@ export async function decodeIndex(bytes: Uint8Array): Promise<IndexContents> {
   if (end - vectorsAt !== count * width * 4) {
     throw damaged(`${count} vectors of ${width} numbers are not ${end - vectorsAt} bytes`);
   }
-  // A copy, since the bytes may lie at any offset; no `slice`, which of Node's buffers is none.
+  // A copy, since the bytes may have any offset; not by `slice`, which does not copy Node's
+  // buffers.
   const floats = new Float32Array(new Uint8Array(bytes.subarray(vectorsAt, end)).buffer);
   if (!floats.every(Number.isFinite)) throw damaged("a vector holds what is no number");
   const vectors = Array.from({ length: count }, (_, i) =>

@@ -15,7 +15,7 @@ import {
   type Value,
 } from "./python/values.ts";
 
-/** `loop`. Goes through its items itself, one ahead if it is asked for the next. */
+/** `loop`. Iterates over its items itself, one ahead if the template reads the next item. */
 export class Loop extends Thing {
   readonly typeName = "jinja2.runtime.LoopContext";
   override readonly call: (args: readonly Value[]) => Value;

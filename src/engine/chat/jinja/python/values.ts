@@ -130,7 +130,7 @@ export class View {
   }
 }
 
-/** A generator: its items are made when they are asked for, and once. */
+/** A generator: its items are made on demand, and only once. */
 export class Lazy {
   readonly items: IterableIterator<Value>;
 

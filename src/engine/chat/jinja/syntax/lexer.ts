@@ -11,7 +11,7 @@ export interface Token {
   readonly type: "data" | "name" | "string" | "number" | "operator" | "open" | "close" | "end";
   /** The text of data, the name, the operator, the delimiter. */
   readonly text: string;
-  /** Of a string or a number. */
+  /** The value of a string or a number. */
   readonly value: Value;
   readonly line: number;
 }

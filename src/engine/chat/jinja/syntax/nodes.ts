@@ -84,7 +84,7 @@ export interface Body {
 
 export interface Signature {
   readonly parameters: readonly string[];
-  /** Of the last parameters. */
+  /** Default values of the last parameters. */
   readonly defaults: readonly Expression[];
 }
 
