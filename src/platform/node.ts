@@ -44,8 +44,8 @@ let opened: WeakRef<GPU> | undefined;
 let isCacheChecked = false;
 
 /**
- * Whether the cache of Mesa's driver was checked, once a process; other drivers do not say where
- * they cache kernels.
+ * Checks the cache of Mesa's driver, once a process; other drivers do not say where they cache
+ * kernels.
  */
 function cannotKeepKernels({ info }: GPUAdapter): string | undefined {
   if (isCacheChecked || !info.description.includes("Mesa")) return undefined;
