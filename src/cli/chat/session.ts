@@ -81,7 +81,7 @@ export class ChatSession {
     return said.length === 0 ? undefined : said.map(({ content }) => content).join("\n");
   }
 
-  /** Usage of the last answer. */
+  /** The result of the last answer. */
   get last(): ChatResult | undefined {
     return this.#last;
   }

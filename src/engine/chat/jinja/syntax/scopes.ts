@@ -118,7 +118,7 @@ class Analysis {
     }
   }
 
-  /** `isSoft`: within an `if`, where a filter that does not exist fails only when it is used. */
+  /** `isSoft`: within an `if`: a filter that does not exist fails only when it is used. */
   #inner(statements: readonly Statement[], scope: Scope, isInLoop: boolean, isSoft: boolean): void {
     for (const statement of statements) {
       const isIf = statement.type === "if";
