@@ -1,4 +1,4 @@
-/** A mistake of the user's, told in one line; the command line exits with 2 and shows no stack. */
+/** A user's mistake, in one line; the command line exits with status 2 and shows no stack. */
 export class UserError extends Error {
   override readonly name: string = "UserError";
 }

@@ -162,11 +162,13 @@ export { SHIPPED_MODEL };
 export type Engine = LoadedEngine;
 export const Engine = {
   /**
-   * Loads a GGUF file onto the GPU. Throws a `UserError` for what is wrong with the file, the options or the machine.
+   * Loads a GGUF file onto the GPU. Throws a `UserError` if the file, an option or the machine is
+   * wrong.
    *
    *     const engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
    *     try {
-   *       for await (const { text } of engine.generate("Once upon a time")) process.stdout.write(text);
+   *       const pieces = engine.generate("Once upon a time");
+   *       for await (const { text } of pieces) process.stdout.write(text);
    *     } finally {
    *       await engine.close(); // from Node 24 on, `await using engine = …` does the same
    *     }
@@ -184,7 +186,10 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
   return openTokenizer(path, openFile);
 }
 
-/** Exact bytes on the GPU that `Engine.load` would take with the same options, from the header of the file alone. */
+/**
+ * Exact bytes on the GPU that `Engine.load` would take with the same options, from the header of
+ * the file alone.
+ */
 export async function planMemory(path: string, options: EngineOptions = {}): Promise<MemoryPlan> {
   readEngineOptions(options);
   const { file, config } = await openModel(text(path, "path"), openFile);
@@ -196,8 +201,9 @@ export async function planMemory(path: string, options: EngineOptions = {}): Pro
 }
 
 /**
- * The largest context that fits this many bytes on the GPU, a number or a size such as "1GiB", with `Engine.load`'s options; 0 where not even one token does,
- * Infinity where the length does not matter, as under attention that forgets. From the header of the file alone.
+ * The largest context that fits this many bytes on the GPU, a number or a size such as "1GiB", with
+ * `Engine.load`'s options; 0 if not even one token fits, Infinity if the length does not matter, as
+ * under attention that forgets. Reads only the header of the file.
  */
 export async function largestContext(
   path: string,

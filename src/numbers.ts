@@ -1,6 +1,6 @@
-// What is computed of numbers in more than one house.
+// Small computations on numbers that several folders share.
 
-/** The value in the middle, or between the two in the middle; of nothing NaN. */
+/** The median; NaN for an empty list. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const at = (i: number) => sorted[i] ?? Number.NaN;
@@ -8,8 +8,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * Normalised mean square error: the sum of squared differences over the sum of squares of what is expected. NaN if a number
- * is NaN, so compare as `error <= tolerance`.
+ * Normalised mean square error: the sum of squared differences over the sum of squares of what is
+ * expected. NaN if a number is NaN, so compare as `error <= tolerance`.
  */
 export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): number {
   let [differences, squares] = [0, 0];
@@ -20,7 +20,7 @@ export function nmse(found: ArrayLike<number>, expected: ArrayLike<number>): num
   return differences / squares;
 }
 
-/** Where the largest value is, the first of equals; 0 of none. */
+/** The index of the largest value, the first of equals; 0 for an empty list. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
@@ -28,8 +28,9 @@ export function argmax(values: ArrayLike<number>): number {
 }
 
 /**
- * The largest whole number from `low`, which holds, to `high` that holds, if all below it do. Asks in ever larger steps, then
- * halves: what it asks is never more than twice what holds, however large `high` is.
+ * The largest whole number from `low` to `high` for which a predicate holds. It must hold for
+ * `low`, and for all numbers below one for which it holds. Doubles its steps, then halves: it never
+ * tries more than twice the result, even if `high` is huge.
  */
 export function largestThat(low: number, high: number, holds: (n: number) => boolean): number {
   let fails = high + 1;

@@ -1,17 +1,21 @@
-// One way of reading what a user gives: a table for each options interface, with a reader for each of its names. A value
-// is read before any work; one that is refused is quoted, with what is allowed.
+// Reads options that a user gives: each options interface has a table with a reader for each of its
+// names. Values are read before any work; an error quotes the value and lists what is allowed.
 
 import { OptionError, UserError } from "./errors.ts";
 
-/** Checks a value and gives it in the form that the code works with; throws a `UserError` that names it and quotes it. */
+/**
+ * Checks a value and returns it in the form that the code works with; throws a `UserError` with its
+ * name and value.
+ */
 export type Reader<T> = (value: unknown, name: string) => T;
 
 /** The reader of an option that must be given. */
 export type Needed<T> = Reader<T> & { readonly isNeeded: true };
 
 /**
- * The table of an options interface: `{ … } satisfies Readers<GenerateOptions>` does not compile if a name is missing, or
- * if a reader gives what the interface does not take. So options that were read can be read again.
+ * The table of an options interface: `{ … } satisfies Readers<GenerateOptions>` does not compile if
+ * a name is missing, or if a reader returns a value that the interface does not accept. So options
+ * that were read can be read again.
  */
 export type Readers<O> = { readonly [K in keyof O]-?: Reader<Exclude<O[K], undefined>> };
 
@@ -19,13 +23,17 @@ type Table = Readonly<Record<string, Reader<unknown>>>;
 type NeededNames<R> = { [K in keyof R]: R[K] extends Needed<unknown> ? K : never }[keyof R];
 type Values<R> = { readonly [K in keyof R]: R[K] extends Reader<infer T> ? T : never };
 
-/** What `readOptions` makes of a table: every value in one form, and nothing that was not given. */
+/**
+ * The options that `readOptions` returns for a table: every value in one form, without options that
+ * were not given.
+ */
 export type OptionsOf<R> = Values<Pick<R, NeededNames<R>>> &
   Partial<Values<Omit<R, NeededNames<R>>>>;
 
 /**
- * Reads the options of `what`. Throws a `UserError` if they are no object, if a name is unknown, if a value is refused, or
- * if one that is needed is missing. An option that is undefined counts as not given.
+ * Reads the options of `what`. Throws a `UserError` if they are not an object, if a name is
+ * unknown, if a value is refused, or if one that is needed is missing. An option that is undefined
+ * counts as not given.
  */
 export function readOptions<R extends Table>(
   what: string,
@@ -45,7 +53,7 @@ export function readOptions<R extends Table>(
   return read as OptionsOf<R>;
 }
 
-/** Reads those options of `what` that the table names, and leaves the others to what takes them. */
+/** Reads those options of `what` that the table names, and ignores the others. */
 export function splitOptions<R extends Table, O extends object>(
   what: string,
   options: O,
@@ -64,22 +72,25 @@ function unknownOption(what: string, name: string, names: readonly string[]): Us
   );
 }
 
-/** What is said of an unknown name: "did you mean topK? There are topK, topP", or only the latter if none is near. */
+/**
+ * The message for an unknown name: "did you mean topK? There are topK, topP", or only the list if
+ * none is similar.
+ */
 export function knownNames(name: string, names: readonly string[]): string {
   const meant = nearest(name, names);
   const there = meant === undefined ? "there are" : `did you mean ${meant}? There are`;
   return `${there} ${list(names)}`;
 }
 
-/** The end of a sentence that lists words: "; did you mean q8_0?", or "." if none of them is near. */
+/** The end of a sentence that lists words: "; did you mean q8_0?", or "." if none is similar. */
 export function hint(given: unknown, words: readonly string[]): string {
   const meant = nearest(given, words);
   return meant === undefined ? "." : `; did you mean ${meant}?`;
 }
 
 /**
- * "q8_0 or q4_0": the words that are nearest to what was given, of which no more than a third is to be changed, or else
- * those that it begins. Undefined if there are none, or if it is one of the words.
+ * "q8_0 or q4_0": the words nearest to the given one, if at most a third of it has to change, or
+ * else the words that it is a prefix of. Undefined if there are none, or if it is one of the words.
  */
 function nearest(given: unknown, words: readonly string[]): string | undefined {
   if (typeof given !== "string" || given === "" || words.includes(given)) return undefined;
@@ -92,7 +103,10 @@ function nearest(given: unknown, words: readonly string[]): string | undefined {
   return meant.length === 0 ? undefined : meant.join(" or ");
 }
 
-/** The fewest insertions, deletions, replacements and swaps of neighbours that make one text of another (Damerau). */
+/**
+ * The fewest insertions, deletions, replacements and swaps of neighbours that make one text of
+ * another (Damerau).
+ */
 function editDistance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= a.length; i++) {
@@ -112,7 +126,10 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.join(", ");
 }
 
-/** "Invalid maxTokens "200": expected a whole number of at least 1."; of one of several words or kinds, the one that was meant, too. */
+/**
+ * "Invalid maxTokens "200": expected a whole number of at least 1.", with a suggestion if one of
+ * several words or kinds is similar.
+ */
 export function invalid(
   name: string,
   value: unknown,
@@ -189,7 +206,7 @@ export function word<const W extends string>(words: readonly W[]): Reader<W> {
   };
 }
 
-/** An array, each of its items read by itself; `what` names them all. */
+/** An array, each item read separately; `what` names the list. */
 export function listOf<T>(item: Reader<T>, what: string): Reader<T[]> {
   return (value, name) => {
     if (!Array.isArray(value)) throw invalid(name, value, what);
@@ -197,22 +214,22 @@ export function listOf<T>(item: Reader<T>, what: string): Reader<T[]> {
   };
 }
 
-/** A function; what it takes and gives back cannot be checked before it is called. */
-// biome-ignore lint/suspicious/noExplicitAny: a function of whatever type the option has
+/** A function; its parameters and result cannot be checked before it is called. */
+// biome-ignore lint/suspicious/noExplicitAny: the option decides the type of the function
 export const callback: Reader<(...values: any[]) => any> = (value, name) => {
   if (typeof value === "function") return value as () => unknown;
   throw invalid(name, value, "a function");
 };
 
 export const abortSignal: Reader<AbortSignal> = (value, name) => {
-  // Not by its class: a signal may be another realm's, or a polyfill's.
+  // Not by its class: a signal may come from another realm, or from a polyfill.
   if (hasMethods(value, "throwIfAborted", "addEventListener")) return value as AbortSignal;
   throw invalid(name, value, "an AbortSignal, such as new AbortController().signal");
 };
 
 /** An object of this class. */
 export function instance<T>(
-  // biome-ignore lint/suspicious/noExplicitAny: a class, however it is constructed
+  // biome-ignore lint/suspicious/noExplicitAny: a class with any constructor
   type: abstract new (...values: any[]) => T,
   expected: string,
 ): Reader<T> {
@@ -222,7 +239,7 @@ export function instance<T>(
   };
 }
 
-/** An object with these methods, such as a tokenizer of the user's own. */
+/** An object with these methods, such as a user's own tokenizer. */
 export function having<T>(expected: string, ...methods: (keyof T & string)[]): Reader<T> {
   return (value, name) => {
     if (hasMethods(value, ...methods)) return value as T;
@@ -235,7 +252,7 @@ export function hasMethods(value: unknown, ...names: readonly string[]): boolean
   return names.every((name) => typeof (value as Record<string, unknown>)[name] === "function");
 }
 
-/** What can be gone through, but is no text. */
+/** An iterable that is not a string. */
 export function several<T>(expected: string): Reader<Iterable<T>> {
   return (value, name) => {
     if (typeof value === "object" && value !== null && Symbol.iterator in value) {
@@ -245,7 +262,7 @@ export function several<T>(expected: string): Reader<Iterable<T>> {
   };
 }
 
-/** Token ids: whether they are tokens of a model is the model's to say. */
+/** Token ids; whether a model has these tokens is checked later. */
 export const tokenIds: Reader<readonly number[]> = (value, name) => {
   if (Array.isArray(value)) return value;
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
@@ -291,10 +308,13 @@ export function group<R extends Table>(readers: R): Reader<OptionsOf<R>> {
 
 // ---- objects of several kinds
 
-/** What a field of an object may hold; undefined if it is not there. */
+/** Whether a field of an object has a valid value; its value is undefined if it is missing. */
 type Field = (value: unknown) => boolean;
 
-/** Whether an object's `kind` is in the table, each of its fields as that kind has it, and none besides. */
+/**
+ * Whether an object's `kind` is in the table, each of its fields as that kind has it, and none
+ * besides.
+ */
 export function isOfKind(
   value: unknown,
   kinds: Readonly<Record<string, Readonly<Record<string, Field>>>>,
@@ -341,7 +361,7 @@ export function quoteValue(value: unknown): string {
   return shown.length > SHOWN ? `${shown.slice(0, SHOWN)}…` : shown;
 }
 
-/** What would end a line, colour it, or turn it round, as its code. */
+/** Escapes characters that would end a line, colour it or reverse its direction. */
 function escaped(shown: string): string {
   return shown.replace(
     /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,

@@ -1,5 +1,5 @@
-// The `dawnstream` command, which bin/dawnstream.cjs starts. A user's mistake is one line on stderr and status 2; a stack
-// trace is our bug.
+// The `dawnstream` command, which bin/dawnstream.cjs starts. A user's mistake is one line on stderr
+// and status 2; a stack trace is a bug.
 
 import { CommanderError } from "commander";
 import { UserError } from "../errors.ts";
@@ -8,7 +8,7 @@ import { messageOf, program } from "./program.ts";
 import { oneLine } from "./terminal/printable.ts";
 import { note } from "./terminal/terminal.ts";
 
-// A reader that has seen enough (`| head`) is no error.
+// A reader that closes the pipe early (`| head`) is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
   note(`error: Cannot write to stdout: ${oneLine(error.message)}.`);
@@ -19,13 +19,13 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
-    // Commander has printed its line; help and version are no mistakes.
+    // Commander has printed its line; help and version are not mistakes.
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   } else if (error instanceof UserError) {
     note(`error: ${oneLine(messageOf(error))}`);
     process.exitCode = 2;
   } else if (error instanceof DeviceLostError) {
-    // No mistake of the user's, and none of ours.
+    // Neither the user's mistake nor a bug.
     note(`error: ${oneLine(error.message)}`);
     process.exitCode = 1;
   } else {

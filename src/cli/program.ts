@@ -59,10 +59,10 @@ program.hook("preAction", (_, command) => {
   running = command;
 });
 
-/** Flags that are not spelled as the option is. */
+/** Flags whose names differ from the option's. */
 const FLAGS: Readonly<Record<string, string>> = { pageSize: "page" };
 
-/** What is said of a mistake: options by the flag that they were given as. */
+/** The message of an error, with options named as flags. */
 export function messageOf(error: UserError): string {
   if (!(error instanceof OptionError)) return error.message;
   const attribute = FLAGS[error.option] ?? error.option;

@@ -1,4 +1,4 @@
-// A model, loaded: text in, text out.
+// A loaded model: text in, text out.
 
 import type { CachePages } from "../context/cache/cache-pages.ts";
 import type { PrefixCache } from "../context/cache/prefix-cache.ts";
@@ -33,30 +33,38 @@ import { type Score, score } from "./tasks/score.ts";
 import { type EngineSummaryOptions, summarizeBy } from "./tasks/summarizer.ts";
 import type { DecodeOptions, EncodeOptions, Tokenizer } from "./tokenizer/tokenizer.ts";
 
-/** Bytes and buffers alive on the GPU, pages of the cache in use, and what steps have taken of the host. */
+/**
+ * Bytes and buffers alive on the GPU, pages of the cache in use, and the time that the host spent
+ * on steps.
+ */
 export interface EngineUsage {
   readonly bytes: number;
   readonly buffers: number;
   readonly pages: number;
-  /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
+  /** Milliseconds that the host has spent on steps, without the time that it waited for the GPU. */
   readonly hostMs: number;
   /** Dispatches of a decoding step of one text, at most. */
   readonly dispatches: number;
   readonly requests: RequestCounts;
 }
 
-/** What loading has made. */
+/** Figures of the loaded model. */
 export interface LoadedFigures {
   /** One line about the adapter. */
   readonly adapter: string;
   /** Milliseconds from the call of `load` to the first possible token. */
   readonly ms: number;
-  /** The kernels that loading compiled, and the milliseconds of `ms` in which it waited for them. */
+  /**
+   * The kernels that loading compiled, and the milliseconds of `ms` in which it waited for them.
+   */
   readonly compiled: { readonly kernels: number; readonly ms: number };
-  /** Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it looks up. */
+  /**
+   * Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it
+   * looks up.
+   */
   readonly weightBytes: number;
   readonly stepBytes: number;
-  /** Steps of one text that are on their way at a time. */
+  /** The most steps of one text that are in flight. */
   readonly stepsAhead: number;
 }
 
@@ -64,12 +72,12 @@ export class Engine implements AsyncDisposable {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
-  /** Times every kernel while it is started. A lost device takes its figures with it. */
+  /** Times every kernel while it is started. Its figures are lost with a lost device. */
   readonly profiler: EngineProfiler;
   readonly #model: LoadedModel;
   readonly #loadMs: number;
   readonly #compiled: LoadedFigures["compiled"];
-  /** For chats that bring none. */
+  /** For chats that are given no prefix cache. */
   readonly #chats: PrefixCache;
   readonly #tensors: string;
   readonly #content: string;
@@ -96,8 +104,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Puts an opened model on the GPU and closes its file. Throws a `UserError` for what is wrong with the file, the
-   * options or the machine; nothing stays open or allocated then.
+   * Puts an opened model on the GPU and closes its file. Throws a `UserError` if the file, an
+   * option or the machine is wrong; then nothing stays open or allocated.
    */
   static async open(
     platform: Platform,
@@ -151,8 +159,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Tells the model as it was loaded from all others, by its tensors, and the way in which it reads from others, by what it
-   * sees and how positions are scaled.
+   * Identifies the loaded model: a hash of its tensors, its attention policy and how positions are
+   * scaled.
    */
   fingerprint(): Promise<string> {
     const { policy, scaling, ropeModel } = this.setting;
@@ -171,17 +179,18 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * A prompt that has the model do what a text asks for: through the file's chat template, or, if it has none, the text
-   * itself, to go on from.
+   * A prompt that makes the model do what a text asks for: the text in the file's chat template, or
+   * the text itself if the file has none.
    */
   promptFor(request: string): string | readonly number[] {
     return requestPrompt(this, request);
   }
 
   /**
-   * Continues a prompt, a text or token ids, piece by piece. `result` is a promise of the whole text, the reason
-   * it ended, counts and timings; it needs no loop. Leaving the loop early ends the text and frees all that it held.
-   * A mistake in the request is a `UserError` that is thrown at once, before the first piece.
+   * Continues a prompt, a text or token ids, piece by piece. `result` is a promise of the whole
+   * text, the reason it ended, counts and timings; it needs no loop. Leaving the loop early ends
+   * the text and frees its pages. A wrong request throws a `UserError` at once, before the first
+   * piece.
    */
   generate(
     prompt: string | readonly number[],
@@ -190,7 +199,10 @@ export class Engine implements AsyncDisposable {
     return generate(this.#model, prompt, options);
   }
 
-  /** Continues a prompt and waits for the end, as `generate(prompt, options).result`; a mistake rejects it. */
+  /**
+   * Continues a prompt and waits for the end, as `generate(prompt, options).result`. Rejects if the
+   * request is wrong.
+   */
   async complete(
     prompt: string | readonly number[],
     options: GenerateOptions = {},
@@ -199,16 +211,17 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Answers the last message of a conversation, piece by piece. What it begins with in common with the last conversation
-   * stays in the cache: a turn computes only what is new, and `usage` tells how much of it was not.
+   * Answers the last message of a conversation, piece by piece. Its common prefix with the last
+   * conversation stays in the cache: a turn computes only what is new, and `usage.cachedTokens`
+   * counts the rest.
    *
    *     const answer = engine.chat(messages);
    *     for await (const { text } of answer) process.stdout.write(text); // or no loop at all
    *     messages.push((await answer.result).message);
    *
-   * If the loop is left early, the message has what was said so far, and `finishReason` is "aborted". A mistake in the
-   * options or the messages is a `UserError` that is thrown at once; a conversation that does not fit comes to light when its
-   * first piece is asked for.
+   * If the loop is left early, the message has the text so far, and `finishReason` is "aborted".
+   * Wrong options or messages throw a `UserError` at once; a conversation that does not fit throws
+   * when the first piece is requested.
    */
   chat(conversation: readonly Message[], options: ChatOptions = {}): Generation<Piece, ChatResult> {
     const read = readOptions("chat", options, CHAT_READERS);
@@ -217,8 +230,8 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * How well the model predicts given ids, position by position. `onRow` gets the logits [V] after each token, in
-   * order; the array is reused.
+   * Measures how well the model predicts given ids, position by position. `onRow` gets the logits
+   * [V] after each token, in order; the array is reused.
    */
   score(
     ids: readonly number[],
@@ -228,15 +241,17 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * Summarises a document of any length in at most `budget` tokens: windows of it, then summaries of summaries. The tree
-   * is kept. Throws a `UserError` for an empty document and for numbers that do not fit the context.
+   * Summarises a document of any length in at most `budget` tokens: first its windows, then
+   * summaries of summaries. Returns the whole tree. Throws a `UserError` for an empty document, and
+   * for sizes that do not fit the context.
    */
   summarize(document: TextSource, options: EngineSummaryOptions): Promise<SummaryTree> {
     return summarizeBy(this, document, options);
   }
 
   /**
-   * A text, or token ids, as a vector [D] of the model's own hidden states, for comparison with others by their cosine.
+   * A text, or token ids, as a vector [D] of the model's hidden states, to compare with others by
+   * cosine.
    *
    *     const [a, b] = [await engine.embed("a cat"), await engine.embed("a dog")]; // of length 1
    */
@@ -245,8 +260,9 @@ export class Engine implements AsyncDisposable {
   }
 
   /**
-   * What each token of a text attends to in one layer, out of the cache as it is at that step. A chunk of 1 shows every
-   * eviction where a stream would have it. A mistake is a `UserError` that is thrown at once, before the first row.
+   * The attention weights of each token of a text in one layer, over the cache as it is at that
+   * step. With a `chunk` of 1, evictions happen at the same tokens as in a stream. A wrong request
+   * throws a `UserError` at once, before the first row.
    */
   attention(
     prompt: string | readonly number[],
@@ -255,16 +271,17 @@ export class Engine implements AsyncDisposable {
     return attentionRows(this.#model, prompt, options);
   }
   /**
-   * A place where generations keep their text: the next one that is given it computes only what differs, as in a
-   * conversation, whose every turn begins with all that has been said. Its pages go where another text needs them.
+   * Makes a cache that keeps the text of a generation: the next one that uses it computes only what
+   * differs, as in a conversation, in which each turn begins with all turns before. Its pages are
+   * freed if another text needs them.
    */
   prefixCache(): PrefixCache {
     return this.#model.prefixCache();
   }
 
   /**
-   * An empty text in the cache, under the engine's attention policy or one of its own, for `run`; `clear()` gives its pages
-   * back. None are reserved for it: its steps throw a `CapacityError` if the cache is full.
+   * Makes an empty sequence for `run`, under the engine's attention policy or its own; `clear()`
+   * frees its pages. No pages are reserved: its steps throw a `CapacityError` if the cache is full.
    */
   sequence(policy?: AttentionPolicy): Sequence {
     return this.#model.sequence(policy);
@@ -276,7 +293,8 @@ export class Engine implements AsyncDisposable {
    * sequence run in the order of the calls. What is wrong with the rows is thrown at once, a
    * `UserError`.
    *
-   *     const logits = await engine.run({ sequence, tokens, wanted: { kind: "logits", rows: 1 } }); // [1, V]
+   *     const wanted = { kind: "logits", rows: 1 } as const;
+   *     const logits = await engine.run({ sequence, tokens, wanted }); // [1, V]
    */
   run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>> {
     const read = readRows(this, rows);
@@ -297,7 +315,7 @@ export class Engine implements AsyncDisposable {
     try {
       if (isFirst && this.#onProfile) this.#onProfile(await this.profiler.report());
     } catch (error) {
-      if (!(error instanceof DeviceLostError)) throw error; // the profile is lost with its device
+      if (!(error instanceof DeviceLostError)) throw error; // which took the profile along
     } finally {
       await this.#model.session.close();
     }

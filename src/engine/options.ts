@@ -1,4 +1,4 @@
-// What a user may ask for at load, checked against the model and made total.
+// The options of loading: checked against the model, and filled in with defaults.
 
 import type { CacheGroup } from "../context/cache/cache-pages.ts";
 import { KEY_STORAGES, type KeyStorage } from "../context/cache/rotations.ts";
@@ -49,43 +49,60 @@ import {
 import type { ModelConfig } from "./model/config.ts";
 import { cacheGroups, widestWindow } from "./model/traits.ts";
 
-/** What is under way while a model is loaded, or while a request waits for kernels that it is the first to need. */
+/**
+ * Progress while a model is loaded, or while a request waits for kernels that no earlier one
+ * needed.
+ */
 export interface LoadProgress {
   /**
-   * "adapter": it is measured, once on a machine; "weights": they are uploaded; "kernels": they are compiled, which takes
-   * a software adapter seconds at the first run, until the driver finds them in its cache.
+   * "adapter": the adapter is measured, once on a machine; "weights": weights are uploaded;
+   * "kernels": kernels are compiled. This takes seconds at the first run on a software adapter;
+   * later runs find them in the driver's cache.
    */
   readonly phase: "adapter" | "weights" | "kernels";
-  /** Trials, bytes of the file or kernels, as many as are done and in all. */
+  /** Trials, bytes of the file or kernels: how many are done, and how many there are. */
   readonly done: number;
   readonly total: number;
 }
 
 export interface EngineOptions {
-  /** The most tokens of a text under full attention. Default: what the model was trained for, at most 4096. */
+  /**
+   * The most tokens of a text under full attention. Default: what the model was trained for, at
+   * most 4096.
+   */
   readonly context?: number | undefined;
-  /** What a query sees. As text: "sinks:4+1020". Default: full attention, or the model's own sliding window. */
+  /**
+   * The attention policy. As text: "sinks:4+1020". Default: full attention, or the model's own
+   * sliding window.
+   */
   readonly attention?: AttentionChoice | undefined;
   /**
-   * What happens when a text under full attention fills the context. "error" (default): a request that could not end
-   * within it is refused; "stop": it ends there; `{ keep: n }`: its first n tokens stay, the oldest others are forgotten. As text: "slide:n".
-   * Refused beside attention that forgets, under which a text never fills the context.
+   * What happens when a text under full attention fills the context. "error" (default): a request
+   * that could not end within it is refused; "stop": the text ends there; `{ keep: n }`: its first
+   * n tokens stay, the oldest others are evicted. As text: "slide:n". Refused together with
+   * attention that forgets, under which a text never fills the context.
    */
   readonly whenFull?: WhenFull | `slide:${number}` | undefined;
-  /** How rotary positions are scaled; "auto" chooses for the context. As text: "yarn:4". Default: what the file says. */
+  /**
+   * How rotary positions are scaled; "auto" chooses for the context. As text: "yarn:4". Default:
+   * what the file says.
+   */
   readonly rope?: RopeChoiceOption | "auto" | undefined;
-  /** The base of the rotary frequencies in place of the file's. */
+  /** The base of the rotary frequencies instead of the file's. */
   readonly ropeFreqBase?: number | undefined;
-  /** What the rotary frequencies are multiplied with, as in llama.cpp: 1 over the factor of linear scaling or YaRN. */
+  /**
+   * A factor of the rotary frequencies, as in llama.cpp: 1 over the factor of linear scaling or
+   * YaRN.
+   */
   readonly ropeFreqScale?: number | undefined;
   /**
-   * How keys lie in the pages: rotated once when written, or raw and turned while read. Default: rotated, but for
-   * scalings whose frequencies move with the text.
+   * How keys are stored in pages: rotated, or raw, to be rotated when they are read. Default:
+   * rotated, except for scalings whose frequencies change with the length of the text.
    */
   readonly keys?: KeyStorage | undefined;
   /**
-   * How keys and values are stored: as floats, or as ggml's Q8_0 and Q4_0 in blocks of 32 numbers of a head, which has to
-   * be a multiple of that. A number takes 4, 2, 1.125 or 0.625 bytes. Default: f16.
+   * How keys and values are stored: as floats, or as ggml's Q8_0 or Q4_0 in blocks of 32 numbers,
+   * if the head width is a multiple of 32. A number takes 4, 2, 1.125 or 0.625 bytes. Default: f16.
    */
   readonly kv?: KvType | undefined;
   /** P: tokens a page of the cache. Default: 16. */
@@ -103,17 +120,17 @@ export interface EngineOptions {
   readonly maxWaiting?: number | undefined;
   /** Has every kernel timed (`engine.profiler`) and is told, when the engine closes, where the GPU's time has gone. */
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
-  /** What of the adapter is left unused, for tests and comparisons. */
+  /** Features and limits of the adapter to leave unused, for tests and comparisons. */
   readonly device?: DeviceChoice | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
-  /** What a user should know and need not stop for. */
+  /** Called with warnings. */
   readonly onWarning?: ((message: string) => void) | undefined;
 }
 
-/** What of an adapter is not used. */
+/** Features and limits of an adapter to leave unused. */
 export interface DeviceChoice {
   readonly refuse?: readonly Feature[];
-  /** Those that are sizes take a text, too: "1GiB". */
+  /** Sizes may be texts: "1GiB". */
   readonly limits?: {
     readonly [L in LimitName]?: L extends `${string}Size` ? number | string : number;
   };
@@ -124,7 +141,7 @@ export type WhenFull = "error" | "stop" | { readonly keep: number };
 
 const WHEN_FULL = "error, stop or slide:K, K the tokens to keep";
 
-/** Reads "error", "stop" or "slide:4", or what they stand for. */
+/** Reads "error", "stop", "slide:4" or `{ keep: 4 }`. */
 export const whenFullReader: Reader<WhenFull> = (value, name) => {
   if (value === "error" || value === "stop") return value;
   if (typeof value === "string") {
@@ -169,12 +186,12 @@ export const ENGINE_READERS = {
 
 export type ReadEngineOptions = OptionsOf<typeof ENGINE_READERS>;
 
-/** Options as they were given, read; what a model makes of them is its setting. */
+/** Reads options without a model; `Setting` is what they mean for a model. */
 export function readEngineOptions(options: EngineOptions): ReadEngineOptions {
   return readOptions("Engine.load", options, ENGINE_READERS);
 }
 
-/** How the cache is made. */
+/** The groups and shape of the cache. */
 export interface CacheSetting {
   readonly shape: CacheShape;
   readonly keys: KeyStorage;
@@ -194,9 +211,11 @@ export interface Setting {
   readonly context: number;
   readonly chunk: number;
   readonly policy: AttentionPolicy;
-  /** Whether a text that fills the context ends there, rather than being refused. */
+  /** Whether a text ends when it fills the context, instead of being refused. */
   readonly stopsWhenFull: boolean;
-  /** The tokens that stay if a text slides when it fills the context; undefined if it does not. */
+  /**
+   * The tokens that stay when a text fills the context and slides; undefined if it does not slide.
+   */
   readonly keptWhenFull: number | undefined;
   readonly scaling: RopeScaling;
   readonly ropeModel: RopeModel;
@@ -266,8 +285,9 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
 }
 
 /**
- * Full attention that slides when the context is full is, from the first token on, attention with as many sinks as are
- * kept and a window of the rest: nothing is forgotten before the context is full, and no key ever moves.
+ * The policy of full attention that slides when the context is full: from the first token on it has
+ * `keep` sinks, and a window of the rest. So nothing is evicted before the context is full, and no
+ * key ever moves.
  */
 export function slidingWhenFull(
   policy: AttentionPolicy,
@@ -279,7 +299,7 @@ export function slidingWhenFull(
   return attentionPolicy({ kind: "sinks", sinks, window: context - sinks });
 }
 
-/** Refuses what is to be done when a context is full if it never will be. */
+/** Refuses `whenFull` if the context can never fill. */
 function checkCanFill(
   whenFull: WhenFull,
   attention: AttentionPolicy,
@@ -297,7 +317,7 @@ function checkCanFill(
   );
 }
 
-/** A kv type that heads are whole blocks of. */
+/** Checks that a head is a whole number of blocks of a kv type. */
 function checkedKvType(kvType: KvType, headWidth: number): KvType {
   const { blockNumbers } = KV_FORMATS[kvType];
   if (headWidth % blockNumbers === 0) return kvType;

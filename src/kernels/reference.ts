@@ -1,6 +1,6 @@
-// Every operation of the kernels in plain TypeScript, with sums in f64: the specification that they
-// are tested against. Shapes are those of the shaders, without padding: [T, D] is T rows of D
-// numbers, last axis fastest.
+// Every operation of the kernels in plain TypeScript, with sums in f64: the specification that
+// kernels are tested against. Shapes are those of the shaders, without padding: [T, D] is T rows of
+// D numbers, last axis fastest.
 
 export type Numbers = Float32Array | Float64Array;
 
@@ -36,7 +36,7 @@ export function rmsNorm(x: Numbers, weight: Numbers, rows: number, eps: number):
   return y;
 }
 
-/** What the gate of a feed-forward becomes, by the name of its fragment in `rows`. */
+/** The activation functions of a feed-forward, by the name of their fragment in `rows`. */
 export const ACTIVATION_FUNCTIONS = {
   silu: (z: number) => z / (1 + Math.exp(-z)),
 } as const;
@@ -53,8 +53,8 @@ export function gatedActivation(
 }
 
 /**
- * x [R, E] with pair i of every row turned by `angles[i]` and stretched by `magnitude`. The two
- * numbers of a pair lie `gap` apart: 1 (neighbours) or E/2 (halves).
+ * x [R, E] with pair i of every row rotated by `angles[i]` and scaled by `magnitude`. The two
+ * numbers of a pair are `gap` apart: 1 (neighbours) or E/2 (halves).
  */
 export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): Float64Array {
   const e = angles.length * 2;
@@ -72,8 +72,8 @@ export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): F
 }
 
 /**
- * softmax over a row; hidden entries (minus infinity) get 0, a row without any visible entry is all
- * zeros.
+ * softmax over a row; hidden entries (minus infinity) get 0, and a row without visible entries is
+ * all zeros.
  */
 export function softmax(scores: Numbers): Float64Array {
   let largest = Number.NEGATIVE_INFINITY;

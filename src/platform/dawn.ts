@@ -2,11 +2,11 @@ import { create } from "webgpu";
 import { UserError } from "../errors.ts";
 
 export interface GpuOptions {
-  /** Dawn's own switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
+  /** Dawn's switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
   readonly flags?: readonly string[];
 }
 
-/** No adapter was found: what is missing is a driver, and set-up installs one if it can. */
+/** No adapter was found: a driver is missing, and set-up installs one if it can. */
 export class NoAdapterError extends UserError {
   override readonly name = "NoAdapterError";
 
@@ -19,16 +19,16 @@ export class NoAdapterError extends UserError {
 }
 
 /**
- * Starts Dawn, with the switches of `DAWNSTREAM_DAWN_FLAGS` (separated by blanks) in addition: what a toggle brings on an
- * adapter is measured with the commands that there are.
+ * Starts Dawn, also with the switches of `DAWNSTREAM_DAWN_FLAGS` (separated by blanks), so that
+ * existing commands can measure the effect of a toggle.
  *
- * The returned object *is* Dawn. Whoever opens a device on it must hold it in a field for as long
- * as the device, or anything made by the device, is in use: nothing else references it, and once it
- * is garbage-collected Dawn's event loop crashes the process. The owner must let go of it
- * when done, too: while it is reachable from a global, Node does not exit.
+ * The returned object *is* Dawn. The owner of a device must hold it in a field as long as the
+ * device, or anything made by it, is in use: nothing else references it, and once it is
+ * garbage-collected Dawn's event loop crashes the process. The owner must also drop it afterwards:
+ * while it is reachable from a global, Node does not exit.
  */
 export function openGpu(options: GpuOptions = {}): GPU {
-  // Of flags with one name Dawn takes the last only.
+  // Dawn uses only the last of several flags with one name.
   const values = new Map<string, string[]>();
   for (const flag of [
     EXACT_TIMESTAMPS,
@@ -44,22 +44,27 @@ export function openGpu(options: GpuOptions = {}): GPU {
   return create([...values].map(([name, all]) => `${name}=${all.join()}`));
 }
 
-// Of a driver without a limit for dynamic buffers, such as llvmpipe, Dawn prints two lines about
-// `maxDynamic…BuffersPerPipelineLayout` when it looks for adapters. They go straight to file descriptor 2: no toggle,
-// requested limit, callback or environment variable of Dawn's (Limits.cpp, Log.cpp) turns them off, and to exchange the
-// descriptor for that moment would lose what others write. README.md says that they mean nothing.
+// For a driver without a limit for dynamic buffers, such as llvmpipe, Dawn prints two lines about
+// `maxDynamic…BuffersPerPipelineLayout` when it looks for adapters. They go straight to file
+// descriptor 2: no toggle, requested limit, callback or environment variable of Dawn's (Limits.cpp,
+// Log.cpp) turns them off, and replacing the descriptor meanwhile would lose other output.
+// README.md says that they mean nothing.
 
-/** Without it Dawn keeps to itself what no standard has yet, such as subgroup matrices: see `matmul-matrices`. */
+/**
+ * Without it Dawn hides features that are in no standard yet, such as subgroup matrices: see
+ * `matmul-matrices`.
+ */
 const SUBGROUP_MATRICES = "enable-dawn-features=allow_unsafe_apis";
 
 /**
- * Dawn withholds `shader-f16` from every NVIDIA GPU on Vulkan unless this is on (crbug.com/42251215: conformance tests
- * failed), and with it all subgroup matrices of halves, that is the tensor cores. On other adapters it changes nothing.
- * Only `matmul-matrices` uses halves so, and it is used only after `tryMatrices` has compared its results bit by bit.
+ * Dawn withholds `shader-f16` from every NVIDIA GPU on Vulkan unless this is on
+ * (crbug.com/42251215: conformance tests failed), and with it all subgroup matrices of halves, that
+ * is the tensor cores. On other adapters it changes nothing. Only `matmul-matrices` uses halves so,
+ * and it is used only after `tryMatrices` has compared its results bit by bit.
  */
 const F16_ON_NVIDIA = "enable-dawn-features=vulkan_enable_f16_on_nvidia";
 
-/** A browser rounds timestamps to 0.1 ms, lest pages spy on each other; a profile needs all of them. */
+/** Browsers round timestamps to 0.1 ms for privacy; a profile needs the full precision. */
 const EXACT_TIMESTAMPS = "disable-dawn-features=timestamp_quantization";
 
 /** The adapter Dawn prefers. Throws `NoAdapterError` if there is none. */
@@ -75,8 +80,8 @@ export async function requestAdapter(
 const MIB = 2 ** 20;
 
 /**
- * One line for a person: what the adapter is and which features the engine uses of it. Dawn does
- * not tell through which backend it reaches the adapter; the driver's name gives it away.
+ * One line that describes the adapter and the features that the engine uses. Dawn does not name its
+ * backend; the driver's name shows it.
  */
 export function describeAdapter(adapter: GPUAdapter): string {
   const { info, features, limits } = adapter;

@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 /** One read call asks for no more than this: Node refuses lengths beyond 2^31 - 1. */
 const LARGEST_READ = 1024 * 1024 * 1024;
 
-/** Opens a file for reading at any offset; nothing is read before it is asked for. */
+/** Opens a file for reading at any offset; bytes are read on demand. */
 export async function openFile(path: string): Promise<ByteSource> {
   const { handle, size } = await openRegular(path);
   return {
@@ -19,7 +19,7 @@ export async function openFile(path: string): Promise<ByteSource> {
 
 async function openRegular(path: string): Promise<{ handle: FileHandle; size: number }> {
   try {
-    // Asked before it is opened: to open a pipe would wait for whoever writes to it, perhaps for ever.
+    // Checked before it is opened: opening a pipe waits for a writer, perhaps forever.
     const stats = await stat(path);
     if (stats.isDirectory()) throw new UserError(`${path}: it is a directory, not a file`);
     if (!stats.isFile()) throw new UserError(`${path}: it is a device or a pipe, not a file`);
@@ -65,7 +65,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ELOOP: "its links lead in a circle",
 };
 
-/** Why a file cannot be read or written, as people say it. */
+/** Why a file cannot be read or written, in plain words. */
 export function reason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   return REASONS[code ?? ""] ?? message;

@@ -1,15 +1,16 @@
-// Where Mesa keeps the kernels that it has compiled. Without such a place every start compiles them again, in seconds.
+// Where Mesa caches compiled kernels. Without a cache every start compiles them again, which takes
+// seconds.
 
 import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-/** One of these, by Mesa's version and settings. */
+/** The names of its folder; Mesa's version and settings decide which. */
 const FOLDERS = ["mesa_shader_cache_db", "mesa_shader_cache", "mesa_shader_cache_sf"];
 
 /**
- * Why Mesa cannot keep compiled kernels, and how to mend it; undefined if it can, or if it was told not to. To be asked when
- * Mesa has opened its cache: that is when it makes the folder.
+ * Why Mesa cannot cache compiled kernels, and how to fix it; undefined if it can, or if its cache
+ * is switched off. Call it after Mesa has opened its cache, since only then the folder exists.
  */
 export function noKernelCache(env: NodeJS.ProcessEnv = process.env): string | undefined {
   const { MESA_SHADER_CACHE_DIR: own, XDG_CACHE_HOME: base } = env;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 
-/** Where a figure was measured: without it, it says nothing. */
+/** The machine that a figure was measured on. */
 export function machine(): string {
   const all = cpus();
   const name = `${all.length} × ${all[0]?.model ?? "unknown CPU"}`;
@@ -9,8 +9,8 @@ export function machine(): string {
 }
 
 /**
- * For how long an idle core of a virtual machine looks for work before it halts (Linux's default: 200000 ns): with 0, threads
- * that meet often wait long for each other to wake.
+ * How long an idle core of a virtual machine polls for work before it halts (Linux's default:
+ * 200000 ns): with 0, threads that synchronise often wait long for each other to wake.
  */
 function haltpoll(): string[] {
   const read = (path: string) => readFileSync(path, "utf8").trim();

@@ -1,4 +1,5 @@
-// What was measured on this machine, in a file of the user's cache directory. It may be deleted at any time.
+// Figures measured on this machine, in a file of the user's cache directory. It may be deleted at
+// any time.
 
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -6,17 +7,23 @@ import type { Measurements } from "../kernels/matrix/tuning.ts";
 import { makeFolderOf, userFile } from "./user-file.ts";
 import { writeWholeFile } from "./write-file.ts";
 
-/** ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME if that is set. Throws where a user has no home. */
+/**
+ * ~/.cache/dawnstream/measured.json, or below XDG_CACHE_HOME if that is set. Throws if the user has
+ * no home.
+ */
 export function measurementsFile(env: NodeJS.ProcessEnv = process.env): string {
   return userFile("cache", "measured.json", env);
 }
 
-/** Threads that a software adapter has here: homes are shared by machines, and Mesa listens to a variable. */
+/**
+ * Threads of a software adapter here: machines may share a home, and a variable limits Mesa's
+ * threads.
+ */
 export function threads(env: NodeJS.ProcessEnv = process.env): string {
   return `${env.LP_NUM_THREADS || availableParallelism()} threads`;
 }
 
-/** Remembers in a file; if that cannot be read or written, as long as the process lives. */
+/** Keeps figures in a file, or in memory only if the file cannot be read or written. */
 export function fileMeasurements(file: () => string, machine: string = threads()): Measurements {
   const known = new Map<string, number>();
   return {
@@ -32,7 +39,7 @@ export function fileMeasurements(file: () => string, machine: string = threads()
   };
 }
 
-/** What a file holds; nothing if there is none, or if something else was written into it. */
+/** The figures of a file; empty if there is none, or if its content is invalid. */
 async function readNumbers(file: () => string): Promise<Map<string, number>> {
   try {
     const found: unknown = JSON.parse(await readFile(file(), "utf8"));

@@ -24,22 +24,29 @@ export const SHIPPED_MODEL: string = fileURLToPath(
 );
 
 /**
- * Has V8 collect its garbage. A closed device keeps two threads and some megabytes of its driver until the last of its
- * JavaScript objects is collected; V8 sees a few bytes of each, and would leave dozens of them.
+ * Makes V8 collect garbage. A closed device keeps two threads and some megabytes of its driver
+ * until the last of its JavaScript objects is collected; V8 counts only a few bytes for each, and
+ * would leave dozens of devices.
  */
 function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
-  const collect: unknown = runInNewContext("globalThis.gc"); // a new context has what flags say
+  const collect: unknown = runInNewContext("globalThis.gc"); // a new context sees the flag
   setFlagsFromString("--no-expose-gc");
   if (typeof collect === "function") collect();
 }
 
-/** The last one opened, while anything still uses it; a strong reference would keep the process from ending. */
+/**
+ * The last Dawn opened, while it is still in use; a strong reference would keep the process from
+ * ending.
+ */
 let opened: WeakRef<GPU> | undefined;
 
 let isCacheChecked = false;
 
-/** Of Mesa's drivers, once a process; where others keep their kernels they do not tell. */
+/**
+ * Checks the cache of Mesa's driver, once a process; other drivers do not say where they cache
+ * kernels.
+ */
 function cannotKeepKernels({ info }: GPUAdapter): string | undefined {
   if (isCacheChecked || !info.description.includes("Mesa")) return undefined;
   isCacheChecked = true;
@@ -47,9 +54,12 @@ function cannotKeepKernels({ info }: GPUAdapter): string | undefined {
 }
 
 export const nodePlatform = {
-  /** One Dawn for all engines that are alive together: each new one would look for adapters, and say so, again. */
+  /**
+   * All engines alive share one Dawn: a new one would look for adapters, and print about them,
+   * again.
+   */
   openGpu(): GPU {
-    if (opened) collectGarbage(); // what engines that are closed, or lost their device, have left
+    if (opened) collectGarbage(); // objects of closed engines and lost devices
     const gpu = opened?.deref() ?? openGpu();
     opened = new WeakRef(gpu);
     return gpu;

@@ -12,19 +12,22 @@ export interface Outcome {
   readonly output: string;
 }
 
-/** What set-up needs of the machine it runs on; a test puts a machine of its own here. */
+/** What set-up needs of the machine it runs on; tests replace it. */
 export interface SetupHost {
-  /** Asks a fresh process for Dawn's adapter: its description on `stdout`, or a status other than 0. */
+  /**
+   * Asks a fresh process for Dawn's adapter: its description on `stdout`, or a status other than 0.
+   */
   probe(): Promise<Outcome>;
   inspect(): Machine;
-  /** Runs a command to its end; `onOutput` hears its output as it comes. */
+  /** Runs a command to its end; `onOutput` is called with its output as it comes. */
   run(command: Command, onOutput?: (text: string) => void): Promise<Outcome>;
 }
 
 /** The machine this process runs on. */
 export const thisMachine: SetupHost = {
   probe: () => {
-    // Beside this file lies probe.ts or, once built, probe.js; execArgv brings tsx along for the former.
+    // Beside this file lies probe.ts or, once built, probe.js; execArgv brings tsx along for the
+    // former.
     const script = new URL(`./probe${extname(import.meta.url)}`, import.meta.url);
     return execute({ argv: [process.execPath, ...process.execArgv, fileURLToPath(script)] });
   },
@@ -38,7 +41,7 @@ export const thisMachine: SetupHost = {
   run: execute,
 };
 
-/** With a terminal sudo can ask for a password; without one it has to do without. */
+/** With a terminal sudo may ask for a password; without one it must not. */
 function canSudo(): boolean {
   return process.stdin.isTTY ? succeeds("sudo", "--version") : succeeds("sudo", "-n", "true");
 }
@@ -62,7 +65,8 @@ function execute(command: Command, onOutput?: (text: string) => void): Promise<O
       output += text;
       onOutput?.(text);
     };
-    // sudo talks to the terminal itself when it asks for a password, so none of the three is inherited.
+    // sudo talks to the terminal itself when it asks for a password, so none of the three is
+    // inherited.
     const child = spawn(program!, args, { stdio: "pipe" });
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;

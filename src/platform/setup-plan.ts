@@ -1,12 +1,12 @@
-/** What set-up would do on a machine, decided from facts alone: nothing here runs anything. */
+/** Plans what set-up does on a machine, from facts alone: nothing here runs a command. */
 
-/** What can be known about a machine without changing it. */
+/** Facts about a machine that can be read without changing it. */
 export interface Machine {
   readonly platform: NodeJS.Platform;
   /** The text of `/etc/os-release`; empty if there is none. */
   readonly osRelease: string;
   readonly hasApt: boolean;
-  /** How commands become root: they are it already, by `sudo`, or not at all. */
+  /** How commands become root: they are already, by `sudo`, or not at all. */
   readonly privilege: "root" | "sudo" | "none";
   /** What `apt-cache policy mesa-vulkan-drivers` prints; empty if there is no apt. */
   readonly mesaPolicy: string;
@@ -22,7 +22,7 @@ export interface Command {
 export interface Attempt {
   readonly from: string;
   readonly commands: readonly Command[];
-  /** Takes back what the commands left behind, should one of them fail. */
+  /** Undoes what the commands left behind if one of them fails. */
   readonly undo?: Command;
 }
 
@@ -50,8 +50,8 @@ export function refreshLists(machine: Machine): Command {
 }
 
 /**
- * What to do on a machine where Dawn finds no adapter. Only Dawn can tell whether it accepts a driver,
- * so the attempts are to be made in turn until it does.
+ * What to do on a machine on which Dawn finds no adapter. Only Dawn decides whether it accepts a
+ * driver, so try the attempts in order until it does.
  */
 export function planInstall(machine: Machine): Plan {
   const system = parseOsRelease(machine.osRelease);
@@ -80,7 +80,7 @@ function fromBackports(machine: Machine, codename: string, mesa: Policy): Attemp
   const install = apt(machine, "install", "-t", suite, ...PACKAGES);
   if (mesa.origins.some((origin) => origin.suite === suite)) return { from, commands: [install] };
 
-  // The mirror that serves the release serves its backports, and may be the only one within reach.
+  // The mirror of the release also has its backports, and may be the only one reachable.
   const mirror = mesa.origins.find((origin) => origin.suite === codename)?.uri ?? DEBIAN_MIRROR;
   const addSource: Command = {
     argv: asRoot(machine, "tee", BACKPORTS_FILE),
@@ -93,7 +93,7 @@ function fromBackports(machine: Machine, codename: string, mesa: Policy): Attemp
   };
 }
 
-/** What the user can do where set-up can do nothing. */
+/** What the user can do if set-up can do nothing. */
 function advise(machine: Machine, system: OsRelease): readonly string[] {
   if (machine.platform !== "linux") {
     return [
@@ -124,7 +124,10 @@ function tooOld(system: OsRelease, candidate: string | undefined): readonly stri
   ];
 }
 
-/** How systems without apt install the driver, by the id they give themselves or the family they name. */
+/**
+ * How systems without apt install the driver, by the id they give themselves or the family they
+ * name.
+ */
 function driverOf(system: OsRelease): string | undefined {
   const commands: Record<string, string> = {
     fedora: "sudo dnf install vulkan-loader mesa-vulkan-drivers",
@@ -182,11 +185,14 @@ function parseOsRelease(text: string): OsRelease {
 interface Policy {
   /** The version that apt would install. */
   readonly candidate: string | undefined;
-  /** Where any version of the package can be had. */
+  /** The sources that have any version of the package. */
   readonly origins: readonly { readonly uri: string; readonly suite: string }[];
 }
 
-/** Reads lines such as `  Candidate: 22.3.6-1` and `   500 http://host/debian bookworm/main amd64 Packages`. */
+/**
+ * Reads lines such as `  Candidate: 22.3.6-1` and
+ * `   500 http://host/debian bookworm/main amd64 Packages`.
+ */
 function parsePolicy(text: string): Policy {
   const candidate = /^ *Candidate: (\d\S*)/m.exec(text)?.[1];
   const origins = [...text.matchAll(/^ *-?\d+ (\S+:\S+) ([^\s/]+)\/\S+ \S+ Packages/gm)];

@@ -2,15 +2,18 @@ import type { Outcome, SetupHost } from "./setup-host.ts";
 import { type Attempt, type Command, canInstall, planInstall, refreshLists } from "./setup-plan.ts";
 
 export interface SetupOptions {
-  /** Hears, line by line, what is about to be done and how it went. */
+  /** Called line by line with what is about to be done and how it went. */
   readonly log: (line: string) => void;
-  /** Hears the output of the commands too, as it comes; without it only that of failed ones is logged. */
+  /**
+   * Also called with the output of commands, as it comes; without it only the output of failed ones
+   * is logged.
+   */
   readonly onOutput?: (text: string) => void;
 }
 
 /**
- * Gives Dawn an adapter if it has none, and returns the adapter's description; undefined where
- * it could not, after the log has said why and what the user can do.
+ * Gives Dawn an adapter if it has none, and returns the adapter's description; undefined if it
+ * could not, after it has logged why and what the user can do.
  */
 export async function setUp(host: SetupHost, options: SetupOptions): Promise<string | undefined> {
   const { log } = options;
@@ -25,7 +28,7 @@ export async function setUp(host: SetupHost, options: SetupOptions): Promise<str
   log("Dawn finds no WebGPU adapter on this machine.");
   let machine = host.inspect();
   if (canInstall(machine)) {
-    // One broken third-party source fails the update; the lists that matter may be there all the same.
+    // One broken third-party source makes the update fail; the needed lists may exist anyway.
     await runAll([refreshLists(machine)], host, options);
     machine = host.inspect();
   }

@@ -1,4 +1,4 @@
-// Texts that lie in files, part by part.
+// Reads texts from files, part by part.
 
 import { createReadStream } from "node:fs";
 import { UserError } from "../errors.ts";
@@ -6,8 +6,8 @@ import { text } from "../option-reader.ts";
 import { reason } from "./file.ts";
 
 /**
- * The text of a UTF-8 file of any size, or of a pipe, in parts of whole characters. Throws a `UserError` if it cannot
- * be read or is no UTF-8.
+ * The text of a UTF-8 file of any size, or of a pipe, in parts of whole characters. Throws a
+ * `UserError` if it cannot be read or is not UTF-8.
  */
 export async function* streamText(path: string): AsyncGenerator<string, void, void> {
   text(path, "path");
@@ -21,7 +21,7 @@ export async function* streamText(path: string): AsyncGenerator<string, void, vo
   }
 }
 
-/** Bytes as UTF-8; `name` is what they come from, for an error. */
+/** Bytes as UTF-8; `name` is their source, for errors. */
 export async function* decodeText(
   name: string,
   bytes: AsyncIterable<Uint8Array>,

@@ -1,16 +1,19 @@
-// Files that a user does not name: where the XDG Base Directory Specification has them.
+// Paths of files that a user does not name, by the XDG Base Directory Specification.
 
 import { mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 
-/** By what a file holds: what may be deleted at any time, or what is worth keeping. */
+/** Kinds of files: those that may be deleted at any time, and those worth keeping. */
 const FOLDERS = {
   cache: { variable: "XDG_CACHE_HOME", usual: ".cache" },
   state: { variable: "XDG_STATE_HOME", usual: ".local/state" },
 } as const;
 
-/** ~/.cache/dawnstream/name, or below the variable's folder if that is set. Throws if a user has no home. */
+/**
+ * ~/.cache/dawnstream/name, or below the variable's folder if that is set. Throws if a user has no
+ * home.
+ */
 export function userFile(
   kind: keyof typeof FOLDERS,
   name: string,
@@ -24,8 +27,9 @@ export function userFile(
 }
 
 /**
- * Makes the folder of a file, and those above it, for the user alone. What fails is not told: writing the file will.
- * (`recursive` never returns if a parent takes nothing, as in /proc.)
+ * Makes the folder of a file, and those above it, for the user alone. Errors are ignored here:
+ * writing the file will report them. (`recursive` never returns if a parent takes nothing, as in
+ * /proc.)
  */
 export async function makeFolderOf(path: string): Promise<void> {
   await make(dirname(path)).catch(() => {});

@@ -1,6 +1,7 @@
-// Files that are written whole or not at all: results, pictures, conversations, indexes, measured numbers.
-// Each is written under a name of its own in the same folder, flushed, and renamed when all of it is there, so that a full
-// disk, an error or the end of the process leaves the old file as it was, and two processes never mix their bytes.
+// Writes files completely or not at all: results, pictures, conversations, indexes, measured
+// figures. Each is written under a temporary name in the same folder, flushed, and renamed when it
+// is complete, so that a full disk, an error or the end of the process leaves the old file as it
+// was, and two processes never mix their bytes.
 
 import { randomUUID } from "node:crypto";
 import { rmSync, type Stats } from "node:fs";
@@ -20,18 +21,19 @@ import { UserError } from "../errors.ts";
 import { reason } from "./file.ts";
 
 /**
- * A file that is being written. Its name shows the old content, or nothing, until `commit`; `discard` leaves it so. One of the
- * two ends it.
+ * A file that is being written. Until `commit`, its name has the old content, or no file; `discard`
+ * leaves it so. Call one of the two.
  *
- * A symbolic link is written through, as editors do: the file it leads to is replaced and the link stays. An old file's mode
- * is kept, and its owner if the process may set it; a hard link becomes a file of its own. What is no regular file, such as
- * a device, a pipe or `/dev/stdout`, is written to directly.
+ * A symbolic link is written through, as editors do: the file it leads to is replaced and the link
+ * stays. An old file's mode is kept, and its owner if the process may set it; a hard link becomes a
+ * file of its own. A target that is not a regular file, such as a device, a pipe or `/dev/stdout`,
+ * is written directly.
  */
 export class NewFile {
   /** As the user named it, for messages. */
   readonly #path: string;
   readonly #handle: FileHandle;
-  /** What is to be renamed to what; undefined if it is written to directly. */
+  /** The temporary name and the target; undefined if the target is written directly. */
   readonly #names: { readonly draft: string; readonly target: string } | undefined;
 
   private constructor(
@@ -44,7 +46,10 @@ export class NewFile {
     this.#names = names;
   }
 
-  /** Throws a `UserError` that says in one line why a file cannot be written there. `mode`: other than the old file's. */
+  /**
+   * Throws a `UserError` that says in one line why a file cannot be written there. `mode` replaces
+   * the old file's.
+   */
   static async create(path: string, mode?: number): Promise<NewFile> {
     try {
       const old = await stat(path).catch(absent);
@@ -67,7 +72,8 @@ export class NewFile {
   ): Promise<NewFile> {
     // A name as long as the target's with something added could be too long for the folder.
     const draft = join(dirname(target), `.dawnstream-${randomUUID()}.part`);
-    // Exclusive creation follows no link. Until its mode is set, only the owner reads what replaces an old file.
+    // Exclusive creation follows no link. Until its mode is set, only the owner reads what replaces
+    // an old file.
     const handle = await open(draft, "wx", mode === undefined ? 0o666 : 0o600);
     const file = new NewFile(path, handle, { draft, target });
     unfinished.add(draft);
@@ -84,13 +90,16 @@ export class NewFile {
   /** Appends. Throws a `UserError` if it cannot; the file must still be discarded. */
   async write(data: string | Uint8Array): Promise<void> {
     try {
-      await this.#handle.writeFile(data); // goes on where the last one ended
+      await this.#handle.writeFile(data); // appends after the last write
     } catch (error) {
       throw unwritable(this.#path, error);
     }
   }
 
-  /** Puts the new file in the place of the old, on the disk too. Throws a `UserError`, and discards it, if that fails. */
+  /**
+   * Puts the new file in the place of the old, on the disk too. Throws a `UserError`, and discards
+   * it, if that fails.
+   */
   async commit(): Promise<void> {
     try {
       if (this.#names) await this.#handle.sync();
@@ -106,7 +115,7 @@ export class NewFile {
     }
   }
 
-  /** Leaves the old file, or none. What went to a device or a pipe stays there. */
+  /** Keeps the old file, or none. Data already written to a device or a pipe stays there. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {});
     if (!this.#names) return;
@@ -115,7 +124,10 @@ export class NewFile {
   }
 }
 
-/** Writes a whole file: see `NewFile.create`. Throws a `UserError`, and leaves the old file, if it cannot. */
+/**
+ * Writes a whole file: see `NewFile.create`. Throws a `UserError`, and leaves the old file, if it
+ * cannot.
+ */
 export async function writeWholeFile(
   path: string,
   data: string | Uint8Array,
@@ -131,18 +143,21 @@ export async function writeWholeFile(
   await file.commit();
 }
 
-/** Drafts of this process, which go with it if it exits before they are whole. */
+/** Temporary files of this process, deleted if it exits before they are complete. */
 const unfinished = new Set<string>();
 process.on("exit", () => {
   for (const draft of unfinished) rmSync(draft, { force: true });
 });
 
-/** Whether a path means what is open under a number: replacing the file behind it would miss who reads that number. */
+/**
+ * Whether a path is a file descriptor such as /dev/fd/3: replacing its file would not reach the
+ * descriptor's reader.
+ */
 function isDescriptor(path: string): boolean {
   return /^\/(dev\/(stdin|stdout|stderr|fd\/)|proc\/)/.test(resolve(path));
 }
 
-/** Where links lead, whether or not there is a file at their end. */
+/** The target of links, even if it does not exist. */
 async function targetOf(path: string): Promise<string> {
   const found = await realpath(path).catch(absent);
   if (found !== undefined) return found;
@@ -150,12 +165,15 @@ async function targetOf(path: string): Promise<string> {
   return link === undefined ? path : targetOf(resolve(await realpath(dirname(path)), link));
 }
 
-/** Undefined if nothing is there; other errors stay errors. */
+/** Undefined if it does not exist; rethrows other errors. */
 function absent(error: NodeJS.ErrnoException): undefined {
   if (error.code !== "ENOENT") throw error;
 }
 
-/** The new name itself is on the disk only when its folder is. Systems that flush no folders keep names in a journal. */
+/**
+ * A new name is on the disk only after its folder is flushed. Systems that cannot flush folders
+ * keep names in a journal.
+ */
 async function flushFolder(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => undefined);
   await folder?.sync().catch(() => {});

@@ -1,4 +1,5 @@
-// A conversation on a terminal, or of the lines of a pipe: what is entered is a message, or a command that begins with "/".
+// A conversation on a terminal, or of the lines of a pipe: what is entered is a message, or a
+// command that begins with "/".
 
 import { basename } from "node:path";
 import type { WriteStream } from "node:tty";
@@ -96,14 +97,17 @@ function greeting({ config }: Engine, path: string, { name }: ChosenTemplate): s
   );
 }
 
-/** What the cache forgets need not be left out; what is all kept has to fit. */
+/** Under attention that forgets no message has to be left out; otherwise all must fit. */
 function ownMemory({ policy: { sinks, window } }: Setting): MemoryOptions {
   return window === Number.POSITIVE_INFINITY
     ? { kind: "buffer" }
     : { kind: "sinks", sinks, window };
 }
 
-/** Answers one entry after the other, until there are no more. `output`: the terminal that they are typed on. */
+/**
+ * Answers one entry after the other, until there are no more. `output`: the terminal that they are
+ * typed on.
+ */
 async function converse(
   session: ChatSession,
   output: WriteStream | undefined,
@@ -148,7 +152,7 @@ async function readEntry(
       const entry = reader.take(line.text, line.pastes);
       if (entry) return entry;
     } else if (line === "ended") {
-      // Who leaves a terminal has not said what is unfinished.
+      // On a terminal, an unfinished entry is dropped when the input ends.
       return lines.isTerminal ? line : (reader.end() ?? line);
     } else if (line === "interrupted" && !reader.isOpen) {
       return line;
@@ -158,7 +162,10 @@ async function readEntry(
   }
 }
 
-/** Does what an entry asks; false if it asks for the end. On a terminal, a mistake is told and the conversation goes on. */
+/**
+ * Executes an entry; false if it ends the conversation. On a terminal, a mistake is printed and the
+ * conversation goes on.
+ */
 async function answer(session: ChatSession, entry: Entry, isTerminal: boolean): Promise<boolean> {
   try {
     if (entry.kind === "command") return await runCommand(session, entry.text);

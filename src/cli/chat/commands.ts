@@ -1,4 +1,4 @@
-// What a conversation on the command line understands beside what is said to the model.
+// The commands of a conversation on the command line.
 
 import { readConversation, writeConversation } from "../../context/text/conversation.ts";
 import { parseMemory } from "../../context/text/memory/conversation-memory.ts";
@@ -18,7 +18,7 @@ interface ChatCommand {
   /** In brackets: it may be missing. */
   readonly argument?: "FILE" | "[STRATEGY]" | "[TEXT]" | "[NAME VALUE]";
   readonly help: string;
-  /** Returns what is to be said about it; nothing ends the conversation. */
+  /** Returns the text to print; undefined ends the conversation. */
   run(session: ChatSession, argument: string): Promise<string | undefined>;
 }
 
@@ -90,7 +90,7 @@ const HELP = `${Object.entries(COMMANDS)
 A message of several lines: paste it, or begin and end it with """, or end each line but the last with \\.
 Ctrl-C stops an answer, or takes back what has been typed; without either it leaves.`;
 
-/** What a line that begins a command may go on as. */
+/** Completions of a line that begins a command. */
 export function completions(line: string, { names }: Settings): string[] {
   const commands = NAMES.map((name) => (COMMANDS[name]?.argument ? `${name} ` : name));
   const settings = names.map((name) => `/set ${name} `);
@@ -98,7 +98,7 @@ export function completions(line: string, { names }: Settings): string[] {
   return candidates.filter((text) => line !== "" && text.startsWith(line));
 }
 
-/** Runs a line that begins with "/"; false where it ends the conversation. */
+/** Runs a line that begins with "/"; false if it ends the conversation. */
 export async function runCommand(session: ChatSession, line: string): Promise<boolean> {
   const [name = ""] = line.split(/\s/, 1);
   const argument = line.slice(name.length).trim();
@@ -117,7 +117,7 @@ export async function runCommand(session: ChatSession, line: string): Promise<bo
   return true;
 }
 
-/** "temperature 0.5"; without a value it is only told, without a name all are. */
+/** "temperature 0.5"; without a value it prints the option, without a name all of them. */
 function set(session: ChatSession, argument: string): string {
   const { settings } = session;
   const [name = ""] = argument.split(/\s/, 1);

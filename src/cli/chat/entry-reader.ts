@@ -1,4 +1,5 @@
-// Lines of a terminal or a pipe, put together to what a user says: a message of one line or of several, or a command.
+// Lines of a terminal or a pipe, combined into entries: a message of one or several lines, or a
+// command.
 
 import { UserError } from "../../errors.ts";
 
@@ -8,7 +9,9 @@ export interface Entry {
 }
 
 const QUOTES = '"""';
-/** What opens and closes a message of several lines; or what a command is given, behind its name. */
+/**
+ * What opens and closes a message of several lines; or what a command is given, behind its name.
+ */
 const OPENING = /^\s*(\/\S+\s+)?"""/;
 const CLOSING = /"""\s*$/;
 /** A backslash that no other one escapes. */
@@ -27,9 +30,9 @@ export class EntryReader {
   }
 
   /**
-   * Takes a line without its line break, and gives an entry if it is whole. A line from a terminal may hold pasted line
-   * breaks: a text of `pastes` that has some, at the beginning or the end of the line, opens, closes and continues nothing,
-   * and is no command.
+   * Takes a line without its line break, and gives an entry if it is whole. A line from a terminal
+   * may hold pasted line breaks: a text of `pastes` that has some, at the beginning or the end of
+   * the line, opens, closes and continues nothing, and is not a command.
    */
   take(line: string, pastes: readonly string[] = []): Entry | undefined {
     const blocks = pastes.filter((paste) => paste.includes("\n"));
@@ -53,7 +56,10 @@ export class EntryReader {
     return isQuoted === isClosed && !isContinued ? this.#whole() : undefined;
   }
 
-  /** What a backslash leaves open where the input ends. Throws a `UserError` if quotes are open. */
+  /**
+   * The entry that a backslash left open at the end of the input. Throws a `UserError` if quotes
+   * are open.
+   */
   end(): Entry | undefined {
     if (this.#quoting !== undefined) {
       throw new UserError('The input ends within a message: close it with """.');
@@ -80,7 +86,10 @@ export class EntryReader {
   }
 }
 
-/** How a user would enter this at once, to be recalled from a history: `EntryReader` makes the same of it. */
+/**
+ * How a user would enter this at once, to be recalled from a history: `EntryReader` makes the same
+ * of it.
+ */
 export function asEntered({ kind, text }: Entry): string {
   const read = new EntryReader().take(text);
   return read?.kind === kind && read.text === text ? text : `"""\n${text}\n"""`;

@@ -1,4 +1,5 @@
-// What has been entered in chats on terminals, to be entered again: a file of the user's, an entry a line, as JSON.
+// The history of entries in chats on terminals: a file in the user's state directory, one JSON
+// entry a line.
 
 import { readFile, stat } from "node:fs/promises";
 import { UserError } from "../../errors.ts";
@@ -11,15 +12,18 @@ import { plainText } from "./paste-reader.ts";
 const MAX_ENTRIES = 1000;
 /** Characters of all entries; a longer one is not kept. */
 const LARGEST = 2 ** 19;
-/** Another chat may write between our reading and our writing. */
+/** Another chat may write between reading and writing. */
 const ATTEMPTS = 5;
 
-/** $XDG_STATE_HOME/dawnstream/chat-history, or that below ~/.local/state. Throws if a user has no home. */
+/**
+ * $XDG_STATE_HOME/dawnstream/chat-history, or that below ~/.local/state. Throws if a user has no
+ * home.
+ */
 export function historyFile(env?: NodeJS.ProcessEnv): string {
   return userFile("state", "chat-history", env);
 }
 
-/** The entries of a file, the oldest first. Lines that are none are left out. */
+/** The entries of a file, the oldest first. Invalid lines are left out. */
 export function parseHistory(text: string): string[] {
   return text.split("\n").flatMap((line) => {
     try {
@@ -35,7 +39,10 @@ export function writeHistory(entries: readonly string[]): string {
   return entries.map((entry) => `${JSON.stringify(entry)}\n`).join("");
 }
 
-/** The later of the two behind the earlier, each text once, if it was entered last; the oldest go if it is too much. */
+/**
+ * Appends later entries to earlier ones, keeping the last of equal texts, and drops the oldest
+ * beyond the limit.
+ */
 export function joinHistories(earlier: readonly string[], later: readonly string[]): string[] {
   const kept: string[] = [];
   let characters = 0;
@@ -55,7 +62,10 @@ export class ChatHistory {
   /** In this chat, the oldest first. */
   #entered: readonly string[] = [];
 
-  /** Reads the file; says on stderr, in a line, if it cannot. `file` undefined: keeps the history of this chat only. */
+  /**
+   * Reads the file; says on stderr, in a line, if it cannot. `file` undefined: keeps the history of
+   * this chat only.
+   */
   static async open(file?: () => string): Promise<ChatHistory> {
     const history = new ChatHistory();
     await history.#trying(async () => {
@@ -76,7 +86,10 @@ export class ChatHistory {
     await this.#trying(() => this.#write());
   }
 
-  /** What other chats have written meanwhile stays, and what they have overwritten of this one comes back. */
+  /**
+   * Keeps entries that other chats wrote meanwhile, and restores those of this chat that they
+   * overwrote.
+   */
   async #write(): Promise<void> {
     if (this.#path === undefined) return;
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -88,7 +101,7 @@ export class ChatHistory {
     }
   }
 
-  /** What fails is said once, and not tried again. */
+  /** A failure is reported once, and not tried again. */
   async #trying(work: () => Promise<void>): Promise<void> {
     try {
       await work();

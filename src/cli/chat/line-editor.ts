@@ -1,4 +1,5 @@
-// One line that is typed and edited on a terminal. node:readline edits it; line breaks in it come from a paste or a history.
+// One line that is typed and edited on a terminal. node:readline edits it; line breaks in it come
+// from a paste or a history.
 
 import { createInterface, type Interface } from "node:readline";
 import { PassThrough } from "node:stream";
@@ -18,7 +19,7 @@ export interface EditorOptions {
   readonly prompt: string;
   /** What the arrows bring back, the newest first. */
   readonly history: readonly string[];
-  /** What the line may go on as. */
+  /** Completions of the line. */
   readonly complete: (line: string) => readonly string[];
 }
 
@@ -29,7 +30,7 @@ export class LineEditor {
   readonly #pastes: string[] = [];
   #isDone = false;
 
-  /** `done` is told once how the line has ended. */
+  /** `done` is called once with how the line ended. */
   constructor(options: EditorOptions, done: (line: Line | NoLine) => void) {
     const { output, prompt, history, complete } = options;
     this.#output = output;

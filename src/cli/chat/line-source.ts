@@ -36,13 +36,13 @@ export class PipedLines implements LineSource {
   }
 }
 
-/** What ends the process without a way back for JavaScript, if nothing listens. */
+/** Signals that end the process at once if nothing listens to them. */
 const ENDING_SIGNALS = ["SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 /**
- * Keys of a terminal. What is typed when no line is asked for waits for the next one, but Ctrl-C, which is told to
- * `interrupt`, and Ctrl-Z. Until `close` the terminal gives keys as they are typed and marks pastes; whatever ends the
- * process sets that back.
+ * Keys of a terminal. Keys typed while no line is being read wait for the next one, except Ctrl-C,
+ * which calls `interrupt`, and Ctrl-Z. Until `close` the terminal gives keys as they are typed and
+ * marks pastes; this is reset however the process ends.
  */
 export class TerminalLines implements LineSource {
   readonly isTerminal = true;

@@ -1,5 +1,6 @@
-// Keys and pastes. A terminal that is asked for it marks where a pasted text begins and ends ("bracketed paste", of xterm's
-// control sequences), so that its line breaks are not taken for Enter.
+// Keys and pastes. A terminal that is asked for it marks where a pasted text begins and ends
+// ("bracketed paste", of xterm's control sequences), so that its line breaks are not taken for
+// Enter.
 
 import type { Key } from "node:readline";
 

@@ -1,4 +1,4 @@
-// What a terminal remembers of a conversation: what has been said, how it is remembered, what it has taken.
+// The state of a conversation on a terminal: its messages, its memory, its usage.
 
 import {
   conversationMemory,
@@ -28,9 +28,9 @@ export interface SessionOptions {
   readonly template: ChatTemplate;
   readonly memory: MemoryOptions;
   readonly answer: AnswerOptions;
-  /** What of `answer` can be changed, by name. */
+  /** The options of answers that can be changed, by name. */
   readonly settings: Settings;
-  /** What the model is told before any conversation. */
+  /** The default system message. */
   readonly system?: string | undefined;
 }
 
@@ -41,7 +41,7 @@ export class ChatSession {
   #memory: ConversationMemory;
   #answer: AnswerOptions;
   #system: readonly Message[];
-  /** What the conversation began with. */
+  /** The messages that the conversation began with. */
   #opening: readonly Message[] = [];
   #messages: readonly Message[] = [];
   #answering: AbortController | undefined;
@@ -66,7 +66,7 @@ export class ChatSession {
     return this.#memory;
   }
 
-  /** Of the next answer. */
+  /** Options of the next answer. */
   get options(): ChatOptions & BudgetOptions {
     return { ...this.#answer, template: this.#template, memory: this.#memory };
   }
@@ -75,13 +75,13 @@ export class ChatSession {
     return this.#answer;
   }
 
-  /** What the model is told before the conversation; undefined if nothing. */
+  /** The system message; undefined if there is none. */
   get system(): string | undefined {
     const said = this.#messages.slice(0, systemMessages(this.#messages));
     return said.length === 0 ? undefined : said.map(({ content }) => content).join("\n");
   }
 
-  /** Of the last answer. */
+  /** The result of the last answer. */
   get last(): ChatResult | undefined {
     return this.#last;
   }
@@ -90,13 +90,16 @@ export class ChatSession {
     return this.#totals;
   }
 
-  /** Begins with these messages, and again with these after `reset`; the session's own system message goes before theirs. */
+  /**
+   * Begins with these messages, and again with these after `reset`; the session's own system
+   * message goes before theirs.
+   */
   begin(messages: readonly Message[]): void {
     this.#opening = this.#system.length === 0 ? messages : this.#told(messages);
     this.reset();
   }
 
-  /** Tells the model this before the conversation from now on, instead of what it was told; undefined: nothing. */
+  /** Replaces the system message from now on; undefined removes it. */
   tell(system: string | undefined): void {
     this.#system = systemOf(system);
     this.#opening = this.#told(this.#opening);
@@ -113,14 +116,17 @@ export class ChatSession {
     this.#totals = NO_TURNS;
   }
 
-  /** Throws a `UserError`, and goes on as before, where the engine has no room for such a memory. */
+  /** Throws a `UserError`, and changes nothing, if the engine has no room for such a memory. */
   remember(options: MemoryOptions): void {
     const memory = this.#remembering(options);
     chatBudget(this.engine, { ...this.options, memory });
     this.#memory = memory;
   }
 
-  /** Answers by these options. Throws a `UserError`, and goes on as before, if the engine refuses them. */
+  /**
+   * Sets the options of answers. Throws a `UserError`, and changes nothing, if the engine refuses
+   * them.
+   */
   choose(answer: AnswerOptions): void {
     const options = { ...this.options, ...answer };
     prepareGeneration(this.engine, [0], { attention: attentionOf(options), ...answer });
@@ -135,7 +141,10 @@ export class ChatSession {
     return true;
   }
 
-  /** Says something to the model, and what it answers, piece by piece, to `out`. What fails has not been said. */
+  /**
+   * Sends a message to the model and writes its answer, piece by piece, to `out`. If it fails, the
+   * message is not kept.
+   */
   async say(content: string, out: (text: string) => Promise<void>): Promise<void> {
     const asked: Message[] = [...this.#messages, { role: "user", content }];
     this.#answering = new AbortController();

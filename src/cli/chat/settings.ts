@@ -1,4 +1,5 @@
-// Options of answers that can be changed during a conversation. Each is a flag of the command, and is read as the flag is.
+// Options of answers that can be changed during a conversation. Each is a flag of the command, and
+// is read as the flag is.
 
 import { InvalidArgumentError, type Option } from "commander";
 import type { SamplingOptions } from "../../engine/sampler/sampler.ts";
@@ -27,8 +28,9 @@ export class Settings {
   }
 
   /**
-   * Gives `choose` the options with one of them changed, "default" being its default. Throws a `UserError` that calls it by
-   * the name of the flag if there is no such name, or if the flag or `choose` refuses the value.
+   * Gives `choose` the options with one of them changed, "default" being its default. Throws a
+   * `UserError` that calls it by the name of the flag if there is no such name, or if the flag or
+   * `choose` refuses the value.
    */
   change(
     options: AnswerOptions,

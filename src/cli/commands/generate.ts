@@ -82,7 +82,7 @@ async function generate(
   }
   let isFull = false;
   const onFill = () => {
-    isFull = true; // to be told after the text
+    isFull = true; // printed after the text
   };
   const generation = engine.generate(prompt, { ...options, onFill });
   if (!json) await writeText(prompt);

@@ -52,7 +52,10 @@ interface Document {
 /** A window is embedded in one step, as far as there is one. */
 const MAX_CHUNK = 4096;
 
-/** `dawnstream index`: cuts texts into windows, embeds them, and keeps them in one file for `dawnstream ask`. */
+/**
+ * `dawnstream index`: cuts texts into windows, embeds them, and keeps them in one file for
+ * `dawnstream ask`.
+ */
 export function indexCommand(): Command {
   const command = new Command("index")
     .description("cut texts into windows and embed them, for `ask`")

@@ -1,5 +1,5 @@
-// What does a model still know of a long conversation? Which messages each strategy of memory keeps, summarises or drops,
-// and how full the context is. Needs no GPU but for summaries.
+// What does a model still see of a long conversation? Which messages each strategy of memory keeps,
+// summarises or drops, and how full the context is. Needs no GPU but for summaries.
 
 import { readConversation } from "../../context/text/conversation.ts";
 import {
@@ -40,7 +40,9 @@ interface Flags extends ModelFlags, TemplateFlag {
 }
 
 interface Result extends Recalled {
-  /** Tokens that the model sees when it answers each of the user's messages; there for a plot only. */
+  /**
+   * Tokens that the model sees when it answers each of the user's messages; there for a plot only.
+   */
   readonly fill: readonly { readonly message: number; readonly tokens: number }[];
 }
 

@@ -25,7 +25,9 @@ interface Flags extends EngineFlags {
   readonly logits?: string;
 }
 
-/** `dawnstream perplexity`: how well a model predicts a text, or given ids, position by position. */
+/**
+ * `dawnstream perplexity`: how well a model predicts a text, or given ids, position by position.
+ */
 export function perplexityCommand(): Command {
   const command = new Command("perplexity")
     .description("measure how well a model predicts a text")
@@ -39,7 +41,7 @@ export function perplexityCommand(): Command {
       "--tokens <file>",
       "score these ids as they are: a JSON array, or an object with `tokens`",
     )
-    .option("--chunks <n>", "score so many chunks of the text only", integer)
+    .option("--chunks <n>", "score only this many chunks of the text", integer)
     .option("--json", "print nll a position, argmax and perplexity")
     .option("--logits <file>", "write the logits as raw little-endian f32 rows [T, V]");
   return addEngineFlags(command).action(async (file: string | undefined, flags: Flags) => {
@@ -54,7 +56,8 @@ export function perplexityCommand(): Command {
     }
     const given = flags.tokens === undefined ? undefined : await readTokens(flags.tokens);
     const text = given ? "" : (await givenFile(file, flags.file)).text;
-    // Ids are scored in one piece: the context is as long as they are, unless the user says otherwise.
+    // Ids are scored in one piece: the context is as long as they are, unless the user says
+    // otherwise.
     const context = flags.context ?? (given && Math.max(1, given.length));
     let chunks: number[][] = [];
     await withEngine(
@@ -95,7 +98,7 @@ async function run(
   flags: Flags,
 ): Promise<void> {
   const signal = interruptSignal();
-  // Begun before any work, so that a wrong path costs nothing.
+  // Opened before any work, so that a wrong path wastes none.
   const rows = flags.logits === undefined ? undefined : await NewFile.create(flags.logits);
   const nll: number[] = [];
   const argmax: number[] = [];

@@ -1,5 +1,5 @@
-// What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by length: all of it
-// counted from the header of a file, before anything is loaded.
+// What fits? Exact bytes by context, how long a text a memory holds, and what attention costs by
+// length: all of it counted from the header of a file, before anything is loaded.
 
 import { InvalidArgumentError, Option } from "commander";
 import {
@@ -46,7 +46,9 @@ interface Flags extends ModelFlags {
 interface Row extends MemoryPlan {
   readonly attention: string;
   readonly kv: KvType;
-  /** Operations of attention for the last token of a text of this length, and for all of its tokens. */
+  /**
+   * Operations of attention for the last token of a text of this length, and for all of its tokens.
+   */
   readonly tokenOperations: number;
   readonly textOperations: number;
   /** Bytes of keys and values that the last token reads. */
@@ -110,7 +112,7 @@ async function report(model: ModelFile, flags: Flags): Promise<void> {
         : largestContext(file, config, optionsOf(policy, kv, flags), flags.memory),
   }));
   if (flags.json) {
-    // Infinity is no number of JSON's.
+    // JSON has no Infinity.
     const largest = fits.map((fit) => ({
       ...fit,
       largestContext: fit.largestContext === Number.POSITIVE_INFINITY ? "any" : fit.largestContext,

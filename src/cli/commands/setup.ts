@@ -3,7 +3,7 @@ import { thisMachine } from "../../platform/setup-host.ts";
 import { Command } from "../terminal/command.ts";
 import { note, write } from "../terminal/terminal.ts";
 
-/** `dawnstream setup`: installs a GPU driver where Dawn finds none. */
+/** `dawnstream setup`: installs a GPU driver if Dawn finds none. */
 export function setupCommand(): Command {
   return new Command("setup")
     .description(

@@ -1,4 +1,5 @@
-// A document of any length in few words: windows, summaries, summaries of summaries, and the tree of them.
+// A document of any length in few words: windows, summaries, summaries of summaries, and the tree
+// of them.
 
 import {
   DEFAULT_FAN_IN,
@@ -64,7 +65,7 @@ export function summarizeCommand(): Command {
       integer,
     )
     .option("--overlap <n>", "tokens that a window shares with the one before it", integer, 0)
-    .option("--fan-in <n>", "at least so many summaries fit a window", integer, DEFAULT_FAN_IN)
+    .option("--fan-in <n>", "at least this many summaries fit a window", integer, DEFAULT_FAN_IN)
     .option("--instruction <text>", "what the model is given behind the text to continue")
     .option("--tree", "print all summaries and the windows that they were made from")
     .option("--json", "print one object with the tree");

@@ -1,4 +1,4 @@
-// Attention weights as a picture and as figures: what was gathered while a text went through, head by head.
+// Attention weights as a picture and as figures: gathered during a text, head by head.
 
 import { type AttentionPolicy, isVisible } from "../../context/positions/attention-policy.ts";
 import type { AttentionRow } from "../../engine/run/attention-probe.ts";
@@ -34,7 +34,7 @@ export interface MeanRow {
 
 export class AttentionMap {
   readonly policy: AttentionPolicy;
-  /** The heads that were asked for. */
+  /** The requested heads. */
   readonly heads: readonly number[];
   readonly rows: MeanRow[] = [];
   readonly #looks: Looks[][];
@@ -83,7 +83,10 @@ export class AttentionMap {
     return { first, near, between, entropy };
   }
 
-  /** The keys that get most from afar: the mean weight from every query at least `NEAR` tokens later. */
+  /**
+   * The keys that get most from afar: the mean weight from every query at least `NEAR` tokens
+   * later.
+   */
   favourites(count: number): { readonly key: number; readonly weight: number }[] {
     const received = new Float64Array(Math.max(0, this.rows.length - NEAR));
     for (const { query, keys, weights } of this.rows) {
@@ -120,7 +123,10 @@ export class AttentionMap {
   }
 }
 
-/** What a key is to a query: seen as a sink, seen otherwise, held but out of sight, or no longer in the cache. */
+/**
+ * What a key is to a query: seen as a sink, seen otherwise, held but out of sight, or no longer in
+ * the cache.
+ */
 export type State = "sink" | "window" | "hidden" | "evicted";
 
 function meanLooks(all: readonly Looks[]): Looks {
@@ -134,7 +140,10 @@ function meanLooks(all: readonly Looks[]): Looks {
   };
 }
 
-/** A square of the picture: keys [x, x2) before queries [y, y2), and the weight that a query there gives to all of them. */
+/**
+ * A square of the picture: keys [x, x2) before queries [y, y2), and the weight that a query there
+ * gives to all of them.
+ */
 interface Square {
   readonly x: number;
   readonly x2: number;
@@ -165,7 +174,7 @@ function squares(map: AttentionMap): Square[] {
 
 const UNSEEN = { hidden: "held, out of the window", evicted: "evicted" } as const;
 
-/** Draws the map, and below it where the attention goes along the text. */
+/** Draws the map, and below it the shares of attention along the text. */
 export function drawAttention(path: string, map: AttentionMap, subtitle: string): Promise<void> {
   const all = squares(map);
   const seen = all.filter(({ state }) => state === "sink" || state === "window");

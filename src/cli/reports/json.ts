@@ -1,5 +1,6 @@
-// JSON as commands print and keep it. It has no number for what a broken model gives: an infinite perplexity, or the
-// logarithm of a token that is banned. These are the texts "Infinity", "-Infinity" and "NaN", which Number reads.
+// JSON as commands print and keep it. It has no numbers for an infinite perplexity, or for the
+// logit of a banned token. These are the texts "Infinity", "-Infinity" and "NaN", which Number
+// reads.
 
 const TEXTS: readonly unknown[] = ["Infinity", "-Infinity", "NaN"];
 
@@ -10,7 +11,7 @@ export function toJson(value: unknown, indent?: number): string {
   return JSON.stringify(value, asText, indent);
 }
 
-/** What `toJson` has written. Throws a `SyntaxError` for what is no JSON. */
+/** Reads the output of `toJson`. Throws a `SyntaxError` if it is not JSON. */
 export function fromJson(text: string): unknown {
   return JSON.parse(text, (_, item: unknown) => (TEXTS.includes(item) ? Number(item) : item));
 }

@@ -1,4 +1,4 @@
-// What became of the messages of a conversation, as a table.
+// The fates of a conversation's messages, as a table.
 
 import type { Fate, MemoryBudget, Recollection } from "../../context/text/memory/memory.ts";
 import { SUMMARY_OPENING } from "../../context/text/memory/summary.ts";

@@ -1,4 +1,5 @@
-// Pictures of a Vega-Lite specification: SVG, or PNG with a font of our own, the same on every machine.
+// Pictures of a Vega-Lite specification: SVG, or PNG with a font of our own, the same on every
+// machine.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -9,7 +10,10 @@ import { printableLine } from "../terminal/printable.ts";
 /** Pixels of a PNG for each unit of the drawing. */
 const ZOOM = 2;
 
-/** What all pictures share: a title that asks a question, what was measured on what, and their looks. */
+/**
+ * What all pictures share: a title that asks a question, what was measured on what, and their
+ * looks.
+ */
 export function frame(title: string, subtitle: string) {
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
@@ -38,7 +42,10 @@ export function canDraw(): boolean {
 
 const RASTERISER = "@resvg/resvg-wasm/index_bg.wasm";
 
-/** Draws into an SVG or PNG file, as its name ends. The drawing libraries are loaded here, since nothing else needs them. */
+/**
+ * Draws into an SVG or PNG file, as its name ends. The drawing libraries are loaded here, since
+ * nothing else needs them.
+ */
 export async function writePicture(path: string, spec: unknown): Promise<void> {
   const [vega, vegaLite] = await Promise.all([import("vega"), import("vega-lite")]);
   const { spec: compiled } = vegaLite.compile(drawable(spec));
@@ -46,7 +53,10 @@ export async function writePicture(path: string, spec: unknown): Promise<void> {
   await writeWholeFile(path, path.endsWith(".png") ? await rasterise(svg) : svg);
 }
 
-/** XML forbids most control characters, escaped or not. A number that is not finite becomes null, which a line leaves out. */
+/**
+ * XML forbids most control characters, escaped or not. A number that is not finite becomes null,
+ * which a line leaves out.
+ */
 function drawable(spec: unknown): TopLevelSpec {
   const clean = (_: string, value: unknown) =>
     typeof value === "string" ? printableLine(value) : value;

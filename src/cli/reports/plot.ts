@@ -1,4 +1,5 @@
-// Line plots. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and series differ in dash too.
+// Line plots. Colours are Okabe and Ito's, which colour-blind readers can tell apart, and series
+// differ in dash too.
 
 import { frame, writePicture } from "./picture.ts";
 
@@ -13,7 +14,7 @@ const DASHES = [
   [1, 3],
 ];
 
-/** So few places on the x axis are marked as they are. */
+/** At most this many places on the x axis are all labelled. */
 const MARKED = 10;
 
 export interface Point {

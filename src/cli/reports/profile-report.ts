@@ -4,7 +4,9 @@ import type { PhaseProfile } from "../../kernels/gpu/profiler.ts";
 import { note } from "../terminal/terminal.ts";
 import { table } from "./table.ts";
 
-/** One table a phase: kernels by their share of a step. What lies between them is the rest of it. */
+/**
+ * One table a phase: kernels by their share of a step. What lies between them is the rest of it.
+ */
 export function profileTable({ phase, steps, gpuMs, kernels }: PhaseProfile): string {
   const row = (name: string, dispatches: number | string, ms: number) => [
     name,

@@ -12,9 +12,9 @@ export interface RopeResult {
   readonly kind: "perplexity" | "passkey";
   readonly method: string;
   readonly length: number;
-  /** Of the number in the filler, 0 to 1; for passkey only. */
+  /** The place of the number in the filler, 0 to 1; for passkey only. */
   readonly depth?: number;
-  /** Perplexity, or the share of numbers given back whole. */
+  /** Perplexity, or the share of numbers recalled exactly. */
   readonly value: number;
   /** Perplexity of each eighth of the windows. */
   readonly byPosition?: readonly number[];

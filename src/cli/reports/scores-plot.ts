@@ -1,4 +1,5 @@
-// The scores of all windows of an index for one question, in every mode: what stands out, and from what.
+// The scores of all windows of an index for one question, in every mode: what stands out, and from
+// what.
 
 import { ranking } from "../../context/text/retrieval/ranking.ts";
 import {
@@ -16,7 +17,10 @@ const UNITS: Readonly<Record<RetrievalMode, string>> = {
 const FOUND = "#D55E00";
 const OTHERS = "#999999";
 
-/** Draws a panel a mode: a stem for each window, those that would be retrieved in colour and with their rank. */
+/**
+ * Draws a panel a mode: a stem for each window, those that would be retrieved in colour and with
+ * their rank.
+ */
 export async function plotScores(
   path: string,
   index: TextIndex,

@@ -1,4 +1,4 @@
-// What is said of the tokens of a text.
+// Reports about the tokens of a text.
 
 import type { TokenUsage } from "../../engine/tasks/token-usage.ts";
 import { note } from "../terminal/terminal.ts";

@@ -1,19 +1,22 @@
-// What all commands have in common: how their help looks, and how a mistake is told.
+// What all commands share: the form of their help and of error messages.
 
 import { Command as AnyCommand, CommanderError, Help, type Option } from "commander";
 import { OptionError, UserError } from "../../errors.ts";
 import { oneLine } from "./printable.ts";
 
-/** The flags that `--help` leaves out: what a model is loaded with. They stand under this heading. */
+/** The heading of the flags that `--help` leaves out: the options of loading a model. */
 export const ENGINE_FLAGS = "Engine flags:";
 
 const HELP_ALL = "--help-all";
 
-/** A command with an example. `--help` is short, `--help-all` has every flag; that of several commands has all of theirs. */
+/**
+ * A command with an example. `--help` is short, `--help-all` has every flag; that of several
+ * commands has all of theirs.
+ */
 export class Command extends AnyCommand {
   #example = "";
   #showsAll = false;
-  /** The words that are no flags, from the name of a subcommand on. */
+  /** The words that are not flags, from the name of a subcommand on. */
   #words: readonly string[] = [];
 
   constructor(name: string) {
@@ -46,7 +49,7 @@ export class Command extends AnyCommand {
     return new CommandHelp(this.#example, this.#showsAll);
   }
 
-  /** An option that refuses its value is named as the flag. */
+  /** An error about an option's value names the flag. */
   override addOption(option: Option): this {
     const { parseArg: read, long } = option;
     if (read !== undefined) {

@@ -20,7 +20,7 @@ import { canDraw } from "../reports/picture.ts";
 import { printProfile } from "../reports/profile-report.ts";
 import { type Command, ENGINE_FLAGS } from "./command.ts";
 
-/** A whole number, as people write it. */
+/** A whole number. */
 export function integer(text: string): number {
   if (!/^[+-]?\d+$/.test(text)) throw new InvalidArgumentError("Expected a whole number.");
   return Number(text);
@@ -40,7 +40,7 @@ export function number(text: string): number {
   return Number(text);
 }
 
-/** A file that can be written, as far as its folder tells: so that a wrong path costs no work. */
+/** A file whose folder can be written: checked first, so that a wrong path wastes no work. */
 export function outputFile(path: string): string {
   try {
     accessSync(dirname(resolve(path)), constants.W_OK);
@@ -83,13 +83,16 @@ export interface ModelFlags {
 export function addModelFlag(command: Command): Command {
   return command.addOption(
     new Option("-m, --model <file>", "GGUF file").default(
-      process.env.DAWNSTREAM_MODEL || SHIPPED_MODEL, // one that is empty is none
+      process.env.DAWNSTREAM_MODEL || SHIPPED_MODEL, // empty means unset
       "DAWNSTREAM_MODEL, or the small model that ships",
     ),
   );
 }
 
-/** The model of a command that takes it as FILE or in --model. Throws a `UserError` if both are given. */
+/**
+ * The model of a command that takes it as FILE or in --model. Throws a `UserError` if both are
+ * given.
+ */
 export function givenModel(file: string | undefined, command: Command): string {
   if (file !== undefined && command.getOptionValueSource("model") === "cli") {
     throw new UserError("Two models: give either FILE or --model FILE.");
@@ -114,8 +117,9 @@ export interface EngineFlags extends ModelFlags {
 export type EngineFlag = Exclude<keyof EngineFlags, "model">;
 
 /**
- * Adds what the engine is loaded with. A command that decides some of it otherwise says so in `decided`, the reason by the
- * flag's name: such a flag is not in its help, and giving it is answered by the reason. None is read and ignored.
+ * Adds what the engine is loaded with. A command that sets some of them itself gives the reason in
+ * `decided`, by the flag's name: such a flag is not in its help, and using it is an error with this
+ * reason. So no flag is read and ignored.
  */
 export function addEngineFlags(
   command: Command,
@@ -195,7 +199,7 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
 
 export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 
-/** `temperature`: what the command takes unless told otherwise. */
+/** `temperature`: the command's default. */
 export function addSamplingFlags(command: Command, temperature = 0.8): Command {
   return command
     .optionsGroup("Sampling flags:")

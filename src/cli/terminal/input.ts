@@ -30,15 +30,15 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** A text, and what people call where it is from. */
+/** A text, and the name of its source for messages. */
 export interface NamedText {
   readonly name: string;
   readonly text: string;
 }
 
 /**
- * The text of a file that is named as an argument or in --file, "-" for stdin; without either, of a pipe. Throws a
- * `UserError` if there is no text, or two.
+ * The text of a file that is named as an argument or in --file, "-" for stdin; without either, of a
+ * pipe. Throws a `UserError` if there is no text, or two.
  */
 export async function givenFile(
   argument: string | undefined,
@@ -62,7 +62,10 @@ export async function givenText(
   return ((await namedOrPiped(argument ?? file)) ?? noText("TEXT")).text;
 }
 
-/** A text as `givenText` has it for a model to continue: a file's or a pipe's loses its one last line break. */
+/**
+ * A text as `givenText` has it for a model to continue: a file's or a pipe's loses its one last
+ * line break.
+ */
 export async function givenPrompt(
   argument: string | undefined,
   file: string | undefined,
@@ -81,7 +84,7 @@ function noText(argument: string): never {
   throw new UserError(`No text: give ${argument}, --file FILE, or a text by a pipe.`);
 }
 
-/** What people call a file. */
+/** The name of a file for messages. */
 export function nameOf(path: string): string {
   return path === "-" ? "stdin" : path;
 }
@@ -91,7 +94,7 @@ export async function readUserFile<T>(path: string, read: (text: string) => T): 
   return readNamed({ name: nameOf(path), text: await readText(path) }, read);
 }
 
-/** What `read` makes of a text; its `UserError` says where the text is from. */
+/** What `read` makes of a text; its `UserError` names the text's source. */
 export function readNamed<T>({ name, text }: NamedText, read: (text: string) => T): T {
   try {
     return read(text);

@@ -1,7 +1,10 @@
-// What may stand on a terminal and in a picture. Names, messages and tokens come out of files, and a control character among
-// them could move the cursor, rename the window or end an SVG; such characters are shown as JSON writes them: \u001b.
+// Makes text safe for a terminal and for pictures. Names, messages and tokens come out of files,
+// and a control character among them could move the cursor, rename the window or end an SVG; such
+// characters are shown as JSON writes them: \u001b.
 
-/** Text of many lines: breaks of lines and tabs stay, and so does what orders Arabic or Hebrew text. */
+/**
+ * Text of many lines: breaks of lines and tabs stay, and so does what orders Arabic or Hebrew text.
+ */
 export function printable(text: string): string {
   return text.replaceAll(/(?!\n|\t|\r\n)[\p{Cc}\p{Cs}\ufffe\uffff]/gu, escaped);
 }
@@ -11,7 +14,10 @@ export function printableLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\ufffe\uffff]/gu, escaped);
 }
 
-/** What a user typed and what a file holds may have line breaks and control characters; what we say of it does not. */
+/**
+ * What a user typed and what a file holds may have line breaks and control characters; our messages
+ * do not.
+ */
 export function oneLine(text: string): string {
   return printableLine(text.trim().replaceAll(/\s*[\r\n]\s*/g, " "));
 }

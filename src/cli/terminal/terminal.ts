@@ -1,4 +1,4 @@
-// What commands print beside their result: warnings, a progress bar, timings. All of it goes to stderr.
+// What commands print besides their result: warnings, a progress bar, timings, all on stderr.
 
 import { SingleBar } from "cli-progress";
 import { Engine } from "../../engine/engine.ts";
@@ -10,8 +10,8 @@ import { toJson } from "../reports/json.ts";
 import { printable } from "./printable.ts";
 
 /**
- * Opens a model, checks the request against its header with `check`, and only then loads it, with warnings on stderr
- * and, on a terminal, a progress bar; runs it and closes it, whatever happens.
+ * Opens a model, checks the request against its header with `check`, and only then loads it, with
+ * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case.
  */
 export async function withEngine<T>(
   path: string,
@@ -57,7 +57,9 @@ async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
   }
 }
 
-/** A bar for each phase, until it is done: of loading, and of a request that is the first to need some kernels. */
+/**
+ * A bar for each phase, until it is done: of loading, and of a request that has to compile kernels.
+ */
 function phaseBars() {
   let phase: LoadProgress["phase"] | undefined;
   let bar: Progress | undefined;
@@ -102,7 +104,7 @@ export function progress(what: string, total: number, unit: string): Progress {
   const bar = new SingleBar({
     format: `${what} {bar} {value} of {total} ${unit} | {left} left`,
     clearOnComplete: true,
-    // What is never switched off needs no way back after a signal: the cursor, and the wrapping of lines.
+    // Cursor and line wrapping stay on, so nothing has to be restored after a signal.
     hideCursor: false,
     linewrap: true,
     stream: process.stderr,
@@ -118,24 +120,30 @@ export function progress(what: string, total: number, unit: string): Progress {
   };
 }
 
-/** A signal that Ctrl-C raises once; a second Ctrl-C ends the process as usual. */
+/** A signal that Ctrl-C aborts once; a second Ctrl-C ends the process as usual. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   process.once("SIGINT", () => controller.abort());
   return controller.signal;
 }
 
-/** Writes a line to stderr: what is said beside the result. */
+/** Writes a line to stderr: messages besides the result. */
 export function note(text: string): void {
   process.stderr.write(`${printable(text)}\n`);
 }
 
-/** Writes a report to stdout, and waits where the reader is slower. Control characters in it are escaped: see printable.ts. */
+/**
+ * Writes a report to stdout, and waits if the reader is slower. Control characters in it are
+ * escaped: see printable.ts.
+ */
 export function write(text: string): Promise<void> {
   return send(printable(text));
 }
 
-/** Writes a text itself, a prompt or what a model makes of it: exact, but that a terminal gets no control characters. */
+/**
+ * Writes a text itself, a prompt or what a model makes of it: exact, but that a terminal gets no
+ * control characters.
+ */
 export function writeText(text: string): Promise<void> {
   return send(process.stdout.isTTY === true ? printable(text) : text);
 }

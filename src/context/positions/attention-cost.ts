@@ -1,8 +1,9 @@
-// What attention costs by the length of a text, counted and not measured: keys seen, operations, bytes of cache read.
+// The cost of attention by the length of a text, counted, not measured: visible keys, operations,
+// bytes of cache read.
 
 import type { AttentionPolicy } from "./attention-policy.ts";
 
-/** What the cost of attention depends on. */
+/** The sizes that the cost of attention depends on. */
 export interface AttentionShape {
   /** L */
   readonly layers: number;
@@ -20,11 +21,14 @@ export function visibleKeys({ sinks, window }: AttentionPolicy, position: number
   return inWindow + Math.min(sinks, position + 1 - inWindow);
 }
 
-/** Keys that all queries of a text of `length` tokens see together: length (length + 1) / 2 under full attention. */
+/**
+ * Keys that all queries of a text of `length` tokens see together: length (length + 1) / 2 under
+ * full attention.
+ */
 export function visiblePairs({ sinks, window }: AttentionPolicy, length: number): number {
   const triangle = (n: number) => (n * (n + 1)) / 2;
   const within = Math.min(length, window);
-  const beyond = length - within; // queries that something is out of the window of
+  const beyond = length - within; // queries that do not see every token
   const withinSinks = Math.min(beyond, sinks);
   const seenInWindow = triangle(within) + beyond * (beyond > 0 ? window : 0);
   // The query that is the k-th beyond the window sees min(k, S) sinks outside of it.
@@ -32,8 +36,8 @@ export function visiblePairs({ sinks, window }: AttentionPolicy, length: number)
 }
 
 /**
- * Floating-point operations of attention for this many (query, key) pairs: a multiplication and an addition for each of E
- * numbers of a key and again of a value, in H heads of L layers.
+ * Floating-point operations of attention for this many (query, key) pairs: a multiplication and an
+ * addition for each of E numbers of a key and again of a value, in H heads of L layers.
  */
 export function attentionOperations(shape: AttentionShape, pairs: number): number {
   return 4 * shape.heads * shape.headWidth * shape.layers * pairs;

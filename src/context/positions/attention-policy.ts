@@ -1,21 +1,25 @@
-// What a query sees. One pure rule, exact to the token, whatever the page size and however the prompt was chunked:
+// Which keys a query sees. One pure rule, exact to the token, independent of page size and chunks:
 //
 //     key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window)
 //
-// Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has four.
+// Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has
+// four.
 
 import { invalid, isOfKind, isRecord, isWhole, type Reader } from "../../option-reader.ts";
 
 /**
- * Anybody may write one: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }` keeps a system prompt, whatever
- * its length, and the last 256 tokens.
+ * Callers may write their own: `{ name: "keep the prompt", sinks: promptTokens, window: 256 }`
+ * keeps a system prompt of any length and the last 256 tokens.
  */
 export interface AttentionPolicy {
-  /** For people. The built-in ones are named as on the command line: "full", "window:1024", "sinks:4+1020". */
+  /**
+   * For messages. The built-in ones are named as on the command line: "full", "window:1024",
+   * "sinks:4+1020".
+   */
   readonly name: string;
-  /** S: this many tokens at the start of the text stay visible for ever. */
+  /** S: this many tokens at the start of the text always stay visible. */
   readonly sinks: number;
-  /** W: a query sees this many of the latest tokens, itself included. Infinity: all. */
+  /** W: a query sees this many of the latest tokens, its own included. Infinity: all. */
   readonly window: number;
 }
 
@@ -63,7 +67,7 @@ export const attentionReader: Reader<AttentionPolicy> = (value, option) => {
   );
 };
 
-/** The policy of any of its forms. Throws a `UserError` that quotes a form that makes no sense. */
+/** The policy of any of its forms. Throws a `UserError` that quotes an invalid form. */
 export function attentionPolicy(choice: AttentionChoice): AttentionPolicy {
   return attentionReader(choice, "attention");
 }
@@ -102,9 +106,9 @@ function isPolicy(value: unknown): value is AttentionPolicy {
 }
 
 /**
- * The policy of a model that was trained with a sliding window, under the user's: neither may see more than it allows,
- * but the user's sinks stay visible. Under full attention a text ends with the context: a longer window hides nothing of it,
- * and must not let it go on.
+ * The policy of a model that was trained with a sliding window, under the user's: neither may see
+ * more than it allows, but the user's sinks stay visible. A sliding window longer than the context
+ * hides nothing, so full attention stays: the text must still end with the context.
  */
 export function withSlidingWindow(
   policy: AttentionPolicy,
@@ -116,12 +120,15 @@ export function withSlidingWindow(
   return { name: policy.name, sinks: policy.sinks, window: slidingWindow };
 }
 
-/** The rule. */
+/** Whether a query sees a key. */
 export function isVisible({ sinks, window }: AttentionPolicy, key: number, query: number): boolean {
   return key <= query && (key < sinks || query - key < window);
 }
 
-/** Whether no query at `oldest` or later can see any of the positions up to `last`, all at or after `first`. */
+/**
+ * Whether no query at `oldest` or later can see any of the positions up to `last`, all at or after
+ * `first`.
+ */
 export function isForgotten(
   { sinks, window }: AttentionPolicy,
   first: number,
@@ -132,14 +139,18 @@ export function isForgotten(
 }
 
 /**
- * The position at which the query at `position` meets the sinks: its place in a cache of sinks and window, as
- * StreamingLLM assigns it (arXiv:2309.17453, section 3.2). Before the first eviction it is the text position.
+ * The position that the query at `position` is rotated by for the sinks: its place in a cache of
+ * sinks and window, as StreamingLLM assigns it (arXiv:2309.17453, section 3.2). Before the first
+ * eviction it is the text position.
  */
 export function sinkPosition({ sinks, window }: AttentionPolicy, position: number): number {
   return Math.min(position, sinks + window - 1);
 }
 
-/** The most pages that a sequence holds while it takes `chunk` tokens at a time, up to `context` tokens in all. */
+/**
+ * The most pages that a sequence holds while it takes `chunk` tokens at a time, up to `context`
+ * tokens in all.
+ */
 export function pagesNeeded(
   { sinks, window }: AttentionPolicy,
   context: number,

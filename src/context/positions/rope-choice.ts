@@ -1,4 +1,4 @@
-// How a user names a RoPE scaling, and how one is chosen for a length.
+// Reads a RoPE scaling that a user names, and chooses one for a length.
 
 import { UserError } from "../../errors.ts";
 import { invalid, isOfKind, number, type Reader } from "../../option-reader.ts";
@@ -8,13 +8,16 @@ const FORMS =
   "none, linear:s, ntk:s, dynamic-ntk:s, yarn:s[:original][:fast=f][:slow=f][:attention=a], " +
   "llama3:s[:original][:low=f][:high=f] or longrope, with s from 1 to 1000000 and low < high, slow < fast";
 
-/** What may follow the factor, by the names that people write. */
+/** The details that may follow the factor, by their names in text. */
 const DETAILS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   yarn: { fast: "betaFast", slow: "betaSlow", attention: "attentionFactor" },
   llama3: { low: "low", high: "high" },
 };
 
-/** Reads "none", "linear:2", "yarn:4", "yarn:4:2048:fast=16:attention=1", "llama3:8:8192:low=1:high=4", "longrope". */
+/**
+ * Reads "none", "linear:2", "yarn:4", "yarn:4:2048:fast=16:attention=1",
+ * "llama3:8:8192:low=1:high=4", "longrope".
+ */
 export function parseRope(text: string): RopeScaling {
   const refusal = () => invalid("RoPE scaling", text, FORMS, Object.keys(KINDS));
   if (typeof text !== "string") throw refusal();
@@ -36,7 +39,7 @@ export function parseRope(text: string): RopeScaling {
   return scaling;
 }
 
-/** A scaling as text: the kinds alone, or with details behind a colon, as `parseRope` reads them. */
+/** A scaling as text: a kind alone, or with details after a colon, as `parseRope` reads it. */
 export type RopeText =
   | "none"
   | "longrope"
@@ -100,15 +103,16 @@ export function formatRope(scaling: RopeScaling): string {
   return [kind, factor, ...(original === undefined ? [] : [original]), ...spelled].join(":");
 }
 
-/** A base of rotary frequencies that is given in place of the file's. */
+/** A base of rotary frequencies instead of the file's. */
 export const freqBaseReader = number(...BASES);
 
-/** What rotary frequencies are multiplied with. */
+/** A factor of rotary frequencies. */
 export const freqScaleReader = number(1 / MAX_FACTOR, 1);
 
 /**
- * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches positions by 4. It
- * takes the place of the factor of linear scaling and YaRN, and turns no scaling into linear.
+ * A scaling under an explicit frequency scale, as llama.cpp's `--rope-freq-scale`: 0.25 stretches
+ * positions by 4. It replaces the factor of linear scaling and YaRN, and turns "none" into linear
+ * scaling.
  */
 export function withFreqScale(scaling: RopeScaling, freqScale: number | undefined): RopeScaling {
   if (freqScale === undefined) return scaling;
@@ -130,10 +134,10 @@ export interface RopeChoice {
 /**
  * Chooses a method and its factor for texts of `context` tokens.
  *
- * Within what the model was trained for, nothing changes. Beyond, YaRN: of the methods that need no training it loses
- * least at every length in Peng et al. 2023 (arXiv:2309.00071, table 1 and figure 5), and unlike a moving base it lets
- * keys be stored rotated. A model that was trained with a scaling of its own keeps that method with a larger factor,
- * since its weights expect it.
+ * Within the trained length nothing changes. Beyond it, YaRN: of the methods that need no training
+ * it loses least at every length in Peng et al. 2023 (arXiv:2309.00071, table 1 and figure 5), and
+ * unlike dynamic NTK it allows keys to be stored rotated. A model that was trained with a scaling
+ * keeps that method with a larger factor.
  */
 export function chooseRope(
   model: {
@@ -151,7 +155,7 @@ export function chooseRope(
       reason: `${context} tokens are within ${trained}: what the file says (${formatRope(scaling)}).`,
     };
   }
-  // Rounded up to a quarter: a factor just too small would leave the last positions outside.
+  // Rounded up to a quarter: a factor slightly too small would not cover the last positions.
   const factor = Math.ceil((context / originalContext) * 4) / 4;
   const kept = scaling.kind === "linear" || scaling.kind === "yarn" || scaling.kind === "llama3";
   const chosen: RopeScaling = kept ? { ...scaling, factor } : { kind: "yarn", factor };

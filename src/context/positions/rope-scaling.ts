@@ -1,6 +1,7 @@
-// Rotary position embedding and the methods that carry it past the trained length, as pure f64 arithmetic.
-//                                                                             Su et al. 2021, arXiv:2104.09864
-// Pair i of a head of E numbers turns by position * theta_i; a method changes theta, and may stretch the vectors.
+// Rotary position embedding, and the methods that extend it beyond the trained length, as pure f64
+// arithmetic.                                                      Su et al. 2021, arXiv:2104.09864
+// Pair i of a head of E numbers is rotated by position * theta_i; a method changes theta, and may
+// scale the vectors.
 
 import { UserError } from "../../errors.ts";
 
@@ -8,11 +9,15 @@ export type RopeScaling =
   | { readonly kind: "none" }
   /** Position interpolation: theta / factor. Chen et al. 2023, arXiv:2306.15595 */
   | { readonly kind: "linear"; readonly factor: number }
-  /** A larger base: the highest frequency stays, the lowest is divided by factor. bloc97 2023, "NTK-aware" */
+  /**
+   * A larger base: the highest frequency stays, the lowest is divided by factor. bloc97 2023,
+   * "NTK-aware"
+   */
   | { readonly kind: "ntk"; readonly factor: number }
   /**
-   * NTK-aware with a base that grows with the text once it is longer than the trained length. emozilla 2023; the
-   * formula is that of Hugging Face's "dynamic". Cached keys must turn with it: they are stored without rotation.
+   * NTK-aware with a base that grows with the text once it is longer than the trained length.
+   * emozilla 2023; the formula is that of Hugging Face's "dynamic". Cached keys have to follow it,
+   * so they are stored raw.
    */
   | { readonly kind: "dynamic-ntk"; readonly factor: number }
   /** Peng et al. 2023, arXiv:2309.00071 */
@@ -21,14 +26,19 @@ export type RopeScaling =
       readonly factor: number;
       /** The length the model was trained for before scaling. Default: what the model says. */
       readonly original?: number | undefined;
-      /** Rotations within that length from which a pair is left alone. Default: 32. */
+      /**
+       * A pair with at least this many rotations within that length is not changed. Default: 32.
+       */
       readonly betaFast?: number | undefined;
-      /** Rotations up to which a pair is interpolated. Default: 1. */
+      /** A pair with at most this many is interpolated. Default: 1. */
       readonly betaSlow?: number | undefined;
-      /** What queries and keys are stretched by. Default: 1 + 0.1 ln factor. */
+      /** The factor that queries and keys are scaled by. Default: 1 + 0.1 ln factor. */
       readonly attentionFactor?: number | undefined;
     }
-  /** Llama 3.1: long waves are divided, short ones kept, those between blended. Its files carry the result. */
+  /**
+   * Llama 3.1: long waves are divided, short ones kept, those between blended. Its files carry the
+   * result.
+   */
   | {
       readonly kind: "llama3";
       readonly factor: number;
@@ -41,32 +51,40 @@ export type RopeScaling =
   /** Ding et al. 2024, arXiv:2402.13753: a divisor for each pair, from the file. */
   | { readonly kind: "longrope" };
 
-/** The least and the largest base of rotary frequencies that makes sense, and the largest factor of a scaling. */
+/**
+ * The smallest and largest valid base of rotary frequencies, and the largest factor of a scaling.
+ */
 export const BASES = [1, 1e30] as const;
 export const MAX_FACTOR = 1e6;
 
-/** A method whose frequencies stay. */
+/** A method whose frequencies do not depend on the length of the text. */
 export type FixedScaling = Exclude<RopeScaling, { kind: "dynamic-ntk" }>;
 
 /** Divisors of the frequencies, one a pair, [E/2], that a file may carry. */
 export interface RopeDivisors {
   /** `rope_freqs.weight`: always on (Llama 3.1). */
   readonly always?: Float32Array | undefined;
-  /** `rope_factors_short.weight` and `rope_factors_long.weight`: LongRoPE, up to the original length and beyond. */
+  /**
+   * `rope_factors_short.weight` and `rope_factors_long.weight`: LongRoPE, up to the original length
+   * and beyond.
+   */
   readonly short?: Float32Array | undefined;
   readonly long?: Float32Array | undefined;
-  /** What LongRoPE stretches queries and keys by. */
+  /** The factor by which LongRoPE scales queries and keys. */
   readonly attentionFactor?: number | undefined;
 }
 
-/** What a model's file says of its rotations, and the context it is used with. */
+/** The rotation that a model's file describes, and the context it is used with. */
 export interface RopeModel {
   /** E: numbers of a head that rotate. */
   readonly width: number;
   readonly base: number;
   /** The length the model was trained for, before any scaling. */
   readonly originalContext: number;
-  /** The longest text to come: what LongRoPE chooses its divisors by. Default: the original length. */
+  /**
+   * The longest possible text, by which LongRoPE chooses its divisors. Default: the original
+   * length.
+   */
   readonly context?: number | undefined;
   readonly divisors?: RopeDivisors | undefined;
 }
@@ -74,24 +92,30 @@ export interface RopeModel {
 export interface RopeFrequencies {
   /** theta_i in radians a position, [E/2]. */
   readonly theta: Float64Array;
-  /** Both query and key are stretched by it. */
+  /** Both query and key are scaled by it. */
   readonly magnitude: number;
 }
 
 /** Rotations of a model under a method. */
 export interface Rope {
-  /** The length from which on the frequencies change with every token, so that keys cannot be stored rotated. */
+  /**
+   * The length beyond which the frequencies change with every token, so that keys cannot be stored
+   * rotated.
+   */
   readonly movesBeyond: number;
   /** The frequencies when `length` tokens are visible. */
   frequencies(length: number): RopeFrequencies;
 }
 
-/** Rotations that never change. */
+/** Rotations that do not depend on the length of the text. */
 export function fixedRope(frequencies: RopeFrequencies): Rope {
   return { movesBeyond: Number.POSITIVE_INFINITY, frequencies: () => frequencies };
 }
 
-/** Prepares the rotations of a model under a scaling. Throws a `UserError` if the model lacks what it needs. */
+/**
+ * Prepares the rotations of a model under a scaling. Throws a `UserError` if the model lacks what
+ * it needs.
+ */
 export function createRope(model: RopeModel, scaling: RopeScaling): Rope {
   if (scaling.kind !== "dynamic-ntk") return fixedRope(ropeFrequencies(model, scaling));
   const { originalContext: L } = model;
@@ -110,7 +134,7 @@ export function createRope(model: RopeModel, scaling: RopeScaling): Rope {
   };
 }
 
-/** The frequencies of a model under a method that does not move them. */
+/** The frequencies of a model under a method with fixed frequencies. */
 export function ropeFrequencies(model: RopeModel, scaling: FixedScaling): RopeFrequencies {
   const { width, base, divisors, originalContext } = model;
   const enlarged = scaling.kind === "ntk" ? base * scaling.factor ** (width / (width - 2)) : base;
@@ -147,7 +171,10 @@ function divide(theta: Float64Array, divisors: Float32Array | undefined): Float6
   return divisors ? theta.map((value, i) => value / divisors[i]!) : theta;
 }
 
-/** Pairs that turn often within the trained length keep their frequency, slow ones are interpolated, others blended. */
+/**
+ * Pairs with many rotations within the trained length keep their frequency, slow ones are
+ * interpolated, others blended.
+ */
 function yarn(
   theta: Float64Array,
   { width, base, originalContext }: RopeModel,
@@ -168,7 +195,10 @@ function yarn(
   });
 }
 
-/** Waves longer than original / low are divided by the factor, shorter than original / high kept, others blended. */
+/**
+ * Waves longer than original / low are divided by the factor, shorter than original / high kept,
+ * others blended.
+ */
 function llama3(
   theta: Float64Array,
   { factor, low = 1, high = 4, original }: RopeScaling & { kind: "llama3" },
@@ -183,8 +213,9 @@ function llama3(
 }
 
 /**
- * Writes (cos, sin) of every pair at a position, [E/2, 2], stretched by the magnitude. Angles are computed in f64:
- * f32 cannot hold the angle of position 4,000,000, and WGSL promises little about its sine.
+ * Writes (cos, sin) of every pair at a position, [E/2, 2], scaled by the magnitude. Angles are
+ * computed in f64: f32 cannot hold the angle of position 4,000,000, and WGSL promises little about
+ * its sine.
  */
 export function writeRotation(
   { theta, magnitude }: RopeFrequencies,

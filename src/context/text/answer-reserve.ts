@@ -1,9 +1,11 @@
-/** Tokens of an answer, unless the user asks for more or fewer: at most a quarter of what the model sees. */
+/**
+ * Tokens of an answer if the user does not set them, but at most a quarter of what the model sees.
+ */
 const USUAL = 256;
 
 /**
- * Tokens to be kept free for an answer in what a model sees: all that it may have, where it must end there; no more than
- * usual where the text stops or slides when that is full.
+ * Tokens to keep free for an answer: the most that it may have if the text must fit the context; at
+ * most the usual number if the text stops or slides when the context is full.
  */
 export function answerReserve(
   seen: number,

@@ -1,5 +1,5 @@
-// Conversations as files: JSON, or JSON Lines with a message on each. Whoever wrote one is not trusted: everything is
-// checked, and what is wrong is told with its place.
+// Conversations as files: JSON, or JSON Lines with a message on each. The files are not trusted:
+// everything is checked, and errors say where.
 
 import { UserError } from "../../errors.ts";
 import { isRecord, quoteValue, text as textReader } from "../../option-reader.ts";
@@ -9,8 +9,9 @@ const FORMS =
   'expected a JSON array of { "role", "content" }, an object whose "messages" is one, or JSON Lines';
 
 /**
- * The messages of a JSON array, of an object whose `messages` is one, or of JSON Lines; fields other than `role` and
- * `content` are left out. Throws a `UserError` of one line that names the message, or the line, where something is wrong.
+ * The messages of a JSON array, of an object whose `messages` is one, or of JSON Lines; fields
+ * other than `role` and `content` are left out. Throws a `UserError` of one line with the number of
+ * the wrong message or line.
  */
 export function readConversation(text: string): Message[] {
   const values = messagesOf(textReader(text, "conversation").trim());
@@ -44,7 +45,7 @@ function messagesOf(text: string): readonly unknown[] {
   throw new UserError(`Not a conversation but ${quoteValue(value)}: ${FORMS}.`);
 }
 
-/** What stands on a line of JSON Lines: a message, or nothing. */
+/** Reads a line of JSON Lines: a message, or nothing. */
 function readLine(line: string, index: number): unknown[] {
   if (line.trim() === "") return [];
   try {
@@ -63,7 +64,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** The parser's words, in one line: it quotes the text. */
+/** The parser's message, in one line, since it quotes the text. */
 function reason(error: unknown): string {
   return (error as Error).message.replaceAll(/\s+/g, " ");
 }

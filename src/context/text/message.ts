@@ -1,12 +1,12 @@
 import { UserError } from "../../errors.ts";
 import { hint, invalid, isRecord, quoteValue, type Reader } from "../../option-reader.ts";
 
-/** Who says something in a conversation. */
+/** The author of a message. */
 export type Role = "system" | "user" | "assistant";
 
 export const ROLES: readonly Role[] = ["system", "user", "assistant"];
 
-/** What somebody says in a conversation. */
+/** A message of a conversation. */
 export interface Message {
   readonly role: Role;
   readonly content: string;
@@ -18,7 +18,7 @@ export const messagesReader: Reader<Message[]> = (value, name) => {
   return Array.from(value, readMessage);
 };
 
-/** Checks a message, from whatever it comes; its number counts from 1 in what is said of it. */
+/** Checks a message of any origin; errors count messages from 1. */
 export function readMessage(value: unknown, index: number): Message {
   const place = `Message ${index + 1}`;
   if (!isRecord(value)) {

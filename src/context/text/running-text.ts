@@ -1,20 +1,22 @@
-// A text that is being generated: its pieces, one by one, and its result, whether they are read or not.
+// A text that is being generated: its pieces, one by one, and its result, which does not need a
+// loop over the pieces.
 
 /**
- * An async generator of pieces with the result as a promise, too. Leaving a loop over it early ends the text as an
- * abort does: `result` then has what was generated so far, with the reason "aborted".
+ * An async generator of pieces that also has its result as a promise. Leaving a loop over it early
+ * ends the text as an abort does: `result` then has what was generated so far, with the reason
+ * "aborted".
  */
 export class Generation<P, R> implements AsyncGenerator<P, R, void> {
   readonly #pieces: AsyncGenerator<P, R, void>;
   readonly #left = new AbortController();
   readonly #result: Promise<R>;
   #settle!: { resolve(result: R): void; reject(error: unknown): void };
-  /** Steps that `result` has taken before a loop asked for them. */
+  /** Steps that `result` has taken before a loop read them. */
   readonly #ahead: Promise<IteratorResult<P, R>>[] = [];
   #hasBegun = false;
   #isRunning = false;
 
-  /** `start` gets a signal that is raised with `signal`, or if the text is left early. */
+  /** `start` gets a signal that is aborted with `signal`, or if the loop is left early. */
   constructor(
     signal: AbortSignal | undefined,
     start: (signal: AbortSignal) => AsyncGenerator<P, R, void>,
@@ -24,12 +26,12 @@ export class Generation<P, R> implements AsyncGenerator<P, R, void> {
     this.#result = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
-    this.#result.catch(() => {}); // a failure is no unhandled rejection if only the loop is looked at
+    this.#result.catch(() => {}); // no unhandled rejection if only the loop is used
   }
 
   /**
-   * The whole text, the reason that it ended, counts and timings. Asking for it runs the text to its end; the pieces can
-   * be read all the same. Rejects with what the loop throws.
+   * The whole text, the reason that it ended, counts and timings. Asking for it runs the text to
+   * its end; the pieces can be read all the same. Rejects with what the loop throws.
    */
   get result(): Promise<R> {
     void this.#run();
@@ -40,7 +42,7 @@ export class Generation<P, R> implements AsyncGenerator<P, R, void> {
     return this.#ahead.shift() ?? this.#step();
   }
 
-  /** Ends the text after the token in work. */
+  /** Ends the text after the current token. */
   async return(value: R | PromiseLike<R>): Promise<IteratorResult<P, R>> {
     if (!this.#hasBegun) {
       this.#hasBegun = true;
@@ -50,7 +52,7 @@ export class Generation<P, R> implements AsyncGenerator<P, R, void> {
     this.#left.abort();
     this.#ahead.length = 0;
     for (;;) {
-      const step = await this.#step(); // to the end, where what it holds is given back
+      const step = await this.#step(); // to the end, to release what it holds
       if (step.done) return { done: true, value: (await value) ?? step.value };
     }
   }

@@ -1,5 +1,5 @@
-// A text of any length, summarised: its windows, then neighbouring summaries together, level by level, until what is left
-// fits the budget. The tree is kept.
+// Summarises a text of any length: its windows, then neighbouring summaries together, level by
+// level, until the result fits the budget. Returns the whole tree.
 
 import { UserError } from "../../errors.ts";
 import {
@@ -26,21 +26,21 @@ export interface SummaryNode {
   /** 0 for a window of the document, else one more than the highest of its children. */
   readonly level: number;
   readonly text: string;
-  /** Of `text`, tokenized by itself. */
+  /** Tokens of `text`, tokenized alone. */
   readonly tokens: number;
-  /** What it was made from, in the order of the document. */
+  /** The nodes that it was made from, in the order of the document. */
   readonly children: readonly SummaryNode[];
-  /** The tokens [start, end) of the document that it stands for. */
+  /** The tokens [start, end) of the document that it summarises. */
   readonly start: number;
   readonly end: number;
 }
 
 export interface SummaryTree {
-  /** Its text is the summary. */
+  /** The root, whose text is the summary. */
   readonly root: SummaryNode;
   /**
-   * The whole document, shorter from level to level: its windows, what was made of them, and so on; the last is the root
-   * alone. A summary without a neighbour to be summarised with goes up as it is.
+   * The whole document, shorter from level to level: its windows, their summaries, and so on; the
+   * last level is the root alone. A summary without a neighbour to join moves up unchanged.
    */
   readonly levels: readonly (readonly SummaryNode[])[];
 }
@@ -52,12 +52,15 @@ export interface SummaryOptions {
   readonly overlap?: number | undefined;
   /** The most tokens of the final summary. */
   readonly budget: number;
-  /** At least this many summaries fit a window, each being cut to its part of it. At least 2. Default: 4. */
+  /**
+   * At least this many summaries fit a window, each being cut to its part of it. At least 2.
+   * Default: 4.
+   */
   readonly fanIn?: number | undefined;
   readonly summarizer: Summarizer;
-  /** Ends the work before the next summary: the promise is rejected with the signal's reason. */
+  /** Aborts before the next summary: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Told of every window and every summary, as soon as there is one. */
+  /** Called with every window and every summary, as soon as it is made. */
   readonly onNode?: ((node: SummaryNode) => void) | undefined;
 }
 
@@ -76,12 +79,12 @@ export const DEFAULT_FAN_IN = 4;
 const BETWEEN = "\n";
 
 /**
- * Summarises a document in at most `budget` tokens. One that fits the budget is its own summary. Throws a `UserError` for
- * numbers that make no sense and for an empty document.
+ * Summarises a document in at most `budget` tokens. One that fits the budget is its own summary.
+ * Throws a `UserError` for invalid numbers and for an empty document.
  *
- * It ends whatever the summarizer returns, in at most 1 + log2(windows) levels of summaries: two summaries or more are
- * grouped with at least one neighbour each, but for the last of them perhaps, so that n of them make at most ceil(n / 2);
- * and one by itself fits the budget, since it is cut to it.
+ * It ends for any summarizer, after at most 1 + log2(windows) levels of summaries: each summary is
+ * grouped with at least one neighbour, except perhaps the last, so that n of them become at most
+ * ceil(n / 2); and a single one fits the budget, since it is cut to it.
  */
 export async function summarize(
   document: TextSource,
@@ -98,7 +101,7 @@ export async function summarize(
   let whole = "";
   for await (const window of windows(document, tokenizer, { size, overlap })) {
     signal?.throwIfAborted();
-    // Once it is known that there is more than the budget, the windows are enough.
+    // Once the document exceeds the budget, its whole text is not needed, only its windows.
     if (window.start < budget) whole += newText(window, whole.length);
     const { text, start, end } = window;
     leaves.push({ level: 0, text, tokens: count(text), children: [], start, end });
@@ -171,7 +174,7 @@ function grouped(
   return groups;
 }
 
-/** What a window adds to the text before it. */
+/** The text that a window adds to the windows before it. */
 function newText({ text, textStart }: TextWindow, length: number): string {
   return text.slice(length - textStart);
 }

@@ -1,11 +1,14 @@
-/** What a summary is asked to be. */
+/** The requirements of a summary. */
 export interface SummaryRequest {
-  /** Tokens that the summary may have: whoever asks cuts what is longer. */
+  /** The most tokens of the summary: a longer one is cut by the caller. */
   readonly maxTokens: number;
-  /** Of the summary: 1 for one of what people wrote, 2 for one of summaries, and so on. */
+  /**
+   * The level of the summary: 1 for a summary of the original text, 2 for one of summaries, and so
+   * on.
+   */
   readonly level: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Makes a short text of a long one. A model does it; tests and scripts may bring a function of their own. */
+/** Makes a short text from a long one: a model, or a function of a script or test. */
 export type Summarizer = (text: string, request: SummaryRequest) => Promise<string>;

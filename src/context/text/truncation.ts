@@ -1,4 +1,5 @@
-// A text cut to a budget of tokens, counted by the model's own tokenizer: what is left is tokenised again, and fits.
+// Cuts a text to a budget of tokens, counted by the model's own tokenizer: the cut text fits when
+// it is tokenized again.
 
 import { UserError } from "../../errors.ts";
 import {
@@ -12,7 +13,9 @@ import {
 } from "../../option-reader.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
-/** What stays: the beginning of a text; its end; or both, with a marker in the place of the middle. */
+/**
+ * Which part stays: the beginning of a text; its end; or both, with a marker instead of the middle.
+ */
 export type TruncationStrategy = "head" | "tail" | "middle";
 
 /** Where it may be cut: between tokens (and never inside a character), sentences, or paragraphs. */
@@ -25,9 +28,9 @@ export interface TruncationOptions {
   readonly reserve?: number | undefined;
   /** Default: "head". */
   readonly strategy?: TruncationStrategy | undefined;
-  /** Stands where the middle was. Default: " … ". */
+  /** The text that replaces the middle. Default: " … ". */
   readonly marker?: string | undefined;
-  /** Default: "token". Where not even one sentence or paragraph fits, nothing of that side stays. */
+  /** Default: "token". If not even one sentence or paragraph fits, nothing of that side stays. */
   readonly border?: Border | undefined;
 }
 
@@ -43,16 +46,16 @@ export const textTokenizer = having<TextTokenizer>("a tokenizer", "encode", "dec
 
 export interface Truncation {
   readonly text: string;
-  /** Of `text`, special tokens left out. */
+  /** Tokens of `text`, without special tokens. */
   readonly tokens: number;
-  /** Of the whole text. */
+  /** Tokens of the whole text. */
   readonly originalTokens: number;
   readonly isTruncated: boolean;
 }
 
 /**
- * Cuts a text to `budget - reserve` tokens. Throws a `UserError` if nothing is left of the budget, or less than the
- * marker takes.
+ * Cuts a text to `budget - reserve` tokens. Throws a `UserError` if nothing is left of the budget,
+ * or less than the marker takes.
  */
 export function truncate(
   given: string,
@@ -93,7 +96,7 @@ export function truncate(
   return { text: result, tokens: count(result), originalTokens, isTruncated: true };
 }
 
-/** Both ends, about as long as each other in tokens; what meets at the marker may merge or part. */
+/** Both ends, of about equal length in tokens. At the marker, tokens may merge or split. */
 function bothEnds(
   text: string,
   cuts: readonly number[],
@@ -145,7 +148,8 @@ function cutsOf(
       text.length,
     ];
   }
-  // Where the text that the first tokens complete ends: between tokens, and never inside a character.
+  // Where the text that the first tokens complete ends: between tokens, and never inside a
+  // character.
   const decoder = tokenizer.decoder();
   const cuts = [0];
   let length = 0;
@@ -158,7 +162,7 @@ function cutsOf(
   return length === text.length ? cuts : [...characterBorders(text)];
 }
 
-/** For texts that the tokenizer does not give back as they were. */
+/** The borders of characters, for texts that the tokenizer does not decode unchanged. */
 function* characterBorders(text: string): Generator<number> {
   let at = 0;
   yield at;
@@ -168,7 +172,10 @@ function* characterBorders(text: string): Generator<number> {
   }
 }
 
-/** So many cuts beyond one that does not fit are tried: a longer text may have fewer tokens, but not by many. */
+/**
+ * This many cuts beyond one that does not fit are tried, since a longer text may have slightly
+ * fewer tokens.
+ */
 const BEYOND = 4;
 
 /** The largest of ascending lengths that takes at most this many tokens. */

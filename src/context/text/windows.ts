@@ -1,5 +1,5 @@
-// Windows over a text of any length, by tokens: each overlaps the one before, together they cover the text, and no more
-// of it is held than a window and the part that is being read.
+// Windows over a text of any length, by tokens: each overlaps the one before, together they cover
+// the text, and no more of it is held than a window and the part that is being read.
 
 import { UserError } from "../../errors.ts";
 import {
@@ -15,10 +15,10 @@ import {
 } from "../../option-reader.ts";
 import type { TextTokenizer } from "./text-tokenizer.ts";
 
-/** A text, whole or in parts that may end anywhere, such as those that a file is read in. */
+/** A text, whole or in parts that may end anywhere, such as the chunks of a file. */
 export type TextSource = string | Iterable<string> | AsyncIterable<string>;
 
-/** As much of a tokenizer as windows take. */
+/** The part of a tokenizer that windows need. */
 export interface StreamTokenizer extends Pick<TextTokenizer, "decoder"> {
   /** Tokenizes a text that arrives in parts: the ids, joined, are those of the whole. */
   encoder(options: { readonly addSpecial: false }): {
@@ -41,7 +41,7 @@ export const WINDOW_READERS = {
 
 const tokenizerReader = having<StreamTokenizer>("a tokenizer", "encoder", "decoder");
 
-/** A text, or what gives its parts. */
+/** A text, or an iterable of its parts. */
 export const documentReader: Reader<TextSource> = (value, name) => {
   const isParts =
     typeof value === "object" &&
@@ -59,9 +59,9 @@ export interface TextWindow {
   /** The tokens as they are in the whole text, without BOS. */
   readonly ids: readonly number[];
   /**
-   * The characters that end within these tokens: one that is spread over the border of two windows belongs to the later
-   * one, so that none is cut, and the texts of windows that meet are, joined, the text. Tokenized by itself it may give
-   * other ids than `ids` at either end, where words are cut.
+   * The characters that end within these tokens: one that is spread over the border of two windows
+   * belongs to the later one, so that none is cut, and the texts of windows that meet are, joined,
+   * the text. Tokenized alone it may give other ids than `ids` at its ends, where words are cut.
    */
   readonly text: string;
   /** Where `text` lies in the whole, [textStart, textEnd) in UTF-16 units. */
@@ -70,11 +70,12 @@ export interface TextWindow {
 }
 
 /**
- * Windows over a text, in order. Each has `size` tokens and begins `size - overlap` behind the one before; the last one ends
- * with the text, and since it is as long as the others, its overlap may be larger. A text of at most `size` tokens is one
- * window. Holds at most the tokens of two windows and of one part of 65,536 characters.
+ * Windows over a text, in order. Each has `size` tokens and begins `size - overlap` behind the one
+ * before; the last one ends with the text, and since it is as long as the others, its overlap may
+ * be larger. A text of at most `size` tokens is one window. Holds at most the tokens of two windows
+ * and of one part of 65,536 characters.
  *
- * Throws a `UserError` for sizes that make no sense and, once it is read, for an empty text.
+ * Throws a `UserError` for invalid sizes and, once it is read, for an empty text.
  */
 export function windows(
   document: TextSource,
@@ -86,7 +87,7 @@ export function windows(
   return slide(source, tokenizerReader(tokenizer, "tokenizer"), size, overlap);
 }
 
-/** Throws a `UserError` for sizes that make no sense. */
+/** Throws a `UserError` for invalid sizes. */
 export function checkWindows(options: WindowOptions): WindowOptions {
   const read = readOptions("windows", options, WINDOW_READERS);
   const { size, overlap = 0 } = read;
@@ -107,14 +108,15 @@ async function* slide(
   const step = size - overlap;
   const stretch = new Stretch(tokenizer);
   let index = 0;
-  /** Of the next window. */
+  /** Start of the next window. */
   let start = 0;
   for await (const ids of idsOf(document, tokenizer)) {
     stretch.append(ids);
     for (; start + size <= stretch.end; start += step) {
       yield stretch.window(index++, start, start + size);
     }
-    // Should the text end now, the last window begins behind the start of the one before.
+    // If the text ends now, the last window begins after the start of the one before: keep the
+    // tokens from there.
     stretch.forget(start - step);
   }
   const { end } = stretch;
@@ -135,7 +137,10 @@ async function* idsOf(
   yield encoder.flush();
 }
 
-/** UTF-16 units that are tokenized at a time, so that a whole text takes no more memory than one in parts. */
+/**
+ * UTF-16 units that are tokenized at a time, so that a whole text takes no more memory than one in
+ * parts.
+ */
 const PART = 2 ** 16;
 
 /** The tokens of a text from some place up to what has been read, and its characters. */
@@ -143,7 +148,7 @@ class Stretch {
   readonly #decoder: ReturnType<StreamTokenizer["decoder"]>;
   #start = 0;
   readonly #ids: number[] = [];
-  /** By token, where the characters end that it completes, in the whole text. */
+  /** For each token, the end in the whole text of the characters that it completes. */
   readonly #textEnds: number[] = [];
   #text = "";
   #textStart = 0;
@@ -153,7 +158,7 @@ class Stretch {
     this.#decoder = tokenizer.decoder();
   }
 
-  /** Of all tokens so far. */
+  /** The number of tokens so far. */
   get end(): number {
     return this.#start + this.#ids.length;
   }
@@ -202,11 +207,11 @@ class Stretch {
 }
 
 export interface MapWindowsOptions<R, C> {
-  /** Makes one of all results, which are in the order of the windows. Default: they are returned as they are. */
+  /** Combines all results, in the order of the windows. Default: returns them as they are. */
   readonly combine?: ((results: R[]) => C | Promise<C>) | undefined;
   /** Windows that are worked on at a time. Default: 1, one after the other. */
   readonly concurrency?: number | undefined;
-  /** Ends the work before the next window: the promise is rejected with the signal's reason. */
+  /** Aborts before the next window: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -217,8 +222,9 @@ export const MAP_WINDOWS_READERS = {
 } satisfies Readers<MapWindowsOptions<unknown, unknown>>;
 
 /**
- * What `work` makes of each window, in order, or what `combine` makes of that. No more of the text is read than the
- * windows in work take. The first error ends it all, once the windows in work are through.
+ * The results of `work` for each window, in order, or what `combine` returns for them. Reads no
+ * more of the text than the windows in work need. The first error rejects the promise after the
+ * windows in work are done.
  */
 export async function mapWindows<R, C = R[]>(
   document: TextSource,

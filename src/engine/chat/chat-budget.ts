@@ -19,7 +19,7 @@ export interface BudgetOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the model can see, less what opens its answer, and the answer. */
+/** Tokens that the model sees, less those that open its answer, and less the answer. */
 export function chatBudget(model: OpenedModel, options: BudgetOptions): MemoryBudget {
   const { template, memory, maxTokens, signal } = options;
   const { sinks, window } = policyOf(model, attentionOf(options));

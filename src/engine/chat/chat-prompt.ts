@@ -1,4 +1,5 @@
-// A conversation as the tokens that a model reads: the template's own special tokens, and none that a message spells.
+// Turns a conversation into the tokens that a model reads: with the template's special tokens, but
+// none that a message spells.
 
 import { type Message, messagesReader, type Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
@@ -11,26 +12,34 @@ import { ChatTemplate, type RenderOptions } from "./chat-template.ts";
 export interface ChatPrompt {
   /** As the template renders it, without a BOS that encoding adds. */
   readonly text: string;
-  /** BOS once, where the template or the vocabulary asks for it; never an EOS that the template does not write. */
+  /**
+   * With one BOS if the template or the vocabulary adds it; without an EOS that the template does
+   * not write.
+   */
   readonly ids: readonly number[];
   /** The prompt and an answer to it, by the tokens that the model has given. */
   answered(answer: string, ids: readonly number[]): Spoken;
 }
 
-/** A conversation up to an answer of the model's. */
+/** A conversation up to an answer of the model. */
 export interface Spoken {
-  /** As templates render it, guards and all: with or without a space before the answer, which its tokens begin with. */
+  /**
+   * As templates render it, guards and all: with or without a space before the answer, which its
+   * tokens begin with.
+   */
   readonly rendered: readonly string[];
   readonly guard: string;
-  /** Tokens as they were read and generated: not always those that its text would be tokenized into. */
+  /**
+   * Tokens as they were read and generated: not always those that its text would be tokenized into.
+   */
   readonly ids: readonly number[];
 }
 
 /**
- * A conversation through its template, tokenized. What a message spells stays text: "<|eot_id|>" in a question ends no
- * turn. For that, a guard, a character that occurs nowhere else, goes into every such spelling before the template sees
- * it, and is dropped when special tokens have been cut out. A conversation that goes on from `spoken` begins with its
- * tokens. Throws what `ChatTemplate.render` throws.
+ * A conversation through its template, tokenized. What a message spells stays text: "<|eot_id|>" in
+ * a question ends no turn. For that, a guard, a character that occurs nowhere else, is put into
+ * every such spelling before rendering, and dropped after special tokens were found. A conversation
+ * that goes on from `spoken` begins with its tokens. Throws what `ChatTemplate.render` throws.
  */
 export function chatPrompt(
   tokenizer: Tokenizer,
@@ -45,9 +54,9 @@ export function chatPrompt(
   const { vocabulary } = tokenizer;
   const guard = unusedCharacter([template.source, ...messages.map(({ content }) => content)]);
   const { userDefined } = spellingsOf(vocabulary);
-  // Where tokens of the template's are typed as user-defined, as some converters do, a spelling of theirs that a model
-  // wrote was such a token ("</think>"), but what anybody else spells is not. Blanks are user-defined tokens of many
-  // vocabularies, and stand in every template.
+  // Some converters type the template's tokens as user-defined. Then such a spelling in the model's
+  // own answer was this token ("</think>"), but in other messages it is text. Blanks are
+  // user-defined tokens in many vocabularies, and occur in every template: they are left out.
   const words = userDefined.filter((text) => text.trim() !== "");
   const written = words.length === 0 ? "" : template.source + frameOf(template);
   const markup = words.filter((text) => written.includes(text));
@@ -83,7 +92,7 @@ export function chatPrompt(
   };
 }
 
-/** What a template writes around what everybody says; not all of them know a system. */
+/** The texts that a template writes around messages; not every template has a system role. */
 function frameOf(template: ChatTemplate): string {
   const said = (roles: readonly Role[]) => {
     try {
@@ -98,14 +107,14 @@ function frameOf(template: ChatTemplate): string {
 }
 
 interface SpecialSpellings {
-  /** Of tokens that text becomes only if it is asked to: control and unknown ones. */
+  /** The spellings of control and unknown tokens, which text becomes only with `parseSpecial`. */
   readonly control: readonly string[];
   readonly userDefined: readonly string[];
   /** By the user-defined ones that are guarded too. */
   readonly guards: Map<string, Guard>;
 }
 
-/** A vocabulary is large, and looked through once. */
+/** A vocabulary is large, so it is searched once. */
 const KNOWN = new WeakMap<Vocabulary, SpecialSpellings>();
 
 function spellingsOf(vocabulary: Vocabulary): SpecialSpellings {
@@ -136,10 +145,11 @@ function guardOf(vocabulary: Vocabulary, markup: readonly string[]): Guard {
 }
 
 /**
- * Puts the guard behind the first character of every spelling, in upper or lower case and with whatever blanks between its
- * characters, since a template may change the one and cut the others out; and behind a text that ends within a spelling,
- * which what follows could complete, but before the blanks at its end, which a template may trim. What else a template may
- * make of a message (cut words out of its middle, say) is its own affair.
+ * Puts the guard after the first character of every spelling, in upper or lower case and with any
+ * blanks between its characters, since a template may change case and remove blanks. Also after a
+ * text that ends within a spelling, which the following text could complete, but before the blanks
+ * at its end, which a template may trim. Other changes by a template (such as cutting out words)
+ * are not handled.
  */
 function guarding(spellings: readonly string[]): Guard {
   // Nothing fits into a spelling of one character; no special token is that short.
@@ -195,7 +205,9 @@ function insertedAt(text: string, guard: string, places: readonly number[]): str
   return parts.join("") + text.slice(from);
 }
 
-/** A text with the guard behind this many of its characters, where blanks do not count; in ascending order. */
+/**
+ * A text with the guard behind this many of its characters, blanks not counted; in ascending order.
+ */
 function inserted(text: string, guard: string, places: readonly number[]): string {
   const parts: string[] = [];
   let from = 0;
@@ -223,7 +235,7 @@ function unusedCharacter(texts: readonly string[]): string {
   );
 }
 
-/** The ranges of Unicode that are nobody's: its core specification, section 23.5. */
+/** The private-use ranges of Unicode: its core specification, section 23.5. */
 const PRIVATE_USE: readonly (readonly [number, number])[] = [
   [0xe000, 0xf8ff],
   [0xf0000, 0xffffd],

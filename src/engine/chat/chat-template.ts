@@ -1,5 +1,5 @@
-// What a conversation looks like to a model: the template that came with it, rendered as Hugging Face's transformers
-// render it, and kept within bounds.
+// Renders a conversation for a model with its template, as Hugging Face's transformers do, within
+// limits.
 
 import { type Message, messagesReader, type Role } from "../../context/text/message.ts";
 import { UserError } from "../../errors.ts";
@@ -15,7 +15,9 @@ export interface TemplateTokens {
 }
 
 export interface RenderOptions {
-  /** End with what opens the assistant's answer, where the template has such a thing. Default: false. */
+  /**
+   * End with the text that opens the assistant's answer, if the template has one. Default: false.
+   */
   readonly addGenerationPrompt?: boolean | undefined;
 }
 
@@ -28,10 +30,16 @@ export class ChatTemplate {
   readonly source: string;
   readonly #tokens: TemplateTokens;
   readonly #template: Template;
-  /** Whose messages the template reads as a list of parts; found out when it is first rendered. */
+  /**
+   * The roles whose messages the template reads as a list of parts; found when it is first
+   * rendered.
+   */
   #inParts: ReadonlySet<Role> | undefined;
 
-  /** Throws a `UserError` if the source is no Jinja, a `TemplateLimitError` if it is too long. */
+  /**
+   * Throws a `UserError` if the source is not valid Jinja, a `TemplateLimitError` if it is too
+   * long.
+   */
   constructor(source: string, tokens: TemplateTokens = {}) {
     this.source = text(source, "source");
     this.#tokens = readOptions("ChatTemplate", tokens, TOKEN_READERS);
@@ -50,8 +58,8 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation as one text, special tokens spelled. Throws a `UserError` if the template refuses the
-   * conversation or fails, a `TemplateLimitError` if it would not end or would not fit.
+   * The conversation as one text, special tokens spelled. Throws a `UserError` if the template
+   * refuses the conversation or fails, a `TemplateLimitError` if it would not end or would not fit.
    */
   render(conversation: readonly Message[], options: RenderOptions = {}): string {
     const { addGenerationPrompt = false } = readOptions("render", options, RENDER_READERS);
@@ -71,7 +79,7 @@ export class ChatTemplate {
         role,
         content: inParts.has(role) ? [{ type: "text", text: content }] : content,
       })),
-      // As in transformers, if they are always there and often none.
+      // As in transformers, where they always exist and are often none.
       tools: null,
       documents: null,
       add_generation_prompt: addGenerationPrompt,
@@ -94,8 +102,9 @@ export class ChatTemplate {
   }
 
   /**
-   * Templates of models that also see pictures read a message as a list of parts, `[{ type: "text", text }]`, or as
-   * either. A trial tells: parts are for roles whose text shows in what is rendered only if it is given as a part.
+   * Templates of models that also see pictures read a message as a list of parts,
+   * `[{ type: "text", text }]`, or as either. A trial shows which: a role needs parts if its text
+   * is rendered only when given as a part.
    */
   #findParts(): ReadonlySet<Role> {
     const inParts = new Set<Role>();
@@ -121,10 +130,12 @@ export class ChatTemplate {
   }
 }
 
-/** What is looked for in a trial: a word of letters, which templates leave as they are. */
+/** The text of a trial: a word of letters, which templates do not change. */
 const PROBE = "probeofcontent";
 
-/** Conversations that every format has a place for. The user comes first, since the others need one. */
+/**
+ * Conversations that every format has a place for. The user comes first, since the others need one.
+ */
 const TRIALS: readonly (readonly [Role, readonly Role[]])[] = [
   ["user", ["user"]],
   ["system", ["system", "user"]],
@@ -134,7 +145,7 @@ const TRIALS: readonly (readonly [Role, readonly Role[]])[] = [
 /** Characters that a message counts for beside its content. */
 const MESSAGE_SIZE = 64;
 
-/** What a template or the interpreter says, fit for a line of a terminal. */
+/** A message of a template or the interpreter, in one line for a terminal. */
 function oneLine(said: unknown): string {
   const text = said instanceof Error ? said.message : typeof said === "string" ? said : "";
   const line = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();

@@ -1,5 +1,5 @@
-// Messages in, an answer out: what of the conversation the model reads, how its template writes that, and how much of it
-// lies in the cache already.
+// Messages in, an answer out: chooses which messages the model reads, renders them with its
+// template, and reuses what the cache holds.
 
 import type { PrefixCache } from "../../context/cache/prefix-cache.ts";
 import {
@@ -37,13 +37,13 @@ import { chatTemplateOf } from "./chosen-template.ts";
 
 export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
   /**
-   * How messages are written for the model: a template, its name ("chatml"), or its source in Jinja. Default: the file's
-   * own, or "plain" if it has none.
+   * How messages are written for the model: a template, its name ("chatml"), or its source in
+   * Jinja. Default: the file's own, or "plain" if it has none.
    */
   readonly template?: ChatTemplate | string | undefined;
   /**
-   * What of a long conversation the model reads. As text: "buffer", "turns:3"; a memory that summarises asks the model
-   * itself. Default: all of it, or a `ContextOverflowError`.
+   * Which part of a long conversation the model reads. As text: "buffer", "turns:3"; a memory that
+   * summarises uses the model itself. Default: all of it, or a `ContextOverflowError`.
    */
   readonly memory?: ConversationMemory | MemoryOptions | MemoryText | undefined;
 }
@@ -62,7 +62,7 @@ export const CHAT_READERS = {
       : memoryReader(value, name)) as Reader<ConversationMemory | MemoryOptions>,
 } satisfies Readers<ChatOptions>;
 
-/** Memories that were asked for by options, so that the next turn finds what has been summarised. */
+/** Memories made from options, kept so that the next turn finds what has been summarised. */
 const memoriesOf = new WeakMap<LoadedModel, Map<string, ConversationMemory>>();
 
 function memoryOf(
@@ -82,16 +82,16 @@ function memoryOf(
 }
 
 export interface ChatResult extends GenerationResult {
-  /** What the model has said. */
+  /** The model's answer. */
   readonly message: Message;
-  /** What it has read of the conversation, if there is a memory. */
+  /** The part of the conversation that it read, if there is a memory. */
   readonly recollection: Recollection | undefined;
 }
 
-/** What a prefix cache holds of a conversation, as it was spoken. */
+/** The conversation in a prefix cache, with the tokens as generated. */
 const spokenOf = new WeakMap<PrefixCache, Spoken>();
 
-/** See `Engine.chat`. Options and messages that are wrong are refused at once. */
+/** See `Engine.chat`. Wrong options and messages are refused at once. */
 export function chat(
   engine: LoadedModel,
   conversation: readonly Message[],
@@ -120,20 +120,23 @@ async function* answer(
   }
   const recollection =
     memory && (await recall(engine, memory, conversation, { ...options, template }));
-  // Where its memory has been aborted, nothing is read: the last message stands for all.
+  // If its memory was aborted, nothing is computed: the last message stands for all.
   const messages = recollection?.messages ?? (memory ? conversation.slice(-1) : conversation);
   const written = (spoken?: Spoken) =>
     chatPrompt(engine.tokenizer, template, messages, { addGenerationPrompt: true }, spoken);
   const attention = attentionOf(options);
   let prompt = written(prefixCache && spokenOf.get(prefixCache));
-  // As it was spoken a conversation may take some tokens more than as it is written, which is how memories count.
+  // With the tokens as generated, a conversation may take more tokens than its text, which memories
+  // count.
   const { context } = engine.setting;
   const isBounded = policyOf(engine, attention).window === Number.POSITIVE_INFINITY;
   if (isBounded && prompt.ids.length + (options.maxTokens ?? 1) > context) prompt = written();
-  // A text by itself: without the space that SentencePiece puts before its first word, as Hugging Face decodes it.
+  // Decoded as a text of its own: without the space that SentencePiece puts before its first word,
+  // as Hugging Face decodes it.
   const result = yield* generate(engine, prompt.ids, { ...generating, attention }, {});
   if (prefixCache) {
-    // A stop string ends a text within its tokens, and a token may end within a character: then the two are not the same.
+    // A stop string ends a text within its tokens, and a token may end within a character: then the
+    // two are not the same.
     const isWhole = result.stopped === undefined && !result.text.endsWith("\ufffd");
     if (isWhole) spokenOf.set(prefixCache, prompt.answered(result.text, result.tokens));
     else spokenOf.delete(prefixCache);
@@ -141,7 +144,7 @@ async function* answer(
   return { ...result, message: { role: "assistant", content: result.text }, recollection };
 }
 
-/** What a memory shows; nothing if it is aborted. */
+/** The messages that a memory keeps; undefined if it is aborted. */
 async function recall(
   engine: LoadedModel,
   memory: ConversationMemory,
@@ -153,12 +156,12 @@ async function recall(
   } catch (error) {
     if (options.signal?.aborted) return undefined;
     if (!(error instanceof MessageTooLongError) || options.maxTokens !== undefined) throw error;
-    // Rather a short answer than none.
+    // A short answer is better than none.
     return memory.recall(conversation, chatBudget(engine, { ...options, maxTokens: 1 }));
   }
 }
 
-/** The one chosen, by itself or by its name; else the file's own, or "plain". */
+/** The chosen template, as an object or by name; else the file's own, or "plain". */
 export function templateOf(
   { tokenizer }: OpenedModel,
   chosen?: ChatTemplate | string,

@@ -1,4 +1,4 @@
-// Which chat template is taken: the file's own, one by name, or one that the user gives.
+// Chooses the chat template: the file's own, one by name, or one that the user gives.
 
 import { UserError } from "../../errors.ts";
 import { hint, text } from "../../option-reader.ts";
@@ -11,13 +11,16 @@ export interface ChosenTemplate {
   readonly template: ChatTemplate;
   /** "default" and others are the file's own; "given" is the user's. */
   readonly name: string;
-  /** What a user should know, a sentence or two: that the model may never have been taught to chat. */
+  /**
+   * What a user should know, a sentence or two: that the model may never have been taught to chat.
+   */
   readonly warning: string | undefined;
 }
 
 /**
- * The file's default template, or by `choice` another of the file's, one of `NAMED_TEMPLATES`, or a source in Jinja. A
- * file without any gets "plain" and a warning. Throws a `UserError` if there is no such name or the source is no Jinja.
+ * The file's default template, or by `choice` another of the file's, one of `NAMED_TEMPLATES`, or a
+ * source in Jinja. A file without any gets "plain" and a warning. Throws a `UserError` if there is
+ * no such name or the source is not valid Jinja.
  */
 export function chatTemplateOf(vocabulary: Vocabulary, choice?: string): ChosenTemplate {
   const { chatTemplates, bos, eos } = vocabulary;

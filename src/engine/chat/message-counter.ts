@@ -6,9 +6,9 @@ import type { ChatTemplate } from "./chat-template.ts";
 const NOTHING_ASKED: Message = { role: "user", content: "" };
 
 /**
- * Counts messages as a model reads them: tokens of what the template makes of them, BOS included, without what opens an
- * answer. Many templates refuse an answer to nothing, or a system by itself: these are counted beside an empty question,
- * which is taken off again.
+ * Counts the tokens of rendered messages, with BOS, without the text that opens an answer. Many
+ * templates refuse an empty conversation, or a system message alone: these are counted together
+ * with an empty question, whose tokens are subtracted.
  */
 export function messageCounter(
   tokenizer: Tokenizer,

@@ -1,6 +1,6 @@
 /**
- * Chat templates by name, for files that come without one: written for this project, to the formats of the models that
- * are named beside them.
+ * Chat templates by name, for files that come without one: written for this project, to the formats
+ * of the models that are named beside them.
  */
 
 /** Turns of a user and the assistant, after a message of the system's if there is one. */
@@ -26,7 +26,10 @@ const LLAMA2 = String.raw`${ALTERNATING}
   {%- endif -%}
 {%- endfor -%}`;
 
-/** Llama 3 Instruct; 3.1 to 3.3 add the date of their training and today's, which their files' own templates do. */
+/**
+ * Llama 3 Instruct; 3.1 to 3.3 add the date of their training and today's, which their files' own
+ * templates do.
+ */
 const LLAMA3 = String.raw`
 {{- bos_token -}}
 {%- for message in messages -%}
@@ -36,7 +39,10 @@ const LLAMA3 = String.raw`
   {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' -}}
 {%- endif -%}`;
 
-/** OpenAI's markup, of Qwen, SmolLM, OpenHermes and many others. No message of the system's is put in. */
+/**
+ * OpenAI's markup, of Qwen, SmolLM, OpenHermes and many others. No message of the system's is put
+ * in.
+ */
 const CHATML = String.raw`
 {%- for message in messages -%}
   {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' -}}
@@ -45,7 +51,10 @@ const CHATML = String.raw`
   {{- '<|im_start|>assistant\n' -}}
 {%- endif -%}`;
 
-/** Mistral 7B Instruct v0.1 and v0.2 and Mixtral, "v1" of mistral-common. Later ones leave out spaces around [INST]. */
+/**
+ * Mistral 7B Instruct v0.1 and v0.2 and Mixtral, "v1" of mistral-common. Later ones leave out
+ * spaces around [INST].
+ */
 const MISTRAL = String.raw`${ALTERNATING}
 {{- bos_token -}}
 {%- for turn in turns -%}
@@ -70,8 +79,8 @@ const ZEPHYR = String.raw`
 {%- endif -%}`;
 
 /**
- * For models that were never taught to chat: paragraphs, and no markup that would mean nothing to them. The answer is the
- * next paragraph, so that the text of a longer conversation begins with that of a shorter one.
+ * For models that were not trained to chat: paragraphs without markup. The answer is the next
+ * paragraph, so that the text of a longer conversation begins with that of a shorter one.
  */
 const PLAIN = String.raw`
 {%- for message in messages -%}

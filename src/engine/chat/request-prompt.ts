@@ -4,8 +4,8 @@ import { chatPrompt } from "./chat-prompt.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
 /**
- * What a model is given so that it does what a text asks for: a conversation that consists of it, through the file's own
- * chat template. A file without one gets the text itself, to go on from.
+ * A prompt that makes the model do what a text asks for: a conversation of this one message in the
+ * file's chat template, or the text itself if the file has none.
  */
 export function requestPrompt(
   { tokenizer }: Pick<OpenedModel, "tokenizer">,

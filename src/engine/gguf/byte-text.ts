@@ -1,12 +1,13 @@
 /**
- * Bytes as text without loss, as Python's "surrogateescape" does it (PEP 383): UTF-8 as it reads, and
- * every other byte b as U+DC00 + b, which no UTF-8 gives. A token may be half a character.
+ * Bytes as text without loss, as with Python's "surrogateescape" (PEP 383): UTF-8 is decoded, and
+ * every other byte b becomes U+DC00 + b, which UTF-8 never decodes to. A token may be half a
+ * character.
  */
 const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true }); // U+FEFF is a token too
 const UTF8 = new TextEncoder();
 
 const ESCAPE = 0xdc00;
-/** With the flag u it matches none of these that is half of a pair. */
+/** With the flag u it does not match one half of a surrogate pair. */
 const ESCAPED = /[\udc80-\udcff]/u;
 
 export function textOfBytes(bytes: Uint8Array): string {
@@ -41,7 +42,10 @@ export function bytesOfText(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Of the character that begins here, in bytes; 0 if none does. (Unicode's core specification, table 3-7) */
+/**
+ * The length in bytes of the character that begins here; 0 if none does. (Unicode's core
+ * specification, table 3-7)
+ */
 function characterLength(bytes: Uint8Array, at: number): number {
   const first = bytes[at]!;
   if (first < 0x80) return 1;

@@ -1,13 +1,13 @@
 /**
- * What the GGUF specification fixes, as tables: the magic, the types of metadata values, the block
- * layouts of tensors; and the limits that dawnstream adds, because a model file is untrusted input.
+ * Tables of the GGUF specification: the magic, the types of metadata values, the block layouts of
+ * tensors; and the limits that dawnstream adds, because a model file is untrusted input.
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)
  */
 
 /** The first four bytes of every GGUF file. */
 export const MAGIC = "GGUF";
 
-/** A tensor's data starts at a multiple of this, where `general.alignment` does not say otherwise. */
+/** A tensor's data starts at a multiple of this, unless `general.alignment` says otherwise. */
 export const DEFAULT_ALIGNMENT = 32;
 
 /** The fixed-size types of a metadata value. `id` is the number in the file. */
@@ -25,7 +25,7 @@ export const SCALAR_TYPES = {
   f64: { id: 12, bytes: 8 },
 } as const;
 
-/** The types of a metadata value whose size the file tells: each starts with a u64 length. */
+/** The types of a metadata value whose size is in the file: each starts with a u64 length. */
 export const SIZED_TYPES = {
   string: { id: 8 },
   array: { id: 9 },
@@ -92,7 +92,10 @@ export const REMOVED_TENSOR_TYPES: ReadonlyMap<number, string> = new Map([
   [38, "IQ4_NL_8_8"],
 ]);
 
-/** What a well-formed header stays far below; beyond it, a file is refused before it costs memory. */
+/**
+ * Limits far above any well-formed header; a file beyond them is refused before memory is
+ * allocated.
+ */
 export const LIMITS = {
   /** The largest vocabularies (256 Ki tokens with merges) need about 20 MB of header. */
   headerBytes: 256 * 1024 * 1024,

@@ -8,7 +8,10 @@ export type { MetadataArray, MetadataValue } from "./metadata.ts";
 export type { TensorInfo } from "./parse.ts";
 export { GgufError } from "./reader.ts";
 
-/** A model file: its header, read and checked, and where its tensors lie. Their data stays on the disk. */
+/**
+ * A model file: its header, read and checked, and where its tensors lie. Their data stays on the
+ * disk.
+ */
 export interface GgufFile {
   /** The path it was opened by: of its first shard, if there are several. */
   readonly name: string;
@@ -48,7 +51,7 @@ export async function openGguf(
       close: async () => void (await Promise.all(sources.map((source) => source.close()))),
     };
   } catch (error) {
-    await Promise.allSettled(sources.map((source) => source.close())); // `error` is the one to tell
+    await Promise.allSettled(sources.map((source) => source.close())); // report `error`
     throw error;
   }
 }
@@ -89,7 +92,7 @@ async function withLaterShards(
   return tensors;
 }
 
-/** Of all shards in order, from the path of any of them. */
+/** The paths of all shards in order, given the path of any. */
 function shardPaths(path: string, count: number): readonly string[] {
   const name = /^(.*)-\d{5}-of-(\d{5})\.gguf$/s.exec(path);
   if (name === null || Number(name[2]) !== count) {
@@ -127,7 +130,9 @@ async function openLater(
   }
 }
 
-/** Each shard says which one it is: a renamed file would otherwise give a model of scrambled layers. */
+/**
+ * Each shard says which one it is: a renamed file would otherwise give a model of scrambled layers.
+ */
 function checkNumber(paths: readonly string[], number: number, file: string, shard: Parsed): void {
   const metadata = new Metadata({ name: file, metadata: shard.metadata });
   const found = metadata.integer("split.no");

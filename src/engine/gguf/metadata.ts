@@ -1,20 +1,21 @@
 import { GgufError, type NumericArray, quote } from "./reader.ts";
 
-/** A value as the file has it; a bigint only where a 64-bit value is not a safe integer. */
+/** A value as the file has it; a bigint only if a 64-bit value is not a safe integer. */
 export type MetadataValue = number | bigint | boolean | string | MetadataArray;
 export type MetadataArray = readonly string[] | readonly boolean[] | NumericArray;
 
 /**
- * Typed access to a file's metadata. Each reader takes the key and, where the key may be absent, what
- * to return then; without it, an absent key is an error. A key of the wrong type always is one: a
- * default must never hide what the file says. Converters disagree about integer types, so any will do.
+ * Typed access to a file's metadata. Each reader takes the key and, if the key may be absent, a
+ * default; without one, an absent key is an error. A key of the wrong type is always an error: a
+ * default must never hide what the file says. Converters disagree about integer types, so any is
+ * accepted.
  */
 export class Metadata {
   readonly #file: string;
   readonly #prefix: string;
   readonly #values: ReadonlyMap<string, MetadataValue>;
 
-  /** Keys are those that begin with `prefix`, without it. */
+  /** Reads the keys that begin with `prefix`; names leave it out. */
   constructor(
     file: { readonly name: string; readonly metadata: ReadonlyMap<string, MetadataValue> },
     prefix = "",
@@ -24,7 +25,7 @@ export class Metadata {
     this.#values = file.metadata;
   }
 
-  /** The key as the file has it. */
+  /** The whole key, as in the file. */
   key(name: string): string {
     return this.#prefix + name;
   }
@@ -33,7 +34,7 @@ export class Metadata {
     return this.value(key) !== undefined;
   }
 
-  /** Of whatever type. */
+  /** A value of any type. */
   value(key: string): MetadataValue | undefined {
     return this.#values.get(this.key(key));
   }
@@ -84,8 +85,8 @@ export class Metadata {
   }
 
   /**
-   * One boolean a layer, [L]: listed, or given as a period n, of whose layers the last is false and the others are true;
-   * if n is 0, all are true. The period stands for an absent key, too.
+   * One boolean a layer, [L]: listed, or given as a period n: every n-th layer is false and the
+   * others are true; if n is 0, all are true. `period` is the default of an absent key.
    */
   booleanPerLayer(key: string, layers: number, period: number): readonly boolean[] {
     const expected = `a period, or an array of ${layers} booleans, one a layer`;

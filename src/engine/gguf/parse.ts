@@ -24,7 +24,7 @@ export interface TensorInfo {
   readonly source: ByteSource;
 }
 
-/** What one file says, before shards are put together. */
+/** The content of one file's header, before shards are joined. */
 export interface Parsed {
   readonly version: 2 | 3;
   readonly metadata: ReadonlyMap<string, MetadataValue>;
@@ -33,7 +33,7 @@ export interface Parsed {
 
 const ALIGNMENT_KEY = "general.alignment";
 
-/** The shortest records that a file can hold, in bytes: an empty name, and nothing that may be left out. */
+/** The shortest records that a file can hold, in bytes: an empty name, and no optional part. */
 const SHORTEST_KEY_VALUE = 8 + 1 + 4 + 1; // length, one letter, type, a u8
 const SHORTEST_TENSOR = 8 + 4 + 4 + 8; // length, dimensions (none), type, offset
 
@@ -45,7 +45,7 @@ function byId<Name extends string>(table: Record<Name, { id: number }>): Map<num
 }
 
 /**
- * Reads the header of one file, and every check of ggml's own reader with it. The layout:
+ * Reads the header of one file, with every check of ggml's own reader. The layout:
  *
  *     magic, version, number of tensors, number of keys
  *     for each key:    name, type of its value, value
@@ -68,7 +68,8 @@ export async function parseGguf(source: ByteSource, windowBytes?: number): Promi
     const record = await readTensor(cursor, records, dataBytes);
     records.set(record.name, record);
     dataBytes = padded(dataBytes + record.bytes, alignment);
-    // What llama.cpp has to guard against wrapping to a small number (CVE-2025-53630) is exact here.
+    // This sum is exact here; llama.cpp has to guard it against wrapping to a small number
+    // (CVE-2025-53630).
     if (!Number.isSafeInteger(dataBytes)) {
       throw cursor.error(record.at, "tensors of less than 2^53 bytes in all", `${dataBytes}`);
     }
@@ -106,7 +107,7 @@ async function readVersion(cursor: Cursor): Promise<2 | 3> {
     const advice = "Convert the model again: no current program writes version 1.";
     throw cursor.error(at, expected, "version 1", advice);
   }
-  // No version needs its upper half, so that it tells the byte order, as in llama.cpp.
+  // The upper half of a version is always zero, so it shows the byte order, as in llama.cpp.
   if (version !== 0 && (version & 0xffff) === 0) {
     const advice =
       "dawnstream reads little-endian files only: take a file converted for common machines.";
@@ -185,7 +186,10 @@ function padded(offset: number, alignment: number): number {
   return Math.ceil(offset / alignment) * alignment;
 }
 
-/** A tensor as the header lists it: `offset` counts from the start of the data, which is not known yet. */
+/**
+ * A tensor as the header lists it: `offset` counts from the start of the data, which is not known
+ * yet.
+ */
 interface TensorRecord extends Omit<TensorInfo, "source"> {
   /** Where in the file its offset is written, for messages. */
   readonly at: number;
@@ -242,7 +246,7 @@ async function readShape(
     const sizeAt = cursor.offset;
     const size = await cursor.number("u64", `the shape of ${what}`);
     elements *= Number(size);
-    // ggml stops at 2^63; whatever reaches 2^53 does not fit into any file, and would not be exact here.
+    // ggml's limit is 2^63; sizes from 2^53 on fit no file, and would not be exact here.
     if (!Number.isSafeInteger(elements) || typeof size === "bigint") {
       const found = `dimension ${i} of ${size}`;
       throw cursor.error(sizeAt, `${what} of less than 2^53 elements`, found);

@@ -8,7 +8,7 @@ const BEYOND = "The file is damaged, or beyond what dawnstream allows: no known 
 
 export interface GgufFault {
   readonly file: string;
-  /** Where in `file`, in bytes; absent where the fault has no one place. */
+  /** Where in `file`, in bytes; absent if the fault has no single place. */
   readonly offset?: number;
   readonly expected: string;
   readonly found: string;
@@ -71,30 +71,33 @@ const GET: Record<NumericType, (view: DataView, at: number) => number | bigint> 
   f64: (view, at) => view.getFloat64(at, true),
 };
 
-/** A number where a number is exact; a bigint only beyond 2^53. */
+/** A number if it is exact; a bigint only beyond 2^53. */
 function narrow(value: bigint): number | bigint {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : value;
 }
 
 /**
- * Reads a header from front to back, little-endian, through a window of fixed size; the file is never
- * held whole. No length from the file is believed: each is compared with the bytes that remain before
- * anything is allocated for it, so that nothing allocated here is larger than the file.
+ * Reads a header from front to back, little-endian, through a window of fixed size; the file is
+ * never held as a whole. No length from the file is trusted: each is compared with the bytes that
+ * remain before memory is allocated, so nothing allocated here is larger than the file.
  */
 export class Cursor {
   readonly #source: ByteSource;
   readonly #window: Uint8Array;
   readonly #view: DataView;
   readonly #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-  /** The first byte that may not be read any more. */
+  /** The end of the bytes that may be read. */
   readonly #end: number;
-  /** The window holds bytes [#start, #start + #held) of the file; the next to be read is #start + #at. */
+  /**
+   * The window holds bytes [#start, #start + #held) of the file; the next to be read is #start +
+   * #at.
+   */
   #start = 0;
   #held = 0;
   #at = 0;
 
-  /** `windowBytes` is 8 at least: the longest number has to fit. */
+  /** `windowBytes` is at least 8: the longest number has to fit. */
   constructor(source: ByteSource, windowBytes: number = WINDOW_BYTES) {
     this.#source = source;
     this.#end = Math.min(source.size, LIMITS.headerBytes);
@@ -124,8 +127,8 @@ export class Cursor {
   }
 
   /**
-   * A u64 that says how many things follow, each of `bytesEach` bytes at least. Refused beyond `limit`
-   * and beyond what the rest of the file can hold, and therefore safe to allocate for.
+   * A u64 that says how many things follow, each of `bytesEach` bytes at least. Refused beyond
+   * `limit`, and beyond what the rest of the file can hold; so it is safe to allocate.
    */
   async count(what: string, limit: number, bytesEach: number): Promise<number> {
     const at = this.offset;
@@ -139,12 +142,15 @@ export class Cursor {
     return Number(count);
   }
 
-  /** Bytes that are no UTF-8 become U+FFFD: this text is read by people. */
+  /** Invalid UTF-8 becomes U+FFFD: this text is only shown. */
   async string(what: string, limit: number = LIMITS.stringBytes): Promise<string> {
     return this.#utf8.decode(await this.#bytes(what, limit));
   }
 
-  /** Without loss, in the notation of byte-text.ts: they may be tokens, and a token half a character. */
+  /**
+   * Without loss, in the notation of byte-text.ts: they may be tokens, and a token half a
+   * character.
+   */
   async strings(count: number, what: string): Promise<string[]> {
     const strings: string[] = [];
     for (let i = 0; i < count; i++) {
@@ -166,8 +172,8 @@ export class Cursor {
   }
 
   /**
-   * As many as `count` has allowed. They stay as they lie in the file: every host that has WebGPU is
-   * little-endian.
+   * A number of elements that `count` has checked. Their bytes are not swapped: every host that has
+   * WebGPU is little-endian.
    */
   async numbers(type: NumericType, count: number): Promise<NumericArray> {
     const array = new NUMBERS[type](count);
@@ -185,9 +191,9 @@ export class Cursor {
   }
 
   /**
-   * The bytes of the next string, if it lies in the window whole; a vocabulary has hundreds of
-   * thousands, and an await for each would cost more than to decode it. If it does not, or has a length
-   * that cannot be right, nothing is read, and `#bytes` deals with it.
+   * The bytes of the next string, if the window has all of it: a vocabulary has hundreds of
+   * thousands of strings, and an await for each would cost more than decoding. Otherwise, or if its
+   * length cannot be right, nothing is read, and `#bytes` handles it.
    */
   #bytesInWindow(): Uint8Array | undefined {
     const at = this.#at + 8;

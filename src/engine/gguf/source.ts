@@ -1,15 +1,17 @@
 import { UserError } from "../../errors.ts";
 
 /**
- * Random access to the bytes of one file; nothing of Node in it, so that a browser can implement it
- * over a Blob or range requests.
+ * Random access to the bytes of one file. It uses nothing of Node, so that a browser can implement
+ * it with a Blob or range requests.
  */
 export interface ByteSource {
   /** For messages. */
   readonly name: string;
   /** In bytes. */
   readonly size: number;
-  /** Fills `into` from byte `offset` on; rejects when the source ends or fails before it is full. */
+  /**
+   * Fills `into` from byte `offset` on; rejects when the source ends or fails before it is full.
+   */
   read(offset: number, into: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-// The activations of a step: how large they are, and their buffers.
+// The activations of a step: their sizes and buffers.
 
 import {
   type CacheShape,
@@ -16,7 +16,7 @@ import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadScratch, Scratch } from "./forward.ts";
 
-/** Bytes of logits that are held at a time when many rows are wanted. */
+/** Most bytes of logits computed at a time if many rows are wanted. */
 const LOGITS_BYTES = 32 << 20;
 
 /** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
@@ -67,7 +67,7 @@ export function scratchBytes(
   };
 }
 
-/** Allocates the scratch for steps of at most `chunk` tokens. */
+/** Allocates scratch buffers for steps of at most `chunk` tokens. */
 export async function createScratch(
   device: Device,
   config: ModelConfig,
@@ -107,7 +107,7 @@ export async function createScratch(
   return { scratch, head };
 }
 
-/** A plain buffer of the scratch for `chunk` tokens. */
+/** Allocates the plain scratch buffers for `chunk` tokens. */
 function createFloats(
   device: Device,
   label: string,

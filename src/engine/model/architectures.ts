@@ -1,5 +1,5 @@
-// The architectures that can be run. What a family of models sets and its files do not say is a row
-// of values here; no other file of the engine names one.
+// The architectures that can be run. A row has what a family of models fixes but its files do not
+// say. No other file of the engine names an architecture.
 
 import type { ActivationFunction } from "../../kernels/reference.ts";
 import { UnsupportedError } from "./model-metadata.ts";
@@ -10,12 +10,14 @@ export interface Architecture {
   /** RMSNorm over each head of queries and keys, before the rotation. */
   readonly headNorms: boolean;
   readonly activation: ActivationFunction;
-  /** Which layers slide if a file has a window and no pattern: of this many, all but the last; 0: all. */
+  /**
+   * Which layers use the window if a file has one but no pattern: all but every n-th layer; 0: all.
+   */
   readonly slidingPeriod: number;
 }
 
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
-  // Llama 1 to 3.2, TinyLlama, SmolLM, Mistral: their converter permuted Q and K to neighbours.
+  // Llama 1 to 3.2, TinyLlama, SmolLM, Mistral: the converter permuted Q and K to neighbours.
   llama: { pairs: "neighbours", headNorms: false, activation: "silu", slidingPeriod: 0 },
   qwen2: { pairs: "halves", headNorms: false, activation: "silu", slidingPeriod: 0 },
   qwen3: { pairs: "halves", headNorms: true, activation: "silu", slidingPeriod: 0 },

@@ -1,5 +1,5 @@
-// What a file says of the model as a whole becomes a frozen, total configuration here; what it says
-// of a layer is in traits.ts. No file outside this room sees a string key. A field that changes the result is
+// Reads metadata of the model as a whole into a frozen, complete configuration; traits.ts reads
+// that of layers. No file outside this room sees a string key. A field that changes the result is
 // honoured, or the file is refused with the field's name.
 
 import type { Pooling } from "../../context/text/embedder.ts";
@@ -30,15 +30,15 @@ export interface ModelConfig {
   /** The longest text that the model was trained for, in tokens. */
   readonly trainedContext: number;
   readonly normEpsilon: number;
-  /** How hidden states become the vector of a text, if the file says so. */
+  /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
-  /** The rotation of the file, which a user may change. */
+  /** The file's rotation; options may override it. */
   readonly rope: Rotation;
   /** What each layer computes, [L]. */
   readonly traits: readonly LayerTraits[];
 }
 
-/** Keys that change the result and are not built yet, with the values that change nothing. */
+/** Keys that are not implemented, with the values that change nothing: any other is refused. */
 const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   attn_logit_softcapping: [0],
   final_logit_softcapping: [0],
@@ -57,10 +57,10 @@ const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   "rope.scaling.yarn_log_multiplier": [0],
   "rope.scaling.alpha": [0, 1],
   "rope.scaling.yarn_attn_factor": [1],
-  "rope.scaling.yarn_ext_factor": [1, -1], // -1: as the kind of scaling has it
+  "rope.scaling.yarn_ext_factor": [1, -1], // -1: by the kind of scaling
 };
 
-/** What numbers of `pooling_type` mean; llama.cpp's mean takes special tokens in. */
+/** The numbers of `pooling_type`; llama.cpp's mean includes special tokens. */
 const POOLING_TYPES = ["none", "mean-all", "cls", "last"] as const;
 
 const MAX_LAYERS = 512;
@@ -79,7 +79,7 @@ export function readConfig(file: GgufFile): ModelConfig {
   const rope = readRotation(metadata, architecture, shape.headWidth, trainedContext);
   const traits = readTraits(metadata, architecture, shape, rope);
   const epsilon = "attention.layer_norm_rms_epsilon";
-  // As many as the tokenizer has tokens; a file without one states the size.
+  // The tokenizer's number of tokens; a file without a tokenizer states the size.
   const tokens = general.strings("tokenizer.ggml.tokens", []).length;
   return Object.freeze({
     architecture: name,
@@ -129,7 +129,7 @@ function readHeadWidth(metadata: ModelMetadata, width: number, heads: number): n
   return headWidth;
 }
 
-/** Refuses what a file asks for beyond its configuration and its traits. */
+/** Refuses keys that change the result but are in neither configuration nor traits. */
 function refuseOthers(metadata: ModelMetadata): void {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
     const value = metadata.value(name);

@@ -1,4 +1,4 @@
-// Which model a file holds, told from all others by the bytes that went to the GPU.
+// Identifies a model by the bytes that were uploaded to the GPU.
 
 import type { GgufFile } from "../gguf/gguf.ts";
 
@@ -9,9 +9,9 @@ const PRIME_1 = 0x9e3779b1;
 const PRIME_2 = 0x85ebca77;
 
 /**
- * The four accumulators of XXH32 over bytes that come in pieces of any size, the last block filled
- * with zeros. To change one word always changes them; it is not made to withstand attacks. Reads
- * gigabytes a second, beside a disk that does not.
+ * The four accumulators of XXH32 over bytes that come in pieces of any size, the last block padded
+ * with zeros. A change of one word always changes them; it does not withstand attacks. It reads
+ * gigabytes a second, faster than a disk.
  */
 export class ContentHash {
   readonly #lanes: Uint32Array<ArrayBuffer> = Uint32Array.of(
@@ -21,7 +21,7 @@ export class ContentHash {
     -PRIME_1,
   );
   readonly #rest: Uint8Array<ArrayBuffer> = new Uint8Array(BLOCK);
-  /** Bytes so far; those that are no whole block wait in `#rest`. */
+  /** Bytes so far; those after the last whole block are in `#rest`. */
   #bytes = 0;
 
   update(bytes: Uint8Array): void {
@@ -56,7 +56,7 @@ export class ContentHash {
     this.#lanes.set([a, b, c, d]);
   }
 
-  /** In hexadecimal: how many bytes, and the accumulators. */
+  /** The number of bytes and the accumulators, in hexadecimal. */
   digest(): string {
     const waiting = this.#bytes % BLOCK;
     const lanes = this.#lanes.slice();
@@ -80,7 +80,7 @@ export function tensorList({ tensors }: GgufFile): string {
   return JSON.stringify(list.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)));
 }
 
-/** SHA-256, in hexadecimal, of what tells a model and its setting from others. */
+/** SHA-256, in hexadecimal, of what identifies a model and its setting. */
 export async function fingerprint(...parts: readonly unknown[]): Promise<string> {
   const bytes = new TextEncoder().encode(JSON.stringify(parts));
   const digest = await crypto.subtle.digest("SHA-256", bytes);

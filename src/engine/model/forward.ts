@@ -1,14 +1,14 @@
-// The forward pass: tokens in, logits out. One straight line for every architecture, alike for
-// prefill (T > 1) and for decoding (T = 1); what differs from layer to layer is in its traits.
+// The forward pass: tokens in, logits out. The code is one straight line for every architecture,
+// and the same for prefill (T > 1) and decoding (T = 1); differences between layers are in their
+// traits.
 //
-// In this room: what a model's file says (config, traits, weights) and what is computed of it. Not
-// in it: when a step runs and for which sequence, which is for run/.
+// In this room: what a model's file says (config, traits, weights) and what is computed from it.
+// Not in it: when a step runs, and for which sequence (run/).
 //
 //   L layers   T tokens of this step   D width   H query heads   G key/value heads   E head width
 //   F feed-forward width   V vocabulary   P tokens a page   N pages   S sinks   W window
 //
-// Everything here happens once, before the first token: the result is a list of dispatches to be
-// replayed.
+// All of this runs once, before the first token: it makes a list of dispatches that steps replay.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
@@ -22,12 +22,12 @@ import type { ModelConfig } from "./config.ts";
 import { headShape, type LayerTraits } from "./traits.ts";
 import type { ModelWeights } from "./weights.ts";
 
-/** The activations of a step, for as many tokens as it may have. */
+/** The activations of a step, with room for the most tokens of one. */
 export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids, or the places of choices
   readonly choices: GPUBuffer; // [choices, 2] of the step before
   readonly x: Activations; // [T, D] the residual stream
-  readonly normed: Activations; // [T, D] if T > 1: a single token is normed on the way
+  readonly normed: Activations; // [T, D] if T > 1: the norm of a single token is fused
   readonly qkv: Activations; // [T, H + 2 G, E]
   readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv; qkv itself if no head has a norm
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
@@ -37,16 +37,16 @@ export interface Scratch {
   readonly hidden: Activations; // [T, F]
 }
 
-/** Of the R tokens whose logits are wanted, from the attention of the last layer on. */
+/** Activations of the R tokens whose logits are wanted, after the attention of the last layer. */
 export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
   readonly normed: Activations; // [R, D] if R > 1
   readonly logits: Activations; // [R, V]
 }
 
 /**
- * The first `depth` layers, by default all: keys and values of the tokens of a step are stored, and
- * x [T, D] and attended [T, H E] are what the last of them goes on from. What it makes of them
- * concerns only tokens whose logits or hidden states are wanted: see `head` and `hiddenStates`.
+ * The first `depth` layers, by default all, up to the attention of the last of them: keys and
+ * values are stored, and x [T, D] and attended [T, H E] are computed. The rest of the last layer is
+ * needed only for tokens whose logits or hidden states are wanted: see `head` and `hiddenStates`.
  */
 export function layers(
   targets: readonly Target[],
@@ -57,14 +57,13 @@ export function layers(
   depth: number = config.layers,
 ): Dispatch[] {
   const { x, normed, qkv, qkNormed, partial, attended } = scratch;
-  const target = targets[0]!; // what all layers share
+  const target = targets[0]!; // the target of what all layers share
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const { tokens, choices } = scratch;
   const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
-    // A layer begins with the end of the one before: the end of the last is for the wanted tokens
-    // only, in `head`.
+    // The rest of the layer before. That of the last layer is in `head`, for wanted tokens only.
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
     const group = caches.findIndex(({ layers }) => layers.has(i));
@@ -96,7 +95,7 @@ export function layers(
   return steps.flat();
 }
 
-/** The heads of a layer, and the tokens of a step as its attention meets them. */
+/** The shape of a layer's heads, and the buffers of a step's tokens that its attention reads. */
 export function attentionInputs(
   traits: LayerTraits,
   { shape, rotations, slots }: KvCache,
@@ -114,7 +113,9 @@ function ofCache(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
   }));
 }
 
-/** The rest of a layer: attended comes back to the residual stream, then the feed-forward. */
+/**
+ * The rest of a layer: the attention output is added to the residual stream, then the feed-forward.
+ */
 export function afterAttention(
   target: Target,
   { normEpsilon: eps, traits }: ModelConfig,
@@ -152,7 +153,7 @@ export function afterAttention(
   ].flat();
 }
 
-/** The rest of the last layer, and the head: logits [R, V] of R tokens. */
+/** The rest of the last layer, and the output head: logits [R, V] of R tokens. */
 export function head(
   target: Target,
   config: ModelConfig,

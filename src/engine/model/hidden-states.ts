@@ -1,4 +1,4 @@
-// The forward pass up to a layer, for what the tokens have become there: prepared when asked for.
+// The forward pass up to a layer, for its hidden states: prepared when first needed.
 
 import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
@@ -9,16 +9,16 @@ import type { ModelConfig } from "./config.ts";
 import { afterAttention, layers, type Scratch } from "./forward.ts";
 import type { ModelWeights } from "./weights.ts";
 
-/** Dispatches that leave the hidden states of a layer [T, D] in some activations. */
+/** Dispatches that compute the hidden states [T, D] of a layer, and where these are. */
 export interface HiddenPlan {
   readonly dispatches: readonly Dispatch[];
   readonly states: Activations;
 }
 
 /**
- * What Hugging Face calls `hidden_states[depth]`: 0 the embeddings of the tokens, l the residual
- * stream behind block l, L the last one with the output norm taken. For steps of any number of
- * tokens, so `targets` are those of several.
+ * What Hugging Face calls `hidden_states[depth]`: 0 for the token embeddings, l for the residual
+ * stream after block l, L for the last with the output norm. For steps of any number of tokens, so
+ * `targets` are those of several.
  */
 export function hiddenStates(
   targets: readonly Target[],

@@ -1,11 +1,11 @@
-// The keys of a file that its architecture's name precedes, and the checks that their readers
-// share: some numbers that make no sense would fail in the kernels only.
+// Reads keys that begin with the architecture's name, and checks them: some invalid numbers would
+// otherwise fail in the kernels only.
 
 import { UserError } from "../../errors.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
 
-/** The model, or a setting of it, is none that dawnstream runs. */
+/** dawnstream cannot run the model, or a setting of it. */
 export class UnsupportedError extends UserError {
   override readonly name = "UnsupportedError";
 }

@@ -1,4 +1,4 @@
-// A model file, opened: its header read and checked, and what running it would take.
+// Opens a model file: reads and checks its header, and plans the memory that running it takes.
 
 import { largestThat } from "../../numbers.ts";
 import { type GgufFile, openGguf } from "../gguf/gguf.ts";
@@ -22,8 +22,8 @@ export function planMemory(
 const LONGEST = 2 ** 31;
 
 /**
- * The largest context whose plan fits this many bytes; 0 if none does, Infinity where the length
- * does not matter, as under attention that forgets.
+ * The largest context whose plan fits this many bytes; 0 if none does, Infinity if the length does
+ * not matter, as under attention that forgets.
  */
 export function largestContext(
   file: GgufFile,
@@ -38,18 +38,18 @@ export function largestContext(
   return largestThat(1, LONGEST, fits);
 }
 
-/** The header of a model file, read and checked: what a run is planned or refused by. */
+/** The header of a model file, read and checked. */
 export interface ModelFile {
   readonly file: GgufFile;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
-  /** Milliseconds that reading it took. */
+  /** Milliseconds that reading the header took. */
   readonly openMs: number;
-  /** Opens the file another time. */
+  /** Opens the file again. */
   reopen(): Promise<GgufFile>;
 }
 
-/** Opens a file that can be run. The caller closes `file`, or hands all to an engine. */
+/** Opens a file that can be run. The caller closes `file`, or passes the result to an engine. */
 export async function openModel(
   path: string,
   openFile: (path: string) => Promise<ByteSource>,
@@ -66,7 +66,7 @@ export async function openModel(
   }
 }
 
-/** What of a file's header a run needs; throws a `UserError` if the file cannot be run. */
+/** Reads what a run needs of a file's header; throws a `UserError` if the file cannot be run. */
 export function readModel(file: GgufFile): Pick<ModelFile, "config" | "tokenizer"> {
   const config = readConfig(file);
   checkTensors(file, config);

@@ -2,7 +2,9 @@ import type { Setting } from "../options.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { ModelConfig } from "./config.ts";
 
-/** What decides whether a request can be served: known from the header of a file, before anything is loaded. */
+/**
+ * What requests are checked against: known from the header of a file, before weights are loaded.
+ */
 export interface OpenedModel {
   readonly config: ModelConfig;
   readonly setting: Setting;

@@ -1,4 +1,4 @@
-// Divisors of rotary frequencies that some files bring along, for Llama 3 and for LongRoPE.
+// Divisors of rotary frequencies that some files have, for Llama 3 and for LongRoPE.
 
 import type { RopeDivisors } from "../../context/positions/rope-scaling.ts";
 import { GgufError, type GgufFile } from "../gguf/gguf.ts";
@@ -9,12 +9,12 @@ const ALWAYS = "rope_freqs.weight"; // Llama 3.1
 const SHORT = "rope_factors_short.weight"; // LongRoPE
 const LONG = "rope_factors_long.weight";
 
-/** Tensors of divisors that go with the scaling of a file: any other is refused. */
+/** Names of the tensors of divisors that the scaling of a file uses: others are refused. */
 export function ropeTensors({ rope: { scaling } }: ModelConfig): readonly string[] {
   return scaling.kind === "longrope" ? [SHORT, LONG] : [ALWAYS];
 }
 
-/** Why a tensor of divisors does not go with the scaling; undefined of any other tensor. */
+/** Why a tensor of divisors does not fit the scaling; undefined if the tensor holds no divisors. */
 export function whyNoDivisors(name: string, architecture: string): string | undefined {
   const type = `${architecture}.rope.scaling.type`;
   if (name === ALWAYS) return `it does not go with ${type} longrope`;

@@ -1,5 +1,5 @@
-// What a file says of how positions rotate queries and keys. Divisors of the frequencies are
-// tensors: see rope-divisors.ts.
+// Reads how positions rotate queries and keys. Divisors of the frequencies are tensors: see
+// rope-divisors.ts.
 
 import { BASES, MAX_FACTOR, type RopeScaling } from "../../context/positions/rope-scaling.ts";
 import type { Architecture } from "./architectures.ts";
@@ -14,7 +14,7 @@ export interface Rotation {
   readonly scaling: RopeScaling;
   /** The trained length before the file's own scaling. */
   readonly originalContext: number;
-  /** What LongRoPE stretches queries and keys by. */
+  /** The factor by which LongRoPE scales queries and keys. */
   readonly attentionFactor: number;
 }
 
@@ -48,7 +48,7 @@ export function readRotation(
 
 function readScaling(metadata: ModelMetadata): RopeScaling {
   const kind = metadata.string("rope.scaling.type", "linear");
-  // 0 is none; NaN must not pass for it.
+  // 0 means absent; NaN must not.
   const given = ["rope.scaling.factor", "rope.scale_linear"].map((name) =>
     metadata.number(name, 0),
   );

@@ -1,4 +1,4 @@
-// Tensors as the host sees them: their format, and the numbers of small ones.
+// Tensors on the host: their format, and the numbers of small ones.
 
 import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { FORMATS } from "../../kernels/weights/formats/index.ts";

@@ -1,6 +1,6 @@
-// A layer as a value: what distinguishes one layer from another, of its model or of other models,
-// derived once from the file. The forward pass reads traits, never the name of an architecture.
-// What all layers share is in config.ts.
+// The traits of a layer as a value: what may differ between layers or models, derived once from the
+// file. The forward pass reads traits, never the name of an architecture. What all layers share is
+// in config.ts.
 
 import type { CacheGroup } from "../../context/cache/cache-pages.ts";
 import type { CacheShape, HeadShape } from "../../kernels/attention/head-shape.ts";
@@ -9,17 +9,17 @@ import type { Architecture } from "./architectures.ts";
 import type { ModelMetadata } from "./model-metadata.ts";
 import type { Rotation } from "./rotation.ts";
 
-/** A trait has the values that can be run; a file that asks for another is refused. */
+/** The types allow only values that can be run; a file with another is refused. */
 export interface LayerTraits {
   /** RMSNorm over each head of queries and keys, before the rotation. */
   readonly headNorms: boolean;
-  /** How positions rotate queries and keys: layers that rotate alike share one record. */
+  /** How positions rotate queries and keys; equal rotations are one shared record. */
   readonly rotation: Rotation;
-  /** W: tokens that a query sees, itself included; Infinity if it sees all. */
+  /** W: tokens that a query sees, its own included; Infinity if it sees all. */
   readonly window: number;
   /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
   readonly scoreScale: number;
-  /** Of the gate of the feed-forward, which is down(activation(gate x) * (up x)). */
+  /** The activation function of the feed-forward, down(activation(gate x) * (up x)). */
   readonly activation: ActivationFunction;
 }
 
@@ -48,7 +48,7 @@ export function readTraits(
   }));
 }
 
-/** How a layer's heads are met in a cache. */
+/** The shape of a layer's heads in a cache. */
 export function headShape(
   shape: CacheShape,
   { rotation: { pairs, width }, scoreScale }: LayerTraits,
@@ -71,7 +71,7 @@ export function cacheGroups(
   return [...groups].map(([window, numbers]) => ({ window, layers: numbers }));
 }
 
-/** W of the layer that sees most: what a model sees of a text, whatever its other layers forget. */
+/** The largest W of any layer: how much of a text the model sees. */
 export function widestWindow(layers: readonly Pick<LayerTraits, "window">[]): number {
   return Math.max(...layers.map(({ window }) => window));
 }

@@ -1,6 +1,6 @@
-// Every tensor of a model, declared once: its name in the file, its shape as a function of the
-// configuration, whether it may be missing. Loading is looking things up in this table; what the
-// table does not know is refused.
+// Declares every tensor of a model once: its name in the file, its shape as a function of the
+// configuration, whether it may be missing. Loading looks tensors up in this table; a tensor that
+// is not in it is refused.
 
 import type { Placement } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -24,8 +24,7 @@ interface Declaration {
 }
 
 /**
- * The weights of a layer. What is multiplied with the same x lies in one matrix, one tensor above
- * the other.
+ * The weights of a layer. Tensors that are multiplied with the same x are stacked in one matrix.
  */
 export interface LayerWeights {
   readonly attnNorm: Weights; // [D]
@@ -46,19 +45,19 @@ export interface ModelWeights {
   readonly tokenEmbd: Weights; // [V, D]
   readonly layers: readonly LayerWeights[];
   readonly outputNorm: Weights; // [D]
-  /** [V, D]: the embedding itself if the file has no output of its own. */
+  /** [V, D]: the embedding itself if the file has no output tensor. */
   readonly output: Weights;
   readonly outputBias: Weights | undefined; // [V]
-  /** All of the above once, with the tensors that each is made of. */
+  /** Each matrix and vector once, with the tensors that are stacked in it. */
   readonly stacks: ReadonlyMap<Weights, Stack>;
   /** Bytes on the GPU. */
   readonly bytes: number;
 }
 
-/** Tensors that become one matrix, or vectors that become one vector. */
+/** Tensors that are stacked to one matrix, or vectors to one vector. */
 type Stack = readonly Declaration[];
 
-/** The tensors for each field of `LayerWeights`, by the ends of their names. */
+/** The tensors of each field of `LayerWeights`, by the ends of their names. */
 function layerTable(
   { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F }: ModelConfig,
   { headNorms }: LayerTraits,
@@ -83,7 +82,7 @@ function layerTable(
   };
 }
 
-/** The stacks of a layer, under the whole names of its tensors. */
+/** The stacks of a layer, with the whole names of its tensors. */
 function layerStacks(config: ModelConfig, layer: number): Record<keyof LayerWeights, Stack> {
   const named = (stack: Stack): Stack =>
     stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
@@ -106,7 +105,7 @@ function declareStacks(config: ModelConfig): Stack[] {
   ];
 }
 
-/** All tensors that a file may have, those that the host reads included. */
+/** All tensors that a file may have, including those that only the host reads. */
 export function declareTensors(config: ModelConfig): Declaration[] {
   const shape = [config.rope.width / 2] as const;
   const read = ropeTensors(config).map((name) => ({ name, shape, required: false }));
@@ -148,8 +147,8 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
 }
 
 /**
- * [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml has four dimensions always, and writers
- * differ.
+ * [64, 512, 1, 1] is [64, 512], and [64, 1] is [64]: ggml always has four dimensions, and some
+ * writers keep all of them.
  */
 function withoutTrailingOnes(shape: readonly number[]): readonly number[] {
   return shape.slice(0, shape.findLastIndex((size) => size !== 1) + 1);
@@ -167,7 +166,7 @@ export function gpuBytesByFormat(file: GgufFile, config: ModelConfig): Record<st
 }
 
 /**
- * What a stack is on the GPU: [n, k] of each tensor; or nothing, if the file has none of them.
+ * The layout of a stack on the GPU: [n, k] of each tensor; undefined if the file has none of them.
  */
 function layoutOf(
   file: GgufFile,
@@ -177,8 +176,8 @@ function layoutOf(
   const [first] = present;
   if (!first) return undefined;
   if (isVectors(stack)) {
-    // Vectors (norms, biases) are few and small: whatever their format, the kernels read f32; what
-    // is missing is zero.
+    // Vectors (norms, biases) are few and small: they are converted to f32, and missing ones are
+    // zero.
     const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
     return { tensors: [{ format: F32, n: 1 }], k };
   }
@@ -189,7 +188,7 @@ function layoutOf(
   return { tensors, k: first.shape[0]! };
 }
 
-/** Allocates every tensor of a checked file. Their data comes with `uploadAll`. */
+/** Allocates every tensor of a checked file; `uploadAll` uploads their data. */
 export async function allocateWeights(
   device: Device,
   file: GgufFile,
@@ -207,7 +206,7 @@ export async function allocateWeights(
   };
   const [embedding, ...rest] = declareStacks(config);
   const [outputNorm, output, outputBias] = rest.slice(-3);
-  // checkTensors has made sure that the required ones are there.
+  // checkTensors has checked that the required ones exist.
   const tokenEmbd = (await allocate(embedding!))!;
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
@@ -260,7 +259,7 @@ export async function uploadAll(
     let firstRow = 0;
     for (const { source, offset, shape } of presentOf(file, stack)) {
       const [, n = 1] = shape;
-      // Each byte is read once, front to back, however the tensor is cut for an adapter.
+      // Each byte is read once, front to back, even if the tensor is split into parts.
       const read = async (at: number, into: Uint8Array) => {
         await source.read(offset + at, into);
         hash.update(into);
@@ -282,7 +281,7 @@ function isVectors(stack: Stack): boolean {
   return stack[0]!.shape.length === 1;
 }
 
-/** Vectors one behind the other, zeros for one that is missing. */
+/** Reads vectors one after the other, with zeros for one that is missing. */
 async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
   const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
   let at = 0;

@@ -4,7 +4,7 @@
 import { UserError } from "../../errors.ts";
 import { KV_FORMATS, type KvType } from "../../kernels/attention/kv-types.ts";
 
-/** A model has computed NaN or an infinity where a result was asked for. */
+/** A model has computed NaN or an infinity as a result. */
 export class NotFiniteError extends UserError {
   override readonly name = "NotFiniteError";
 

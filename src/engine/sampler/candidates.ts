@@ -1,27 +1,29 @@
 import { descending, take, takeUntil } from "./descending.ts";
 import { largest, softmax } from "./softmax.ts";
 
-/** Tokens still in the running, in any order. The filters below return new ones and change none. */
+/**
+ * The tokens that may still be chosen, in any order. Filters return new candidates and change none.
+ */
 export interface Candidates {
   /** [n] */
   readonly ids: Uint32Array;
   /** [n], beside `ids`; -Infinity for a token that must not be chosen. */
   readonly logits: Float64Array;
-  /** ln(sum of exp(logit)) of the whole vocabulary, if it is not all here. */
+  /** ln(sum of exp(logit)) of the whole vocabulary, if some tokens are missing. */
   readonly logSum?: number;
 }
 
 /** Keeps the `k` likeliest; all of them when `k` is 0. The likeliest comes first. */
 export function topK(candidates: Candidates, k: number): Candidates {
   if (k === 0) return candidates;
-  // What the others would add up to does not matter any more.
+  // The sum over all tokens is not needed any more.
   if (k >= candidates.ids.length) return { ids: candidates.ids, logits: candidates.logits };
   return pick(candidates, take(descending(candidates.logits), k));
 }
 
 /**
  * Locally typical sampling (Meister et al. 2022): keeps the tokens whose surprise is nearest to the
- * distribution's entropy, the fewest that together exceed probability `p`.
+ * distribution's entropy: the fewest that together exceed probability `p`.
  */
 export function typical(candidates: Candidates, p: number, minKeep = 1): Candidates {
   if (p >= 1) return candidates;
@@ -44,7 +46,10 @@ export function typical(candidates: Candidates, p: number, minKeep = 1): Candida
   return pick(candidates, takeUntil(descending(nearness), enough, minKeep));
 }
 
-/** Nucleus sampling (Holtzman et al. 2020): keeps the fewest likeliest tokens that together reach probability `p`. */
+/**
+ * Nucleus sampling (Holtzman et al. 2020): keeps the fewest likeliest tokens that together reach
+ * probability `p`.
+ */
 export function topP(candidates: Candidates, p: number, minKeep = 1): Candidates {
   if (p >= 1) return candidates;
   const { logits, logSum } = candidates;
@@ -72,7 +77,7 @@ export function minP(candidates: Candidates, p: number, minKeep = 1): Candidates
 
 /** Sharpens (below 1) or flattens (above 1) the distribution; `t` must not be 0. */
 export function temper({ ids, logits }: Candidates, t: number): Candidates {
-  // Measured from the largest, no quotient overflows to +Infinity however small the temperature.
+  // Relative to the largest, no quotient overflows to +Infinity, even at a tiny temperature.
   const top = largest(logits);
   const tempered = new Float64Array(logits.length);
   for (let i = 0; i < tempered.length; i++) tempered[i] = (logits[i]! - top) / t;

@@ -1,12 +1,14 @@
-/** Wide enough that few blocks have to be kept in order, narrow enough that one is looked through quickly. */
+/**
+ * Wide enough that few blocks have to be kept in order, narrow enough that one is searched quickly.
+ */
 const BLOCK = 64;
 
 /**
  * The indices of `keys` from the largest key to the smallest, equal keys in their own order.
  *
- * It sorts only as far as it is asked: each block of keys puts forward its largest, a heap keeps these in order, and a
- * block is looked through again only when its candidate has been taken. So the forty likeliest of
- * 32,000 tokens cost little more than one look at every token.
+ * It sorts only as far as it is read: a heap holds the largest key of each block, and a block is
+ * searched again only after its key was taken. So the forty likeliest of 32,000 tokens cost little
+ * more than one pass over all tokens.
  */
 export function* descending(keys: Float64Array): Generator<number, void, undefined> {
   let size = Math.ceil(keys.length / BLOCK);
@@ -35,7 +37,10 @@ export function* descending(keys: Float64Array): Generator<number, void, undefin
   }
 }
 
-/** The index of the key of a block that follows `last` (whose key is `lastKey`) in descending order, or -1. */
+/**
+ * The index of the key of a block that follows `last` (whose key is `lastKey`) in descending order,
+ * or -1.
+ */
 function nextInBlock(keys: Float64Array, block: number, lastKey: number, last: number): number {
   const end = Math.min(keys.length, (block + 1) * BLOCK);
   let best = -1;
@@ -51,7 +56,10 @@ function nextInBlock(keys: Float64Array, block: number, lastKey: number, last: n
   return best;
 }
 
-/** Moves the block at `slot` down until neither of its children has a larger key, or an equal one and comes first. */
+/**
+ * Moves the block at `slot` down until neither of its children has a larger key, or an equal one
+ * and comes first.
+ */
 function sink(heap: Uint32Array, size: number, slot: number, keys: Float64Array): void {
   const block = heap[slot]!;
   for (;;) {
@@ -74,7 +82,9 @@ export function take(indices: Iterable<number>, count: number): number[] {
   return count === 0 ? [] : takeUntil(indices, () => true, count);
 }
 
-/** Those up to the first for which `enough` holds, that one included, and no fewer than `atLeast`. */
+/**
+ * Those up to the first for which `enough` holds, that one included, and no fewer than `atLeast`.
+ */
 export function takeUntil(
   indices: Iterable<number>,
   enough: (index: number) => boolean,

@@ -1,4 +1,7 @@
-/** Draws without state: the noise of a token is a function of the seed, the token's position and its id. */
+/**
+ * Random draws without state: the noise of a token is a function of the seed, the token's position
+ * and its id.
+ */
 
 /** Rotations of Threefry-2x32, four rounds a line. */
 const ROTATIONS = [
@@ -6,7 +9,10 @@ const ROTATIONS = [
   [17, 29, 16, 24],
 ] as const;
 
-/** Threefry-2x32-20 of Salmon et al. 2011 ("Random123"): two random words for a key and a counter of two words each. */
+/**
+ * Threefry-2x32-20 of Salmon et al. 2011 ("Random123"): two random words for a key and a counter of
+ * two words each.
+ */
 export function threefry(
   [k0, k1]: readonly [number, number],
   [c0, c1]: readonly [number, number],
@@ -26,8 +32,9 @@ export function threefry(
 }
 
 /**
- * Standard Gumbel noise for a token id at a position of a text: of logits, each with noise of its own, the largest is a
- * draw from their softmax (Gumbel 1954). `choose.wgsl` computes the same in f32; `seed` is an integer below 2^53.
+ * Standard Gumbel noise for a token id at a position of a text: the largest of logits with noise
+ * added to each is a draw from their softmax (Gumbel 1954). `choose.wgsl` computes the same in f32;
+ * `seed` is an integer below 2^53.
  */
 export function gumbel(seed: number, position: number, id: number): number {
   const [word] = threefry([seed >>> 0, Math.floor(seed / 2 ** 32)], [position >>> 0, id]);

@@ -1,9 +1,9 @@
 /**
- * Changes of single logits, made before any filter. Each works in place: the sampler hands in its own copy. `at` finds
- * the logit of a token where not all tokens are there.
+ * Changes of single logits, made before any filter. Each works in place, on the sampler's copy.
+ * `at` finds the logit of a token if not all tokens are there.
  */
 
-/** Where the logit of a token lies, if anywhere. */
+/** The index of a token's logit, if there is one. */
 export type IndexOf = (id: number) => number | undefined;
 
 const itself: IndexOf = (id) => id;

@@ -1,6 +1,7 @@
 /**
- * sfc32, the small fast counting generator of Chris Doty-Humphrey's PractRand, seeded as there: 128 bits of
- * state in four 32-bit words, a period of at least 2^32, and the same numbers on every machine.
+ * sfc32, the small fast counting generator of Chris Doty-Humphrey's PractRand, seeded as there: 128
+ * bits of state in four 32-bit words, a period of at least 2^32, and the same numbers on every
+ * machine.
  */
 export class Random {
   #a = 0;
@@ -32,7 +33,7 @@ export class Random {
   }
 }
 
-/** A seed that no earlier run has used, short enough to be typed again. */
+/** A random seed, short enough to be typed again. */
 export function randomSeed(): number {
   return crypto.getRandomValues(new Uint32Array(1))[0]!;
 }

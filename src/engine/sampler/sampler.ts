@@ -19,14 +19,14 @@ export interface TokenLogprob {
   readonly id: number;
   /**
    * The logarithm of the probability that the *model* gave the token: log-softmax of its raw
-   * logits, before bias, penalties, filters and temperature. So it says what the model thinks, whatever the sampler
-   * was told, and greedy and sampled texts can be compared.
+   * logits, before bias, penalties, filters and temperature. So it does not depend on sampling
+   * options, and greedy and sampled texts can be compared.
    */
   readonly logprob: number;
 }
 
 export interface TokenChoice extends TokenLogprob {
-  /** The model's likeliest tokens, the likeliest first, if they were asked for. */
+  /** The model's likeliest tokens, the likeliest first, if requested. */
   readonly top?: readonly TokenLogprob[];
 }
 
@@ -43,19 +43,22 @@ export interface TopLogits {
 /** The most tokens that a sampler asks for, short of all. */
 export const MAX_TOP = 512;
 
-/** The likeliest tokens that are asked for where nothing but probability limits them. */
+/** How many of the likeliest tokens are requested if only probability limits the choice. */
 const USUAL_TOP = 256;
 
-/** Temperatures at which f32 tells logits and noise apart. */
+/** Temperatures at which the sum of logits and noise is exact enough in f32. */
 const [COLDEST, HOTTEST] = [0.01, 100];
 
 /**
- * Chooses the next token. The order is llama.cpp's: bias, penalties, top-k, typical, top-p, min-p, temperature, draw.
- * A draw depends on the seed and on the position of the token in the text, and on nothing drawn before.
+ * Chooses the next token. The order is llama.cpp's: bias, penalties, top-k, typical, top-p, min-p,
+ * temperature, draw. A draw depends on the seed and the token's position in the text, but not on
+ * earlier draws.
  */
 export class Sampler {
   readonly #options: Sampling;
-  /** The whole vocabulary, refilled at every step: [V] ids, which stay, and [V] logits. */
+  /**
+   * The whole vocabulary: [V] ids, which never change, and [V] logits, which every step overwrites.
+   */
   readonly #all: Candidates;
 
   constructor(options: SamplingOptions, vocabularySize: number) {
@@ -66,12 +69,15 @@ export class Sampler {
     };
   }
 
-  /** The seed in use: given again, it gives the same text again. */
+  /** The seed in use: the same seed gives the same text. */
   get seed(): number {
     return this.#options.seed;
   }
 
-  /** How an adapter chooses as this sampler would; nothing where it takes more than temperature and noise. */
+  /**
+   * How the GPU can choose like this sampler; undefined if this takes more than temperature and
+   * noise.
+   */
   get draw(): Draw | undefined {
     const { temperature, seed, logitBias, topK: k, topP: p, minP: fraction } = this.#options;
     if (logitBias.size > 0 || penalized([0], this.#options) > 0) return undefined;
@@ -81,7 +87,10 @@ export class Sampler {
     return filters || !tells ? undefined : { temperature, seed };
   }
 
-  /** How many of the likeliest tokens `sampleTop` needs after this text; undefined where `sample` needs all. */
+  /**
+   * How many of the likeliest tokens `sampleTop` needs after this text; undefined if `sample` needs
+   * all.
+   */
   wants(history: readonly number[], topLogprobs = 0): number | undefined {
     const { temperature, topK: k, topP: p, minP: fraction, typicalP } = this.#options;
     const { logitBias, minKeep } = this.#options;
@@ -89,16 +98,17 @@ export class Sampler {
     const changed = logitBias.size + penalized(history, this.#options);
     if (changed > 0 && canRaise(logitBias, this.#options)) return undefined;
     if (draws && typicalP < 1) return undefined;
-    // Where nothing but probability limits the choice, the sum over all tokens must be known, and something must limit it.
+    // If only probability limits the choice, the sum over all tokens must be known, and some filter
+    // must be on.
     if (draws && k === 0 && (changed > 0 || (p === 1 && fraction === 0))) return undefined;
-    // At most `changed` of the likeliest become less likely: this many more make up for them.
+    // At most `changed` of the likeliest become less likely: request this many more.
     const count = Math.max(draws ? k || USUAL_TOP : 1, minKeep, topLogprobs) + changed;
     return count <= MAX_TOP ? count : undefined;
   }
 
   /**
-   * `logits` are the model's, [V], and stay as they are; `history` is the prompt and what was generated so far;
-   * `topLogprobs` is how many of the likeliest tokens to list.
+   * `logits` are the model's, [V], and stay as they are; `history` is the prompt and what was
+   * generated so far; `topLogprobs` is how many of the likeliest tokens to list.
    */
   sample(logits: Float32Array, history: readonly number[], topLogprobs?: number): TokenChoice {
     const all = this.#all;
@@ -122,14 +132,17 @@ export class Sampler {
     return { ...withLogprob(id), top };
   }
 
-  /** The same from as many of the likeliest tokens as `wants` says; undefined where they turn out to be too few. */
+  /**
+   * Chooses from the number of likeliest tokens that `wants` says; undefined if they prove to be
+   * too few.
+   */
   sampleTop(
     { ids, logits, logSum }: TopLogits,
     history: readonly number[],
     topLogprobs?: number,
   ): TokenChoice | undefined {
     const isAll = ids.length === this.#all.ids.length;
-    // In the order of `sample`: of equals, once they are adjusted, the first id wins.
+    // In the order of `sample`: of equal adjusted logits, the first id wins.
     const order = [...ids.keys()].sort((a, b) => ids[a]! - ids[b]!);
     const some = {
       ids: Uint32Array.from(order, (i) => ids[i]!),
@@ -146,7 +159,7 @@ export class Sampler {
       chosen = this.#drawFrom(left, history.length);
     }
     const at = places.get(chosen)!;
-    if (some.logits[at] === Number.NEGATIVE_INFINITY) return undefined; // `sample` finds the words for it
+    if (some.logits[at] === Number.NEGATIVE_INFINITY) return undefined; // `sample` throws the error
     const choice = { id: chosen, logprob: logits[order[at]!]! - logSum };
     if (topLogprobs === undefined) return choice;
     const count = Math.min(checkTopLogprobs(topLogprobs), ids.length);

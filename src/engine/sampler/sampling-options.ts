@@ -12,7 +12,10 @@ import { randomSeed } from "./random.ts";
 
 /** How the next token is chosen. Names, formulas and defaults are llama.cpp's. */
 export interface SamplingOptions {
-  /** Divides the logits: below 1 sharpens, above 1 flattens. 0 is greedy: always the likeliest token. Default 0.8. */
+  /**
+   * Divides the logits: below 1 sharpens, above 1 flattens. 0 is greedy: always the likeliest
+   * token. Default 0.8.
+   */
   readonly temperature?: number;
   /** Keeps the `topK` likeliest tokens; 0 keeps all. Default 40. */
   readonly topK?: number;
@@ -20,22 +23,31 @@ export interface SamplingOptions {
   readonly topP?: number;
   /** Keeps tokens at least this fraction as likely as the likeliest; 0 keeps all. Default 0.05. */
   readonly minP?: number;
-  /** Keeps the tokens of most typical surprise that together exceed this probability; 1 keeps all. Default 1. */
+  /**
+   * Keeps the tokens of most typical surprise that together exceed this probability; 1 keeps all.
+   * Default 1.
+   */
   readonly typicalP?: number;
-  /** Divides the positive logits of tokens seen lately and multiplies the others; 1 does nothing. Default 1. */
+  /**
+   * Divides the positive logits of tokens seen lately and multiplies the others; 1 does nothing.
+   * Default 1.
+   */
   readonly repeatPenalty?: number;
   /** Is subtracted from a token's logit once for each time it was seen lately. Default 0. */
   readonly frequencyPenalty?: number;
   /** Is subtracted from the logit of every token seen lately. Default 0. */
   readonly presencePenalty?: number;
-  /** How many of the last tokens, the prompt's included, count as lately; -1 is all, 0 none. Default 64. */
+  /**
+   * How many of the last tokens, the prompt's included, count as lately; -1 is all, 0 none. Default
+   * 64.
+   */
   readonly penaltyLastN?: number;
   /**
-   * Added to the logits of these tokens before anything else; -Infinity bans a token. A map, pairs, or an object such as
-   * `{ 42: -Infinity }`.
+   * Added to the logits of these tokens before anything else; -Infinity bans a token. A map, pairs,
+   * or an object such as `{ 42: -Infinity }`.
    */
   readonly logitBias?: LogitBias;
-  /** The same seed and model give the same text. Default: random, to be read from `Sampler.seed`. */
+  /** The same seed and model give the same text. Default: random; `Sampler.seed` has it. */
   readonly seed?: number;
   /** No filter but top-k leaves fewer tokens than this. Default 1. */
   readonly minKeep?: number;
@@ -76,7 +88,7 @@ export const SAMPLING_READERS = {
   topP: number(0, 1),
   minP: number(0, 1),
   typicalP: number(0, 1),
-  // Wider than anyone needs, narrow enough that no logit overflows.
+  // Wider than needed, narrow enough that no logit overflows.
   repeatPenalty: number(0.001, 1000),
   frequencyPenalty: number(-1000, 1000),
   presencePenalty: number(-1000, 1000),
@@ -99,12 +111,14 @@ const DEFAULTS = {
   minKeep: 1,
 };
 
-/** Options made total, biases as a map. */
+/** Options with all defaults, and biases as a map. */
 export type Sampling = Required<Omit<SamplingOptions, "logitBias">> & {
   readonly logitBias: ReadonlyMap<number, number>;
 };
 
-/** Fills in the defaults. Throws a `UserError` that names the option, its value and what is allowed. */
+/**
+ * Fills in the defaults. Throws a `UserError` that names the option, its value and what is allowed.
+ */
 export function resolveSampling(options: SamplingOptions, vocabularySize: number): Sampling {
   const read = readOptions("a sampler", options, SAMPLING_READERS);
   const { logitBias = new Map<number, number>() } = read;
@@ -112,7 +126,7 @@ export function resolveSampling(options: SamplingOptions, vocabularySize: number
   return { ...DEFAULTS, ...read, logitBias, seed: read.seed ?? randomSeed() };
 }
 
-/** How many of the likeliest tokens are to be listed with a choice. */
+/** How many of the likeliest tokens to list with a choice. */
 export function checkTopLogprobs(count: number): number {
   return whole(0)(count, "logprobs");
 }

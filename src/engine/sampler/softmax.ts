@@ -1,8 +1,13 @@
-/** Softmax over a vocabulary, on the host, once a token: plain loops, since these are the sampler's whole cost. */
+/**
+ * Softmax over a vocabulary, on the host, once a token. Plain loops, since they are most of the
+ * sampler's cost.
+ */
 
 import { UserError } from "../../errors.ts";
 
-/** The probabilities that logits stand for. At least one of them must be finite, none +Infinity or NaN. */
+/**
+ * The probabilities of logits: softmax. At least one of them must be finite, none +Infinity or NaN.
+ */
 export function softmax(logits: Float64Array): Float64Array {
   const top = largest(logits);
   const probabilities = new Float64Array(logits.length);
@@ -16,7 +21,7 @@ export function softmax(logits: Float64Array): Float64Array {
   return probabilities;
 }
 
-/** The logarithms of the probabilities that a model's logits stand for, [V]. Throws where `logSumExp` does. */
+/** The log-probabilities [V] of a model's logits: log-softmax. Throws if `logSumExp` does. */
 export function logSoftmax(logits: Float32Array): Float64Array {
   const normalizer = logSumExp(logits);
   const logprobs = new Float64Array(logits.length);
@@ -24,7 +29,10 @@ export function logSoftmax(logits: Float32Array): Float64Array {
   return logprobs;
 }
 
-/** ln(sum of exp(logit)), to 1e-9 and without overflow. Throws on logits that no sound model gives. */
+/**
+ * ln(sum of exp(logit)), to 1e-9 and without overflow. Throws if a logit is NaN or +Infinity, or if
+ * all are -Infinity.
+ */
 export function logSumExp(logits: Float32Array): number {
   let top = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {
@@ -46,14 +54,15 @@ export function logSumExp(logits: Float32Array): number {
 
 /** Steps of the table in which a value halves. */
 const STEPS = 64;
-/** 64 halvings: what is smaller than the last counts as the last, 1e-19 of the largest term. */
+/** 64 halvings: smaller values count as the last one, 1e-19 of the largest term. */
 const HALVINGS = Float64Array.from({ length: 64 * STEPS }, (_, step) => 2 ** (-step / STEPS));
 const STEPS_PER_UNIT = STEPS / Math.LN2;
 const LAST = HALVINGS.length - 1;
 
 /**
- * exp(-x) for x >= 0, four times as fast as `Math.exp`, on which greedy decoding would spend most of its time:
- * a power of two from the table, times three terms of the series for the rest, which is below ln(2)/64.
+ * exp(-x) for x >= 0, four times as fast as `Math.exp`, on which greedy decoding would spend most
+ * of its time: a power of two from the table, times three terms of the series for the rest, which
+ * is below ln(2)/64.
  */
 function decay(x: number): number {
   const steps = Math.min(x * STEPS_PER_UNIT, LAST);
@@ -62,7 +71,7 @@ function decay(x: number): number {
   return HALVINGS[step]! * (1 + rest * (1 + rest * (1 / 2 + rest * (1 / 6))));
 }
 
-/** The largest value; -Infinity of none. */
+/** The largest value; -Infinity for an empty list. */
 export function largest(values: Float64Array): number {
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < values.length; i++) {

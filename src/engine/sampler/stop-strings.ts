@@ -3,25 +3,30 @@ import { UserError } from "../../errors.ts";
 export interface StopStringsOutput {
   /** Text that is certain to come before any stop string. */
   readonly text: string;
-  /** The stop string that ended the text. It is not part of any `text`, nor is what came after it. */
+  /**
+   * The stop string that ended the text. It is not part of any `text`, nor is what came after it.
+   */
   readonly stopped?: string;
 }
 
 /**
- * Watches text that arrives in pieces for the first stop string to be complete; of several complete at the same
- * character, the longest. Text that may yet turn out to be the start of one is held back, so no part of a stop
- * string is ever given out, and what comes out does not depend on where the pieces were cut.
+ * Watches text that arrives in pieces for the first stop string to be complete; of several complete
+ * at the same character, the longest. Text that may be the start of one is held back, so no part of
+ * a stop string is ever returned, and the result does not depend on where pieces were cut.
  *
- * Control tokens are no text, but a stop string may spell one ("<|eot_id|>", "\n<|user|>"): it is looked for in the text
- * with them, all others in the text without.
+ * Control tokens are not text, but a stop string may spell one ("<|eot_id|>", "\n<|user|>"): such a
+ * string is searched in the text with control tokens, all others in the text without.
  */
 export class StopStrings {
   readonly #stops: readonly { readonly text: string; readonly spellsControl: boolean }[];
   readonly #longest: number;
   readonly #spellsControl: boolean;
-  /** The end of the text so far, control tokens included, as far as a stop string may have begun in it. */
+  /**
+   * The end of the text so far, control tokens included, as far as a stop string may have begun in
+   * it.
+   */
   #held = "";
-  /** Of what is held, by UTF-16 unit: whether it is text. */
+  /** Whether each UTF-16 unit of the held text is text, not part of a control token. */
   #isText: boolean[] = [];
   #stopped: string | undefined;
 
@@ -34,17 +39,17 @@ export class StopStrings {
     this.#spellsControl = this.#stops.some((stop) => stop.spellsControl);
   }
 
-  /** Takes the next piece. After the stop nothing comes out any more. */
+  /** Takes the next piece. Returns nothing after the stop. */
   push(piece: string): StopStringsOutput {
     return this.#take(piece, true);
   }
 
-  /** Takes a control token as it is spelled; it is never given out. */
+  /** Takes the spelling of a control token; it is never returned. */
   pushControl(spelling: string): StopStringsOutput {
     return this.#take(this.#spellsControl ? spelling : "", false);
   }
 
-  /** The text still held back, to be called when no piece will come any more. */
+  /** Returns the text still held back, after the last piece. */
   flush(): string {
     return this.#release(this.#held.length);
   }
@@ -62,7 +67,7 @@ export class StopStrings {
     return { text, stopped: match.stop };
   }
 
-  /** What is held up to a place, control tokens left out; it is held no more. */
+  /** Removes the held text up to a place, and returns it without control tokens. */
   #release(end: number): string {
     const units = Array.from({ length: end }, (_, i) => (this.#isText[i] ? this.#held[i]! : ""));
     this.#held = this.#held.slice(end);
@@ -70,7 +75,7 @@ export class StopStrings {
     return units.join("");
   }
 
-  /** What a stop string is looked for in, and where in what is held each unit of it lies. */
+  /** The text to search for a stop string, and the place of each of its units in the held text. */
   #textFor(spellsControl: boolean): { text: string; places: readonly number[] } {
     const all = Array.from(this.#isText, (_, i) => i);
     const places = spellsControl ? all : all.filter((i) => this.#isText[i]);
@@ -94,7 +99,10 @@ export class StopStrings {
     return first;
   }
 
-  /** Where the earliest stop string that the text breaks off in may begin; the end of what is held if none does. */
+  /**
+   * Where the earliest stop string that may still be completed begins; the end of the held text if
+   * there is none.
+   */
   #possibleStart(): number {
     let earliest = this.#held.length;
     for (const spellsControl of [false, true]) {

@@ -59,8 +59,8 @@ export interface GeneratingModel extends OpenedModel {
 }
 
 /**
- * Summarises by continuing a prompt, greedily unless told otherwise, so that the same text gives
- * the same summary. A text that is too long for the context is cut in its middle.
+ * Summarises by continuing a prompt, greedily by default, so that the same text gives the same
+ * summary. A text that is too long for the context is cut in its middle.
  */
 export function engineSummarizer(
   engine: GeneratingModel,

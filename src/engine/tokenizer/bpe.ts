@@ -29,8 +29,8 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
       }
       const units = Array.from(bytes, (byte) => byteSymbols[byte]!);
       return mergeUnits(units, find).flatMap(({ symbol, start, end }) =>
-        // What merged into no token falls back to its bytes; a byte that is none either is lost, of
-        // which the vocabulary has warned.
+        // A merged text that is not a token falls back to its bytes; a byte that is not a token
+        // either is lost, of which the vocabulary has warned.
         symbol < size ? symbol : units.slice(start, end).filter((unit) => unit < size),
       );
     },
@@ -51,7 +51,10 @@ export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
 }
 
 interface Merges {
-  /** By text: the id of a token; for bytes and intermediate texts that are none, size and following. */
+  /**
+   * By text: the id of a token; for bytes and intermediate texts that are not tokens, ids from the
+   * vocabulary's size on.
+   */
   readonly symbols: ReadonlyMap<string, number>;
   readonly find: FindMerge;
 }
@@ -59,7 +62,7 @@ interface Merges {
 function readMerges({ size, merges, text, type }: Vocabulary): Merges {
   const symbols = new Map<string, number>();
   for (let id = 0; id < size; id++) {
-    // Text never becomes a control token, whatever the merges say: that takes parseSpecial.
+    // Merges never make a control token from text: that takes parseSpecial.
     if (type(id) !== "control" && type(id) !== "unknown") symbols.set(text(id), id);
   }
   let nextSymbol = size;

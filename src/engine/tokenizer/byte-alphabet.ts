@@ -25,7 +25,10 @@ export function spellBytes(bytes: Uint8Array): string {
   return text;
 }
 
-/** The bytes that a token spells; characters of no byte, which some tools have added, are themselves. */
+/**
+ * The bytes that a token spells; characters of no byte, which some tools have added, are
+ * themselves.
+ */
 export function bytesOfSpelling(text: string): Uint8Array {
   const bytes: number[] = [];
   for (const character of text) {

@@ -8,9 +8,9 @@ export interface DecodeOptions {
   /** Show control tokens as they are spelled. Default false: they give no text. */
   readonly special?: boolean;
   /**
-   * The tokens continue a text: their first space stays. Default false: where encoding puts a space
-   * in front of a text (SentencePiece), one space at the start is taken away again. The spaces that it
-   * puts after special tokens within the text stay, as in llama.cpp.
+   * The tokens continue a text: their first space stays. Default false: if encoding puts a space
+   * before a text (SentencePiece), one space at the start is removed. The spaces that it puts after
+   * special tokens within the text stay, as in llama.cpp.
    */
   readonly continuation?: boolean;
 }
@@ -18,11 +18,13 @@ export interface DecodeOptions {
 export interface TokenDecoder {
   /** The text that this token completes; empty while a character is unfinished. */
   push(id: number): string;
-  /** Ends the text: U+FFFD for a character that was never finished. The decoder can then be reused. */
+  /**
+   * Ends the text: U+FFFD for a character that was never finished. The decoder can then be reused.
+   */
   flush(): string;
 }
 
-/** The text of a token; undefined where its bytes are not whole characters. */
+/** The text of a token; undefined if its bytes are not whole characters. */
 export type FindText = (id: number) => string | undefined;
 
 export class StreamDecoder implements TokenDecoder {
@@ -66,7 +68,7 @@ export class StreamDecoder implements TokenDecoder {
     if (text !== undefined && !this.#isWithin) {
       return dropsSpace && text.startsWith(" ") ? text.slice(1) : text;
     }
-    // Whole characters end whatever was unfinished before them.
+    // A whole character ends an unfinished one before it.
     this.#isWithin = text === undefined;
     const bytes = this.#algorithm.bytes(id);
     return this.#utf8.decode(dropsSpace && bytes[0] === SPACE ? bytes.subarray(1) : bytes, {
@@ -83,10 +85,10 @@ export class StreamDecoder implements TokenDecoder {
 
 const SPACE = 0x20;
 
-/** Each token's text is worked out once. */
+/** Each token's text is computed once. */
 export function textFinder(vocabulary: Vocabulary, algorithm: TokenizerAlgorithm): FindText {
   const utf8 = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
-  /** By token; null where its bytes are not whole characters. */
+  /** By token; null if its bytes are not whole characters. */
   const texts = new Array<string | null | undefined>(vocabulary.size);
   return (id) => {
     let text = texts[id];

@@ -1,22 +1,28 @@
-/** Tokens of a text that arrives in parts: exactly those of the whole, in memory that does not grow with it. */
+/**
+ * Tokens of a text that arrives in parts: exactly those of the whole, in memory that does not grow
+ * with it.
+ */
 import { UserError } from "../../errors.ts";
 import { text as textReader } from "../../option-reader.ts";
 
 export interface TokenEncoder {
   /**
-   * The tokens that this part settles; the text after the last border is held back, since what follows may change its
-   * tokens. A part may end anywhere, in the middle of a surrogate pair too. Throws a `NoBorderError` for a text that
-   * could only be held back.
+   * The tokens that this part settles; the text after the last border is held back, since what
+   * follows may change its tokens. A part may end anywhere, in the middle of a surrogate pair too.
+   * Throws a `NoBorderError` for a text with too long a stretch without a border.
    */
   push(text: string): number[];
   /** Ends the text: the tokens of what was held back. The encoder can then be reused. */
   flush(): number[];
 }
 
-/** So many UTF-16 units are held back at most: a chapter without any border. */
+/** The most UTF-16 units that are held back: a chapter without a border. */
 const MAX_HELD = 2 ** 18;
 
-/** A text with a stretch so long, without a place to cut it, that it cannot be tokenized in bounded memory. */
+/**
+ * A text has too long a stretch without a place to cut it, and cannot be tokenized in bounded
+ * memory.
+ */
 export class NoBorderError extends UserError {
   override readonly name = "NoBorderError";
   /** Where the stretch begins, in UTF-16 units of the text. */
@@ -34,7 +40,7 @@ export class NoBorderError extends UserError {
 export interface StreamEncoding {
   /** The tokens of the start of a text, or of a part that begins at a border. */
   encode(text: string, isStart: boolean): number[];
-  /** Whether tokens part between two characters, whatever lies before and behind them. */
+  /** Whether a text may be cut between two characters in any context. */
   isBorder(left: string, right: string): boolean;
   /** Tokens around the whole text. */
   readonly before: readonly number[];
@@ -43,7 +49,9 @@ export interface StreamEncoding {
 
 export class StreamEncoder implements TokenEncoder {
   readonly #encoding: StreamEncoding;
-  /** Joined, the text from the last border on: no border lies within it, nor, so far, at its end. */
+  /**
+   * Joined, the text from the last border on: no border lies within it, nor, so far, at its end.
+   */
   #held: string[] = [];
   #heldLength = 0;
   /** The last character of what is held. */
@@ -63,7 +71,7 @@ export class StreamEncoder implements TokenEncoder {
     const given = this.#half + part;
     const whole = /[\ud800-\udbff]/.test(given.slice(-1)) ? given.length - 1 : given.length;
     this.#half = given.slice(whole);
-    // As `encode` reads it, so that a border is one of the text that is tokenized.
+    // As `encode` reads it, so that borders are those of the text that is tokenized.
     const text = given.slice(0, whole).replace(/\p{Surrogate}/gu, "\ufffd");
     const cut = this.#lastBorder(text);
     const ids = cut === undefined ? [] : this.#settle(text.slice(0, cut));

@@ -1,6 +1,6 @@
 /**
- * Pair merging, the heart of both kinds of tokenizer: of all neighbours that may be joined, the pair
- * of the lowest rank goes first, the leftmost among equals, until none may be joined any more.
+ * Pair merging, the heart of both kinds of tokenizer: of all neighbours that may be joined, the
+ * pair of the lowest rank goes first, the leftmost among equals, until none may be joined any more.
  */
 
 export interface Merge {

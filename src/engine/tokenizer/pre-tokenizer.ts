@@ -10,7 +10,7 @@ import { quote } from "../gguf/reader.ts";
 
 export interface PreTokenizer {
   readonly stages: readonly RegExp[];
-  /** Whether a text may be cut between two characters, whatever lies before and behind them. */
+  /** Whether a text may be cut between two characters in any context. */
   isBorder(left: string, right: string): boolean;
   /** A piece that is a token as a whole is that token, even if merging would end elsewhere. */
   readonly ignoreMerges: boolean;
@@ -35,7 +35,7 @@ const AFTER_WORDS = String.raw` ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\
 const TEKKEN = String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*|\p{N}|${AFTER_WORDS}`;
 const GPT4O = String.raw`[^\r\n\p{L}\p{N}]?${UPPER}*${LOWER}+${CONTRACTION}?|[^\r\n\p{L}\p{N}]?${UPPER}+${LOWER}*${CONTRACTION}?|\p{N}{1,3}|${AFTER_WORDS}`;
 
-/** Qwen 2's, but for line breaks, which do not follow marks of punctuation in a piece. */
+/** Qwen 2's, except that line breaks do not follow marks of punctuation in a piece. */
 const SEED = String.raw`${CONTRACTION}|${WORD}|\p{N}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+`;
 const MINICPM5 = [String.raw`\p{N}{1,3}`, LLAMA3];
 const BLOOM_MARKS = String.raw`(|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)`;
@@ -69,18 +69,22 @@ const FALCON = [String.raw`[\p{P}\$\+<=>\^~\|\x60]+`, GPT2, "[0-9][0-9][0-9]"];
 const DEFAULT = [String.raw`[\p{P}\$\+<=>\^~\|]+`, GPT2, String.raw`\p{N}+`, "[0-9][0-9][0-9]"];
 
 /**
- * Where text may be cut before any of the expressions above is run on it: between a letter or digit and a line break or a
- * mark of punctuation behind it; with a space behind it, those of ASCII only. (The apostrophe is left out: GPT-4o's words
- * take contractions along.) Three things make it so, all of them to be kept by an expression that is added:
+ * Where text may be cut before any of the expressions above is run on it: between a letter or digit
+ * and a line break or a mark of punctuation behind it; with a space behind it, those of ASCII only.
+ * (The apostrophe is left out: GPT-4o's words take contractions along.) Three things make it so,
+ * all of them to be kept by an expression that is added:
  *
- * 1. No expression has a match that spans the two: these spaces, line breaks and marks never follow a letter or digit
- *    inside a match. (DeepSeek's CJK ranges hold some of them, but earlier stages have cut these out.) So the left side is
- *    cut alike whether the right follows it or nothing. What looks ahead, `\s+(?!\S)` and `\s+$`, looks from white space
- *    at the character behind it, and the left side ends with a letter or digit.
- * 2. The right side is cut as if a text began with it: the only look-behind, `(?<!\s)`, finds no white space on the left.
- * 3. What no match covers is not joined over the border, since every list of stages has one that ends a match at the
- *    letter or digit, or begins one behind it. DeepSeek LLM's knows cased and CJK letters only, and no space by itself:
- *    hence ASCII before a space, and the marks that it knows.
+ * 1. No expression has a match that spans the two: these spaces, line breaks and marks never follow
+ *    a letter or digit inside a match. (DeepSeek's CJK ranges hold some of them, but earlier stages
+ *    have cut these out.) So the left side is cut the same way with or without the right one.
+ *    Look-aheads, `\s+(?!\S)` and `\s+$`, look from white space at the next character, and the left
+ *    side ends with a letter or digit.
+ * 2. The right side is cut as if a text began with it: the only look-behind, `(?<!\s)`, finds no
+ *    white space on the left.
+ * 3. Text that no match covers is not joined over the border, since every list of stages has one
+ *    that ends a match at the letter or digit, or begins one after it. DeepSeek LLM's knows cased
+ *    and CJK letters only, and no single space: hence ASCII before a space, and the marks that it
+ *    knows.
  */
 const BORDER =
   /^(?:[A-Za-z0-9] |[\p{L}\p{N}][\r\n!-&(-/:-@[-`{-~\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])$/u;
@@ -148,7 +152,7 @@ const FAMILIES: readonly Family[] = [
   { names: ["falcon"], stages: FALCON },
 ];
 
-/** The rules of this name, compiled; what is not in the table is refused rather than guessed. */
+/** The rules of this name, compiled; a name that is not in the table is refused. */
 export function findPreTokenizer(name: string): PreTokenizer {
   const family = FAMILIES.find(({ names }) => names.includes(name));
   if (family === undefined) {

@@ -1,6 +1,6 @@
 /**
- * Which tokens begin, end and stop a text: read from the file where it says so, found by their
- * customary spelling if it does not, by the same rules as llama.cpp.
+ * Which tokens begin, end and stop a text: read from the file if it says so, else found by their
+ * usual spelling, by the same rules as llama.cpp.
  */
 import type { Metadata } from "../gguf/metadata.ts";
 
@@ -19,7 +19,7 @@ export interface SpecialIds {
   readonly endOfGeneration: ReadonlySet<number>;
 }
 
-/** What holds if the file is silent. */
+/** The defaults if the file does not say. */
 export interface SpecialDefaults {
   readonly bos?: number;
   readonly eos?: number;
@@ -43,7 +43,7 @@ const END_SPELLINGS: readonly string[] = [
   "<｜end▁of▁sentence｜>",
   "<end_of_utterance>",
 ];
-/** These end a generation as well, but are nobody's end of turn. */
+/** These end a generation as well, but not a turn. */
 const STOP_SPELLINGS: readonly string[] = [
   END_OF_MESSAGE,
   "</s>",
@@ -110,7 +110,7 @@ export function readSpecialIds(
   };
 }
 
-/** A token that is to be added, and does not exist, is not added, as in Hugging Face's tokenizers. */
+/** A token that should be added but does not exist is left out, as in Hugging Face's tokenizers. */
 function isAdded(
   added: boolean,
   name: string,

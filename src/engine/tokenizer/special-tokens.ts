@@ -33,16 +33,16 @@ export function specialTokenSplitter(vocabulary: Vocabulary): SplitSpecial {
   };
 }
 
-/** Those that a text can spell: one that is no UTF-8 is none of them. */
+/** The tokens that a text can spell: those that are valid UTF-8. */
 function spellingsOf(ids: readonly number[], vocabulary: Vocabulary): Spellings {
   const texts = ids.map((id) => vocabulary.text(id));
   return new Spellings(texts.filter((text) => !/\p{Surrogate}/u.test(text)));
 }
 
 /**
- * Whether a text may be cut between two characters as far as special tokens go, whichever of them are looked for: none
- * has the two side by side, so that none spans the cut; and the left one is neither the end of one nor white space, so
- * that none lies before the cut with what it does to the text behind it.
+ * Whether a text may be cut between two characters without changing how special tokens are found:
+ * none has the two side by side, so that none spans the cut; and the left one is neither the end of
+ * one nor white space, so that none lies before the cut with what it does to the text behind it.
  */
 export function specialBorders(vocabulary: Vocabulary): (left: string, right: string) => boolean {
   let known: ReturnType<typeof readNeighbours> | undefined;

@@ -1,13 +1,17 @@
 /**
- * Finds many words in a text at once, in time linear in both however long the words are: an automaton whose states are the
- * beginnings of words. (Aho and Corasick 1975, "Efficient string matching: an aid to bibliographic search")
+ * Finds many words in a text at once, in time linear in both: an automaton whose states are the
+ * prefixes of words. (Aho and Corasick 1975, "Efficient string matching: an aid to bibliographic
+ * search")
  */
 import { UserError } from "../../errors.ts";
 
 /** A hundred times what any known vocabulary has; 18 bytes of memory for each. */
 const MAX_UNITS = 2 ** 23;
 
-/** After each unit of a text, the longest beginning of a word that the text ends with so far is a state; 0 is none. */
+/**
+ * After each unit of a text, the longest beginning of a word that the text ends with so far is a
+ * state; 0 is none.
+ */
 class Automaton {
   /** By state: the last unit of it, and the first state that is longer by one unit. */
   readonly #unit: Uint16Array;

@@ -1,9 +1,9 @@
 /**
- * SentencePiece's byte-pair encoding, `tokenizer.ggml.model = "llama"`: every piece has a score, and
- * of all neighbours whose concatenation is a piece, the pair with the highest score is joined first.
- * Characters that no piece covers become byte tokens, `<0x00>` to `<0xFF>`, if all their bytes have one;
- * of others a run becomes one unknown token.
- * (Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226)
+ * SentencePiece's byte-pair encoding, `tokenizer.ggml.model = "llama"`: every piece has a score,
+ * and of all neighbours whose concatenation is a piece, the pair with the highest score is joined
+ * first. Characters that no piece covers become byte tokens, `<0x00>` to `<0xFF>`, if all their
+ * bytes have one; of others a run becomes one unknown token. (Kudo and Richardson 2018,
+ * https://arxiv.org/abs/1808.06226)
  */
 import { bytesOfText } from "../gguf/byte-text.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
@@ -21,12 +21,12 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
   const find: FindMerge = (left, right) =>
     left === UNKNOWN || right === UNKNOWN ? undefined : mergeOf.get(textOf[left]! + textOf[right]!);
 
-  /** Undefined if one of its bytes is no token. */
+  /** Undefined if one of its bytes is not a token. */
   const byteTokensOf = (text: string): number[] | undefined => {
     const ids = Array.from(bytesOfText(text), (byte) => byteTokens[byte]);
     return ids.every((id) => id !== undefined) ? ids : undefined;
   };
-  /** Whether a character by itself has no token at all. */
+  /** Whether a character has neither a token nor byte tokens. */
   const isUnknown = (point: number): boolean => {
     if (hasAllBytes) return false;
     const character = String.fromCodePoint(point);
@@ -39,8 +39,8 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
     !joints.has(joint(left, right)) && !(isUnknown(left) && isUnknown(right));
 
   return {
-    // A cut where no piece spans the two characters changes nothing, and it leaves short pieces, most
-    // of them words, that can be remembered.
+    // A cut between two characters that no piece spans changes nothing, and gives short pieces,
+    // mostly words, that can be remembered.
     *split(given: string): Iterable<string> {
       const text = given.replaceAll(SPACE_MARK, " ");
       let start = 0;
@@ -96,7 +96,7 @@ function readPoint(character: string): number {
 }
 
 interface Pieces {
-  /** By symbol: the token ids first, then characters that are no token but occur in one. */
+  /** By symbol: the token ids first, then characters that are not tokens but occur in one. */
   readonly textOf: string[];
   /** By character. */
   readonly symbolOf: ReadonlyMap<string, number>;
@@ -105,9 +105,9 @@ interface Pieces {
 }
 
 /**
- * The pieces that text may become. Control and unknown tokens are none of them, nor are byte tokens,
- * as in SentencePiece: a typed "<s>" must not start a sequence, a typed "<0x41>" must not come back
- * as "A". The file's mark for a space is read as a space, here and in texts.
+ * The pieces that text may become. Without control, unknown and byte tokens, as in SentencePiece: a
+ * typed "<s>" must not start a sequence, a typed "<0x41>" must not come back as "A". The file's
+ * mark for a space is read as a space, here and in texts.
  */
 function readPieces(vocabulary: Vocabulary): Pieces {
   const textOf: string[] = [];

@@ -26,8 +26,8 @@ export interface EncodeOptions {
   /** The text goes on from another: no space is put in front of it, and no BOS. Default false. */
   readonly continuation?: boolean;
   /**
-   * A character that is no text: it keeps a spelling that it stands in from being taken for a special token, and is
-   * dropped after that. Default: none.
+   * A character that is dropped after special tokens are found: inside of a spelling, it keeps that
+   * from being read as a special token. Default: none.
    */
   readonly guard?: string;
 }
@@ -46,11 +46,11 @@ export const DECODE_READERS = {
 
 export interface Tokenizer {
   readonly vocabulary: Vocabulary;
-  /** Throws for what is no text only; half of a surrogate pair counts as U+FFFD. */
+  /** Throws only if it is not a string; half of a surrogate pair counts as U+FFFD. */
   encode(text: string, options?: EncodeOptions): number[];
   /** For streaming: the ids, joined, are what `encode` gives for the whole text. */
   encoder(options?: Omit<EncodeOptions, "guard">): TokenEncoder;
-  /** Bytes that are no UTF-8 give U+FFFD. */
+  /** Invalid UTF-8 gives U+FFFD. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
   /** For streaming: the pieces, joined, are what `decode` gives for all the ids. */
   decoder(options?: DecodeOptions): TokenDecoder;
@@ -123,7 +123,7 @@ export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): T
   return { vocabulary, encode, encoder, decode, decoder };
 }
 
-/** Text repeats its words: the tokens of a short piece are worked out once. */
+/** Texts repeat their words: the tokens of a short piece are computed once. */
 function remembering(algorithm: TokenizerAlgorithm): (piece: string) => readonly number[] {
   const known = new Map<string, readonly number[]>();
   return (piece) => {

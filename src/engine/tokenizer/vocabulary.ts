@@ -1,6 +1,6 @@
 /**
- * The vocabulary of a GGUF file: its tokens and the rules beside them, checked, so that nothing
- * behind this page meets a length that does not fit or an id that is no token.
+ * The vocabulary of a GGUF file: its tokens and the rules beside them, checked, so that all later
+ * code can rely on lengths and ids.
  */
 import { UserError } from "../../errors.ts";
 import { textOfBytes } from "../gguf/byte-text.ts";
@@ -21,7 +21,9 @@ const OTHER_MODELS: ReadonlyMap<string, string> = new Map([
   ["rwkv", "RWKV"],
 ]);
 
-/** In the order of the numbers in `tokenizer.ggml.token_type`, where 0 is a token of no given type. */
+/**
+ * In the order of the numbers in `tokenizer.ggml.token_type`, where 0 is a token of no given type.
+ */
 const TOKEN_TYPES = [
   "normal",
   "normal",
@@ -40,14 +42,14 @@ export interface Vocabulary extends SpecialIds {
   /** The number of tokens, V. */
   readonly size: number;
   /**
-   * The token as the file spells it, "▁the" or "Ġthe"; what it stands for is `Tokenizer.decode`. A byte b that is no UTF-8
-   * is U+DC00 + b (gguf/byte-text.ts), so that no two tokens have one text.
+   * The token as the file spells it, "▁the" or "Ġthe"; `Tokenizer.decode` gives its text. A byte b
+   * that is not UTF-8 is U+DC00 + b (gguf/byte-text.ts), so that no two tokens have one text.
    */
   text(id: number): string;
   type(id: number): TokenType;
-  /** The token that is spelled so in the file. */
+  /** The token with this spelling in the file. */
   id(text: string): number | undefined;
-  /** The token `<0x00>` to `<0xFF>` of a byte, or else the byte by itself. */
+  /** The token `<0x00>` to `<0xFF>` of a byte, or else the token of the single byte. */
   idOfByte(byte: number): number | undefined;
   /** By token; empty if the file has none: all are equal then. */
   readonly scores: ArrayLike<number>;
@@ -60,7 +62,10 @@ export interface Vocabulary extends SpecialIds {
   /** Special tokens that take the white space on that side of them along. */
   readonly stripsBefore: ReadonlySet<number>;
   readonly stripsAfter: ReadonlySet<number>;
-  /** The file's own chat templates, in Jinja, by name; "default" is what transformers take unless told otherwise. */
+  /**
+   * The file's own chat templates, in Jinja, by name; "default" is what transformers take unless
+   * told otherwise.
+   */
   readonly chatTemplates: ReadonlyMap<string, string>;
   /** What a user should know about this file, a sentence each. */
   readonly warnings: readonly string[];
@@ -98,7 +103,7 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
 
   const idOfByte = (byte: number): number | undefined =>
     ids.get(byteSpelling(byte)) ?? ids.get(textOfBytes(Uint8Array.of(byte)));
-  // SentencePiece without bytes has a token for whatever it does not know.
+  // SentencePiece without bytes has a token for unknown characters.
   if (model === "gpt2") warnOfLostBytes((byte) => ids.has(BYTE_CHARACTERS[byte]!), warnings);
   else if (special.unk === undefined) {
     warnOfLostBytes((byte) => idOfByte(byte) !== undefined, warnings);
@@ -161,8 +166,9 @@ function indexTexts(texts: readonly string[]): ReadonlyMap<string, number> {
 }
 
 /**
- * Without types every token is normal, but for SentencePiece's bytes, which show by their spelling. Of a type that is not
- * known, a token is normal too, and so is a byte whose spelling names none: neither is a reason to do without a model.
+ * Without types every token is normal, but for SentencePiece's bytes, which show by their spelling.
+ * A token of an unknown type is normal too, and so is a byte token that does not spell a byte:
+ * neither is a reason to refuse a model.
  */
 function readTypes(
   metadata: Metadata,
@@ -194,7 +200,9 @@ function readTypes(
   return types;
 }
 
-/** SentencePiece merges by score; elsewhere scores are of no use, but must fit if they are there. */
+/**
+ * SentencePiece merges by score; elsewhere scores are of no use, but must fit if they are there.
+ */
 function readScores(metadata: Metadata, size: number): ArrayLike<number> {
   const key = "tokenizer.ggml.scores";
   const scores = metadata.numbers(key, []);
@@ -241,7 +249,10 @@ function readChatTemplates(metadata: Metadata, keys: Iterable<string>): Map<stri
   return templates;
 }
 
-/** White space beside special tokens is not in the file; llama.cpp knows it by name, and so do we. */
+/**
+ * How special tokens treat white space beside them is not in the file: it is known by the model's
+ * name, as in llama.cpp.
+ */
 function readStripping(
   metadata: Metadata,
   types: readonly TokenType[],
@@ -267,7 +278,9 @@ export function isSpecial(type: TokenType): boolean {
   return type === "control" || type === "user-defined" || type === "unknown";
 }
 
-/** UTF-8 has no use for C0, C1 and F5 to FF; text with any other byte that is no token is mutilated. */
+/**
+ * UTF-8 has no use for C0, C1 and F5 to FF; text with any other byte without a token is damaged.
+ */
 function warnOfLostBytes(isToken: (byte: number) => boolean, warnings: string[]): void {
   const lost = BYTE_CHARACTERS.filter((_, byte) => {
     const occurs = byte !== 0xc0 && byte !== 0xc1 && byte < 0xf5;

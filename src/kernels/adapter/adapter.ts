@@ -1,6 +1,6 @@
-// What an adapter is like, asked once: a record that tilings and recipes read. No other file of the
-// engine asks a device what kind of adapter it is on; opening adapters, and waiting for them, is
-// the platform's.
+// The facts about an adapter, asked once: a record that tilings and recipes read. No other file of
+// the engine asks a device what kind of adapter it is on. Opening adapters, and waiting for them,
+// is done by the platform.
 //
 // In this room: the record, and the tilings that follow from it. Not in it: what is measured
 // (matrix/tuning.ts). Rooms of the kernels import one way: gpu <- adapter <- weights <- rows,
@@ -9,61 +9,58 @@
 import type { Device } from "../gpu/device.ts";
 
 /**
- * How the planes of a matrix lie in memory: row after row in buffers; or by eight rows, as eight
- * lanes read them, what is widest of them in textures, for adapters that are CPUs. The names of the
- * shaders that read them so.
+ * How the planes of a matrix lie in memory: row after row in buffers; or, for software adapters,
+ * eight rows interleaved, as eight lanes read them, with the widest planes in textures. These are
+ * also the names of the fragments that read them.
  */
 export type Placement = "rows" | "interleaved";
 
-/** Lanes of the shaders that are written for subgroups of eight, those of llvmpipe. */
+/** Lanes of the shaders that are written for the subgroups of llvmpipe. */
 export const EIGHT = 8;
 
-/**
- * What is found out about an adapter by running kernels on it, and remembered: see
- * matrix/tuning.ts.
- */
+/** What is measured by running kernels on an adapter, and remembered: see matrix/tuning.ts. */
 export interface Tuning {
-  /** By about how many workgroups the product of a matrix with one vector is shared. */
+  /** About how many workgroups share the product of a matrix with one vector. */
   readonly workgroups: number;
-  /** Whether its subgroup matrices, if it has any, multiply right. */
+  /** Whether its subgroup matrices, if it has any, multiply correctly. */
   readonly matrices: boolean;
 }
 
-/** What kernels have to know of the adapter that a device is on. */
+/** The facts about the adapter of a device that kernels depend on. */
 export interface Adapter {
   /** Whether the threads of a CPU do the work of a GPU. */
   readonly isSoftware: boolean;
-  /** Lanes of every subgroup; undefined if they differ, or if subgroups cannot be used. */
+  /** Lanes of a subgroup; undefined if subgroups differ in size or cannot be used. */
   readonly subgroup: number | undefined;
   /**
    * Lanes of a workgroup that sums over a row: about one subgroup of the adapter, between 8 and 32.
    */
   readonly lanes: number;
   /**
-   * Workgroups that keep it busy to the end. A software adapter has enough with a few for each of
-   * its threads, and every one more costs it something; a card has never enough.
+   * Workgroups that keep it busy to the end. A software adapter needs a few for each of its
+   * threads, and each further one costs time; a card can always use more.
    */
   readonly busyGroups: number;
   /** The most workgroups along one axis of a grid. */
   readonly maxGroups: number;
-  /** How matrices are placed, which also says whether they are read by the shaders of `cpu/`. */
+  /** How matrices are placed, and so whether the shaders of `cpu/` read them. */
   readonly placement: Placement;
-  /** Whether the vector that a matrix multiplies is read from constant memory, if it fits. */
+  /** Whether the vector that a matrix multiplies is read from a uniform binding, if it fits. */
   readonly uniformInputs: boolean;
   /**
-   * By about how many workgroups the product of a matrix with one vector is shared: as measured, or
-   * the usual number.
+   * About how many workgroups share the product of a matrix with one vector: as measured, or the
+   * default.
    */
   readonly workgroups: number;
   /**
-   * The subgroup matrices that multiply several tokens, "MxNxK"; undefined without any, or if they
-   * multiply wrong.
+   * The subgroup matrices that multiply several tokens, "MxNxK"; undefined if there are none, or if
+   * they multiply wrong.
    */
   readonly matrixShape: string | undefined;
   /**
-   * Steps of one text that are on their way at a time: while a GPU works on one, the next is there
-   * already. A software adapter works on the cores that would prepare it: there it takes longer
-   * than to wait, by a tenth on two of them.
+   * Steps of one text in flight: while a card works on one, the next is queued already. A software
+   * adapter computes on the cores that would prepare the next one: with two cores this is a tenth
+   * slower than waiting.
    */
   readonly stepsAhead: number;
 }
@@ -72,13 +69,12 @@ export interface Adapter {
 const SOFTWARE_GROUPS = 24;
 
 /**
- * Workgroups that share a product of one vector if it was not measured how many suit an adapter: a
- * GPU has to be filled with them; a software adapter has a few threads, and pays for every load of
- * the vector.
+ * Workgroups that share a product of one vector if this was not measured: a card has to be filled;
+ * a software adapter has few threads, and every workgroup loads the vector again.
  */
 const USUAL_GROUPS = { software: 16, card: 512 };
 
-/** The record of the adapter that a device is on, with what was measured of it. */
+/** Reads the facts about the adapter of a device; `tuning` has what was measured. */
 export function readAdapter(device: Device, tuning: Partial<Tuning> = {}): Adapter {
   const { isFallbackAdapter: isSoftware, subgroupMinSize, subgroupMaxSize } = device.info;
   const subgroups = device.features.has("subgroups") && subgroupMinSize === subgroupMaxSize;
@@ -98,15 +94,15 @@ export function readAdapter(device: Device, tuning: Partial<Tuning> = {}): Adapt
   };
 }
 
-/** The shapes of subgroup matrices that there are shaders for, the largest first: M x N x K. */
+/** The shapes of subgroup matrices that have shaders, the largest first: M x N x K. */
 const MATRICES = ["16x16x16", "16x8x16", "8x16x16", "16x8x8", "8x8x8"];
 
 const MATRICES_BYTES = 20480; // of w_tile and x_tile of matmul-matrices.wgsl
 
 /**
- * The shape of the subgroup matrices with which an adapter could multiply several tokens: of
- * halves, summed in f32. A software adapter may offer some, but only imitates them; if subgroups
- * differ in size, it is unknown how many share a workgroup.
+ * The shape of the subgroup matrices, of halves summed in f32, that an adapter offers. Undefined
+ * for software adapters, which only emulate them, and if subgroups differ in size, since then the
+ * number of them in a workgroup is unknown.
  */
 export function offeredMatrixShape(device: Device): string | undefined {
   const { isFallbackAdapter, subgroupMinSize, subgroupMaxSize } = device.info;

@@ -1,11 +1,11 @@
-// How fast can an adapter multiply and add, at most? Nothing is read on the way, nothing depends on
-// a neighbour.
+// Measures how fast an adapter can multiply and add: without loads in the loop, and without
+// dependence between lanes.
 //
-// Each lane keeps two chains of multiply-adds, four numbers each: an adapter can begin one while
-// seven others are on their way, and the registers of a processor still hold them. A step does
-// UNROLLED of each, so that the loop itself costs little. The factors come from memory, lest a
-// compiler multiplies ahead. With a factor of one and small whole numbers to add every sum is
-// exact: what comes out tells that all of it was computed. Memory: registers.
+// Each lane keeps two chains of multiply-adds, four numbers each: eight independent operations hide
+// the latency of each, and still fit the registers of a processor. A step does UNROLLED of each, so
+// that the loop itself costs little. The factors come from memory, so that a compiler cannot
+// multiply in advance. With a factor of one and small whole numbers to add, every sum is exact: the
+// result proves that all steps were computed. Memory: registers.
 override LANES: u32 = 32;
 const UNROLLED = 16u;
 

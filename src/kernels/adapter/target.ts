@@ -1,4 +1,4 @@
-// What the families of operations prepare dispatches for.
+// The target of operations: the adapter and the kind of step that dispatches are prepared for.
 
 import { Dispatcher } from "../gpu/dispatcher.ts";
 import type { KernelLibrary } from "../gpu/kernel.ts";
@@ -20,9 +20,7 @@ export interface Target {
   readonly dispatcher: Dispatcher;
 }
 
-/**
- * Where the kernels of a target come from, and where the numbers of a step are written for them.
- */
+/** Where a target takes kernels from, and the buffer that the values of a step are written to. */
 export interface TargetParts {
   readonly adapter: Adapter;
   readonly library: KernelLibrary;

@@ -1,12 +1,12 @@
-// How much each workgroup does on an adapter, which shader of several it runs, and how its lanes
-// work together.
+// Chooses for an adapter how much each workgroup does, which of several shaders runs, and how its
+// lanes add up.
 
 import type { Grid } from "../gpu/commands.ts";
 import { type Adapter, EIGHT, type Placement } from "./adapter.ts";
 
 /**
- * Lanes of an attention workgroup, each of which holds at most eight cells of a head: a power of
- * two.
+ * Lanes of an attention workgroup: a power of two, such that each lane holds at most eight cells of
+ * a head.
  */
 export function attentionLanes({ lanes }: Adapter, headWidth: number): number {
   return Math.max(lanes, 2 ** Math.ceil(Math.log2(headWidth / 32)));
@@ -65,7 +65,7 @@ export function attentionRange(
   return Math.max(least, 2 ** Math.ceil(Math.log2(keys / wanted)));
 }
 
-/** A shader that multiplies, and what it is put together with beside a weight format. */
+/** A shader that multiplies, with its fragments (except the weight format) and overrides. */
 interface Tiling {
   readonly shader: string;
   readonly fragments: readonly string[];
@@ -91,8 +91,8 @@ export interface Product {
   readonly n: number;
   readonly tokens: "one" | "few";
   /**
-   * Rows of a workgroup are a multiple of this: what becomes of the products may need them in pairs
-   * of eights.
+   * The rows of a workgroup are a multiple of this: 16 if eight rows of G and eight of U belong
+   * together.
    */
   readonly least: 8 | 16;
 }
@@ -101,22 +101,22 @@ const MATVEC_ROWS = 64; // MAX_ROWS of matvec.wgsl
 /** Tokens of a workgroup, if there are few: MAX_TOKENS of matvec.wgsl and matvec-cpu.wgsl. */
 const MATVEC_TOKENS = 4;
 /**
- * The rows of a card's workgroup: compilers unroll them all, and a long matrix has workgroups
- * enough for any card.
+ * The most rows of a workgroup on a card: compilers unroll all of them, and a long matrix has
+ * enough workgroups for any card.
  */
 const CARD_ROWS = 32;
 const CPU_ROWS = 1024; // MAX_ROWS of matvec-cpu.wgsl
 /**
- * The last workgroup, as a share of a whole one: about what a thread does while another one wakes.
+ * The size of the last workgroup as a share of a full one: about the work of a thread in the time
+ * that another one takes to wake.
  */
 const LAST_SHARE = 0.35;
 
 /**
  * The shader that multiplies a matrix with one vector on an adapter, and the rows of a workgroup:
- * as many as leave about `workgroups` of them that have as much to do; of `matvec` a power of two,
- * since compilers unroll them. For the threads of a CPU a shorter workgroup comes after them, or
- * after a multiple of them: it falls to the thread that started first, in the time until the one
- * that was woken last is done.
+ * such that about `workgroups` of them have equal work; in `matvec` a power of two, since compilers
+ * unroll the rows. On a CPU one shorter workgroup follows: the thread that started first takes it
+ * while the thread that was woken last still works.
  */
 export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
   const { placement, n, tokens, least } = product;
@@ -137,13 +137,13 @@ export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
   };
 }
 
-/** A line of workgroups, folded if one dimension cannot hold it. */
+/** A grid of `count` workgroups along x, folded into y if they exceed one dimension. */
 export function lineOfGroups({ maxGroups }: Adapter, count: number): Grid {
   const rows = Math.ceil(count / maxGroups);
   return [Math.ceil(count / rows), rows, 1];
 }
 
-/** Items in the row of a token, for shaders whose lanes stride over them. */
+/** The items of a token's row that the lanes of a shader stride over. */
 export interface RowItems {
   readonly count: number;
   readonly lanes: number;
@@ -151,8 +151,8 @@ export interface RowItems {
 }
 
 /**
- * Workgroups in the row of a token: one for every `lanes` of its items, unless the tokens alone
- * keep an adapter busy to which every workgroup costs as much as a dozen items.
+ * Workgroups in the row of a token: one for every `lanes` items, or fewer if the tokens alone keep
+ * a software adapter busy, on which a workgroup costs as much as a dozen items.
  */
 export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: RowItems): number {
   return Math.min(Math.ceil(count / lanes), Math.ceil(busyGroups / tokens));
@@ -186,7 +186,7 @@ export function matmulTiling(adapter: Adapter): MatmulTiling {
   };
 }
 
-/** How sums meet over a workgroup of this many lanes. */
+/** The fragment that sums over the lanes of a workgroup of this size. */
 export function reduction({ subgroup }: Adapter, lanes: number): string {
   if (subgroup !== lanes) return "rows/reduce";
   return lanes === EIGHT ? "cpu/reduce-eight" : "rows/reduce-subgroup";

@@ -1,4 +1,5 @@
-// Noise that needs no state: Threefry-2x32-20, a function of a seed and a counter.      Salmon et al. 2011, Random123
+// Noise that needs no state: Threefry-2x32-20, a function of a seed and a counter.
+//                                                                     Salmon et al. 2011, Random123
 // Appended to shaders that draw; `engine/sampler/gumbel.ts` computes the same numbers on the host.
 
 fn rotate_left(x: u32, by: u32) -> u32 {
@@ -22,14 +23,13 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
 }
 
 // -ln(-ln(u)) for u uniform in (0, 1): the largest of logit + gumbel is a draw from
-// softmax(logits).
-//                                                                       Gumbel 1954; Maddison et al. 2014, A* Sampling
+// softmax(logits).                                   Gumbel 1954; Maddison et al. 2014, A* Sampling
 fn gumbel(bits: u32) -> f32 {
   let w = (f32(bits >> 9u) + 0.5) * exp2(-23.0);  // 1 - u, exactly
   let z = w / (2.0 - w);
   let z2 = z * z;
-  // -ln(1 - w) = 2 artanh(z): by its series where w is small, since there a logarithm of what is
-  // near 1 is not exact.
+  // -ln(1 - w) = 2 artanh(z): by its series if w is small, since the logarithm of a number near 1
+  // is not exact.
   let rare = select(-log(1.0 - w), 2.0 * z * (1.0 + z2 * (1.0 / 3.0 + z2 / 5.0)), w < 0.25);
   return -log(rare);
 }

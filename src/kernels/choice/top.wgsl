@@ -25,7 +25,7 @@ var<workgroup> mark: vec2<u32>;  // the bin of the last wanted one, and how many
 var<workgroup> found: atomic<u32>;
 var<workgroup> broken: atomic<u32>;
 
-// How often a loop runs, as no constant: Mesa would unroll it, for seconds.
+// The iterations of a loop, not as a constant, or Mesa would unroll it, for seconds.
 fn times(count: u32) -> u32 {
   return select(0u, count, arrayLength(&wanted) > 0u);
 }
@@ -42,7 +42,8 @@ fn clear_counts(lane: u32) {
   }
 }
 
-// The highest bin down to which at least `wanted` are counted; the counts above it come off.
+// Finds the highest bin down to which at least `wanted` are counted, and subtracts the counts above
+// it.
 fn find_mark(lane: u32, wanted: u32) {
   workgroupBarrier();
   var total = 0u;

@@ -1,12 +1,12 @@
 // W x as `matvec`, for adapters that are CPUs: there a load costs more than what is done with it,
-// and memory is fast if it is read in its order. So a workgroup is one subgroup of eight lanes,
-// and each lane takes a row: no sums have to meet, and in the order of `interleaved` what the lanes
-// load at a time lies side by side.
+// and memory is fast if it is read in its order. So a workgroup is one subgroup of eight lanes, and
+// each lane takes a row: no sums are added across lanes, and with `interleaved` planes the lanes
+// load neighbouring addresses.
 //
-// Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass,
-// eight at a time. What a chunk needs is asked for before the one before is multiplied: a processor
-// does not look so far ahead by itself. Appended: as for `matvec`, with planes in the order of
-// `interleaved`; the reduction is the one of eight lanes. Memory: registers.
+// Each lane loads one chunk of a super-block of x and shares it with all. Then the rows follow,
+// eight at a time. A chunk is loaded before the previous one is multiplied, since a processor does
+// not look that far ahead. Appended: as for `matvec`, with planes in the order of `interleaved`;
+// the reduction is the one of eight lanes. Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS: the more, the fewer loads of x
 override TOKENS: u32 = 1;  // at most MAX_TOKENS
 const LANES = 8u;

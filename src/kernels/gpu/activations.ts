@@ -13,7 +13,7 @@ export function chunksOf(k: number): number {
 
 /**
  * f32 activations [rows, width], last axis fastest. A row is padded with zeros to whole chunks, so
- * that a kernel that reads a row of weights by chunks never meets a tail.
+ * that a kernel that reads rows by chunks needs no code for a tail.
  */
 export interface Activations {
   readonly label: string;
@@ -30,8 +30,8 @@ export function strideOf(width: number): number {
 }
 
 /**
- * The size of every uniform binding of a vector: what all adapters allow, and
- * `cpu/inputs/uniform.wgsl` declares.
+ * The size of every uniform binding of a vector: all adapters allow it, and
+ * `cpu/inputs/uniform.wgsl` declares it.
  */
 export const UNIFORM_BYTES = 65536;
 

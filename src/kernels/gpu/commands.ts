@@ -1,4 +1,4 @@
-// Prepared dispatches: everything but a few integers is decided before the first token.
+// Prepared dispatches: everything except a few integers is decided before the first token.
 
 import { CapacityError, type Device } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
@@ -17,8 +17,8 @@ export interface Dispatch {
 }
 
 /**
- * Throws a `CapacityError` if the grid of a step is more than the adapter takes along one axis:
- * for a model of very many heads or rows, or for very many tokens a step.
+ * Throws a `CapacityError` if the grid of a step exceeds the adapter's limit along one axis: with
+ * very many heads or rows of a model, or tokens of a step.
  */
 export function checkGrids(
   { limits }: Device,
@@ -38,8 +38,8 @@ export function checkGrids(
 }
 
 /**
- * What is submitted at once: lists of dispatches, in one compute pass as far as no copy comes
- * between them.
+ * Dispatches and copies that are submitted at once, in one compute pass unless a copy comes in
+ * between.
  */
 export class Commands {
   readonly #encoder: GPUCommandEncoder;
@@ -52,7 +52,7 @@ export class Commands {
     this.#queue = handle.queue;
   }
 
-  /** For copies: what is recorded so far comes before them. */
+  /** The encoder, for copies; they run after all that is recorded so far. */
   get encoder(): GPUCommandEncoder {
     this.endPass();
     return this.#encoder;
@@ -90,7 +90,7 @@ export class Commands {
   }
 }
 
-/** Records and submits a list of dispatches by itself. */
+/** Records and submits a list of dispatches. */
 export function run(device: Device, dispatches: readonly Dispatch[], step: StepValues): void {
   const commands = new Commands(device);
   commands.run(dispatches, step);

@@ -1,7 +1,6 @@
-// The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors that are
-// exceptions. In this room: what wraps WebGPU, compiled kernels, parameters, commands and their
-// times. It imports no other room, and knows no operation and no kind of adapter
-// (adapter/adapter.ts).
+// The GPU as the rest of the engine sees it: capabilities, owned buffers, and errors as exceptions.
+// In this room: the wrapping of WebGPU, compiled kernels, parameters, commands and their times. It
+// imports no other room, and knows no operation and no kind of adapter (adapter/adapter.ts).
 
 import { UserError } from "../../errors.ts";
 import { MAP_READ_MODE, TEXTURE_USAGE, USAGE } from "./usage-flags.ts";
@@ -11,19 +10,19 @@ export class CapacityError extends UserError {
   override readonly name = "CapacityError";
 }
 
-/** Dawn reported an error that no call of ours was waiting for. */
+/** Dawn reported an error outside of any call. */
 export class GpuError extends Error {
   override readonly name: string = "GpuError";
 }
 
-/** The device is gone, with everything on it. */
+/** The device is lost, with everything on it. */
 export class DeviceLostError extends GpuError {
   override readonly name = "DeviceLostError";
 }
 
 export type Feature = "shader-f16" | "subgroups" | "timestamp-query" | typeof SUBGROUP_MATRIX;
 
-/** Dawn's name of the units that multiply small matrices: no standard has one yet. */
+/** Dawn's name of the feature of subgroup matrices, which is in no standard yet. */
 export const SUBGROUP_MATRIX = "chromium-experimental-subgroup-matrix";
 
 /** A multiplication of subgroup matrices, [M, K] by [K, N], as Dawn lists those of an adapter. */
@@ -36,13 +35,13 @@ export interface MatrixConfig {
 }
 
 export interface DeviceOptions {
-  /** Features to do without although the adapter has them. */
+  /** Features to leave unused although the adapter has them. */
   readonly refuse?: readonly Feature[];
   /** Limits lower than the adapter's, such as `{ maxStorageBufferBindingSize: 1 << 20 }`. */
   readonly limits?: Readonly<Partial<Record<LimitName, number>>>;
 }
 
-/** Starts something that takes a while and waits for it, as suits the platform and the adapter. */
+/** Starts an operation and waits for it, in the way that suits the platform and the adapter. */
 export type Wait = <T>(start: () => Promise<T>) => Promise<T>;
 
 /** The limits that the engine asks for and works within. */
@@ -75,7 +74,7 @@ export function bufferBytes(bytes: number): number {
 }
 
 /**
- * An open device. It owns every buffer it hands out: `close()` frees them all. It also holds the
+ * An open device. It owns every buffer that it creates: `close()` frees them all. It also holds the
  * `GPU` object that the adapter came from, since Dawn's event loop crashes the process once that
  * object is collected.
  */
@@ -86,14 +85,14 @@ export class Device implements AsyncDisposable {
   readonly features: ReadonlySet<Feature>;
   readonly limits: Limits;
   readonly #wait: Wait;
-  /** What is alive, with its bytes. */
+  /** The buffers and textures alive, with their bytes. */
   readonly #memory = new Map<GPUBuffer | GPUTexture, number>();
   #bytes = 0;
   #failure: GpuError | undefined;
   #lost: DeviceLostError | undefined;
   #closed = false;
   readonly #onUncaptured = (event: GPUUncapturedErrorEvent): void => {
-    // Dawn would only print it, and the process would end with status 0.
+    // By default Dawn only prints the error, and the process would end with status 0.
     event.preventDefault();
     this.#failure ??= new GpuError(event.error.message);
   };
@@ -120,7 +119,7 @@ export class Device implements AsyncDisposable {
     });
   }
 
-  /** `wait` is how its work is waited for; by default as Dawn does. */
+  /** `wait` waits for the device's work; default: await Dawn's promise. */
   static async open(
     gpu: GPU,
     adapter: GPUAdapter,
@@ -134,7 +133,7 @@ export class Device implements AsyncDisposable {
       ]),
     ) as Record<LimitName, number>;
     const refused = new Set<string>(options.refuse);
-    // Dawn grants what a feature rests on with it.
+    // Dawn also grants the features that a feature depends on.
     if (refused.has("subgroups") || refused.has("shader-f16")) refused.add(SUBGROUP_MATRIX);
     const requiredFeatures = (FEATURES as readonly GPUFeatureName[]).filter(
       (feature) => adapter.features.has(feature) && !refused.has(feature),
@@ -144,7 +143,7 @@ export class Device implements AsyncDisposable {
       requiredFeatures,
       requiredLimits,
     });
-    // A device may grant more than was asked for; the engine keeps to what was asked.
+    // A device may grant more than was requested; the engine keeps to the requested limits.
     return new Device(gpu, handle, adapter.info, requiredLimits, wait);
   }
 
@@ -152,7 +151,7 @@ export class Device implements AsyncDisposable {
     return this.handle.queue;
   }
 
-  /** What its shading language can do beyond what all can. */
+  /** The optional features of its shading language. */
   get languageFeatures(): ReadonlySet<string> {
     return this.gpu.wgslLanguageFeatures;
   }
@@ -192,26 +191,26 @@ export class Device implements AsyncDisposable {
     return this.#wait(() => this.handle.createComputePipelineAsync(descriptor));
   }
 
-  /** Whether the device is gone, other than by `close()`. */
+  /** Whether the device was lost, other than by `close()`. */
   get isLost(): boolean {
     return this.#lost !== undefined;
   }
 
   /** Throws what Dawn reported since the device was opened, if anything. */
   check(): void {
-    if (this.#lost) throw this.#lost; // what is reported after a loss follows from it
+    if (this.#lost) throw this.#lost; // later errors follow from the loss
     if (this.#failure) throw this.#failure;
   }
 
-  /** What to throw where waiting has failed: a loss may be heard of a moment later. */
+  /** The error to throw after a wait has failed: a loss may be reported a moment later. */
   async #whyNot(error: unknown): Promise<unknown> {
     await Promise.race([this.handle.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
     return this.#lost ?? this.#failure ?? error;
   }
 
   /**
-   * A buffer of at least `bytes` bytes, zeroed. Throws a `CapacityError` that names the buffer and
-   * its size where a limit or the memory does not allow it.
+   * A buffer of at least `bytes` bytes, zeroed. Throws a `CapacityError` with the buffer's name and
+   * size if it exceeds a limit or the memory.
    */
   async createBuffer(label: string, bytes: number, usage: GPUBufferUsageFlags): Promise<GPUBuffer> {
     const size = bufferBytes(bytes);
@@ -225,7 +224,7 @@ export class Device implements AsyncDisposable {
 
   /**
    * A texture of [width, height] texels, `bytes` in all, zeroed, which shaders read as storage.
-   * Errors as of a buffer.
+   * Throws as `createBuffer` does.
    */
   createTexture(
     label: string,
@@ -303,8 +302,7 @@ export class Device implements AsyncDisposable {
     this.#bytes = 0;
     this.handle.destroy();
     await this.handle.lost;
-    // Dawn's binding holds a device for as long as it has a listener, and with it threads of its
-    // driver.
+    // Dawn's binding keeps a device that has a listener alive, and with it threads of its driver.
     this.handle.removeEventListener("uncapturederror", this.#onUncaptured);
   }
 

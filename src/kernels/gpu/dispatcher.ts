@@ -1,11 +1,11 @@
-// How a recipe becomes a prepared dispatch, and how buffers are bound.
+// Turns a recipe into a prepared dispatch, and binds buffers.
 
 import type { Activations } from "./activations.ts";
 import type { Dispatch, Grid } from "./commands.ts";
 import type { Bound, KernelLibrary, KernelSpec } from "./kernel.ts";
 import type { ParamBlock, StepValues } from "./params.ts";
 
-/** A kernel and what it is bound to: all that one dispatch needs. */
+/** A kernel, its bindings and its grid: all that one dispatch needs. */
 export interface Recipe extends KernelSpec {
   /** What it computes, for profiles: "blk.3.attn_q". */
   readonly label: string;
@@ -33,12 +33,12 @@ export class Dispatcher {
   }
 }
 
-/** The binding of activations, without what their buffer has beyond them. */
+/** The binding of activations, without the spare bytes of their buffer. */
 export function activationBinding({ buffer, rows, stride }: Activations): GPUBufferBinding {
   return { buffer, size: rows * stride * 4 };
 }
 
-/** The binding of a buffer with all that it holds. */
+/** The binding of a whole buffer. */
 export function bufferBinding(buffer: GPUBuffer): GPUBufferBinding {
   return { buffer };
 }

@@ -1,6 +1,5 @@
 // A kernel is a WGSL shader, and the shader is its interface: the host binds by the name of a WGSL
-// variable and packs `Params` by field name. What a mismatch would break is thrown here, with the
-// kernel's name.
+// variable and packs `Params` by field name. A mismatch throws here, with the kernel's name.
 //
 // House rules that make reading the interface safe: group 0 only, one declaration a line, `Params`
 // fields of 32 bits.
@@ -15,8 +14,8 @@ import { COMPUTE_STAGE } from "./usage-flags.ts";
 export type ShaderSource = (name: string) => string;
 
 /**
- * The host and a shader disagree, or the shader does not compile. A bug of ours, never a user's
- * mistake.
+ * The host and a shader disagree, or the shader does not compile. Always a bug in dawnstream, never
+ * a user's mistake.
  */
 export class KernelError extends Error {
   override readonly name = "KernelError";
@@ -39,7 +38,7 @@ export interface Binding {
 /** What a variable of a shader is bound to. */
 export type Bound = GPUBufferBinding | GPUTextureView;
 
-/** Of a texture that is read as storage: the format of its texels. */
+/** The texel format of a texture that is read as storage. */
 export type TextureType = "rgba32uint" | "rg32uint";
 
 export interface ParamField {
@@ -118,7 +117,7 @@ export class Kernel {
     code: string,
     constants: Readonly<Record<string, number>>,
   ): Promise<GPUComputePipeline> {
-    // A shader that does not parse is reported below, with its text, and must not count as an
+    // A shader that does not parse is reported below, with its text, and must not be reported as an
     // uncaptured error too.
     device.handle.pushErrorScope("validation");
     const module = device.handle.createShaderModule({ label: this.name, code });
@@ -143,7 +142,7 @@ export class Kernel {
   }
 }
 
-/** Kernels by what distinguishes them, so that equal layers share a pipeline. */
+/** Keeps kernels by their specification, so that equal layers share a pipeline. */
 export class KernelLibrary {
   readonly device: Device;
   readonly #source: ShaderSource;
@@ -154,7 +153,7 @@ export class KernelLibrary {
     this.#source = source;
   }
 
-  /** The kernel of a specification; its compilation goes on in the background until `ready()`. */
+  /** The kernel of a specification. It compiles in the background; `ready()` waits for it. */
   kernel(spec: KernelSpec): Kernel {
     const key = JSON.stringify([spec.shader, spec.fragments, spec.overrides]);
     let kernel = this.#kernels.get(key);
@@ -167,15 +166,15 @@ export class KernelLibrary {
     return kernel;
   }
 
-  /** Waits until every kernel asked for so far is compiled. */
+  /** Waits until every kernel requested so far is compiled. */
   async ready(): Promise<void> {
     await Promise.all([...this.#kernels.values()].map((kernel) => kernel.ready));
   }
 }
 
 /**
- * The files of a kernel, but of those that read weights only the format: the others follow from it
- * and the adapter.
+ * The name of a kernel: its files, but of those that read weights only the format, since the others
+ * follow from it and the adapter.
  */
 function nameOf(files: readonly string[]): string {
   const format = files.find((file) => file.startsWith("weights/formats/"));
@@ -189,7 +188,7 @@ export interface ShaderPart {
   readonly text: string;
 }
 
-/** The parts of a kernel's module, which is their texts, a line break between each two. */
+/** The parts of a kernel's module: its text is theirs, joined by line breaks. */
 export function partsOf(spec: KernelSpec, source: ShaderSource): ShaderPart[] {
   const names = [spec.shader, ...(spec.fragments ?? [])];
   const texts = assemble(names.map(source));
@@ -197,12 +196,12 @@ export function partsOf(spec: KernelSpec, source: ShaderSource): ShaderPart[] {
 }
 
 /**
- * The texts of several files as one module has them: WGSL does not care for order, but `enable` must
- * come first.
+ * The texts of several files, for one module: WGSL is independent of order, except that `enable`
+ * must come first.
  */
 export function assemble(files: readonly string[]): string[] {
   const enables = new Set(files.flatMap((file) => file.match(ENABLE) ?? []));
-  // On one line before the first file, and blanked where they stood: line numbers stay true.
+  // All on the first line, and blanked at their old places: so line numbers stay true.
   const first = [...enables].map((enable) => `${enable} `).join("");
   return files.map((file, i) => (i === 0 ? first : "") + file.replace(ENABLE, ""));
 }

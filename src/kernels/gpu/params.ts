@@ -1,4 +1,4 @@
-// What changes from step to step reaches the kernels as `Params`, a few integers a kernel.
+// Writes what changes from step to step into the `Params` of kernels, a few integers each.
 
 import { BINDING_ALIGNMENT, type Device } from "./device.ts";
 import { type Kernel, KernelError } from "./kernel.ts";
@@ -6,7 +6,8 @@ import { USAGE } from "./usage-flags.ts";
 
 /**
  * The numbers of a step that kernels read, by the names of their `Params`: each kernel takes the
- * fields that its shader declares. What nothing in a list of dispatches reads may be missing.
+ * fields that its shader declares. A field that no kernel of a list of dispatches reads may be
+ * missing.
  */
 export interface StepValues {
   /** T: tokens of the step. */

@@ -1,4 +1,5 @@
-// Where the GPU's time goes: every dispatch in a compute pass of its own, between two timestamps.
+// Measures where the GPU's time goes: every dispatch runs in its own compute pass, between two
+// timestamps.
 
 import { UserError } from "../../errors.ts";
 import { Commands, type Dispatch, type Grid } from "./commands.ts";
@@ -21,8 +22,7 @@ export interface PhaseProfile {
   readonly phase: string;
   readonly steps: number;
   /**
-   * From the first timestamp of a submit to its last, summed: the kernels and what lies between
-   * them.
+   * From the first timestamp of a submit to its last, summed: kernels and the gaps between them.
    */
   readonly gpuMs: number;
   /** The longest first. */
@@ -50,8 +50,8 @@ export class Profiler {
   }
 
   /**
-   * Commands that are timed; `onTimes` hears of the milliseconds of every dispatch, in the order in
-   * which they ran.
+   * Commands that are timed; `onTimes` is called with the milliseconds of every dispatch, in the
+   * order in which they ran.
    */
   begin(phase: string, onTimes?: (ms: readonly number[]) => void): Commands {
     let totals = this.#phases.get(phase);
@@ -62,7 +62,7 @@ export class Profiler {
     return new TimedCommands(this.#device, totals, this.#pending, onTimes);
   }
 
-  /** What has been timed since the last report, when all of it has come back. */
+  /** The times since the last report, after all timestamps are read back. */
   async report(): Promise<PhaseProfile[]> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
     const report = [...this.#phases].map(([phase, { steps, gpuMs, kernels }]) => ({
@@ -139,7 +139,7 @@ class TimedCommands extends Commands {
         resolved.destroy();
         this.#pending.delete(reading);
       });
-    reading.catch(() => {}); // thrown to what asks for the report or waits for the step
+    reading.catch(() => {}); // `report` rejects with it
     this.#pending.add(reading);
   }
 

@@ -1,13 +1,13 @@
-// Drivers compile late. Mesa's software adapter turns a pipeline into machine code when it is
-// dispatched for the first time: the kernels of a small model took 13 s then, as if its first
-// prompt were that slow. So each kernel runs once before it is needed, and what that takes is
-// reported as what it is. (A grid without workgroups would do, but Dawn warns of it.)
+// Drivers compile late. Mesa's software adapter compiles a pipeline when it is dispatched for the
+// first time: for a small model that took 13 s, which looked like a slow first prompt. So each
+// kernel runs once before it is needed, and this is reported as compiling. (A grid without
+// workgroups would do, but Dawn warns of it.)
 
 import { Commands, type Dispatch } from "./commands.ts";
 import type { Device } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 
-/** Hears of kernels while they are compiled: how many are done, of how many. */
+/** Called while kernels are compiled: how many are done, of how many. */
 export type OnCompiled = (done: number, total: number) => void;
 
 const rehearsed = new WeakSet<Kernel>();
@@ -16,9 +16,10 @@ const rehearsed = new WeakSet<Kernel>();
 const STEP = { tokens: 1 };
 
 /**
- * Waits until every kernel of some dispatches is compiled and has run once. What they write may be
- * anything: call it when nothing that they write is still needed. Returns how many kernels were
- * new. Throws a `KernelError` if one does not compile, a `DeviceLostError` if the device is lost.
+ * Waits until every kernel of some dispatches is compiled and has run once. They overwrite their
+ * outputs with meaningless numbers: call it when these are not needed. Returns how many kernels
+ * were new. Throws a `KernelError` if one does not compile, a `DeviceLostError` if the device is
+ * lost.
  */
 export async function rehearse(
   device: Device,
@@ -38,10 +39,10 @@ export async function rehearse(
     commands.run([dispatch], STEP);
     commands.submit();
     rehearsed.add(kernel);
-    // The next is submitted while this one runs: to wait for each would cost more than a warm
-    // driver takes for all.
+    // Submit the next while this one runs: waiting for each would take longer than a warm driver
+    // needs for all.
     const run = device.done().then(() => onCompiled(++done, fresh.size));
-    run.catch(() => {}); // heard below, unless a later kernel does not compile
+    run.catch(() => {}); // awaited below, unless a later kernel fails
     runs.push(run);
   }
   await Promise.all(runs);

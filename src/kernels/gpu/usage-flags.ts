@@ -1,4 +1,4 @@
-// The flags of WebGPU by name. In Node they are no globals, and the engine sets none.
+// The flags of WebGPU by name. Node has no globals for them, and the engine defines none.
 
 export const USAGE = {
   MAP_READ: 0x01,
@@ -9,7 +9,7 @@ export const USAGE = {
   QUERY_RESOLVE: 0x200,
 } as const;
 
-/** Of a texture that shaders read as storage. */
+/** Flags of a texture that shaders read as storage. */
 export const TEXTURE_USAGE = 0x01 | 0x02 | 0x08; // COPY_SRC, COPY_DST, STORAGE_BINDING
 
 export const MAP_READ_MODE = 0x01;

@@ -1,8 +1,8 @@
 // x[t] = W[token[t]]: rows of the packed embedding table, decoded. A token may be one that the step
 // before has chosen, whose id never left the GPU.
 //
-// One lane a chunk of 32 numbers, one row of workgroups a token. Where the table is split over
-// several bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
+// One lane a chunk of 32 numbers, one row of workgroups a token. If the table is split over several
+// bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
 // registers.
 override LANES: u32 = 32;
 const CHOSEN = 0x80000000u;

@@ -1,4 +1,5 @@
-// The hidden numbers of a gated feed-forward: hidden = activation(gate) * up.         Shazeer 2020, arXiv:2002.05202
+// The hidden numbers of a gated feed-forward: hidden = activation(gate) * up.
+//                                                                    Shazeer 2020, arXiv:2002.05202
 // The activation function is a fragment of this folder, `silu` for SwiGLU.
 //
 // One row of workgroups a token; its lanes stride over it, four numbers each. Memory: registers.

@@ -1,4 +1,4 @@
-// The sum and the maximum over the lanes of a workgroup, for every lane, where the workgroup is one
+// The sum and the maximum over the lanes of a workgroup, for every lane, if the workgroup is one
 // subgroup: appended in place of `reduce` to shaders whose LANES are the adapter's one and only
 // subgroup size, and not eight.
 enable subgroups;

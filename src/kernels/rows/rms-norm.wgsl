@@ -1,4 +1,4 @@
-// RMSNorm: y = weight * x / sqrt(mean(x^2) + EPS)                    Zhang & Sennrich 2019, arXiv:1910.07467
+// RMSNorm: y = weight * x / sqrt(mean(x^2) + EPS)           Zhang & Sennrich 2019, arXiv:1910.07467
 //
 // One workgroup a row; lanes stride over it, then `sum_lanes`. A token of STRIDE numbers may hold
 // many rows of D side by side: one for the residual stream, H for norms of each head (Qwen3).
@@ -21,7 +21,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     squares += x[origin + i] * x[origin + i];
   }
   let mean = dot(sum_lanes(squares, lane), vec4f(1.0)) / f32(D);
-  // Squares that overflow have no root: without the bit the infinity would make every number zero.
+  // If the squares overflow, this bit makes the infinity NaN: otherwise every number would become
+  // zero.
   let bits = bitcast<u32>(mean + EPS);
   let scale = inverseSqrt(bitcast<f32>(bits | select(0u, 0x400000u, bits == 0x7f800000u)));
   for (var i = lane; i < D / 4u; i += LANES) {

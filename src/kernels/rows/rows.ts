@@ -1,6 +1,5 @@
-// Operations on rows of activations: a row of the embedding table is decoded, rows are normed,
-// gated, or get a bias. Not in this room: products with a matrix (matrix/), and what runs over a
-// vocabulary (choice/).
+// Operations on rows of activations: decode rows of the embedding table, norm and gate rows, add a
+// bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
 
 import type { Target } from "../adapter/target.ts";
 import { reduction, rowGroups } from "../adapter/tiling.ts";
@@ -44,9 +43,9 @@ export interface RowNorm {
   readonly weight: Weights; // [D]
   readonly y: Activations;
   readonly eps: number;
-  /** Numbers of a token in front of its rows; default 0. */
+  /** Numbers of a token before its rows; default 0. */
   readonly first?: number;
-  /** Rows of a token; by default as many as fill it. */
+  /** Rows of a token. Default: as many as fill it. */
   readonly parts?: number;
 }
 

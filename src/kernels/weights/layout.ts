@@ -1,15 +1,17 @@
-// How a matrix lies in memory, as numbers of bytes and rows: which rows of a stack are one part,
-// where the planes of a part begin, and how large they are. Pure arithmetic: memory is allocated in
-// tensor.ts, and filled in upload.ts.
+// How a matrix lies in memory, in bytes and rows: which rows of a stack are one part, where the
+// planes of a part begin, and how large they are. Pure arithmetic: tensor.ts allocates memory,
+// upload.ts fills it.
 //
-//   stack   tensors with rows of k weights that meet the same vector, one above the other: [n, k]
+//   stack   tensors with rows of k weights, multiplied with the same vector, one above another
 //   part    rows of a stack of one format, as many as an adapter can bind: one dispatch
-//   plane   one kind of what a format has for each chunk or super-block: quants, scales, ...
+//   plane   one kind of data that a format has for each chunk or super-block: quants, scales, ...
 //
-//   buffer of a part:   | sizes | sizes of products that are added | plane | plane | ... |    each at a multiple of 256
+//   buffer of a part:   | sizes | sizes of products that are added | plane | plane | ... |
+//                       each at a multiple of 256
 //   plane, by rows:     row 0: chunk 0, chunk 1, ...; row 1: chunk 0, ...
-//   plane, interleaved: super-block 0 of rows 0 to 7: chunk 0 of each row, chunk 1 of each, ...; of rows 8 to 15; ...;
-//                       then super-block 1 of all rows; the widest planes in textures of their own
+//   plane, interleaved: super-block 0 of rows 0 to 7: chunk 0 of each row, chunk 1 of each, ...;
+//                       of rows 8 to 15; ...; then super-block 1 of all rows; the widest planes
+//                       in textures of their own
 
 import { EIGHT, type Placement } from "../adapter/adapter.ts";
 import { chunksOf, UNIFORM_BYTES } from "../gpu/activations.ts";
@@ -27,7 +29,8 @@ export function planeRowBytes(plane: Plane, k: number): number {
 }
 
 /**
- * Rows that the planes of a part of `n` rows have room for: eights, since they may lie by eight.
+ * Rows that the planes of a part of `n` rows have room for: a multiple of eight, since eight rows
+ * may be interleaved.
  */
 export function placesOf(n: number): number {
   return Math.ceil(n / EIGHT) * EIGHT;
@@ -38,7 +41,7 @@ const TEXTURE_ROWS = 8192;
 /** A row of a texture has at least 2 ^ MIN_BITS texels. */
 const MIN_BITS = 6;
 
-/** A texture that holds a plane of a part [n, k] has rows of 2 ^ `texelBits` texels. */
+/** The rows of a texture for a plane of a part [n, k] have 2 ^ `texelBits` texels. */
 export function texelBits(format: WeightFormat, n: number, k: number): number {
   const texels = format.planes.map((plane) =>
     plane.texel ? (placesOf(n) * planeRowBytes(plane, k)) / plane.texel.bytes : 0,
@@ -47,16 +50,16 @@ export function texelBits(format: WeightFormat, n: number, k: number): number {
 }
 
 /**
- * The bytes of a plane that might lie in a texture are at most what the largest texture of every
- * adapter holds.
+ * The most bytes of a plane: one that may be stored in a texture must fit the largest texture that
+ * every adapter allows.
  */
 function maxBytes({ texel }: Plane): number {
   return texel ? TEXTURE_ROWS * TEXTURE_ROWS * texel.bytes : Number.POSITIVE_INFINITY;
 }
 
 /**
- * Bytes of a plane of a part [n, k]: if it might lie in a texture, whole rows of that, so that
- * all adapters need the same.
+ * Bytes of a plane of a part [n, k]. If it may be stored in a texture they are whole rows of it, on
+ * all adapters, so that all need the same memory.
  */
 export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: number): number {
   const unit = plane.texel ? plane.texel.bytes << texelBits(format, n, k) : 16;
@@ -64,8 +67,8 @@ export function planeBytes(format: WeightFormat, plane: Plane, n: number, k: num
 }
 
 /**
- * In front of the planes: the sizes, once for products that replace and once for those that are
- * added.
+ * Bytes before the planes: the sizes twice, for products that replace y and for those that are
+ * added to it.
  */
 export const FRONT_BYTES = 2 * BINDING_ALIGNMENT;
 
@@ -88,7 +91,7 @@ export interface Part {
 }
 
 /**
- * Bytes of a part of a stack of `n` rows in all. A vector takes no less than a uniform binding, on
+ * Bytes of a part of a stack of `n` rows in all. A vector takes at least a uniform binding, on
  * every adapter, since it may be a norm that is read through one.
  */
 export function partBytes({ format, rows, n, k }: Part): number {
@@ -106,15 +109,12 @@ export function rowsOf(tensors: readonly StackedTensor[]): number {
   return tensors.reduce((sum, tensor) => sum + tensor.n, 0);
 }
 
-/** A stretch of a stack of one format: rows [firstRow, firstRow + n). */
+/** Neighbouring tensors of a stack that have one format: rows [firstRow, firstRow + n). */
 export interface Stretch extends StackedTensor {
   readonly firstRow: number;
 }
 
-/**
- * Neighbours of one format together, as long as each begins at a multiple of eight rows, where
- * planes are aligned.
- */
+/** Joins neighbours of one format if each begins at a multiple of eight rows, as planes require. */
 export function stretches(tensors: readonly StackedTensor[]): Stretch[] {
   const found: Stretch[] = [];
   let firstRow = 0;
@@ -139,7 +139,7 @@ export function stackBytes(
   });
 }
 
-/** A tensor [n, k] of which as many rows as possible are to be one part. */
+/** A tensor [n, k], to be split into parts of as many rows as possible. */
 export interface PlacedTensor extends StackedTensor {
   readonly k: number;
   readonly placement: Placement;
@@ -157,8 +157,8 @@ export function rowsPerPart(limits: Limits, { format, n, k, placement }: PlacedT
   const fits = format.planes.map((plane, i) => most(plane) / rows[i]!);
   const bound = Math.min(...fits);
   if (placesOf(n) <= bound && weightBytes(format, n, k) <= maxBufferSize) return n;
-  // The sizes in front and what is behind a plane come to less than an alignment each, or a row of
-  // a texture.
+  // The sizes, and the padding after each plane, take less than an alignment each, or less than a
+  // row of a texture.
   const unit = format.planes.map(({ texel }) => (texel?.bytes ?? 0) << texelBits(format, n, k));
   const behind = unit.map((bytes) => Math.max(bytes, BINDING_ALIGNMENT));
   const room = maxBufferSize - FRONT_BYTES - behind.reduce((sum, bytes) => sum + bytes, 0);
@@ -169,15 +169,15 @@ export function rowsPerPart(limits: Limits, { format, n, k, placement }: PlacedT
 /** Where a plane of a part lies: from byte `offset` of the part's buffer on, or in a texture. */
 export interface PlanePlace {
   readonly plane: Plane;
-  /** All that it takes. */
+  /** Bytes allocated for it. */
   readonly bytes: number;
-  /** What kernels bind of it. */
+  /** Bytes that kernels bind. */
   readonly bound: number;
   readonly offset: number | "texture";
 }
 
 /**
- * How a part lies in memory: one buffer for the sizes and planes, and a texture for each other
+ * The layout of a part: one buffer for the sizes and most planes, and a texture for each other
  * plane.
  */
 export interface PartLayout {

@@ -1,4 +1,4 @@
-// The memory of planes on the GPU: a stretch of a buffer, or a texture; made and written here.
+// Creates and writes the memory of planes on the GPU: a range of a buffer, or a texture.
 
 import type { Device } from "../gpu/device.ts";
 import type { Plane } from "./formats/format.ts";
@@ -25,7 +25,7 @@ export async function createPlaneTexture(
   return { texture, texelBytes: texel.bytes, view: texture.createView() };
 }
 
-/** Writes bytes into a plane from its byte `at` on; of a texture, whole texels. */
+/** Writes bytes into a plane from its byte `at` on; in a texture, whole texels. */
 export function writePlane(
   { queue }: Device,
   plane: PlaneMemory,

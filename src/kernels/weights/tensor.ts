@@ -1,6 +1,6 @@
 // Weights on the GPU, in the format of their file. In this room: formats and their fragments
-// (formats/, planes/), how a matrix lies in memory (layout.ts), and its way there (upload.ts). Not
-// in it: which tensors a model has (engine/model).
+// (formats/, planes/), how a matrix lies in memory (layout.ts), and how it is uploaded (upload.ts).
+// Not in it: which tensors a model has (engine/model).
 
 import type { Placement } from "../adapter/adapter.ts";
 import { chunksOf, strideOf } from "../gpu/activations.ts";
@@ -21,7 +21,7 @@ import { createPlaneTexture, type PlaneMemory } from "./plane-memory.ts";
 
 const STORAGE = USAGE.STORAGE | USAGE.COPY_DST | USAGE.COPY_SRC;
 
-/** Rows [firstRow, firstRow + rows) of a weight tensor, in memory of a size that can be bound. */
+/** Rows [firstRow, firstRow + rows) of a weight tensor that fit the adapter's binding limits. */
 export interface WeightPart {
   readonly format: WeightFormat;
   readonly placement: Placement;
@@ -31,11 +31,11 @@ export interface WeightPart {
   readonly bindings: Readonly<Record<string, Bound>>;
   /** Where the planes lie, by name. */
   readonly planes: Readonly<Record<string, PlaneMemory>>;
-  /** The `matrix` of products that are added to what is there. */
+  /** The `matrix` of products that are added to y instead of replacing it. */
   readonly adding: GPUBufferBinding;
 }
 
-/** What a part takes: the buffer with its sizes, then the textures. */
+/** The memory of a part: its buffer, then its textures. */
 export function memoryOf({ adding, planes }: WeightPart): (GPUBuffer | GPUTexture)[] {
   const textures = Object.values(planes).flatMap((plane) =>
     "texture" in plane ? plane.texture : [],
@@ -44,9 +44,8 @@ export function memoryOf({ adding, planes }: WeightPart): (GPUBuffer | GPUTextur
 }
 
 /**
- * A matrix [n, k] as its file packs it: y = W x takes k numbers to n. It may be a stack of tensors
- * that are multiplied with the same x, one above the other: neighbours of one format are one part,
- * and so one dispatch.
+ * A matrix [n, k] as its file packs it: y = W x maps k numbers to n. It may be a stack of tensors
+ * that are multiplied with the same x: neighbours of one format are one part, and so one dispatch.
  */
 export interface Weights {
   readonly label: string;
@@ -84,19 +83,19 @@ export interface NewStack {
 }
 
 /**
- * Allocates a weight tensor [n, k], in as many parts as the limits ask for. Its data comes with
- * `uploadWeights`.
+ * Allocates a weight tensor [n, k], in as many parts as the adapter's limits require.
+ * `uploadWeights` uploads its data.
  */
 export function createWeights(device: Device, tensor: NewWeights): Promise<Weights> {
   const { format, n, ...stack } = tensor;
   return createStack(device, { ...stack, tensors: [{ format, n }] });
 }
 
-/** Allocates a stack of tensors [n, k]. The data of each comes with `Uploader.upload`. */
+/** Allocates a stack of tensors [n, k]. `Uploader.upload` uploads the data of each. */
 export async function createStack(device: Device, stack: NewStack): Promise<Weights> {
   const { label, tensors, k } = stack;
   const n = rowsOf(tensors);
-  // A vector, which may be read otherwise than as weights, is a row.
+  // A vector is one row, in a buffer, since kernels may also read it as plain numbers.
   const placement = n > 1 ? (stack.placement ?? "rows") : "rows";
   const parts: WeightPart[] = [];
   for (const { format, firstRow: start, n: count } of stretches(tensors)) {

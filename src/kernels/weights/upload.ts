@@ -1,4 +1,4 @@
-// The way of weights from a file to the GPU: read, regrouped into planes, written, slice by slice.
+// Uploads weights from a file to the GPU slice by slice: reads, regroups into planes, writes.
 
 import { EIGHT } from "../adapter/adapter.ts";
 import { CHUNK } from "../gpu/activations.ts";
@@ -14,10 +14,10 @@ export type TensorReader = (offset: number, into: Uint8Array) => Promise<void>;
 /** Bytes of a file that are read, regrouped and written at a time. */
 const SLICE_BYTES = 1 << 20;
 
-/** Bytes on their way to the GPU at a time. */
+/** Most bytes in flight to the GPU. */
 const PENDING_BYTES = 4 << 20;
 
-/** What a slice of a file has of a plane: rows of `row` bytes. */
+/** The part of a plane that a slice of a file holds: rows of `row` bytes. */
 interface PlaneSlice {
   readonly plane: Plane;
   readonly memory: PlaneMemory;
@@ -25,7 +25,7 @@ interface PlaneSlice {
   readonly words: Uint32Array<ArrayBuffer>;
 }
 
-/** Uploads one tensor by itself. */
+/** Uploads a single tensor. */
 export async function uploadWeights(
   device: Device,
   weights: Weights,
@@ -39,9 +39,8 @@ export async function uploadWeights(
 
 /**
  * Uploads tensors slice by slice, regrouping their blocks into planes on the way. Host memory is
- * bounded by a few slices whatever the size of the tensors, and the same slices serve all of them:
- * to touch fresh memory for the first time takes longer than to read, regroup and write what goes
- * through it.
+ * bounded by a few slices for tensors of any size, and all tensors use the same slices: touching
+ * fresh memory for the first time takes longer than to read, regroup and write the data in it.
  */
 export class Uploader {
   readonly #device: Device;
@@ -49,7 +48,7 @@ export class Uploader {
   readonly #files = [new Slice(), new Slice()] as const;
   /** The planes of a slice. */
   readonly #planes = new Slice();
-  /** What a slice has of a super-block of a plane, in another order. */
+  /** The part of a slice for one super-block of a plane, interleaved. */
   readonly #run = new Slice();
   /** Bytes written since the queue was last waited for. */
   #pending = 0;
@@ -59,8 +58,8 @@ export class Uploader {
   }
 
   /**
-   * Takes rows [firstRow, firstRow + n), those of one tensor, from `read`. They have arrived on the
-   * GPU after `finish`.
+   * Uploads rows [firstRow, firstRow + n), those of one tensor, from `read`. They are on the GPU
+   * after `finish`.
    */
   async upload(
     { k, parts }: Weights,
@@ -97,14 +96,13 @@ export class Uploader {
     onBytes: (bytes: number) => void,
   ): Promise<void> {
     const fileRow = rowBytes(part.format, k);
-    // Eight rows at a time, as they may lie on the GPU.
+    // Multiples of eight rows, since eight may be interleaved.
     const sliceRows = Math.max(8, Math.floor(SLICE_BYTES / fileRow / 8) * 8);
     const readSlice = (at: number): Promise<Uint8Array> => {
       const bytes = Math.min(sliceRows, rows - at) * fileRow;
       const slice = this.#files[(at / sliceRows) % 2]!.take(bytes);
       const reading = read(at * fileRow, slice).then(() => slice);
-      // A failure is thrown when this is awaited; but an earlier one may end the upload before
-      // that.
+      // A failure is thrown when this is awaited, unless an earlier failure ends the upload first.
       reading.catch(() => {});
       return reading;
     };
@@ -136,8 +134,8 @@ export class Uploader {
       this.#writeTo(memory, first * row, words.subarray(0, (count * row) / 4));
       return;
     }
-    // See `cpu/planes/interleaved`: a super-block of all rows, in which chunks of eight rows lie
-    // side by side, then the next.
+    // See `cpu/planes/interleaved`: one super-block of all rows, with the chunks of eight rows side
+    // by side, then the next super-block.
     const units = planeUnits(plane, k);
     const widest = plane.unit === "chunk" ? SUPER : 1;
     const size = plane.bytes / 4;
@@ -166,7 +164,7 @@ export class Uploader {
     this.#pending += bytes.length;
   }
 
-  /** `count` rows of a file as planes, in memory that the next call uses again. */
+  /** `count` rows of a file as planes, in memory that the next call overwrites. */
   #regroup(
     { format, planes: memories }: WeightPart,
     k: number,
@@ -193,7 +191,7 @@ export class Uploader {
       format.regroup(file, count * blocks, targets);
       return slices;
     }
-    memory.fill(0); // between the rows
+    memory.fill(0); // the padding between rows
     const fileRow = rowBytes(format, k);
     for (let r = 0; r < count; r++) {
       const targets = slices.map(({ row, bytes }) => bytes.subarray(r * row, (r + 1) * row));
@@ -203,7 +201,7 @@ export class Uploader {
   }
 }
 
-/** Memory that is used again and again, and grows where more is asked for. */
+/** Memory that is reused, and grows if more is needed. */
 class Slice {
   #bytes = new Uint8Array(0);
 

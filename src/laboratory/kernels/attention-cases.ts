@@ -68,13 +68,16 @@ function textIn({ pages }: KvCache): PageTable {
   return new PageTable(new PagePool(pages), FULL_ATTENTION, P);
 }
 
-/** Random numbers, as a cache holds them, and the numbers that they stand for. */
+/** Random numbers as a cache stores them, and as it returns them. */
 function randomKv(kvType: KvType, seed: number, count: number) {
   const words = packKv(kvType, randomFloats(seed, count));
   return { words, numbers: unpackKv(kvType, words) };
 }
 
-/** The last `tokens` tokens of a text of `slots` ask, over pages full of random keys and values. */
+/**
+ * Attention of the last `tokens` tokens of a text of `slots`, over pages full of random keys and
+ * values.
+ */
 async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: number) {
   const shape = headShape(kvType);
   const cache = await cacheOf(bench, kvType, slots, tokens);
@@ -104,8 +107,8 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
     queries: rotated,
     at,
     /**
-     * The last token as its projection would leave it, its key and value gone from their pages; it
-     * turns by nothing.
+     * The last token as projected, with its key and value removed from their pages; its rotation is
+     * zero.
      */
     async forgotten() {
       const { rotations, slots: to } = cache;
@@ -130,7 +133,7 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
       const qkv = await bench.activations(1, row.length, row);
       return { qk: qkv, qkv, rotations, slots: to, rotated };
     },
-    /** Of a key before one head of a query: minus infinity where the key is yet to come. */
+    /** The score of a key for one head of a query: minus infinity if the key comes later. */
     score(t: number, head: number, slot: number): number {
       if (slot > slots - tokens + t) return Number.NEGATIVE_INFINITY;
       let sum = 0;
@@ -237,14 +240,14 @@ export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase 
 }
 
 /**
- * Normalised square errors of what is stored. A half, also of a scale, is off by up to 2^-10: WGSL
- * does not say which way a store rounds. And a number may fall to the other side of a quantum,
- * which is an eighth of the largest in q4_0.
+ * Tolerances of stored numbers, as normalised square errors. A half, also of a scale, is off by up
+ * to 2^-10, since WGSL does not define how a store rounds. And a number may be rounded to the next
+ * quantum, which is an eighth of the largest in q4_0.
  */
 const STORED = { f16: 1e-6, q8_0: 1e-6, q4_0: 1e-4 };
 
 /**
- * Queries of `tokens` tokens, turned twice; their keys, turned, and their values, on their way to
+ * Rotates the queries of `tokens` tokens twice, rotates their keys, and stores keys and values in
  * pages.
  */
 export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
@@ -270,7 +273,7 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       const arriving = { qk: qkv, qkv, rotations, slots, rotated };
       const part = (t: number, row: number, count: number) =>
         numbers.subarray((t * rows + row) * E, (t * rows + row + count) * E);
-      /** [T, G, E] out of the pages that the step has filled. */
+      /** [T, G, E], read from the pages that the step has written. */
       const read = async (buffer: GPUBuffer) => {
         const all = unpackKv(kvType, new Uint32Array(await bench.device.read(buffer)));
         const pages = table.entries.map(({ page }) => page);
@@ -302,7 +305,7 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
               ];
             }).flat();
           return [
-            // Under full attention a query meets the sinks where it meets the window.
+            // Under full attention a query has the same position for the sinks and the window.
             ...each((t, angles) => {
               const q = reference.rope(
                 part(t, 0, H),

@@ -1,21 +1,20 @@
-// What the laboratory knows of a kernel: how to set it up, what it must compute, and what work that
-// is.
+// A case of a kernel: how to set it up, what it must compute, and how much work this is.
 
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import type { StepValues } from "../../kernels/gpu/params.ts";
 import type { Workbench } from "./workbench.ts";
 
 export interface KernelCase {
-  /** The operation, as people ask for it: "matmul". */
+  /** The name of the operation, as in `--kernel`: "matmul". */
   readonly kernel: string;
-  /** Of weights, or of the cells of a cache, or of activations. */
+  /** The format of weights, the type of a cache, or that of activations. */
   readonly format: string;
   readonly shape: string;
   /** Bytes that have to be read and written at least once. */
   readonly bytes: number;
-  /** Multiply-adds; none where multiplying is not what the kernel is for. */
+  /** Multiply-adds; undefined if the kernel's work is not multiplication. */
   readonly multiplies?: number;
-  /** Of the normalised square error, where storing rounds more than f32 does. */
+  /** The tolerance of the normalised square error, if storing rounds more than f32 does. */
   readonly tolerance?: number;
   prepare(bench: Workbench): Promise<PreparedCase>;
 }
@@ -27,7 +26,7 @@ export interface PreparedCase {
    */
   readonly variants: readonly (readonly Dispatch[])[];
   readonly step: Partial<StepValues>;
-  /** What it has computed, and what reference.ts computes. */
+  /** The result of the kernel, and that of reference.ts. */
   result(): Promise<Float32Array>;
   expected(): ArrayLike<number>;
   /** It works in place: only the first run computes what is expected. */
@@ -37,7 +36,7 @@ export interface PreparedCase {
 
 /** Sizes of what kernels work on. */
 export interface Sizes {
-  /** Of a matrix [n, k], and of rows. */
+  /** Sizes of a matrix [n, k], and of rows. */
   readonly n: number;
   readonly k: number;
   /** Where a kernel takes several. */

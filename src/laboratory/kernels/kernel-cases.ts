@@ -1,5 +1,5 @@
 // Every kernel of the engine, with every format that it takes: checked against reference.ts and
-// timed alone, without a model. Not in this room: whole models, which are measured by experiments.
+// timed alone, without a model. Not in this room: whole models, which experiments measure.
 
 import { UserError } from "../../errors.ts";
 import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
@@ -11,7 +11,7 @@ import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { embedCase, matmulCase, matvecCase, matvecSwigluCase } from "./matrix-cases.ts";
 import { biasCase, chooseCase, gateCase, normCase, topCase } from "./row-cases.ts";
 
-/** What is asked for: everything that is not said otherwise. */
+/** Selects cases; a field that is not set selects all. */
 export interface Selection {
   readonly kernel?: string | undefined;
   /** A weight format or the kv type of a cache, in any case. */
@@ -53,8 +53,8 @@ const SLOTS = [128, 1024, 4096] as const;
 export const KERNELS: readonly string[] = [MATRICES, ROWS, ATTENTION].flatMap(Object.keys);
 
 /**
- * The cases of a selection, matrices being [n, k] if it does not say. Throws a `UserError` if
- * there are none.
+ * The cases of a selection, with matrices of [n, k] by default. Throws a `UserError` if there are
+ * none.
  */
 export function kernelCases(selection: Selection, usual: { n: number; k: number }): KernelCase[] {
   const { kernel, format, shape, tokens } = selection;
@@ -106,7 +106,7 @@ export function formatsOf(kernel: string | undefined): readonly string[] {
   return [...FORMATS.keys()];
 }
 
-/** The sizes for one token, and for as many as are given. */
+/** The sizes for one token, and for the given number of tokens. */
 function oneAndSeveral(sizes: Sizes): Sizes[] {
   return [1, sizes.tokens].filter(isFirst).map((tokens) => ({ ...sizes, tokens }));
 }

@@ -19,7 +19,7 @@ const EPS = 1e-5;
 const ROTATED_BYTES = 128 * 2 ** 20;
 const MAX_COPIES = 64;
 
-/** As many copies of a matrix as no cache holds, the first of them uploaded. */
+/** More copies of a matrix than any cache holds, the first of them uploaded. */
 async function rotated(
   bench: Workbench,
   format: WeightFormat,
@@ -33,7 +33,7 @@ async function rotated(
   return copies;
 }
 
-/** y [n] = W x, W [n, k], x normed on the way where `normed` is set. */
+/** y [n] = W x, W [n, k], with a fused norm of x if `normed` is set. */
 export function matvecCase(format: WeightFormat, { n, k }: Sizes, normed: boolean): KernelCase {
   return {
     kernel: normed ? "matvec-normed" : "matvec",

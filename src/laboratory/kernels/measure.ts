@@ -1,5 +1,4 @@
-// A kernel is checked against reference.ts, timed, and checked again: one that is wrong gets no
-// time.
+// Checks a kernel against reference.ts, times it, and checks it again: a wrong kernel gets no time.
 
 import { KernelError } from "../../kernels/gpu/kernel.ts";
 import { nmse } from "../../numbers.ts";
@@ -7,7 +6,7 @@ import type { KernelCase, PreparedCase } from "./kernel-case.ts";
 import { timeDispatches } from "./time-kernel.ts";
 import type { Workbench } from "./workbench.ts";
 
-/** Of the squared difference to the square sum of what is expected: f32 stays far below. */
+/** Tolerance of the normalised square error: f32 stays far below. */
 const TOLERANCE = 1e-9;
 
 export interface Timing {
@@ -20,23 +19,23 @@ export interface Timing {
   readonly format: string;
   readonly shape: string;
   /**
-   * The largest difference to what is expected, relative to the root of the mean square; none where
-   * there is NaN.
+   * The largest difference to what is expected, relative to the root of the mean square; undefined
+   * if there is NaN.
    */
   readonly maxError: number | null;
-  /** What is wrong with what it computes. */
+  /** Why the result is wrong. */
   readonly wrong: string | null;
-  /** The median, and what half of the samples stay within, as a share of it. */
+  /** The median, and half the distance between the quartiles as a share of it. */
   readonly us: number | null;
   readonly spread: number | null;
   readonly gigabytesPerSecond: number | null;
-  /** Multiply-adds; none where multiplying is not what the kernel is for. */
+  /** Multiply-adds; undefined if the kernel's work is not multiplication. */
   readonly multiplyGigaPerSecond: number | null;
 }
 
 /**
- * Measures one case after the other. A raised signal ends it between two, with what there is so
- * far.
+ * Measures one case after the other. An aborted signal ends it between two cases, with the results
+ * so far.
  */
 export async function measureAll(
   bench: Workbench,
@@ -74,7 +73,7 @@ export async function measure(bench: Workbench, one: KernelCase, ms: number): Pr
     const first = await check(one, prepared, expected);
     if (first.wrong !== null) return { ...named, ...first, ...untimed };
     const { us, spread } = await timeDispatches(bench.device, variants, step, ms);
-    // What the timed runs have left behind is theirs: other copies, and many at once.
+    // The timed runs have their own results: from other copies, and many at once.
     const last = inPlace ? first : await check(one, prepared, expected);
     if (last.wrong !== null) return { ...named, ...last, ...untimed };
     return {

@@ -1,6 +1,5 @@
-// What an adapter can do at most, as it does it here: bytes copied and numbers multiplied in a
-// second. The times of kernels are compared with these, which are measured on the same adapter in
-// the same run: the shortest ones count.
+// Measures the highest rates of an adapter: bytes copied and numbers multiplied in a second, in the
+// same run as the kernels that are compared with them. The shortest times count.
 
 import type { Device } from "../../kernels/gpu/device.ts";
 import { bufferBinding, Dispatcher } from "../../kernels/gpu/dispatcher.ts";
@@ -9,15 +8,15 @@ import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { byWallClock, sample, timeDispatches } from "./time-kernel.ts";
 import type { Workbench } from "./workbench.ts";
 
-/** At most, as far as has been seen. */
+/** The highest rates measured so far. */
 export interface Rates {
   readonly copyGigabytesPerSecond: number;
   readonly multiplyGigaPerSecond: number;
 }
 
 /**
- * Both rates. Whatever else a machine does makes them lower: of `before` and what is found now, the
- * higher count.
+ * Measures both rates. Other load on the machine lowers them, so the higher of `before` and now
+ * count.
  */
 export async function measureRates(bench: Workbench, ms: number, before?: Rates): Promise<Rates> {
   const [copy, multiply] = [await copyRate(bench.device, ms), await multiplyRate(bench, ms)];
@@ -27,7 +26,7 @@ export async function measureRates(bench: Workbench, ms: number, before?: Rates)
   };
 }
 
-/** More than caches hold, where the adapter allows it. */
+/** More than caches hold, if the adapter allows it. */
 const COPY_BYTES = 128 * 2 ** 20;
 
 /**

@@ -1,4 +1,4 @@
-// Kernels that go over rows of activations.
+// Kernels that work on rows of activations.
 
 import { chooseTokens, listTop, packDraws } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
@@ -68,8 +68,8 @@ export function gateCase({ n, tokens }: Sizes): KernelCase {
 }
 
 /**
- * y [T, n] += bias [n]. A plan has it behind a product only: a small one is prepared with it, and
- * left out.
+ * y [T, n] += bias [n]. A plan adds a bias only after a product: a small product is prepared with
+ * it, and left out.
  */
 export function biasCase({ n, tokens }: Sizes): KernelCase {
   const k = 32;
@@ -130,7 +130,7 @@ export function chooseCase({ n }: Pick<Sizes, "n">): KernelCase {
 }
 
 /**
- * The likeliest logits of n, which a sampler on the host is sent, and the logarithm of the sum of
+ * The likeliest logits of n, as a sampler on the host gets them, and the logarithm of the sum of
  * all exponentials.
  */
 export function topCase({ n }: Pick<Sizes, "n">): KernelCase {

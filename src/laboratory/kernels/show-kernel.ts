@@ -1,4 +1,4 @@
-// The shaders of a kernel as this adapter gets them, with the files that each is put together from.
+// The shaders of a kernel as assembled for this adapter, with the files that each consists of.
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -14,10 +14,10 @@ import { kernelCases, type Selection } from "./kernel-cases.ts";
 import { Workbench } from "./workbench.ts";
 
 export interface ShownShader {
-  /** As profiles call it, such as "matvec.q4-k.storage.plain.plain.reduce". */
+  /** The name in profiles, such as "matvec.q4-k.storage.plain.plain.reduce". */
   readonly name: string;
   readonly parts: readonly { readonly file: string; readonly text: string }[];
-  /** What the model and the adapter fix of its `override` declarations. */
+  /** The values of its `override` declarations. */
   readonly overrides: Readonly<Record<string, number>>;
 }
 
@@ -29,7 +29,7 @@ export interface ShownKernel {
   readonly shaders: readonly ShownShader[];
 }
 
-/** What is shown if no format is asked for: what most files hold, and what a cache stores by default. */
+/** The formats to show by default: that of most files, and the default of a cache. */
 const USUAL_FORMATS = ["Q4_K", "f16"];
 
 /** Remembers which specification a kernel was made from. */
@@ -44,7 +44,7 @@ class RecordingLibrary extends KernelLibrary {
 }
 
 /**
- * The shaders of a kernel of the laboratory, for as many tokens as `selection` says. Throws a
+ * The shaders of a kernel of the laboratory, for the number of tokens in `selection`. Throws a
  * `UserError` if there is no such kernel, or no such format of it.
  */
 export async function showKernel(

@@ -1,5 +1,4 @@
-// How long does it take? Samples of one kind of work, until enough time has passed; their median
-// counts.
+// Times one kind of work: takes samples until enough time has passed, and reports their median.
 
 import { type Dispatch, run } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -16,22 +15,23 @@ export interface Time {
 }
 
 /**
- * Does the work this many times in one submit, and tells what one of them took: one sample, or each
- * by itself.
+ * Does the work this many times in one submit, and returns the time of one: a single sample, or one
+ * for each repeat.
  */
 export type Batch = (repeats: number) => Promise<readonly number[]>;
 
 /**
- * A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for.
+ * The work is repeated to fill this time, since a submit itself costs about 0.1 ms, and its
+ * completion is polled for.
  */
 const SUBMIT_MS = 25;
 const MAX_REPEATS = 512;
 const MIN_SAMPLES = 5;
 
-/** Samples for `ms` milliseconds, when it is known how long the work is. */
+/** Takes samples for `ms` milliseconds, after it has found how long the work takes. */
 export async function sample(batch: Batch, ms: number): Promise<Time> {
   let repeats = 1;
-  // The first submit of all pays for what is new; the second knows better.
+  // The first submit includes warm-up; the second gives a better estimate.
   for (let round = 0; round < 2; round++) {
     const began = performance.now();
     await batch(repeats);
@@ -59,7 +59,7 @@ export function byWallClock(device: Device, submit: (repeats: number) => void): 
   };
 }
 
-/** Whether the GPU itself tells the time of a dispatch. */
+/** Whether the GPU itself times a dispatch. */
 export function hasClock(device: Device): boolean {
   return device.features.has("timestamp-query");
 }
@@ -79,14 +79,14 @@ export async function timeDispatches(
     Array.from({ length: repeats }, () => variants[turn++ % variants.length]!).flat();
   if (hasClock(device)) {
     const time = await sample(byTimestamps(device, variants[0]!, step, next), ms);
-    // An adapter whose clock stands still for the whole of a kernel does not tell its time.
+    // An adapter whose clock does not advance during a kernel cannot time it.
     if (time.us > 0) return time;
   }
   const submit = (repeats: number) => run(device, next(repeats), step);
   return sample(byWallClock(device, submit), ms);
 }
 
-/** By the GPU's clock: every dispatch by itself, those of one list added up. */
+/** By the GPU's clock: every dispatch is timed alone, and those of one list are added up. */
 function byTimestamps(
   device: Device,
   one: readonly Dispatch[],

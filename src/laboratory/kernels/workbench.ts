@@ -18,7 +18,7 @@ import type { WeightFormat } from "../../kernels/weights/formats/format.ts";
 import { createWeights, memoryOf, type Weights } from "../../kernels/weights/tensor.ts";
 import { uploadWeights } from "../../kernels/weights/upload.ts";
 
-/** Everything that a step may carry; what runs a kernel states what matters to it. */
+/** Default values of a step; a kernel's case sets those that matter to it. */
 const STEP: Required<StepValues> = {
   tokens: 1,
   short_items: 1,
@@ -100,8 +100,8 @@ export class Workbench {
   }
 
   /**
-   * The numbers [rows, width] of activations; throws where a kernel has written into the padding of
-   * a row.
+   * The numbers [rows, width] of activations; throws if a kernel has written into the padding of a
+   * row.
    */
   async readActivations({ buffer, rows, width, stride }: Activations): Promise<Float32Array> {
     const padded = await this.readFloats(buffer);

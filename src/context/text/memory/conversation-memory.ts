@@ -19,11 +19,13 @@ import { sinksMemory } from "./sinks.ts";
 import { type Summarizing, summaryMemory } from "./summary.ts";
 
 export type MemoryOptions =
-  /** So many of the most recent turns, or fewer where the budget is short. */
+  /** This many of the most recent turns, or fewer if the budget is too small. */
   | { readonly kind: "turns"; readonly turns: number }
   /** As many of the most recent turns as the budget holds. */
   | { readonly kind: "buffer" }
-  /** So many of the most recent turns, and a summary of the turns before. "summary" is one turn. */
+  /**
+   * This many of the most recent turns, and a summary of the turns before. "summary" is one turn.
+   */
   | { readonly kind: "summary"; readonly turns: number }
   /** Everything; the cache keeps the first `sinks` and the last `window` tokens. */
   | { readonly kind: "sinks"; readonly sinks: number; readonly window: number };
@@ -62,7 +64,10 @@ export const memoryReader: Reader<MemoryOptions> = (value, option) => {
   throw invalid(option, value, FORMS, Object.keys(KINDS));
 };
 
-/** Reads "turns:K", "buffer", "summary", "summary:K" or "sinks:S+W"; throws a `UserError` for any other text. */
+/**
+ * Reads "turns:K", "buffer", "summary", "summary:K" or "sinks:S+W"; throws a `UserError` for any
+ * other text.
+ */
 export function parseMemory(text: string): MemoryOptions {
   if (typeof text !== "string") throw invalid("memory", text, FORMS);
   return memoryReader(text, "memory");
@@ -78,8 +83,8 @@ function optionsOf(text: string): object | undefined {
 }
 
 /**
- * The memory of an option object or of its text. Throws a `UserError` for a kind that there is not, numbers that make no
- * sense, or a summary without a summarizer.
+ * The memory of an option object or of its text. Throws a `UserError` for an unknown kind, invalid
+ * numbers, or a summary without a summarizer.
  */
 export function conversationMemory(
   choice: MemoryOptions | MemoryText,

@@ -1,4 +1,4 @@
-// What a model is shown of a conversation that is longer than what it may read.
+// Chooses what a model reads of a conversation that exceeds its budget.
 
 import { UserError } from "../../../errors.ts";
 import {
@@ -16,11 +16,11 @@ export interface MemoryBudget {
   /** At least 1. */
   readonly tokens: number;
   /**
-   * Tokens of any messages, none among them, as the model will read them, template included. What a template puts after
-   * the last message, for the answer to follow, is left out: take it, and the answer, off `tokens`.
+   * Tokens of any list of messages, also an empty one, as rendered by the template, but without the
+   * text that opens an answer: subtract this, and the answer, from `tokens`.
    */
   count(messages: readonly Message[]): number;
-  /** Ends a summary in work: `recall` throws its reason. */
+  /** Aborts a summary in work: `recall` throws its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -30,9 +30,12 @@ export const BUDGET_READERS = {
   signal: abortSignal,
 } satisfies Readers<MemoryBudget>;
 
-/** What became of a message. */
+/** What happened to a message. */
 export type Fate =
-  /** Kept: the model reads and sees all of it. Summarised: the model reads a summary in its place. Dropped: nothing. */
+  /**
+   * Kept: the model reads and sees all of it. Summarised: the model reads a summary in its place.
+   * Dropped: nothing.
+   */
   | { readonly kind: "kept" | "summarised" | "dropped" }
   /** The model read all of its tokens, and still sees this many of them when it answers. */
   | { readonly kind: "part"; readonly visible: number; readonly tokens: number };
@@ -40,17 +43,21 @@ export type Fate =
 export interface Recollection {
   /** What the model reads, in the order of the conversation. */
   readonly messages: readonly Message[];
-  /** Tokens that the model sees when it answers: those of `messages`, but where the cache forgets some. */
+  /**
+   * Tokens that the model sees when it answers: those of `messages`, or fewer if the cache forgets
+   * some.
+   */
   readonly tokens: number;
-  /** Of the turns that it replaces; it stands in the opening system message. */
+  /** The summary of turns that are left out; it is part of the opening system message. */
   readonly summary?: string | undefined;
-  /** Of each message of the conversation. */
+  /** The fate of each message of the conversation. */
   readonly fates: readonly Fate[];
 }
 
 /**
- * Chooses what a model is shown. A turn is a user's message and the answers up to the next one; answers before the first
- * user's message are a turn of their own. What every strategy keeps, but sinks, which let the cache forget:
+ * Chooses what a model reads. A turn is a user's message and the answers up to the next one;
+ * answers before the first user's message are a turn of their own. Every strategy keeps these
+ * rules, except sinks, which leave forgetting to the cache:
  *
  *  - never more than the budget;
  *  - all system messages, and the last turn, whole, or a `MessageTooLongError`;
@@ -60,21 +67,24 @@ export interface Recollection {
 export interface ConversationMemory {
   /** As on the command line: "turns:3", "buffer", "summary", "summary:3", "sinks:4+252". */
   readonly name: string;
-  /** What the engine is to be loaded with. */
+  /** The attention policy that the engine must be loaded with. */
   readonly attention: AttentionOptions;
-  /** A pure function of its arguments. Throws a `UserError` if the budget or the conversation makes no sense. */
+  /**
+   * A pure function of its arguments. Throws a `UserError` if the budget or the conversation is
+   * invalid.
+   */
   recall(conversation: readonly Message[], budget: MemoryBudget): Promise<Recollection>;
 }
 
-/** A message that has to be kept does not fit the budget. */
+/** A message that must be kept does not fit the budget. */
 export class MessageTooLongError extends UserError {
   override readonly name = "MessageTooLongError";
-  /** Of the message in the conversation, from 0. */
+  /** The index of the message in the conversation. */
   readonly index: number;
   readonly role: Role;
-  /** Of the message by itself. */
+  /** Tokens of the message alone. */
   readonly tokens: number;
-  /** The smallest budget that would do: all system messages and the last turn. */
+  /** The smallest sufficient budget: all system messages and the last turn. */
   readonly needed: number;
   readonly budget: number;
 
@@ -92,7 +102,7 @@ export class MessageTooLongError extends UserError {
   }
 }
 
-/** Throws a `UserError` for a budget or a conversation that makes no sense. */
+/** Throws a `UserError` for an invalid budget or conversation. */
 export function checkRecall(conversation: readonly Message[], budget: MemoryBudget): void {
   readOptions("a memory's budget", budget, BUDGET_READERS);
   messagesReader(conversation, "conversation");

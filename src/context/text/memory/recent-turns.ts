@@ -3,7 +3,10 @@
 import type { ConversationMemory } from "./memory.ts";
 import { isRecent, recent, recentThatFit, turnsWithin } from "./turns.ts";
 
-/** Keeps system messages and the `most` recent turns, or fewer where the budget is short; drops the others. */
+/**
+ * Keeps system messages and the `most` recent turns, or fewer if the budget is too small; drops the
+ * others.
+ */
 export function recentTurns(name: string, most: number): ConversationMemory {
   return {
     name,

@@ -1,5 +1,5 @@
-// The alternative in the cache: the model reads everything, and its attention forgets all but the first and the latest
-// tokens (StreamingLLM, arXiv:2309.17453).
+// Memory by the cache: the model reads everything, and its attention forgets all but the first and
+// the latest tokens (StreamingLLM, arXiv:2309.17453).
 
 import { UserError } from "../../../errors.ts";
 import { largestThat } from "../../../numbers.ts";
@@ -9,8 +9,9 @@ import type { Message } from "../message.ts";
 import { type ConversationMemory, checkRecall, type Fate, type MemoryBudget } from "./memory.ts";
 
 /**
- * Gives everything to a model whose cache forgets. What the last token sees of each message is counted from the positions
- * of its tokens, exactly where the first messages alone are as many tokens as they are at the head of the conversation.
+ * Gives everything to a model whose cache forgets. What the last token sees of each message is
+ * counted from the positions of its tokens. This is exact if the first messages have the same
+ * number of tokens alone as at the start of the conversation.
  */
 export function sinksMemory(policy: AttentionPolicy): ConversationMemory {
   const { name, sinks, window } = policy;
@@ -53,7 +54,8 @@ function fatesOf(
     known.set(index, position);
     return position;
   };
-  // What is forgotten lies from position `sinks` to before `total - window`: within these two messages and between them.
+  // Positions from `sinks` to `total - window` are forgotten: within these two messages, and all
+  // between them.
   const first = largestThat(0, N - 1, (index) => start(index) <= sinks);
   const last = N - 1 - largestThat(0, N - 1, (after) => start(N - after) >= total - window);
   return conversation.map((_, index) => {

@@ -1,4 +1,4 @@
-// A running summary of what is older than the most recent turns.
+// A running summary of all turns before the most recent ones.
 
 import type { Message } from "../message.ts";
 import type { Summarizer } from "../summarizer.ts";
@@ -7,17 +7,17 @@ import { truncate } from "../truncation.ts";
 import type { ConversationMemory, MemoryBudget } from "./memory.ts";
 import { isRecent, recent, recentThatFit, type Turns, turnsWithin } from "./turns.ts";
 
-/** What a memory takes that summarises. */
+/** What a memory that summarises needs. */
 export interface Summarizing {
   readonly summarize: Summarizer;
   /** Cuts a summary that is longer than its share. */
   readonly tokenizer: TextTokenizer;
 }
 
-/** A summary, its message and template included, takes at most so much of a budget. */
+/** The most that a summary, its message and template included, takes of a budget. */
 export const SUMMARY_SHARE = 1 / 4;
 
-/** What a summary is announced with. */
+/** The text before a summary. */
 export const SUMMARY_OPENING = "Summary of the conversation so far: ";
 
 /** The summary of a conversation up to one of its turns. */
@@ -28,16 +28,17 @@ interface Step {
 }
 
 /**
- * Keeps everything while it fits. After that it keeps the `most` recent turns, or fewer where the budget is short, and a
- * summary of the turns before, which grows turn by turn: each is told to the summarizer once, with the summary so far.
- * Without room for a summary those turns are dropped.
+ * Keeps everything while it fits. After that it keeps the `most` recent turns, or fewer if the
+ * budget is too small, and a summary of the turns before, which grows turn by turn: the summarizer
+ * gets each turn once, with the summary so far. Without room for a summary those turns are dropped.
  */
 export function summaryMemory(
   name: string,
   most: number,
   { summarize, tokenizer }: Summarizing,
 ): ConversationMemory {
-  // What has been summarised, turn by turn. Nothing but work saved: a conversation takes from it what it begins with.
+  // What has been summarised, turn by turn: a cache, from which a conversation takes its common
+  // prefix.
   let known: readonly Step[] = [];
 
   const summaryOf = async (turns: readonly string[], budget: MemoryBudget) => {
@@ -55,7 +56,7 @@ export function summaryMemory(
       const { signal } = budget;
       const told = await summarize(text, { maxTokens, level: soFar === "" ? 1 : 2, signal });
       const size = (summary: string) => budget.count([summaryMessage(summary)]);
-      // Nothing told leaves the summary as it was.
+      // An empty summary leaves the old one.
       const summary = cut(told, tokenizer, share, size) || soFar;
       steps.push({ turn, maxTokens, summary });
       known = steps;
@@ -81,7 +82,7 @@ export function summaryMemory(
         return summary === "" ? messages : told(messages, turns.starts[0]!, summary);
       };
       const size = (summary: string) => budget.count(withSummary(summary));
-      // The last turn may leave no room for any.
+      // The last turn may leave no room for a summary.
       const whole = size(".") > tokens ? "" : await summaryOf(textsBefore(turns, kept), budget);
       const summary = cut(whole, tokenizer, tokens, size); // the last turn may leave less than the share
       const messages = withSummary(summary);
@@ -98,7 +99,7 @@ export function summaryMemory(
   };
 }
 
-/** The turns before the `kept` most recent ones, as texts; system messages are no part of any. */
+/** The turns before the `kept` most recent ones, as texts; without system messages. */
 function textsBefore({ conversation, starts }: Turns, kept: number): string[] {
   return starts.slice(0, -kept).map((start, turn) =>
     conversation
@@ -110,8 +111,9 @@ function textsBefore({ conversation, starts }: Turns, kept: number): string[] {
 }
 
 /**
- * Messages with a summary in what opens them: at the end of the last of the `opening` system messages, if there are any,
- * since many templates have room for one system message only, and that in the first place.
+ * Messages with a summary in what opens them: at the end of the last of the `opening` system
+ * messages, if there are any, since many templates have room for one system message only, and that
+ * in the first place.
  */
 function told(messages: readonly Message[], opening: number, summary: string): Message[] {
   const message = summaryMessage(summary);
@@ -124,7 +126,9 @@ function summaryMessage(summary: string): Message {
   return { role: "system", content: SUMMARY_OPENING + summary };
 }
 
-/** The beginning of a summary whose `size`, in tokens, is at most `most`; empty if there is none. */
+/**
+ * The beginning of a summary whose `size`, in tokens, is at most `most`; empty if there is none.
+ */
 function cut(
   summary: string,
   tokenizer: TextTokenizer,

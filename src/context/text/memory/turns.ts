@@ -11,8 +11,8 @@ export interface Turns {
 }
 
 /**
- * The turns of a conversation. Throws a `UserError` for what makes no sense, and a `MessageTooLongError` if system
- * messages and the last turn exceed the budget.
+ * The turns of a conversation. Throws a `UserError` for invalid input, and a `MessageTooLongError`
+ * if system messages and the last turn exceed the budget.
  */
 export function turnsWithin(conversation: readonly Message[], budget: MemoryBudget): Turns {
   checkRecall(conversation, budget);
@@ -26,7 +26,7 @@ export function turnsWithin(conversation: readonly Message[], budget: MemoryBudg
   return turns;
 }
 
-/** Whether a message stays where the `count` most recent turns do: system messages do in any case. */
+/** Whether a message stays if the `count` most recent turns do: system messages always stay. */
 export function isRecent({ conversation, starts }: Turns, count: number, index: number): boolean {
   const first = starts.at(-count) ?? starts[0] ?? conversation.length;
   return conversation[index]!.role === "system" || index >= first;
@@ -37,7 +37,10 @@ export function recent(turns: Turns, count: number): Message[] {
   return turns.conversation.filter((_, index) => isRecent(turns, count, index));
 }
 
-/** How many of the most recent turns, 1 to `most`, fit this many tokens; the last is not asked. */
+/**
+ * How many of the most recent turns, 1 to `most`, fit this many tokens; a single turn is assumed to
+ * fit.
+ */
 export function recentThatFit(
   turns: Turns,
   most: number,
@@ -48,7 +51,10 @@ export function recentThatFit(
   return largestThat(1, last, (n) => count(recent(turns, n)) <= tokens);
 }
 
-/** Names the first that does not fit of what must be kept: of system messages, then of the last turn. */
+/**
+ * The error with the first message that does not fit: of the system messages, then of the last
+ * turn.
+ */
 function tooLong(turns: Turns, needed: number, { tokens, count }: MemoryBudget): Error {
   const { conversation } = turns;
   const isSystem = (index: number) => conversation[index]!.role === "system";

@@ -1,4 +1,5 @@
-// A question, answered from what an index has on it: as many windows as the budget of tokens has room for.
+// Answers a question from an index: with as many of its windows as the budget of tokens has room
+// for.
 
 import { UserError } from "../../../errors.ts";
 import {
@@ -20,13 +21,15 @@ import {
   TextIndex,
 } from "./text-index.ts";
 
-/** What a question and its sources become for the model: a text, or token ids where special tokens are among them. */
+/** The prompt for a question and its sources: a text, or token ids if it has special tokens. */
 export type RetrievalPrompt = (
   question: string,
   sources: readonly ScoredChunk[],
 ) => string | readonly number[];
 
-/** As much of an engine as answering takes: O its options, P its pieces of text, R what it returns in the end. */
+/**
+ * The part of an engine that answering needs: O its options, P its pieces of text, R its result.
+ */
 export interface AnsweringEngine<O, P, R> {
   readonly setting: {
     readonly context: number;
@@ -34,12 +37,12 @@ export interface AnsweringEngine<O, P, R> {
     readonly stopsWhenFull: boolean;
   };
   tokenize(text: string, options?: { readonly addSpecial?: boolean }): readonly number[];
-  /** A prompt that has the model do what a text asks for. */
+  /** A prompt that makes the model do what a text asks for. */
   promptFor(request: string): string | readonly number[];
   generate(prompt: string | readonly number[], options?: O): AsyncGenerator<P, R, void>;
 }
 
-/** What the options of an engine's texts have. */
+/** The options of a generation that answering sets or reads. */
 export interface GeneratingOptions {
   readonly maxTokens?: number | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -49,11 +52,13 @@ export interface AnswerOptions extends RetrieveOptions {
   /** Tokens of prompt and answer together. Default: the engine's context. */
   readonly budget?: number | undefined;
   /**
-   * The most tokens of the answer, all of which are kept free, unless the text stops or slides when the context is full.
-   * Default: 256, or a quarter of the budget if that is less.
+   * The most tokens of the answer. All of them are kept free, unless the text stops or slides when
+   * the context is full. Default: 256, or a quarter of the budget if that is less.
    */
   readonly maxTokens?: number | undefined;
-  /** Default: the sources, numbered, then the question, as the model is asked for something. */
+  /**
+   * Makes the prompt. Default: the numbered sources, then the question, as a request to the model.
+   */
   readonly prompt?: RetrievalPrompt | undefined;
 }
 
@@ -66,28 +71,28 @@ export const ANSWER_READERS = {
 
 /** A window that is part of the prompt. */
 export interface Source extends ScoredChunk {
-  /** Of its text by itself. */
+  /** Tokens of its text alone. */
   readonly tokens: number;
 }
 
 export interface Sources {
-  /** In the prompt, best first. */
+  /** The windows in the prompt, best first. */
   readonly sources: readonly Source[];
-  /** Retrieved, but the budget had no room for them. */
+  /** Windows that were retrieved, but that the budget had no room for. */
   readonly leftOut: readonly ScoredChunk[];
 }
 
-/** Sources that anybody can read, and a question. */
+/** A readable prompt of sources and a question. */
 export const plainPrompt = (question: string, sources: readonly ScoredChunk[]): string => {
   const texts = sources.map(({ text }, i) => `[${i + 1}] ${text.trim()}\n`);
   return `${texts.join("")}\nQuestion: ${question}\nAnswer:`;
 };
 
 /**
- * Retrieves windows, puts as many of them before the question as the budget has room for (the best first, whole; one that
- * does not fit is passed over), and generates the answer. The pieces are the engine's; so is the return value, with the
- * sources added, and a promise of it is `result`. Throws a `UserError` at once if an argument is wrong; it comes with the
- * first piece if even the question alone does not fit.
+ * Retrieves windows, puts as many of them before the question as the budget has room for (the best
+ * first, whole; one that does not fit is passed over), and generates the answer. Pieces and result
+ * are the engine's, with the sources added to the result. Throws a `UserError` at once if an
+ * argument is wrong, and at the first piece if even the question alone does not fit.
  */
 export function generateWithRetrieval<O extends GeneratingOptions, P, R extends object>(
   engine: AnsweringEngine<O, P, R>,
@@ -120,7 +125,10 @@ export function generateWithRetrieval<O extends GeneratingOptions, P, R extends 
   });
 }
 
-/** Which of the windows found, best first, make a prompt of no more than `room` tokens, counted on the whole prompt. */
+/**
+ * Which of the windows found, best first, make a prompt of no more than `room` tokens, counted on
+ * the whole prompt.
+ */
 function fitSources(
   engine: AnsweringEngine<never, unknown, unknown>,
   question: string,

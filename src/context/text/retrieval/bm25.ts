@@ -3,8 +3,8 @@
 import MiniSearch from "minisearch";
 
 /**
- * Okapi's parameters as they are mostly taken, k1 and b, and nothing of BM25+ (its delta is d).
- * Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009.
+ * Okapi's usual parameters, k1 and b, without BM25+ (its delta is d). Robertson and Zaragoza, The
+ * Probabilistic Relevance Framework: BM25 and Beyond, 2009.
  */
 const PARAMETERS = { k: 1.2, b: 0.75, d: 0 };
 
@@ -21,18 +21,18 @@ export class Bm25 {
     searchOptions: { bm25: PARAMETERS },
   });
 
-  /** Takes in the texts that it has not seen yet: those behind as many as it has. */
+  /** Adds the new texts of a list: those after the ones that it has. */
   add(texts: readonly { readonly text: string }[]): void {
     const seen = this.#words.documentCount;
     this.#words.addAll(texts.slice(seen).map(({ text }, i) => ({ id: seen + i, text })));
   }
 
-  /** A score for each text [N]; 0 where it shares no word with the query. */
+  /** A score for each text [N]; 0 if it shares no word with the query. */
   scores(query: string): Float64Array {
     const scores = new Float64Array(this.#words.documentCount);
     for (const { id, score, queryTerms } of this.#words.search(query)) {
-      // MiniSearch multiplies BM25 by the number of the query's words that it found. On Cranfield's whole abstracts that makes
-      // nDCG@10 0.301 out of 0.331.
+      // MiniSearch multiplies BM25 by the number of the query's words that it found. On Cranfield's
+      // whole abstracts that makes nDCG@10 0.301 out of 0.331.
       scores[id as number] = score / queryTerms.length;
     }
     return scores;

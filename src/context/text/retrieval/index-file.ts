@@ -1,31 +1,32 @@
-// The one file of an index. It comes from anywhere: nothing of it is believed before it is checked.
+// The one file of an index. It is untrusted: everything is checked before it is used.
 //
-//   "DAWNINDX"   u32 version   u32 J   J bytes of JSON, a multiple of 4   f32 vectors [N, D]   SHA-256 of all before it
+//   "DAWNINDX"   u32 version   u32 J   J bytes of JSON, a multiple of 4   f32 vectors [N, D]
+//   SHA-256 of all before it
 //
-// Little-endian, as every machine that runs Dawn. The checksum tells damage; lengths and types are checked all the same,
-// since anybody can write a checksum.
+// Little-endian, as every machine that runs Dawn. The checksum detects damage; lengths and types
+// are checked too, since a forged file may have a valid checksum.
 
 import { UserError } from "../../../errors.ts";
 import { instance } from "../../../option-reader.ts";
 import { POOLINGS, type Pooling } from "../embedder.ts";
 import { checkWindows, type WindowOptions } from "../windows.ts";
 
-/** A stretch of a document, as large as one vector stands for. */
+/** A window of a document, which has one vector. */
 export interface Chunk {
   readonly text: string;
-  /** What the document is called. */
+  /** The name of the document. */
   readonly source: string;
   /** The tokens of the document that it holds: from `start` up to, and without, `end`. */
   readonly start: number;
   readonly end: number;
 }
 
-/** How documents are cut and embedded: the same for all of an index, and for what is asked of it. */
+/** How documents are cut and embedded: the same for a whole index and its queries. */
 export interface IndexSetting extends Required<WindowOptions> {
   readonly overlap: number;
   readonly pooling: Pooling;
   readonly layer: number;
-  /** Whether cosines are taken of whitened vectors. */
+  /** Whether vectors are whitened before cosines. */
   readonly whiten: boolean;
 }
 
@@ -37,7 +38,7 @@ export interface IndexContents {
   readonly vectors: readonly Float32Array[];
 }
 
-/** A file is no index, is damaged, or is one of another model. */
+/** A file is not an index, is damaged, or was made with another model. */
 export class IndexFileError extends UserError {
   override readonly name = "IndexFileError";
 }
@@ -70,7 +71,7 @@ export async function encodeIndex(contents: IndexContents): Promise<Uint8Array> 
   return bytes;
 }
 
-/** Throws an `IndexFileError` for whatever no `encodeIndex` has written. */
+/** Throws an `IndexFileError` for anything that `encodeIndex` cannot have written. */
 export async function decodeIndex(bytes: Uint8Array): Promise<IndexContents> {
   instance(Uint8Array, "the bytes of an index")(bytes, "index");
   if (!MAGIC.every((byte, i) => bytes[i] === byte)) {
@@ -103,7 +104,8 @@ export async function decodeIndex(bytes: Uint8Array): Promise<IndexContents> {
   if (end - vectorsAt !== count * width * 4) {
     throw damaged(`${count} vectors of ${width} numbers are not ${end - vectorsAt} bytes`);
   }
-  // A copy, since the bytes may lie at any offset; no `slice`, which of Node's buffers is none.
+  // A copy, since the bytes may have any offset; not by `slice`, which does not copy Node's
+  // buffers.
   const floats = new Float32Array(new Uint8Array(bytes.subarray(vectorsAt, end)).buffer);
   if (!floats.every(Number.isFinite)) throw damaged("a vector holds what is no number");
   const vectors = Array.from({ length: count }, (_, i) =>

@@ -1,6 +1,9 @@
 // Rankings of texts by their scores, and one score out of several.
 
-/** Indices by descending score; of equal ones, the earlier first. What `isRanked` leaves out has no rank. */
+/**
+ * Indices by descending score; of equal ones, the earlier first. Only indices for which `isRanked`
+ * holds have a rank.
+ */
 export function ranking(
   scores: Float64Array,
   isRanked: (index: number) => boolean = () => true,
@@ -10,10 +13,11 @@ export function ranking(
 }
 
 /**
- * The sums of scores of different kinds [N], each standardised first: how many standard deviations it is above the mean of
- * its kind. What stands out by one kind is found even where the other kind says little, as with the few windows that hold
- * rare words of a question; by ranks alone (reciprocal rank fusion) they would not stand out. `bench/retrieval.ts` has both.
- *                                        Montague and Aslam, Relevance score normalization for metasearch, CIKM 2001
+ * The sums of scores of different kinds [N], each standardised first: as standard deviations above
+ * the mean of its kind. So a text that stands out by one kind is found even if the other kind says
+ * little, as with the few windows that hold rare words of a question; by ranks alone (reciprocal
+ * rank fusion) they would not stand out. `bench/retrieval.ts` has both.
+ *                       Montague and Aslam, Relevance score normalization for metasearch, CIKM 2001
  */
 export function fuse(kinds: readonly Float64Array[]): Float64Array {
   const [first = new Float64Array(), ...rest] = kinds.map(standardised);

@@ -1,5 +1,5 @@
-// Documents, cut into windows and embedded, and what of them is closest to a question: exact search by cosine, by words
-// (BM25), or by both.
+// An index of documents, cut into windows and embedded. Finds the windows closest to a question by
+// exact search: by cosine, by words (BM25), or by both.
 
 import { UserError } from "../../../errors.ts";
 import {
@@ -29,7 +29,7 @@ import {
 import { cosines, fuse, ranking } from "./ranking.ts";
 import { type Whitening, whitening } from "./whitening.ts";
 
-/** What windows are ranked by: cosine of their vectors, BM25 of their words, or both together. */
+/** How windows are ranked: by cosine of their vectors, BM25 of their words, or both together. */
 export type RetrievalMode = "embedding" | "bm25" | "hybrid";
 
 export const RETRIEVAL_MODES: readonly RetrievalMode[] = ["embedding", "bm25", "hybrid"];
@@ -37,9 +37,11 @@ export const RETRIEVAL_MODES: readonly RetrievalMode[] = ["embedding", "bm25", "
 export type IndexOptions = { readonly [K in keyof IndexSetting]?: IndexSetting[K] | undefined };
 
 export interface AddOptions {
-  /** Ends the work between two windows: it throws the signal's reason, and nothing of the document is added. */
+  /**
+   * Aborts between two windows: throws the signal's reason, and nothing of the document is added.
+   */
   readonly signal?: AbortSignal | undefined;
-  /** Told of each window when it is embedded. */
+  /** Called for each window when it is embedded. */
   readonly onWindow?: ((chunk: Chunk) => void) | undefined;
 }
 
@@ -73,13 +75,16 @@ export const RETRIEVE_READERS = {
 const embedderReader = having<Embedder>("an engine", "embed", "fingerprint");
 
 export interface ScoredChunk extends Chunk {
-  /** A cosine, a BM25 score, or the sum of both in standard deviations: the larger the better, comparable within one mode only. */
+  /**
+   * A cosine, a BM25 score, or the sum of both in standard deviations: the larger the better,
+   * comparable within one mode only.
+   */
   readonly score: number;
 }
 
-/** Tokens of a window where the context has room for several. */
+/** Tokens of a window if the context has room for several. */
 export const DEFAULT_SIZE = 256;
-/** A window by itself begins with BOS, and words that it cuts may take a few tokens more. */
+/** Spare tokens of a window: it gets a BOS, and words that it cuts may take a few tokens more. */
 export const WINDOW_MARGIN = 16;
 const DEFAULT_K = 5;
 
@@ -89,18 +94,21 @@ export class TextIndex {
   readonly #words = new Bm25();
   readonly #chunks: Chunk[] = [];
   readonly #vectors: Float32Array[] = [];
-  /** What cosines are taken of, and where a question's vector has its place among them; made anew for more windows. */
+  /**
+   * The vectors for cosines, and the whitening for a question's vector; computed again after
+   * windows are added.
+   */
   #space: { readonly vectors: readonly Float32Array[]; readonly place: Whitening } | undefined;
 
-  /** An empty index. Throws a `UserError` for options that make no sense: see `indexSetting`. */
+  /** An empty index. Throws a `UserError` for invalid options: see `indexSetting`. */
   constructor(embedder: Embedder, options: IndexOptions = {}) {
     this.setting = indexSetting(embedderReader(embedder, "embedder"), options);
     this.#embedder = embedder;
   }
 
   /**
-   * The index of a file that `save` has written with the same model: its bytes, or what `decodeIndex` made of them. Throws an
-   * `IndexFileError` for any other.
+   * The index of a file that `save` has written with the same model: its bytes, or the result of
+   * `decodeIndex`. Throws an `IndexFileError` for any other.
    */
   static async load(file: Uint8Array | IndexContents, embedder: Embedder): Promise<TextIndex> {
     embedderReader(embedder, "embedder");
@@ -126,7 +134,10 @@ export class TextIndex {
     return this.#chunks;
   }
 
-  /** Cuts a document into windows and embeds them; `source` is what they are told by. Throws a `UserError` if it is empty. */
+  /**
+   * Cuts a document into windows and embeds them; `source` names it in results. Throws a
+   * `UserError` if it is empty.
+   */
   async add(document: string, source: string, options: AddOptions = {}): Promise<void> {
     const { signal, onWindow } = readOptions("TextIndex.add", options, ADD_READERS);
     textReader(source ?? null, "source");
@@ -144,7 +155,9 @@ export class TextIndex {
     this.#take(chunks, vectors);
   }
 
-  /** A vector, if it can be compared with others: an embedder may be anyone's. */
+  /**
+   * Checks that a vector can be compared with others, since a caller may bring its own embedder.
+   */
   #checked(vector: Float32Array): Float32Array {
     const { name, width } = this.#embedder.config;
     if (vector.length === width && vector.every(Number.isFinite)) return vector;
@@ -185,7 +198,10 @@ export class TextIndex {
     return fuse([byMeaning, byWords]);
   }
 
-  /** The best windows for a query, best first. By words alone they may be fewer than there are: all of them share one. */
+  /**
+   * The best windows for a query, best first. By words alone they may be fewer than there are: all
+   * of them share one.
+   */
   async retrieve(query: string, options: RetrieveOptions = {}): Promise<ScoredChunk[]> {
     const read = readOptions("TextIndex.retrieve", options, RETRIEVE_READERS);
     const { k = DEFAULT_K, mode = "hybrid" } = read;
@@ -208,10 +224,10 @@ export class TextIndex {
 }
 
 /**
- * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context if that is less, of which an eighth
- * overlaps; the mean of the middle layer, whose states say more of a text than those of the last, which are about the next
- * token; whitened. Of a model that was made to embed the last layer as its file says, not whitened. Throws a `UserError` for
- * what makes no sense.
+ * Options resolved for a model. Defaults: windows of 256 tokens, or an eighth of the context if
+ * that is less, of which an eighth overlaps; the mean of the middle layer, whose states say more of
+ * a text than those of the last, which are about the next token; whitened. Of a model that was made
+ * to embed the last layer as its file says, not whitened. Throws a `UserError` for invalid options.
  */
 export function indexSetting(
   {

@@ -1,17 +1,22 @@
-// Vectors of a language model point nearly the same way: a few directions that all texts share outweigh what tells them
-// apart. Whitening takes the mean away and makes all directions equally wide, so that a cosine hears each of them.
-//                                                  Su, Cao, Liu and Ou, Whitening Sentence Representations, arXiv:2103.15316
+// Vectors of a language model point nearly the same way: a few directions that all texts share
+// outweigh their differences. Whitening subtracts the mean and makes the variance equal in all
+// directions, so that a cosine weighs each of them equally.
+//                         Su, Cao, Liu and Ou, Whitening Sentence Representations, arXiv:2103.15316
 //
-// Where windows are few, what they share cannot be told from what they say: as many imaginary ones as a tenth of the width,
-// around 0 and as wide in every direction, count too. None at all leaves cosines as they are.
+// With few windows the covariance is uncertain. So imaginary windows, a tenth of the width in
+// number, with mean 0 and equal variance in every direction, are added. Without any window cosines
+// do not change.
 
-/** The weight of the imaginary windows, for each number of a vector. Of 0.1, 1 and 3 it did best on most parts of Cranfield. */
+/**
+ * The weight of the imaginary windows, for each number of a vector. Of 0.1, 1 and 3 it did best on
+ * most parts of Cranfield.
+ */
 const PRIOR = 0.1;
 
-/** Gives a vector [D] its place, of length 1, among whitened ones. */
+/** Whitens a vector [D] and scales it to length 1. */
 export type Whitening = (vector: Float32Array) => Float32Array;
 
-/** The whitening of vectors [N] of [D]: N D² steps, and as many again to place them all. */
+/** The whitening of vectors [N] of [D]: N D² steps, and as many again to whiten all of them. */
 export function whitening(vectors: readonly Float32Array[], width: number): Whitening {
   const prior = PRIOR * width;
   const mean = new Float64Array(width);
@@ -21,7 +26,8 @@ export function whitening(vectors: readonly Float32Array[], width: number): Whit
   const factor = cholesky(scatter(vectors, mean, prior), width);
   return (vector) => {
     const x = Float64Array.from(vector, (value, i) => value - mean[i]!);
-    // Any root of the covariance whitens, and all of them give the same cosines: solving L y = x is the cheapest.
+    // Any root of the covariance whitens, and all of them give the same cosines: solving L y = x is
+    // the cheapest.
     for (let i = 0; i < width; i++) {
       const row = i * width;
       let rest = x[i]!;
@@ -33,7 +39,10 @@ export function whitening(vectors: readonly Float32Array[], width: number): Whit
   };
 }
 
-/** Products of all pairs of numbers [D, D], lower half, summed over vectors without their mean, and the imaginary ones' share. */
+/**
+ * Products of all pairs of numbers [D, D], lower half, summed over vectors without their mean, and
+ * the imaginary ones' share.
+ */
 function scatter(
   vectors: readonly Float32Array[],
   mean: Float64Array,

@@ -1,5 +1,5 @@
-// `object.name` and `object[key]`, under the rules of Jinja's immutable sandbox: nothing that begins with an underscore,
-// and no method that would change a list or a mapping.
+// `object.name` and `object[key]`, under the rules of Jinja's immutable sandbox: nothing that
+// begins with an underscore, and no method that would change a list or a mapping.
 
 import { ITEM_SIZE } from "../limits.ts";
 import { TemplateRuntimeError } from "./errors.ts";

@@ -1,6 +1,6 @@
-// What goes wrong with a template. `ChatTemplate` tells each of them to the user in one line.
+// The errors of a template. `ChatTemplate` reports each to the user in one line.
 
-/** The source is no Jinja. */
+/** The source is not valid Jinja. */
 export class TemplateSyntaxError extends Error {
   override readonly name = "TemplateSyntaxError";
 }

@@ -26,7 +26,7 @@ import { Scope } from "./scope.ts";
 import type { Body, For, MacroDefinition, Statement, Target, Template } from "./syntax/nodes.ts";
 import { Blocks, Loop, Macro } from "./things.ts";
 
-/** How a body of a loop ends before its time. */
+/** How a loop's body ends early. */
 type Left = "break" | "continue" | undefined;
 
 export class Interpreter extends Evaluator {
@@ -62,7 +62,7 @@ export class Interpreter extends Evaluator {
     return this.meter.made(out.join(""));
   }
 
-  /** What a block has written, HTML where texts are escaped. */
+  /** What a block has written; as HTML if texts are escaped. */
   #text(write: (out: string[]) => void): Value {
     const text = this.#captured(write);
     return this.autoescape ? new Markup(text) : text;
@@ -248,7 +248,7 @@ export class Interpreter extends Evaluator {
       this.#assign(target, item, inner);
       const left = this.#body(body, inner, out);
       if (left === "break") {
-        // What follows a loop if it had no items is decided by bodies that came to their end.
+        // `else` runs if no body came to its end.
         break;
       }
       if (left === undefined) isEmpty = false;
@@ -323,7 +323,10 @@ export class Interpreter extends Evaluator {
     });
   }
 
-  /** A block knows what is assigned outside of all loops, and its own; with a scope, all that is seen there. */
+  /**
+   * A block knows what is assigned outside of all loops, and its own; with a scope, all that is
+   * seen there.
+   */
   #block(name: string, scope: Scope | undefined, out: string[]): void {
     const { body } = this.#template.blocks.get(name)!;
     const around = new Scope(this.#context);

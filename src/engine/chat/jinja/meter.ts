@@ -1,4 +1,4 @@
-// What a template has used of its limits. It is the template's own work that counts, not the time it takes.
+// Counts what a template has used of its limits. Work is counted, not time.
 
 import {
   DEEPEST_NESTING,
@@ -34,7 +34,7 @@ export class Meter {
     this.step(characters / SCANNED_PER_STEP);
   }
 
-  /** Counts the value that an operation has made, and gives it back. */
+  /** Counts the value that an operation has made, and returns it. */
   made<V extends Value>(value: V): V {
     if (typeof value === "string") this.#take(value.length);
     else if (typeof value === "object" && value !== null) {
@@ -65,7 +65,9 @@ export class Meter {
     }
   }
 
-  /** Of a value that is about to be made; a template can make NaN, which is refused too. */
+  /**
+   * Checks the size of a value before it is made; a template can make NaN, which is refused too.
+   */
   checkSize(characters: number): void {
     if (!(characters <= this.limits.size)) {
       const most = this.limits.size;
@@ -73,7 +75,7 @@ export class Meter {
     }
   }
 
-  /** Of an operation that is about to compare this many characters. */
+  /** Counts an operation that is about to compare this many characters. */
   checkWork(characters: number): void {
     if (!(characters <= this.limits.work)) {
       const most = this.limits.work;

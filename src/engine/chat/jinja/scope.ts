@@ -5,7 +5,9 @@ export class Scope {
   readonly #variables = new Map<string, Value | undefined>();
   readonly #parent: Scope | undefined;
 
-  /** `hidden`: names that have no value here before they are assigned, whatever is around. */
+  /**
+   * `hidden`: names without a value here until they are assigned, even if an outer scope has one.
+   */
   constructor(parent?: Scope, hidden: readonly string[] = []) {
     this.#parent = parent;
     for (const name of hidden) this.#variables.set(name, undefined);

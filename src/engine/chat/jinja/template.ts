@@ -1,5 +1,6 @@
-// Jinja2 3.1 as transformers set it up for chat templates, from its grammar to Python's texts and numbers. Not in here:
-// other files (include, extends), translations, asynchronous rendering. `errors.ts` lists what is refused beside.
+// Jinja2 3.1 as transformers set it up for chat templates, from its grammar to Python's texts and
+// numbers. Not in here: other files (include, extends), translations, asynchronous rendering.
+// `errors.ts` lists what is refused beside.
 
 import type { Limits } from "../limits.ts";
 import { isFilter, isTest } from "./evaluator.ts";
@@ -18,8 +19,8 @@ export class Template {
   }
 
   /**
-   * The text for these variables, of JSON's types. Throws a `TemplateRuntimeError`, a `RaisedError` or a
-   * `TemplateLimitError`.
+   * The text for these variables, of JSON's types. Throws a `TemplateRuntimeError`, a `RaisedError`
+   * or a `TemplateLimitError`.
    */
   render(
     variables: Readonly<Record<string, unknown>>,

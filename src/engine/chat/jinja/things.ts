@@ -1,4 +1,5 @@
-// What a template can hold beside plain values: loops, macros, blocks, and what `cycler` and `joiner` give.
+// Values of a template besides plain ones: loops, macros, blocks, and what `cycler` and `joiner`
+// give.
 
 import { TemplateRuntimeError } from "./errors.ts";
 import type { Meter } from "./meter.ts";
@@ -14,7 +15,7 @@ import {
   type Value,
 } from "./python/values.ts";
 
-/** `loop`. Goes through its items itself, one ahead if it is asked for the next. */
+/** `loop`. Iterates over its items itself, one ahead if the template reads the next item. */
 export class Loop extends Thing {
   readonly typeName = "jinja2.runtime.LoopContext";
   override readonly call: (args: readonly Value[]) => Value;
@@ -218,7 +219,7 @@ export class Cycler extends Thing {
   }
 }
 
-/** Nothing when it is called first, then what stands between. */
+/** An empty text at the first call, then the separator. */
 export class Joiner extends Thing {
   readonly typeName = "jinja2.utils.Joiner";
   readonly #separator: Value;

@@ -5,7 +5,7 @@ fn packed_scales_of(index: u32) -> PackedScales {
   return 0u;
 }
 
-// So many words that they are better loaded where they are used.
+// A chunk is 32 words: they are loaded when they are used, so only their index is kept.
 alias Packed = u32;
 fn packed_of(block: u32) -> Packed {
   return 8u * block;

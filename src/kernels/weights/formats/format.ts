@@ -3,11 +3,11 @@
 //
 // The unit of the kernels is the *chunk*: 32 consecutive weights of a row; eight chunks are a
 // *super-block*. Each format has a WGSL fragment with `packed_scales_of`, `packed_of`, `four_of`
-// and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says what they give and what is
-// made of it, the same for all formats. Blocks of a file come in sizes that WGSL cannot load well
-// (18, 22, 34, 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only,
-// into planes that every lane can read with aligned wide loads: all quants of a tensor, then the
-// scales of all its super-blocks, and so on. A *block* is the place of a chunk in them.
+// and `scales_of`, appended to a kernel's shader; `unpack.wgsl` says what they return; all else is
+// the same for all formats. Blocks of a file come in sizes that WGSL cannot load well (18, 22, 34,
+// 110, 210 bytes), so a tensor is regrouped while it is uploaded, by moving bits only, into planes
+// that every lane can read with aligned wide loads: all quants of a tensor, then the scales of all
+// its super-blocks, and so on. A *block* is the place of a chunk in them.
 
 import type { Placement } from "../../adapter/adapter.ts";
 
@@ -15,19 +15,19 @@ import type { Placement } from "../../adapter/adapter.ts";
 export interface Plane {
   /** Name of the WGSL variable that reads it. */
   readonly name: string;
-  /** What it has something of: every chunk, or eight neighbouring ones of a row. */
+  /** The unit that it has bytes for: a chunk, or eight neighbouring chunks of a row. */
   readonly unit: "chunk" | "super-block";
-  /** Bytes for each. */
+  /** Bytes for each unit. */
   readonly bytes: number;
-  /** How a plane that may lie in a texture is stored there, and the bytes of a texel. */
+  /** The texel format and size, if the plane may be stored in a texture. */
   readonly texel?: { readonly format: "rgba32uint" | "rg32uint"; readonly bytes: number };
 }
 
 const SIXTEEN = { format: "rgba32uint", bytes: 16 } as const;
 
 /**
- * The plane of which most formats read 16 bytes at a time; read by `weights/planes/quants` or
- * `cpu/planes/quants`.
+ * The plane of quants, of which most formats read 16 bytes at a time; read by
+ * `weights/planes/quants` or `cpu/planes/quants`.
  */
 export function quantsPlane(bytes: number): Plane {
   return { name: "quants", unit: "chunk", bytes, texel: SIXTEEN };
@@ -44,7 +44,7 @@ export const PAIRS: Plane = {
 };
 
 /**
- * What the chunks of a super-block have beside their quants, such as scales; read by
+ * The data of a super-block's chunks besides quants, such as scales; read by
  * `weights/planes/scales` or `cpu/planes/scales`.
  */
 export function scalesPlane(bytes: 16 | 32): Plane {
@@ -57,7 +57,7 @@ export function scalesPlane(bytes: 16 | 32): Plane {
  */
 export const BITS: Plane = { name: "bits", unit: "super-block", bytes: 32, texel: SIXTEEN };
 
-/** The scales of scales that do not fit there: a word. */
+/** Scales of scales that do not fit the plane of scales: a word. */
 export const SUPER_SCALES: Plane = { name: "super_scales", unit: "super-block", bytes: 4 };
 
 export interface WeightFormat {
@@ -70,8 +70,8 @@ export interface WeightFormat {
   /** Bytes a block in the file. */
   readonly blockBytes: number;
   /**
-   * Bytes of a block at which an f16 scale or minimum begins; none if the numbers of a block are
-   * floats themselves.
+   * Byte offsets of the f16 scales and minima in a block; none if the weights are floats
+   * themselves.
    */
   readonly scaleOffsets: readonly number[];
   readonly planes: readonly Plane[];
@@ -79,8 +79,8 @@ export interface WeightFormat {
   decode(file: Uint8Array, out: Float32Array): void;
   /**
    * Moves `blocks` blocks of the file, `blockBytes` each, into the planes, which start at byte 0 of
-   * each target. The file begins at a multiple of four bytes of its memory if its rows are whole
-   * words, otherwise of two or of one.
+   * each target. `file` is aligned to four bytes if its rows are whole words, otherwise to two or
+   * one.
    */
   regroup(file: Uint8Array, blocks: number, planes: readonly Uint8Array[]): void;
 }
@@ -163,9 +163,9 @@ export function gatherBits(file: Uint32Array, from: number, shift: number): numb
 }
 
 /**
- * The words of a block that may begin in the middle of one: where they lie in the file already, or
- * shifted into `block`. `from` is an index of halves. Returns the array and the index in it of the
- * block's first word.
+ * The words of a block that may begin in the middle of a word: in place in the file if it does not,
+ * otherwise shifted into `block`. `from` is an index of halves. Returns the array and the index in
+ * it of the block's first word.
  */
 export function alignedBlock(
   file: Uint32Array,
@@ -183,18 +183,15 @@ export function alignedBlock(
   return [block, 0];
 }
 
-/**
- * The 16-bit words of a plane or a file whose blocks are whole ones. Throws if a byte would be left
- * over.
- */
+/** The 16-bit words of a plane or a file. Throws if a byte would be left over. */
 export function halves(bytes: Uint8Array): Uint16Array {
   if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
 }
 
 /**
- * The 32-bit words of a plane or a file whose bytes begin at a multiple of four; half a word at the
- * end is left out.
+ * The 32-bit words of a plane or a file whose bytes begin at a multiple of four; a partial word at
+ * the end is left out.
  */
 export function words(bytes: Uint8Array): Uint32Array {
   if (bytes.length % 2 !== 0) throw new RangeError(`${bytes.length} bytes are no whole halves`);

@@ -26,7 +26,7 @@ struct Scales {
   offset: vec2f,
 }
 
-// A chunk where it is needed as a whole.
+// A whole chunk.
 struct Chunk {
   q: array<vec4f, 8>,
   scales: Scales,
@@ -94,9 +94,8 @@ fn byte_of(word: u32, index: u32) -> u32 {
   return (word >> (8u * index)) & 255u;
 }
 
-// The four bytes of a word. What formats take apart are words of four small integers, a byte each:
-// to put their bits together there takes a quarter of the instructions that it takes number by
-// number.
+// The four bytes of a word as numbers. Formats first combine the bits of four small integers in one
+// word, a byte each, which takes a quarter of the instructions of one number at a time.
 fn numbers_of(word: u32) -> vec4<u32> {
   return (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u);
 }

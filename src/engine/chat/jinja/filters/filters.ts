@@ -1,4 +1,5 @@
-// All of Jinja's filters; those of lists and mappings are here, those of texts, numbers and HTML beside.
+// All of Jinja's filters; those of lists and mappings are here, those of texts, numbers and HTML
+// beside.
 
 import { ITEM_SIZE } from "../../limits.ts";
 import { attributeOf } from "../attributes.ts";
@@ -262,7 +263,7 @@ export const FILTERS: ReadonlyMap<string, Filter> = new Map<string, Filter>([
         const text = asText(name!);
         if (text === undefined) throw new TemplateRuntimeError("attr() needs a name");
         if (value instanceof Undefined) value.fail();
-        // Of a mapping only its methods are attributes.
+        // The only attributes of a mapping are its methods.
         return attributeOf(
           value instanceof Dict && value.has(text) ? new Dict() : value,
           text,

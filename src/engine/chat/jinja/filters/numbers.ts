@@ -32,7 +32,9 @@ function fileSize(bytes: number, isBinary: boolean): string {
   return `${size} ${isBinary ? `${unit.toUpperCase()}iB` : `${unit}B`}`;
 }
 
-/** `int(value)` or `float(value)` of a value that is no text; undefined for what is no number. */
+/**
+ * `int(value)` or `float(value)` of a value that is not a text; undefined if it is not a number.
+ */
 function numberOf(value: Value): number | bigint | Float | undefined {
   if (value instanceof Undefined) value.fail();
   return asNumber(value);

@@ -104,7 +104,10 @@ function truncate(
   return (isHard || at < 0 ? cut : cut.slice(0, at)) + end;
 }
 
-/** `json.dumps` with the defaults of transformers: no escapes for HTML, nor for what is beyond ASCII. */
+/**
+ * `json.dumps` with the defaults of transformers: no escapes for HTML, nor for what is beyond
+ * ASCII.
+ */
 function toJson(value: Value, given: readonly (Value | undefined)[], { meter }: Runtime): string {
   const [ensureAscii, indentation = null, separators = null, sortKeys] = given;
   const by = asText(indentation);

@@ -28,7 +28,7 @@ const BRACKETS = [
   ["&lt;", "&gt;"],
 ] as const;
 
-/** Of a text that is escaped. */
+/** Replaces addresses in an escaped text. */
 export function urlize(text: string, options: LinkOptions): string {
   for (const scheme of options.schemes) {
     if (!SCHEME.test(scheme)) {

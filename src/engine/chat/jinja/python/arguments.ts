@@ -1,12 +1,13 @@
-// Arguments of functions that are not the template's own: by place or by name, and of the right type.
+// Arguments of functions that are not the template's own: by place or by name, and of the right
+// type.
 
 import { TemplateRuntimeError } from "../errors.ts";
 import { isInt, truncated } from "./numbers.ts";
 import { asNumber, asText, Float, isTrue, type Keywords, typeName, type Value } from "./values.ts";
 
 /**
- * Arguments in the order of the parameters, undefined for those that are not given. `parameters`: names; those before "|"
- * must be given.
+ * Arguments in the order of the parameters, undefined for those that are not given. `parameters`:
+ * names; those before "|" must be given.
  */
 export function bind(
   name: string,

@@ -86,7 +86,7 @@ const bitsOf = (value: Int) => Math.log2(Math.abs(Number(value)) + 1);
 function ofInts(operator: BinaryOperator, a: Int, b: Int, meter: Meter): Value {
   const whole = (fast: number, slow: (a: bigint, b: bigint) => bigint): Int => {
     const isSmall = typeof a === "number" && typeof b === "number" && Number.isSafeInteger(fast);
-    // -0 is no whole number.
+    // Integers have no -0: adding 0 removes it.
     return isSmall ? fast + 0 : shrink(slow(BigInt(a), BigInt(b)));
   };
   const [x, y] = [Number(a), Number(b)];

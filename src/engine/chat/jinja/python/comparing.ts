@@ -1,4 +1,5 @@
-// Python's comparisons. What they look at is counted, since lists may share their items many times over.
+// Python's comparisons. What they look at is counted, since lists may share their items many times
+// over.
 
 import { DEEPEST_VALUE, TemplateLimitError } from "../../limits.ts";
 import { TemplateRuntimeError } from "../errors.ts";
@@ -64,7 +65,10 @@ export function isEqual(a: Value, b: Value, meter: Meter, depth = 0): boolean {
 
 export type Order = "<" | "<=" | ">" | ">=";
 
-/** Negative, zero or positive; NaN for what no order holds of. Throws where Python has no order. */
+/**
+ * Negative, zero or positive; NaN if no order holds, as with NaN. Throws if Python defines no
+ * order.
+ */
 export function compare(a: Value, b: Value, meter: Meter, order: Order): number {
   meter.step(1);
   const [left, right] = [asText(a), asText(b)];

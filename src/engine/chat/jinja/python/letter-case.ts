@@ -28,7 +28,7 @@ const CASED = /\p{Cased}/u;
 /** Letters behind others in lower case, those that begin in title case. */
 export function title(text: string): string {
   let isWithin = false;
-  // A sigma at the end of a word is another in lower case, which only the whole word tells.
+  // A sigma at the end of a word has another lower case, so convert the whole word.
   return text.replace(/\p{Cased}+|\P{Cased}+/gu, (run) => {
     isWithin = CASED.test(run);
     return isWithin ? capitalize(run) : run;

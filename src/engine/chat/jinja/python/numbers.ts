@@ -137,7 +137,7 @@ export function roundedInt(value: Int, digits: number): Int {
   return shrink(BigInt(value) < 0n ? -result : result);
 }
 
-/** `int(text, base)`; undefined if it is no number. */
+/** `int(text, base)`; undefined if the text is not a number. */
 export function readInt(text: string, base: number): Int | undefined {
   const match = /^([+-]?)(0[box])?(_?[0-9a-z]+(?:_[0-9a-z]+)*)$/i.exec(text);
   if (!match) return undefined;
@@ -151,7 +151,7 @@ export function readInt(text: string, base: number): Int | undefined {
     if (/^0+[1-9]/.test(digits)) return undefined;
     base = 10;
   }
-  // Only bases that are no powers of two are bounded.
+  // Only bases that are not powers of two have a limit.
   if (digits.length > MAX_DIGITS && (base & (base - 1)) !== 0) return undefined;
   let result = 0n;
   if (base === 10) {
@@ -167,7 +167,7 @@ export function readInt(text: string, base: number): Int | undefined {
   return shrink(sign === "-" ? -result : result);
 }
 
-/** `float(text)`; undefined if it is no number. */
+/** `float(text)`; undefined if the text is not a number. */
 export function readFloat(text: string): number | undefined {
   const named = /^([+-]?)(inf(?:inity)?|nan)$/i.exec(text);
   if (named) {

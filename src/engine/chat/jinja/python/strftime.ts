@@ -1,6 +1,9 @@
 // Python's `strftime`, as glibc has it in the "C" locale. What is not known stays as it is.
 
-/** `%-d`: no padding, `%_d`: blanks, `%0d`: zeros, `%^a`: capitals, `%#Z`: the other case; and a width. */
+/**
+ * `%-d`: no padding, `%_d`: blanks, `%0d`: zeros, `%^a`: capitals, `%#Z`: the other case; and a
+ * width.
+ */
 const DIRECTIVE = /%([-_0^#]*)(\d*)(?:[EO]?)([a-zA-Z%+])/g;
 
 const DAY = 24 * 60 * 60 * 1000;

@@ -187,7 +187,7 @@ const padding = (side: "left" | "right" | "both"): Method => ({
     const { missing, character } = padded(width, fill, text, meter);
     if (side === "left") return character.repeat(missing) + text;
     if (side === "right") return text + character.repeat(missing);
-    // An odd one goes to the left where the width is odd.
+    // An odd blank goes to the left if the width is odd.
     const left = Math.floor(missing / 2) + (missing & Number(width) & 1);
     return character.repeat(left) + text + character.repeat(missing - left);
   },

@@ -1,6 +1,9 @@
-// Python's texts: sequences of code points, where JavaScript's are of UTF-16 units.
+// Python's texts: sequences of code points, while JavaScript's are of UTF-16 units.
 
-/** What `str.isspace` says yes to: JavaScript's `\s` has U+FEFF and lacks U+001C to U+001F and U+0085. */
+/**
+ * What `str.isspace` says yes to: JavaScript's `\s` has U+FEFF and lacks U+001C to U+001F and
+ * U+0085.
+ */
 export const SPACES =
   "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const SPACE = new RegExp(`^[${SPACES}]$`);
@@ -10,10 +13,12 @@ const LINE_END = new RegExp(`\r\n|[\n\v\f\r${SEPARATORS}\x85\u2028\u2029]`, "g")
 
 const SURROGATE = /[\ud800-\udfff]/;
 
-/** The last text that was taken apart: loops over a text's characters ask for the same again and again. */
+/**
+ * The last text that was split: loops over a text's characters split the same one again and again.
+ */
 let known: { readonly text: string; readonly points: readonly string[] } = { text: "", points: [] };
 
-/** The characters of a text with some beyond U+FFFF; undefined where units are characters. */
+/** The characters of a text with some beyond U+FFFF; undefined if all units are characters. */
 function pointsOf(text: string): readonly string[] | undefined {
   if (known.text === text) return known.points;
   if (!SURROGATE.test(text)) return undefined;

@@ -1,4 +1,5 @@
-// The values of a template: Python's, as far as Jinja shows them. Lists and mappings never change once they are made.
+// The values of a template: Python's, as far as Jinja shows them. Lists and mappings never change
+// once they are made.
 
 import { TemplateRuntimeError } from "../errors.ts";
 import { lengthOf } from "./texts.ts";
@@ -129,7 +130,7 @@ export class View {
   }
 }
 
-/** A generator: its items are made when they are asked for, and once. */
+/** A generator: its items are made on demand, and only once. */
 export class Lazy {
   readonly items: IterableIterator<Value>;
 
@@ -138,7 +139,10 @@ export class Lazy {
   }
 }
 
-/** What a name or an attribute is that does not exist: an empty text, but an error in most operations. */
+/**
+ * What a name or an attribute is that does not exist: an empty text, but an error in most
+ * operations.
+ */
 export class Undefined {
   readonly message: string;
 
@@ -151,10 +155,10 @@ export class Undefined {
   }
 }
 
-/** What else has attributes or can be called: functions, macros, loops, namespaces. */
+/** Other values with attributes or calls: functions, macros, loops, namespaces. */
 export abstract class Thing {
   abstract readonly typeName: string;
-  /** As it is printed; undefined where Python prints an address. */
+  /** As it is printed; undefined if Python prints an address. */
   get printed(): string | undefined {
     return undefined;
   }
@@ -240,7 +244,7 @@ export function asText(value: Value | undefined): string | undefined {
   return value instanceof Markup ? value.text : undefined;
 }
 
-/** The number of a number or a boolean; undefined for what is neither. */
+/** The number of a number or a boolean; undefined for other values. */
 export function asNumber(value: Value): number | bigint | Float | undefined {
   if (typeof value === "boolean") return Number(value);
   if (typeof value === "number" || typeof value === "bigint") return value;
@@ -263,7 +267,7 @@ export function typeName(value: Value): string {
   return value instanceof Undefined ? "Undefined" : value.typeName;
 }
 
-/** Undefined where a value has no length. */
+/** Undefined if a value has no length. */
 export function sizeOf(value: Value): number | undefined {
   const text = asText(value);
   if (text !== undefined) return lengthOf(text);
@@ -282,7 +286,7 @@ export function isTrue(value: Value): boolean {
   return sizeOf(value) !== 0;
 }
 
-/** Undefined where a value has no items. */
+/** Undefined if a value has no items. */
 export function itemsOf(value: Value): Iterable<Value> | undefined {
   const text = asText(value);
   if (text !== undefined) return value instanceof Markup ? marked(text) : text;

@@ -1,6 +1,8 @@
 import type { Arguments, Expression } from "./nodes.ts";
 
-/** Filters that Jinja2 gives its context, so that it does not apply them before the template is run. */
+/**
+ * Filters that Jinja2 gives its context, so that it does not apply them before the template is run.
+ */
 const LATE: ReadonlySet<string> = new Set([
   "map",
   "random",
@@ -10,7 +12,10 @@ const LATE: ReadonlySet<string> = new Set([
   "selectattr",
 ]);
 
-/** Whether Jinja2 evaluates an expression when it compiles the template, by rules that differ a little. */
+/**
+ * Whether Jinja2 evaluates an expression when it compiles the template, by rules that differ a
+ * little.
+ */
 export function isConstant(expression: Expression): boolean {
   if (expression.type === "name" || expression.type === "call") return false;
   if (expression.type === "filter" && LATE.has(expression.name)) return false;

@@ -1,4 +1,5 @@
-// A template's source as tokens, white space controlled as Jinja2 does with `trim_blocks` and `lstrip_blocks`.
+// A template's source as tokens, white space controlled as Jinja2 does with `trim_blocks` and
+// `lstrip_blocks`.
 
 import { TemplateSyntaxError, UnsupportedError } from "../errors.ts";
 import { shrink } from "../python/numbers.ts";
@@ -10,7 +11,7 @@ export interface Token {
   readonly type: "data" | "name" | "string" | "number" | "operator" | "open" | "close" | "end";
   /** The text of data, the name, the operator, the delimiter. */
   readonly text: string;
-  /** Of a string or a number. */
+  /** The value of a string or a number. */
   readonly value: Value;
   readonly line: number;
 }

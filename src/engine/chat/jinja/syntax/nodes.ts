@@ -1,4 +1,5 @@
-// The tree that a template is parsed into: what Jinja2's nodes say, without what only its compiler needs.
+// The tree that a template is parsed into: what Jinja2's nodes say, without what only its compiler
+// needs.
 
 import type { Value } from "../python/values.ts";
 
@@ -72,9 +73,9 @@ export type Target =
   | { readonly type: "tuple"; readonly items: readonly Target[] };
 
 /**
- * Statements with a scope of their own. `hidden`: names that the scope assigns before it reads them and that no scope
- * around it knows. Python makes them local, so that a variable of the same name outside is not seen there, not even in an
- * inner scope that is run before the assignment.
+ * Statements with a scope of their own. `hidden`: names that the scope assigns before it reads them
+ * and that no scope around it knows. Python makes them local, so that a variable of the same name
+ * outside is not seen there, not even in an inner scope that is run before the assignment.
  */
 export interface Body {
   readonly statements: readonly Statement[];
@@ -83,7 +84,7 @@ export interface Body {
 
 export interface Signature {
   readonly parameters: readonly string[];
-  /** Of the last parameters. */
+  /** Default values of the last parameters. */
   readonly defaults: readonly Expression[];
 }
 

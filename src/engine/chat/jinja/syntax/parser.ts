@@ -1,4 +1,5 @@
-// The grammar of Jinja's statements, with the extensions that transformers ask for: `break`, `continue`, `generation`.
+// The grammar of Jinja's statements, with the extensions that transformers ask for: `break`,
+// `continue`, `generation`.
 
 import { TemplateSyntaxError } from "../errors.ts";
 import { isSpace } from "../python/texts.ts";
@@ -197,7 +198,7 @@ class Parser extends ExpressionParser {
     return { type: tag as "break" | "continue" };
   }
 
-  /** What reads other files is refused when it is run; Jinja2 without a loader does the same. */
+  /** Statements that read other files are refused when they run, as in Jinja2 without a loader. */
   files(tag: string): Statement {
     const names: string[] = [];
     this.expression();

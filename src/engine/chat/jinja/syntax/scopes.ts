@@ -1,5 +1,5 @@
-// What Jinja2's compiler finds out about a template before it is run: which names a scope makes local, which filters and
-// tests there are none of, and where a loop cannot be left.
+// What Jinja2's compiler finds before a template is run: the names that are local to a scope,
+// filters and tests that do not exist, and `break` or `continue` outside of a loop.
 
 import { TemplateSyntaxError } from "../errors.ts";
 import { childrenOf } from "./constants.ts";
@@ -54,7 +54,9 @@ class Scope {
     this.#names.add(name);
   }
 
-  /** Goes through each part as if it were the only one; what only some of them assign is not hidden. */
+  /**
+   * Goes through each part as if it were the only one; what only some of them assign is not hidden.
+   */
   branch(parts: readonly ((scope: Scope) => void)[]): void {
     const branches = parts.map((part) => {
       const branch = new Scope(this.#parent, this.#names);
@@ -116,7 +118,7 @@ class Analysis {
     }
   }
 
-  /** `isSoft`: within an `if`, where a filter that does not exist fails only when it is used. */
+  /** `isSoft`: within an `if`: a filter that does not exist fails only when it is used. */
   #inner(statements: readonly Statement[], scope: Scope, isInLoop: boolean, isSoft: boolean): void {
     for (const statement of statements) {
       const isIf = statement.type === "if";
