@@ -89,6 +89,7 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   ],
   seed: COUNT,
   minKeep: COUNT,
+  answers: [...COUNT, 0],
   maxTokens: [...COUNT, 0],
   stop: [5, null, true, { stop: "a" }, ["a", 5], [null], new Set(["a"]), ""],
   ignoreEos: FLAG,

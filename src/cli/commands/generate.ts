@@ -35,6 +35,7 @@ interface Flags extends EngineFlags, SamplingFlags {
   readonly logprobs?: number;
   readonly parseSpecial?: boolean;
   readonly cache: boolean;
+  readonly answers?: number;
   readonly json?: boolean;
 }
 
@@ -50,17 +51,18 @@ export function generateCommand(): Command {
     .option("--ignore-eos", "go on after end-of-generation tokens")
     .option("--logprobs <n>", "with --json: log-probabilities of the n likeliest tokens", integer)
     .option("--parse-special", "take special tokens spelled in the prompt as such")
+    .option("--answers <n>", "give this many, with seeds that follow each other", integer)
     .option("--no-cache", "recompute the whole text for every token, for comparison")
     .option("--json", "print one object with text, ids, counts and timings");
   addSamplingFlags(addEngineFlags(command));
   return command.action(async (argument: string | undefined, flags: Flags) => {
     const prompt = await givenPrompt(argument, flags.file);
     const signal = interruptSignal();
-    const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache } = flags;
+    const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers } = flags;
     if (logprobs !== undefined && !flags.json) {
       throw new UserError("--logprobs is printed by --json: give both, or neither.");
     }
-    const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, signal };
+    const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers, signal };
     const options = { ...samplingOptions(flags), ...own };
     await withEngine(
       flags.model,
@@ -85,22 +87,35 @@ async function generate(
     isFull = true; // printed after the text
   };
   const generation = engine.generate(prompt, { ...options, onFill });
-  if (!json) await writeText(prompt);
+  const isStreamed = !json && options.answers === undefined;
+  if (isStreamed) await writeText(prompt);
   for (;;) {
     const { done, value } = await generation.next();
     if (done) {
-      await (json ? writeJson(report(engine, value)) : write("\n"));
+      if (json) await writeJson(report(engine, value));
+      else if (value.answers) await writeAnswers(prompt, value.answers);
+      else await write("\n");
       if (isFull) warnOfFill(value.usage);
       note(timingLine(engine, value));
       if (value.finishReason === "aborted") process.exitCode = 130; // as a shell reports Ctrl-C
       return;
     }
-    if (!json) await writeText(value.text);
+    if (isStreamed) await writeText(value.text);
   }
 }
 
-function report(engine: Engine, result: GenerationResult) {
-  const generated = result.tokens.length;
+/** Answers one below the other: they come at the same time. */
+async function writeAnswers(prompt: string, answers: readonly GenerationResult[]): Promise<void> {
+  for (const [index, { text, seed }] of answers.entries()) {
+    await write(
+      `${index > 0 ? "\n" : ""}[answer ${index + 1} of ${answers.length}, seed ${seed}]\n`,
+    );
+    await writeText(prompt + text);
+    await write("\n");
+  }
+}
+
+function answerJson(result: GenerationResult) {
   return {
     text: result.text,
     tokens: result.tokens,
@@ -109,6 +124,14 @@ function report(engine: Engine, result: GenerationResult) {
     logprobs: result.logprobs,
     usage: usageJson(result.usage),
     seed: result.seed,
+  };
+}
+
+function report(engine: Engine, result: GenerationResult) {
+  const generated = result.tokens.length;
+  return {
+    ...answerJson(result),
+    ...(result.answers ? { answers: result.answers.map(answerJson) } : {}),
     adapter: engine.loaded.adapter,
     timings: {
       loadMs: engine.loaded.ms,

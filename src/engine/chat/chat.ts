@@ -35,7 +35,7 @@ import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
-export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
+export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial" | "answers"> {
   /**
    * How messages are written for the model: a template, its name ("chatml"), or its source in
    * Jinja. Default: the file's own, or "plain" if it has none.
@@ -48,7 +48,7 @@ export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial"> {
   readonly memory?: ConversationMemory | MemoryOptions | MemoryText | undefined;
 }
 
-const { parseSpecial: _, ...generateReaders } = GENERATE_READERS;
+const { parseSpecial: _p, answers: _a, ...generateReaders } = GENERATE_READERS;
 
 export const CHAT_READERS = {
   ...generateReaders,

@@ -6,7 +6,7 @@ import type { CachePages } from "../../context/cache/cache-pages.ts";
 import { UserError } from "../../errors.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Session } from "./session.ts";
-import type { Choice, Outcome, Step } from "./step.ts";
+import { isChoice, type Outcome, type Step } from "./step.ts";
 
 /** Losses in a row, without a step between them, after which the device is opened again. */
 const MAX_LOSSES = 2;
@@ -92,8 +92,4 @@ export class Recovery {
       await this.recover(second); // the same session, still lost
     }
   }
-}
-
-function isChoice(output: unknown): output is Choice {
-  return typeof output === "object" && output !== null && "choice" in output;
 }

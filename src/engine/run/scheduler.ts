@@ -10,6 +10,7 @@ import type { Recovery } from "./recovery.ts";
 import {
   countOf,
   isAlone,
+  isChoice,
   NOTHING,
   type Outcome,
   type Output,
@@ -64,6 +65,8 @@ export class Scheduler implements StepRunner {
   readonly #recovery: Recovery;
   readonly #running: () => number;
   readonly #waiting: Waiting[] = [];
+  /** Of each step on its way: settles when its choices have come. */
+  readonly #flying: Promise<unknown>[] = [];
   #closed: Error | undefined;
   /** Settles when nothing waits. */
   #work: Promise<void> | undefined;
@@ -121,12 +124,22 @@ export class Scheduler implements StepRunner {
   async #serve(): Promise<void> {
     await undefined; // what is asked for in one go runs together
     while (this.#waiting.length > 0) {
+      await this.#landed();
       // Of requests that run at the same time, most ask for their next rows right after a step.
       if (this.#waiting.length < this.#running()) await nextTurn();
       const shares = this.#form();
       if (shares.length > 0) await this.#step(shares);
     }
     this.#work = undefined;
+  }
+
+  /**
+   * Waits until as few steps are on their way as the adapter has use for: a text whose choice is on its
+   * way asks for its next rows when that has come.
+   */
+  async #landed(): Promise<void> {
+    const { stepsAhead } = this.#recovery.session.facts;
+    while (this.#flying.length >= stepsAhead) await this.#flying.shift();
   }
 
   /** What the next step takes. */
@@ -200,6 +213,7 @@ export class Scheduler implements StepRunner {
     for (const { waiting } of shares) waiting.isInStep = true;
     try {
       const outcomes = await this.#recovery.run({ rows: shares.map(({ rows }) => rows) });
+      this.#flying.push(Promise.all(outcomes.map(hasCome)));
       for (const [i, share] of shares.entries()) deliver(share, outcomes[i]!);
     } catch (error) {
       await this.#recover(shares, error);
@@ -234,6 +248,12 @@ function deliver({ waiting, own, isLast }: Share, outcome: Outcome): void {
   waiting.taken += own;
   if (outcome.status === "rejected") waiting.reject(outcome.reason);
   else if (isLast) waiting.resolve(outcome.value);
+}
+
+/** Settles when an outcome is there: a choice may be on its way. */
+async function hasCome(outcome: Outcome): Promise<void> {
+  if (outcome.status === "rejected" || !isChoice(outcome.value)) return;
+  await outcome.value.choice.catch(() => {}); // what reads the choice gets the error
 }
 
 /** Whether one token is left, which follows a text in the cache. */

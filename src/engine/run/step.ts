@@ -42,6 +42,11 @@ export interface Choice {
   readonly token: Promise<number>;
 }
 
+/** Whether what a step gave is a choice. */
+export function isChoice(output: unknown): output is Choice {
+  return typeof output === "object" && output !== null && "choice" in output;
+}
+
 /** The tokens of all choices, to refuse other promises as tokens of a step. */
 export const chosenTokens = new WeakSet<Promise<number>>();
 

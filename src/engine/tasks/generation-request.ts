@@ -60,6 +60,11 @@ export interface GenerateOptions extends SamplingOptions {
   readonly onFill?: ((usage: TokenUsage) => void) | undefined;
   /** Share of the context, 0 to 1. Default: 0.9. */
   readonly fillLevel?: number | undefined;
+  /**
+   * How many answers to give: each piece has the `index` of its own, and `result.answers` are all. The
+   * prompt is computed once. Their seeds follow each other. Default: one, without an index.
+   */
+  readonly answers?: number | undefined;
   /** Ends the generation after the current token; `reason` is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
@@ -76,6 +81,7 @@ const stopReader: Reader<readonly string[]> = (value, name) => {
 export const GENERATE_READERS = {
   ...SAMPLING_READERS,
   maxTokens: whole(1, 2 ** 40),
+  answers: whole(1, 1024),
   stop: stopReader,
   ignoreEos: yesOrNo,
   logprobs: whole(0),
@@ -115,6 +121,9 @@ export function prepareGeneration(
 ): PreparedGeneration {
   const request = readOptions("generate", options, GENERATE_READERS);
   const sampler = new Sampler(samplingOf(request), model.config.vocabulary);
+  if (request.answers !== undefined && (request.cache === false || request.prefixCache)) {
+    throw new UserError("Several answers share their prompt: leave out cache and prefixCache.");
+  }
   if (request.cache === false && request.prefixCache) {
     throw new UserError(
       "Without a cache there is no prefix to keep: leave out cache or prefixCache.",

@@ -1,6 +1,7 @@
 // From a prompt to text, piece by piece: stop strings, evictions, how full the context is, and the
 // result at the end.
 
+import type { Prefix } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
@@ -10,6 +11,7 @@ import type { TokenChoice, TokenLogprob } from "../sampler/sampler.ts";
 import type { StopStrings } from "../sampler/stop-strings.ts";
 import type { DecodeOptions, TokenDecoder } from "../tokenizer/decoder.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
+import { answersTo } from "./answers.ts";
 import { choices, mayReadAhead } from "./choices.ts";
 import { Evictions } from "./evictions.ts";
 import {
@@ -24,6 +26,8 @@ import { FillWatch, type TokenUsage, tokenUsage } from "./token-usage.ts";
 /** A generated token and the text that it completes, which may be empty. */
 export interface Piece extends TokenChoice {
   readonly text: string;
+  /** Which answer it is of, if several were asked for. */
+  readonly index?: number;
 }
 
 export type FinishReason = "eos" | "stop" | "length" | "aborted";
@@ -42,6 +46,8 @@ export interface GenerationResult {
   readonly seed: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** All answers, this one the first, if several were asked for. */
+  readonly answers?: readonly GenerationResult[];
 }
 
 /** See `Engine.generate`. Throws for a wrong request at once, not at the first piece. */
@@ -53,10 +59,31 @@ export function generate(
   decoding: DecodeOptions = { continuation: true },
 ): Generation<Piece, GenerationResult> {
   const prepared = prepareGeneration(model, prompt, options);
+  const { answers } = prepared.request;
+  const all = Array.from({ length: answers ?? 1 }, (_, i) =>
+    i === 0
+      ? prepared
+      : prepareGeneration(model, prompt, { ...options, seed: prepared.sampler.seed + i }),
+  );
   return new Generation(prepared.request.signal, (signal) => {
-    const request = { ...prepared.request, signal };
-    return collectable((held) => pieces(model, { ...prepared, request }, decoding, held));
+    const own = (each: PreparedGeneration) => ({ ...each, request: { ...each.request, signal } });
+    if (answers === undefined) {
+      return collectable((held) => pieces(model, own(prepared), decoding, held));
+    }
+    return collectable((held) => severalAnswers(model, all.map(own), decoding, held));
   });
+}
+
+async function* severalAnswers(
+  model: LoadedModel,
+  prepared: readonly PreparedGeneration[],
+  decoding: DecodeOptions,
+  held: Held,
+): AsyncGenerator<Piece, GenerationResult, void> {
+  const answers = yield* answersTo(model, prepared, held, (each, own, prefix) =>
+    pieces(model, each, decoding, own, prefix),
+  );
+  return { ...answers[0]!, answers };
 }
 
 /** Yields the pieces of a text and returns its result. Until it ends, its sequence is in `held`. */
@@ -65,12 +92,13 @@ async function* pieces(
   prepared: PreparedGeneration,
   decoding: DecodeOptions,
   held: Held,
+  prefix: Prefix | undefined = prepared.request.prefixCache,
 ): AsyncGenerator<Piece, GenerationResult, void> {
   const { ids, request } = prepared;
   const { prefixCache } = request;
   const promptTokens = ids.length;
   const answer = new Answer(model, prepared, decoding);
-  const sequence = await admit(model, prepared);
+  const sequence = await admit(model, prepared, prefix);
   const ahead = new ReadAhead<TokenChoice>(model, sequence);
   held.push({ release: () => void abandon(model, sequence, ahead) });
   const spent = { cachedTokens: sequence.length, prefillMs: 0, began: performance.now() };
@@ -119,7 +147,11 @@ async function abandon(
 }
 
 /** A sequence with room for all that a text may become. */
-function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequence> {
+function admit(
+  model: LoadedModel,
+  prepared: PreparedGeneration,
+  prefix: Prefix | undefined,
+): Promise<Sequence> {
   const { ids, policy, maxTokens, request } = prepared;
   const { prefixCache, signal } = request;
   if (prefixCache && !prefixCache.isOf(model)) {
@@ -127,7 +159,7 @@ function admit(model: LoadedModel, prepared: PreparedGeneration): Promise<Sequen
   }
   const tokens = ids.length + maxTokens;
   const isRecomputed = request.cache === false;
-  return model.admit({ ids, tokens, policy, prefix: prefixCache, signal, isRecomputed });
+  return model.admit({ ids, tokens, policy, prefix, signal, isRecomputed });
 }
 
 /** What a text has cost so far. */

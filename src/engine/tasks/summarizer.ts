@@ -27,7 +27,8 @@ import { resolveSampling } from "../sampler/sampling-options.ts";
 import type { GenerationResult, Piece } from "./generation.ts";
 import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
 
-export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxTokens" | "signal"> {
+export interface EngineSummarizerOptions
+  extends Omit<GenerateOptions, "maxTokens" | "signal" | "answers"> {
   /**
    * The prompt for a text. Default: `instructionBehind()`. It is put into the file's chat template,
    * if there is one.
@@ -35,7 +36,7 @@ export interface EngineSummarizerOptions extends Omit<GenerateOptions, "maxToken
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
-const { maxTokens: _m, signal: _s, ...sampledReaders } = GENERATE_READERS;
+const { maxTokens: _m, signal: _s, answers: _a, ...sampledReaders } = GENERATE_READERS;
 
 export const SUMMARIZER_READERS = {
   ...sampledReaders,
