@@ -5,8 +5,9 @@ import { InvalidArgumentError } from "commander";
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { UserError } from "../../errors.ts";
+import { AttentionMap, NEAR } from "../../laboratory/experiments/attention.ts";
 import { whole } from "../../option-reader.ts";
-import { AttentionMap, drawAttention, NEAR } from "../reports/attention-map.ts";
+import { drawAttention } from "../reports/attention-map.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
 import {

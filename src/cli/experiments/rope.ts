@@ -5,15 +5,15 @@ import { InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../../context/positions/rope-choice.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { openTokenizer } from "../../engine/model/open.ts";
-import { perplexity } from "../../engine/tasks/score.ts";
 import { UserError } from "../../errors.ts";
 import {
   DEFAULT_TASK,
   passkeyAccuracy,
   readPasskeyTask,
 } from "../../laboratory/experiments/passkey.ts";
+import { type RopeResult, scoreWindows } from "../../laboratory/experiments/rope.ts";
 import { openFile } from "../../platform/file.ts";
-import { PARTS, type RopeResult, reportRope } from "../reports/rope-report.ts";
+import { reportRope } from "../reports/rope-report.ts";
 import { Command } from "../terminal/command.ts";
 import {
   addEngineFlags,
@@ -170,30 +170,6 @@ class CurrentEngine {
     await this.#engine?.close();
     this.#engine = undefined;
   }
-}
-
-async function scoreWindows(
-  engine: Engine,
-  windows: readonly (readonly number[])[],
-  method: string,
-  length: number,
-): Promise<RopeResult> {
-  const nll: number[] = [];
-  const parts = Array.from({ length: PARTS }, () => [] as number[]);
-  for (const window of windows) {
-    const score = await engine.score(window);
-    score.nll.forEach((value, i) => {
-      nll.push(value);
-      parts[Math.floor((i * PARTS) / score.nll.length)]!.push(value);
-    });
-  }
-  return {
-    kind: "perplexity",
-    method,
-    length,
-    value: perplexity(nll),
-    byPosition: parts.map(perplexity),
-  };
 }
 
 function readMethods(text: string): string[] {

@@ -1,28 +1,11 @@
 // What streams under several policies found: tables, JSON, a plot.
 
 import { attentionPolicy, parseAttention } from "../../context/positions/attention-policy.ts";
-
+import type { Part, Run } from "../../laboratory/experiments/stream.ts";
 import { median } from "../../numbers.ts";
 import { note, size, write, writeJson } from "../terminal/terminal.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
-
-/** One stretch of the stream. */
-export interface Part {
-  /** Position after the stretch. */
-  readonly position: number;
-  readonly perplexity: number;
-  readonly msPerToken: number;
-  readonly cacheBytes: number;
-}
-
-export interface Run {
-  readonly policy: string;
-  readonly perplexity: number;
-  /** Once every cache of the comparison is full: what an ablation compares. */
-  readonly steadyPerplexity: number;
-  readonly parts: readonly Part[];
-}
 
 export interface StreamReportFlags {
   readonly model: string;
