@@ -2,9 +2,16 @@
 // time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
 
 import { parseAttention } from "../../context/positions/attention-policy.ts";
+import { openTokenizer } from "../../engine/model/open.ts";
+import type { EngineOptions } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
-import { type Run, reach, type StreamMode, stream } from "../../laboratory/experiments/stream.ts";
+import {
+  compareStreams,
+  type StreamMode,
+  type StreamSetting,
+} from "../../laboratory/experiments/stream.ts";
 import { invalid } from "../../option-reader.ts";
+import { openFile } from "../../platform/file.ts";
 import { reportStream } from "../reports/stream-report.ts";
 import { Command } from "../terminal/command.ts";
 import {
@@ -16,16 +23,13 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile } from "../terminal/input.ts";
-import { interruptSignal, loadEngine, progress } from "../terminal/terminal.ts";
+import { interruptSignal, loadEngine, withProgress } from "../terminal/terminal.ts";
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, StreamSetting {
   readonly file?: string;
   readonly policies?: readonly StreamMode[];
   readonly sinks?: readonly number[];
   readonly caches?: readonly number[];
-  readonly tokens: number;
-  readonly parts: number;
-  readonly every: number;
   readonly json?: boolean;
   readonly plot?: string;
 }
@@ -70,36 +74,23 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     );
   }
   const modes = modesOf(flags);
-  const steadyFrom = Math.max(0, ...modes.map(reach).filter((reach) => reach < flags.tokens));
   const { name, text } = await givenFile(file, flags.file);
   const signal = interruptSignal();
-  const bar = progress("streaming", modes.length * flags.tokens, "tokens");
-  const runs: Run[] = [];
-  try {
-    for (const mode of modes) {
-      // Full attention needs a context as long as the stream; the others never hold more than they see.
-      const context =
-        flags.context ??
-        (mode.attention.kind === "full" ? (mode.recompute ?? flags.tokens) : undefined);
-      const options = { ...engineOptions(flags), attention: mode.attention, context };
-      const engine = await loadEngine(flags.model, options, { quiet: true });
-      try {
-        const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
-        if (ids.length <= flags.tokens) {
-          throw new UserError(
-            `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
-          );
-        }
-        const onToken = (i: number) => bar.update(runs.length * flags.tokens + i);
-        runs.push(await stream(engine, mode, ids, steadyFrom, flags, onToken, signal));
-      } finally {
-        await engine.close();
-      }
-      if (signal.aborted) break;
-    }
-  } finally {
-    bar.stop();
+  const tokenizer = await openTokenizer(flags.model, openFile);
+  const ids = tokenizer.encode(text).slice(0, flags.tokens + 1);
+  if (ids.length <= flags.tokens) {
+    throw new UserError(
+      `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
+    );
   }
+  const open = (needed: EngineOptions) => {
+    const context = flags.context ?? needed.context;
+    const options = { ...engineOptions(flags), ...needed, context };
+    return loadEngine(flags.model, options, { quiet: true });
+  };
+  const runs = await withProgress("streaming", "tokens", (onProgress) =>
+    compareStreams(open, ids, modes, flags, { onProgress, signal }),
+  );
   const ablation = flags.sinks !== undefined || flags.caches !== undefined;
   await reportStream(runs, { ...flags, file: name, ablation });
   if (signal.aborted) process.exitCode = 130;

@@ -2,8 +2,10 @@
 
 import {
   type AttentionMap,
+  looksOf,
   meanLooks,
   NEAR,
+  pairs,
   type State,
 } from "../../laboratory/experiments/attention.ts";
 import { frame, writePicture } from "./picture.ts";
@@ -28,7 +30,7 @@ interface Square {
 function squares(map: AttentionMap): Square[] {
   const side = Math.ceil(map.rows.length / SQUARES);
   const found = new Map<string, { x: number; y: number; sum: number; states: Set<State> }>();
-  for (const { query, key, state, weight } of map.pairs()) {
+  for (const { query, key, state, weight } of pairs(map)) {
     const [x, y] = [Math.floor(key / side), Math.floor(query / side)];
     const square = found.get(`${x} ${y}`) ?? { x, y, sum: 0, states: new Set() };
     square.sum += weight;
@@ -137,7 +139,7 @@ function sharesPanel(map: AttentionMap) {
     between: "between",
   };
   const groups = Array.from({ length: Math.ceil(map.rows.length / side) }, (_, i) =>
-    meanLooks(map.rows.slice(i * side, (i + 1) * side).map((row) => map.looks(row))),
+    meanLooks(map.rows.slice(i * side, (i + 1) * side).map((row) => looksOf(row, map.policy))),
   );
   const points = Object.entries(names).flatMap(([name, series]) =>
     groups.map((looks, i) => ({
