@@ -3,11 +3,9 @@
 
 import { Option } from "commander";
 import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";
-import { attentionPolicy } from "../../context/positions/attention-policy.ts";
 import type { Engine } from "../../engine/engine.ts";
-import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { UserError } from "../../errors.ts";
-import { decode, type Run, summarise } from "../../laboratory/experiments/cache.ts";
+import { type CacheRun, checkCaching, compareCaching } from "../../laboratory/experiments/cache.ts";
 import { writePlot } from "../reports/plot.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
@@ -53,22 +51,14 @@ export function benchCacheCommand(): Command {
   }).action(async (flags: Flags) => {
     if (flags.tokens < 8)
       throw new UserError(`Invalid --tokens ${flags.tokens}: expected at least 8.`);
-    const options = { maxTokens: flags.tokens, temperature: 0, ignoreEos: true };
     await withEngine(
       flags.model,
       engineOptions(flags),
-      (model) => prepareGeneration(model, flags.prompt, options),
+      (model) => checkCaching(model, flags.prompt, flags.tokens),
       async (engine) => {
-        const { tokens } = await engine.complete(flags.prompt, options); // warms up, too
-        const prompt = engine.tokenize(flags.prompt);
-        const full = attentionPolicy({ kind: "full" });
-        const modes = [full, ...flags.policies].flatMap((policy) => [
-          { name: `${policy.name}, cached`, policy, cached: true },
-          { name: `${policy.name}, recomputed`, policy, cached: false },
-        ]);
-        const runs: Run[] = [];
-        for (const mode of modes) runs.push(await decode(engine, prompt, tokens, mode));
-        await report(engine, prompt.length, runs, flags);
+        const { prompt, tokens, policies } = flags;
+        const { promptTokens, runs } = await compareCaching(engine, prompt, tokens, policies);
+        await report(engine, promptTokens, runs, flags);
       },
     );
   });
@@ -77,12 +67,12 @@ export function benchCacheCommand(): Command {
 async function report(
   engine: Engine,
   promptTokens: number,
-  runs: readonly Run[],
+  runs: readonly CacheRun[],
   flags: Flags,
 ): Promise<void> {
-  const rows = runs.map((run) => summarise(run, runs, promptTokens));
   if (flags.json) {
-    const byPosition = runs.map(({ name, ms, bytes }) => ({ mode: name, ms, bytes }));
+    const rows = runs.map(({ ms, bytes, ...row }) => row);
+    const byPosition = runs.map(({ mode, ms, bytes }) => ({ mode, ms, bytes }));
     await writeJson({
       adapter: engine.loaded.adapter,
       promptTokens,
@@ -103,7 +93,7 @@ async function report(
     await write(
       table(
         head,
-        rows.map((row) => [
+        runs.map((row) => [
           row.mode,
           row.tokensPerSecond.toFixed(1),
           row.msFirst.toFixed(1),
@@ -116,9 +106,9 @@ async function report(
     );
   }
   if (flags.plot !== undefined) {
-    const points = (pick: (run: Run) => readonly number[]) =>
+    const points = (pick: (run: CacheRun) => readonly number[]) =>
       runs.flatMap((run) =>
-        pick(run).map((y, i) => ({ x: promptTokens + i, y, series: run.name })),
+        pick(run).map((y, i) => ({ x: promptTokens + i, y, series: run.mode })),
       );
     await writePlot(flags.plot, {
       title: "What does a token cost, with the cache and without?",
