@@ -3,14 +3,14 @@
 
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
-import { checkFits } from "../../engine/tasks/checks.ts";
 import { UserError } from "../../errors.ts";
+import type { Watch } from "../../laboratory/experiments/experiment.ts";
 import {
-  type Measurement,
-  PROFILED,
-  timeDecoding,
-  timePrompt,
-  WARM_UP,
+  decodingPlaces,
+  decodingSpeeds,
+  promptPlaces,
+  promptSpeeds,
+  type Speed,
 } from "../../laboratory/experiments/speed.ts";
 import { writePlot } from "../reports/plot.ts";
 import { profileTable } from "../reports/profile-report.ts";
@@ -28,8 +28,8 @@ import {
   interruptSignal,
   loadInWords,
   note,
-  progress,
   withEngine,
+  withProgress,
   write,
   writeJson,
 } from "../terminal/terminal.ts";
@@ -51,10 +51,10 @@ export function benchDecodeCommand(): Command {
     .option("--tokens <n>", "tokens to time at each", integer, 32);
   return addReportFlags(command).action((flags: Flags) => {
     if (flags.tokens < 1) throw new UserError("Invalid --tokens: expected at least 1.");
-    const more = WARM_UP + flags.tokens + PROFILED;
-    return bench("decode", flags, [128, 512, 2048], more, (engine, at) =>
-      timeDecoding(engine, at, flags.tokens),
-    );
+    return bench("decode", flags, {
+      placesIn: (model) => decodingPlaces(model, flags.tokens, flags.at),
+      measure: (engine, places, watch) => decodingSpeeds(engine, places, flags.tokens, watch),
+    });
   });
 }
 
@@ -67,9 +67,10 @@ export function benchPrefillCommand(): Command {
     .option("--rounds <n>", "times that each is computed", integer, 5);
   return addReportFlags(command).action((flags: Flags) => {
     if (flags.rounds < 1) throw new UserError("Invalid --rounds: expected at least 1.");
-    return bench("prefill", flags, [32, 128, 512], 0, (engine, at) =>
-      timePrompt(engine, at, flags.rounds),
-    );
+    return bench("prefill", flags, {
+      placesIn: (model) => promptPlaces(model, flags.at),
+      measure: (engine, places, watch) => promptSpeeds(engine, places, flags.rounds, watch),
+    });
   });
 }
 
@@ -81,71 +82,41 @@ function addReportFlags(command: Command): Command {
     .option("--plot <file>", "draw time a token: .svg or .png", pictureFile);
 }
 
+interface Bench {
+  readonly placesIn: (model: OpenedModel) => readonly number[];
+  readonly measure: (
+    engine: Engine,
+    places: readonly number[],
+    watch: Watch,
+  ) => Promise<readonly Speed[]>;
+}
+
 async function bench(
   what: "decode" | "prefill",
   flags: Flags,
-  usual: readonly number[],
-  more: number,
-  measure: (engine: Engine, at: number) => Promise<Measurement>,
+  { placesIn, measure }: Bench,
 ): Promise<void> {
   const signal = interruptSignal();
-  let places = flags.at ?? [];
+  let places: readonly number[] = [];
   const check = (model: OpenedModel) => {
-    const fits = (at: number) => checkFits(model, model.setting.policy, at + more);
-    if (flags.at) for (const at of places) fits(at);
-    else places = usual.filter((at) => succeeds(() => fits(at)));
+    places = placesIn(model);
     if (places.some((at) => at < 2)) throw new UserError("Invalid --at: expected at least 2.");
-    if (places.length === 0) fits(usual[0]!);
   };
   await withEngine(flags.model, engineOptions(flags), check, async (engine) => {
-    engine.profiler.stop(); // these benches profile by themselves, after what they time
-    const bar = progress(what, places.length, "places");
-    const measured: Measurement[] = [];
-    try {
-      for (const at of places) {
-        if (signal.aborted) break;
-        measured.push(await measure(engine, at));
-        bar.update(measured.length);
-      }
-    } finally {
-      bar.stop();
-    }
-    await report(what, engine, measured, flags);
+    const rows = await withProgress(what, "places", (onProgress) =>
+      measure(engine, places, { onProgress, signal }),
+    );
+    await report(what, engine, rows, flags);
     if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C
   });
-}
-
-function succeeds(check: () => void): boolean {
-  try {
-    check();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function report(
   what: "decode" | "prefill",
   engine: Engine,
-  measured: readonly Measurement[],
+  rows: readonly Speed[],
   flags: Flags,
 ): Promise<void> {
-  const rows = measured.map(({ profile, ...row }) => {
-    const mine = profile.filter(({ phase }) => phase === what);
-    const dispatches = mine.reduce(
-      (sum, { steps, kernels }) => sum + kernels.reduce((n, k) => n + k.dispatches, 0) / steps,
-      0,
-    );
-    const gigabytes =
-      what === "decode" ? engine.loaded.stepBytes / row.msPerToken / 1e6 : undefined;
-    return {
-      ...row,
-      tokensPerSecond: 1000 / row.msPerToken,
-      dispatches,
-      ...(gigabytes === undefined ? {} : { weightGigabytesPerSecond: gigabytes }),
-      profile,
-    };
-  });
   if (flags.json) {
     const { adapter, ms: loadMs, stepBytes } = engine.loaded;
     await writeJson({ what, model: engine.config.name, adapter, loadMs, stepBytes, rows });

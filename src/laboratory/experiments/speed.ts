@@ -3,27 +3,137 @@
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import type { Engine } from "../../engine/engine.ts";
+import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { LAST_LOGITS, NOTHING } from "../../engine/run/step.ts";
+import { checkFits } from "../../engine/tasks/checks.ts";
 import { chosenTokens } from "../../engine/tasks/chosen-tokens.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import type { PhaseProfile } from "../../kernels/gpu/profiler.ts";
 import { median, nmse } from "../../numbers.ts";
+import type { Watch } from "./experiment.ts";
 
-export interface Measurement {
+/** The cost of a token at one position, or in a prompt of one length. */
+export interface Speed {
   /** Position of the first token that is decoded, or length of the prompt. */
   readonly at: number;
   readonly msPerToken: number;
   /** Of the host a step, waiting left out. */
   readonly hostMs: number;
   readonly samples: readonly number[];
+  readonly tokensPerSecond: number;
+  /** Of a step. */
+  readonly dispatches: number;
+  /** Bytes of weights that decoding reads, by time. */
+  readonly weightGigabytesPerSecond?: number;
   readonly profile: readonly PhaseProfile[];
 }
 
 /** Tokens decoded before any is timed, and tokens whose kernels are timed one by one. */
-export const WARM_UP = 4;
-export const PROFILED = 8;
+const WARM_UP = 4;
+const PROFILED = 8;
 
 const GREEDY = { temperature: 0, seed: 0 };
+
+/**
+ * Positions to time decoding at: those that are `asked` for, or the usual ones that have room for
+ * `tokens` more. Throws a `UserError` if one that is asked for, or no usual one, has.
+ */
+export function decodingPlaces(
+  model: OpenedModel,
+  tokens: number,
+  asked?: readonly number[],
+): readonly number[] {
+  return placesThatFit(model, [128, 512, 2048], WARM_UP + tokens + PROFILED, asked);
+}
+
+/** Lengths to time prompts of, as `decodingPlaces`. */
+export function promptPlaces(model: OpenedModel, asked?: readonly number[]): readonly number[] {
+  return placesThatFit(model, [32, 128, 512], 0, asked);
+}
+
+function placesThatFit(
+  model: OpenedModel,
+  usual: readonly number[],
+  more: number,
+  asked: readonly number[] | undefined,
+): readonly number[] {
+  const check = (at: number) => checkFits(model, model.setting.policy, at + more);
+  if (asked) {
+    for (const at of asked) check(at);
+    return asked;
+  }
+  const places = usual.filter((at) => succeeds(() => check(at)));
+  if (places.length === 0) check(usual[0]!);
+  return places;
+}
+
+function succeeds(check: () => void): boolean {
+  try {
+    check();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Times `tokens` tokens at each place. Throws an `Error` if they are not the likeliest ones. */
+export function decodingSpeeds(
+  engine: Engine,
+  places: readonly number[],
+  tokens: number,
+  watch: Watch = {},
+): Promise<Speed[]> {
+  return speeds(engine, "decode", places, (at) => timeDecoding(engine, at, tokens), watch);
+}
+
+/** Times a prompt of each length `rounds` times. Throws an `Error` if its logits are wrong. */
+export function promptSpeeds(
+  engine: Engine,
+  lengths: readonly number[],
+  rounds: number,
+  watch: Watch = {},
+): Promise<Speed[]> {
+  return speeds(engine, "prefill", lengths, (at) => timePrompt(engine, at, rounds), watch);
+}
+
+async function speeds(
+  engine: Engine,
+  phase: "decode" | "prefill",
+  places: readonly number[],
+  time: (at: number) => Promise<Timed>,
+  { onProgress, signal }: Watch,
+): Promise<Speed[]> {
+  engine.profiler.stop(); // each place is profiled by itself, after what is timed there
+  onProgress?.(0, places.length);
+  const measured: Speed[] = [];
+  for (const at of places) {
+    if (signal?.aborted) break;
+    const { profile, ...timed } = await time(at);
+    const { msPerToken } = timed;
+    const gigabytes = engine.loaded.stepBytes / msPerToken / 1e6;
+    measured.push({
+      ...timed,
+      tokensPerSecond: 1000 / msPerToken,
+      dispatches: dispatchesIn(phase, profile),
+      ...(phase === "decode" ? { weightGigabytesPerSecond: gigabytes } : {}),
+      profile,
+    });
+    onProgress?.(measured.length, places.length);
+  }
+  return measured;
+}
+
+function dispatchesIn(phase: string, profile: readonly PhaseProfile[]): number {
+  return profile
+    .filter((one) => one.phase === phase)
+    .reduce(
+      (sum, { steps, kernels }) => sum + kernels.reduce((n, k) => n + k.dispatches, 0) / steps,
+      0,
+    );
+}
+
+/** What is measured of a speed; the rest follows from it. */
+type Timed = Pick<Speed, "at" | "msPerToken" | "hostMs" | "samples" | "profile">;
 
 /** Ids that spread over the vocabulary: what they are does not matter to a kernel. */
 function someText(engine: Engine, length: number): number[] {
@@ -31,11 +141,7 @@ function someText(engine: Engine, length: number): number[] {
   return Array.from({ length }, (_, i) => (1 + i * 7919) % V);
 }
 
-export async function timeDecoding(
-  engine: Engine,
-  at: number,
-  tokens: number,
-): Promise<Measurement> {
+async function timeDecoding(engine: Engine, at: number, tokens: number): Promise<Timed> {
   const ids = someText(engine, at + 1);
   const sequence = engine.sequence();
   try {
@@ -80,7 +186,7 @@ function expectLikely(logits: Float32Array, id: number): void {
   throw new Error(`decoding gave token ${id}, which is not the likeliest: the times mean nothing`);
 }
 
-export async function timePrompt(engine: Engine, at: number, rounds: number): Promise<Measurement> {
+async function timePrompt(engine: Engine, at: number, rounds: number): Promise<Timed> {
   const ids = someText(engine, at);
   const sequence = engine.sequence();
   try {
