@@ -4,7 +4,6 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { UserError } from "../../errors.ts";
-import type { Watch } from "../../laboratory/experiments/experiment.ts";
 import {
   decodingPlaces,
   decodingSpeeds,
@@ -12,6 +11,7 @@ import {
   promptSpeeds,
   type Speed,
 } from "../../laboratory/experiments/speed.ts";
+import type { Watch } from "../../laboratory/watch.ts";
 import { writePlot } from "../reports/plot.ts";
 import { profileTable } from "../reports/profile-report.ts";
 import { table } from "../reports/table.ts";

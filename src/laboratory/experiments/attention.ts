@@ -2,7 +2,7 @@
 
 import { type AttentionPolicy, isVisible } from "../../context/positions/attention-policy.ts";
 import type { Engine } from "../../engine/engine.ts";
-import type { Watch } from "./experiment.ts";
+import type { Watch } from "../watch.ts";
 
 /** Tokens that count as near a query, itself included. */
 export const NEAR = 16;

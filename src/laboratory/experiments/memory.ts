@@ -7,7 +7,7 @@ import type {
   Recollection,
 } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
-import type { Watch } from "./experiment.ts";
+import type { Watch } from "../watch.ts";
 
 /** What a strategy recalls. */
 export interface Recalled extends Recollection {

@@ -4,7 +4,8 @@
 import { parseRope } from "../../context/positions/rope-choice.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { perplexity } from "../../engine/tasks/score.ts";
-import type { OpenEngine, Watch } from "./experiment.ts";
+import type { Watch } from "../watch.ts";
+import type { OpenEngine } from "./experiment.ts";
 import { type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
 import { type Cell, type CellStore, sweep } from "./sweep.ts";
 

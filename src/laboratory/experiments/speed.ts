@@ -10,7 +10,7 @@ import { chosenTokens } from "../../engine/tasks/chosen-tokens.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import type { PhaseProfile } from "../../kernels/gpu/profiler.ts";
 import { median, nmse } from "../../numbers.ts";
-import type { Watch } from "./experiment.ts";
+import type { Watch } from "../watch.ts";
 
 /** The cost of a token at one position, or in a prompt of one length. */
 export interface Speed {

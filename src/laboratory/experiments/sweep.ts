@@ -1,7 +1,7 @@
 // Cells of a long measurement: each is computed once and kept, so that a stopped sweep goes on where
 // it was.
 
-import type { Watch } from "./experiment.ts";
+import type { Watch } from "../watch.ts";
 
 export interface Cell<T> {
   /** What the result depends on, beside what all cells of the sweep share. Becomes JSON. */
