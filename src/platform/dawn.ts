@@ -1,7 +1,7 @@
 import { create } from "webgpu";
 import { UserError } from "../errors.ts";
 
-export interface GpuOptions {
+interface GpuOptions {
   /** Dawn's own switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
   readonly flags?: readonly string[];
 }

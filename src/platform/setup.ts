@@ -1,7 +1,7 @@
 import type { Outcome, SetupHost } from "./setup-host.ts";
 import { type Attempt, type Command, canInstall, planInstall, refreshLists } from "./setup-plan.ts";
 
-export interface SetupOptions {
+interface SetupOptions {
   /** Hears, line by line, what is about to be done and how it went. */
   readonly log: (line: string) => void;
   /** Hears the output of the commands too, as it comes; without it only that of failed ones is logged. */

@@ -16,7 +16,7 @@ const DASHES = [
 /** So few places on the x axis are marked as they are. */
 const MARKED = 10;
 
-export interface Point {
+interface Point {
   readonly x: number;
   readonly y: number;
   readonly series: string;
@@ -31,7 +31,7 @@ export interface Panel {
   readonly logX?: boolean;
 }
 
-export interface LinePlot {
+interface LinePlot {
   /** The question that the plot answers. */
   readonly title: string;
   /** What was measured on what. */

@@ -6,7 +6,7 @@ import { write, writeJson } from "../terminal/terminal.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 
-export interface RopeReportFlags {
+interface RopeReportFlags {
   readonly model: string;
   readonly file: string;
   readonly methods: readonly string[];

@@ -7,7 +7,7 @@ import { note, size, write, writeJson } from "../terminal/terminal.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 
-export interface StreamReportFlags {
+interface StreamReportFlags {
   readonly model: string;
   readonly file: string;
   readonly tokens: number;

@@ -111,7 +111,7 @@ export interface EngineFlags extends ModelFlags {
   readonly profile?: boolean;
 }
 
-export type EngineFlag = Exclude<keyof EngineFlags, "model">;
+type EngineFlag = Exclude<keyof EngineFlags, "model">;
 
 /**
  * Adds what the engine is loaded with. A command that decides some of it otherwise says so in `decided`, the reason by the

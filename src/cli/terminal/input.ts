@@ -31,7 +31,7 @@ export async function readText(path: string): Promise<string> {
 }
 
 /** A text, and what people call where it is from. */
-export interface NamedText {
+interface NamedText {
   readonly name: string;
   readonly text: string;
 }

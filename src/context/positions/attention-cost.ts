@@ -3,7 +3,7 @@
 import type { AttentionPolicy } from "./attention-policy.ts";
 
 /** What the cost of attention depends on. */
-export interface AttentionShape {
+interface AttentionShape {
   /** L */
   readonly layers: number;
   /** H */

@@ -42,7 +42,7 @@ export const WINDOW_READERS = {
 const tokenizerReader = having<StreamTokenizer>("a tokenizer", "encoder", "decoder");
 
 /** A text, or what gives its parts. */
-export const documentReader: Reader<TextSource> = (value, name) => {
+const documentReader: Reader<TextSource> = (value, name) => {
   const isParts =
     typeof value === "object" &&
     value !== null &&

@@ -159,10 +159,7 @@ async function recall(
 }
 
 /** The one chosen, by itself or by its name; else the file's own, or "plain". */
-export function templateOf(
-  { tokenizer }: OpenedModel,
-  chosen?: ChatTemplate | string,
-): ChatTemplate {
+function templateOf({ tokenizer }: OpenedModel, chosen?: ChatTemplate | string): ChatTemplate {
   return chosen instanceof ChatTemplate
     ? chosen
     : chatTemplateOf(tokenizer.vocabulary, chosen).template;

@@ -46,7 +46,7 @@ export interface Draw {
 }
 
 /** The most tokens that a sampler asks for, short of all. */
-export const MAX_TOP = 512;
+const MAX_TOP = 512;
 
 /** The likeliest tokens that are asked for where nothing but probability limits them. */
 const USUAL_TOP = 256;

@@ -1,6 +1,6 @@
 import { UserError } from "../../errors.ts";
 
-export interface StopStringsOutput {
+interface StopStringsOutput {
   /** Text that is certain to come before any stop string. */
   readonly text: string;
   /** The stop string that ended the text. It is not part of any `text`, nor is what came after it. */

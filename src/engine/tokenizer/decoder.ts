@@ -23,7 +23,7 @@ export interface TokenDecoder {
 }
 
 /** The text of a token; undefined where its bytes are not whole characters. */
-export type FindText = (id: number) => string | undefined;
+type FindText = (id: number) => string | undefined;
 
 export class StreamDecoder implements TokenDecoder {
   readonly #vocabulary: Vocabulary;

@@ -20,7 +20,7 @@ export interface SpecialIds {
 }
 
 /** What holds if the file is silent. */
-export interface SpecialDefaults {
+interface SpecialDefaults {
   readonly bos?: number;
   readonly eos?: number;
   readonly unk?: number;

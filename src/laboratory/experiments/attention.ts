@@ -8,7 +8,7 @@ import type { Watch } from "../watch.ts";
 export const NEAR = 16;
 
 /** Where a query looks: shares that add up to 1, and how spread out they are. */
-export interface Looks {
+interface Looks {
   /** On the sinks, or on the first token if there are none. */
   readonly first: number;
   /** On the last `NEAR` tokens. */
@@ -19,7 +19,7 @@ export interface Looks {
 }
 
 /** What one query gave to each key that the cache held, a mean over heads. */
-export interface MeanRow {
+interface MeanRow {
   readonly query: number;
   readonly keys: Uint32Array;
   readonly weights: Float32Array;

@@ -31,7 +31,7 @@ export interface ContextCost extends MemoryPlan {
 }
 
 /** The longest context that one way has room for in a memory. */
-export interface LargestContext {
+interface LargestContext {
   readonly attention: string;
   readonly kv: KvType;
   /** Tokens; `Infinity` if any text fits, undefined if no memory is given. */

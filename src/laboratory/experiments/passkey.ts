@@ -63,7 +63,7 @@ function parsed(text: string): Partial<PasskeyTask> {
 }
 
 /** The prompt of about `length` tokens with the statement at `depth` (0: at the start, 1: at the end). */
-export function passkeyPrompt(
+function passkeyPrompt(
   count: (text: string) => number,
   task: PasskeyTask,
   length: number,

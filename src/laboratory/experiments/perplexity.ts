@@ -13,7 +13,7 @@ export interface ScoredChunks {
   readonly tokens: number;
 }
 
-export interface ScoringWatch {
+interface ScoringWatch {
   /** Gets the logits [V] at each position of a chunk. */
   readonly onLogits?:
     | ((position: number, logits: Float32Array) => void | Promise<void>)

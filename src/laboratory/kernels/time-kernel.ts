@@ -19,7 +19,7 @@ export interface Time {
  * Does the work this many times in one submit, and tells what one of them took: one sample, or each
  * by itself.
  */
-export type Batch = (repeats: number) => Promise<readonly number[]>;
+type Batch = (repeats: number) => Promise<readonly number[]>;
 
 /**
  * A submit is made to take so long: it costs about 0.1 ms itself, and its completion is polled for.
