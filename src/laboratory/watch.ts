@@ -1,5 +1,5 @@
-// The laboratory measures: kernels by themselves (kernels/), and whole models (experiments/). Not in
-// this house: what reads flags and files, and what prints, draws and keeps results (cli/).
+// The laboratory measures: kernels by themselves (kernels/), and whole models (experiments/). Not
+// in this house: what reads flags and files, and what prints, draws and keeps results (cli/).
 
 /** How a measurement is followed and stopped. */
 export interface Watch {

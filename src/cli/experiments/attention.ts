@@ -1,5 +1,5 @@
-// Where does each token look? The attention weights of a layer, out of the cache as it is while a text streams through:
-// sinks, window, and what has been evicted.
+// Where does each token look? The attention weights of a layer, out of the cache as it is while a
+// text streams through: sinks, window, and what has been evicted.
 
 import { InvalidArgumentError } from "commander";
 import type { Engine } from "../../engine/engine.ts";

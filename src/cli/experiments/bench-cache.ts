@@ -1,5 +1,6 @@
-// What does the cache buy, and does it change the result? The same prompt and the same tokens are decoded with it,
-// without it, and under windows; each step is timed, and the logits of every step are compared.
+// What does the cache buy, and does it change the result? The same prompt and the same tokens are
+// decoded with it, without it, and under windows; each step is timed, and the logits of every step
+// are compared.
 
 import { Option } from "commander";
 import type { AttentionPolicy } from "../../context/positions/attention-policy.ts";

@@ -1,5 +1,6 @@
-// How fast is each kernel on this adapter, and does it compute what it should? Every kernel of the engine runs by itself,
-// is compared with plain TypeScript, and timed beside what the adapter copies and multiplies at most.
+// How fast is each kernel on this adapter, and does it compute what it should? Every kernel of the
+// engine runs by itself, is compared with plain TypeScript, and timed beside what the adapter
+// copies and multiplies at most.
 
 import { InvalidArgumentError } from "commander";
 import { UserError } from "../../errors.ts";

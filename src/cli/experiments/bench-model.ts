@@ -1,5 +1,5 @@
-// How fast is a whole model, at which position, and which kernels take the time? What was computed while it was timed is
-// checked: computed again another way, it must be the same.
+// How fast is a whole model, at which position, and which kernels take the time? What was computed
+// while it was timed is checked: computed again another way, it must be the same.
 
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";

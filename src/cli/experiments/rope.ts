@@ -1,5 +1,6 @@
-// How far does each RoPE scaling carry a model? Perplexity by method, length and position; passkey retrieval by method,
-// length and depth. Every cell is kept, so that a stopped sweep goes on where it was.
+// How far does each RoPE scaling carry a model? Perplexity by method, length and position; passkey
+// retrieval by method, length and depth. Every cell is kept, so that a stopped sweep goes on where
+// it was.
 
 import { InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../../context/positions/rope-choice.ts";

@@ -1,5 +1,6 @@
-// What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
-// time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
+// What happens to a stream that outgrows the model? StreamingLLM's figure on a model and a text of
+// one's own: perplexity, time a token and bytes of cache along the stream, under several policies.
+// Xiao et al. 2024, arXiv:2309.17453
 
 import { parseAttention } from "../../context/positions/attention-policy.ts";
 import { openTokenizer } from "../../engine/model/open.ts";

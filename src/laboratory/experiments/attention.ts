@@ -92,7 +92,9 @@ export function headLooks({
   return [...each, { head: "mean", looks: meanLooks(each.map(({ looks }) => looks)) }];
 }
 
-/** The keys that get most from afar: the mean weight from every query at least `NEAR` tokens later. */
+/**
+ * The keys that get most from afar: the mean weight from every query at least `NEAR` tokens later.
+ */
 export function favourites(
   { rows }: AttentionMap,
   count: number,
@@ -123,7 +125,10 @@ export function* pairs({
   }
 }
 
-/** What a key is to a query: seen as a sink, seen otherwise, held but out of sight, or no longer in the cache. */
+/**
+ * What a key is to a query: seen as a sink, seen otherwise, held but out of sight, or no longer in
+ * the cache.
+ */
 export type State = "sink" | "window" | "hidden" | "evicted";
 
 function stateOf(query: number, key: number, held: boolean, policy: AttentionPolicy): State {

@@ -1,5 +1,5 @@
-// What does the cache buy, and does it change the result? The same tokens are decoded with it, without it, and under
-// windows; each step is timed, and the logits of every step are compared.
+// What does the cache buy, and does it change the result? The same tokens are decoded with it,
+// without it, and under windows; each step is timed, and the logits of every step are compared.
 
 import { pageBytes } from "../../context/cache/kv-cache.ts";
 import { type AttentionPolicy, attentionPolicy } from "../../context/positions/attention-policy.ts";
@@ -32,7 +32,10 @@ export interface CacheRun {
   readonly msLast: number;
   readonly cacheBytes: number;
   readonly growth: Growth;
-  /** Normalised error of the logits against the same policy recomputed; none for the recomputed ones themselves. */
+  /**
+   * Normalised error of the logits against the same policy recomputed; none for the recomputed ones
+   * themselves.
+   */
   readonly nmse: number | null;
   /** Milliseconds and bytes of cache held, by position. */
   readonly ms: readonly number[];

@@ -23,7 +23,9 @@ export interface Way {
 export interface ContextCost extends MemoryPlan {
   readonly attention: string;
   readonly kv: KvType;
-  /** Operations of attention for the last token of a text of this length, and for all of its tokens. */
+  /**
+   * Operations of attention for the last token of a text of this length, and for all of its tokens.
+   */
   readonly tokenOperations: number;
   readonly textOperations: number;
   /** Bytes of keys and values that the last token reads. */

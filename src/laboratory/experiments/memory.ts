@@ -1,5 +1,5 @@
-// What does a model still know of a long conversation? Which messages each strategy of memory keeps,
-// summarises or drops, and how full the context is. Needs no engine but for summaries.
+// What does a model still know of a long conversation? Which messages each strategy of memory
+// keeps, summarises or drops, and how full the context is. Needs no engine but for summaries.
 
 import type {
   ConversationMemory,
@@ -16,11 +16,16 @@ export interface Recalled extends Recollection {
 
 /** Also, as the conversation goes on. */
 export interface MemoryRun extends Recalled {
-  /** Tokens that the model sees when it answers each of the user's messages, if that is asked for. */
+  /**
+   * Tokens that the model sees when it answers each of the user's messages, if that is asked for.
+   */
   readonly fill: readonly { readonly message: number; readonly tokens: number }[];
 }
 
-/** Recalls a conversation by each strategy; `withFill`: also as it was at each of the user's messages. */
+/**
+ * Recalls a conversation by each strategy; `withFill`: also as it was at each of the user's
+ * messages.
+ */
 export async function compareMemories(
   conversation: readonly Message[],
   memories: readonly ConversationMemory[],

@@ -6,7 +6,9 @@ import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { UserError } from "../../errors.ts";
 
 export interface ScoredChunks {
-  /** Of each token but the first of a chunk, its surprise in nats, and the likeliest in its place. */
+  /**
+   * Of each token but the first of a chunk, its surprise in nats, and the likeliest in its place.
+   */
   readonly nll: readonly number[];
   readonly argmax: readonly number[];
   /** Tokens of the chunks that were scored. */
@@ -25,8 +27,8 @@ interface ScoringWatch {
 }
 
 /**
- * Cuts a text into chunks as long as the context, at most `most`, each with the model's BOS in front.
- * Throws a `UserError` if it is too short for one, or the context is.
+ * Cuts a text into chunks as long as the context, at most `most`, each with the model's BOS in
+ * front. Throws a `UserError` if it is too short for one, or the context is.
  */
 export function chunksOf(
   { tokenizer, setting }: OpenedModel,

@@ -1,4 +1,5 @@
-// What stands out in an index for a question, and from what: the scores of all windows, in every mode.
+// What stands out in an index for a question, and from what: the scores of all windows, in every
+// mode.
 
 import { ranking } from "../../context/text/retrieval/ranking.ts";
 import {

@@ -43,7 +43,9 @@ export interface RopeResult {
   readonly byPosition?: readonly number[];
 }
 
-/** Measures every method at every length. `cells`: how many results there are if nothing stops it. */
+/**
+ * Measures every method at every length. `cells`: how many results there are if nothing stops it.
+ */
 export async function compareScalings(
   open: OpenEngine,
   text: RopeText,

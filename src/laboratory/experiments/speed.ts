@@ -1,5 +1,5 @@
-// How fast is a whole model, at which position, and which kernels take the time? What was computed while it was timed is
-// checked: computed again another way, it must be the same.
+// How fast is a whole model, at which position, and which kernels take the time? What was computed
+// while it was timed is checked: computed again another way, it must be the same.
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import type { Engine } from "../../engine/engine.ts";
@@ -178,7 +178,10 @@ async function timeDecoding(engine: Engine, at: number, tokens: number): Promise
   }
 }
 
-/** A token that was decoded must be the likeliest of a prompt, too, but for what another order of sums makes of it. */
+/**
+ * A token that was decoded must be the likeliest of a prompt, too, but for what another order of
+ * sums makes of it.
+ */
 function expectLikely(logits: Float32Array, id: number): void {
   const best = logits.reduce((a, b) => Math.max(a, b));
   const rms = Math.sqrt(logits.reduce((sum, x) => sum + x * x, 0) / logits.length);
@@ -211,7 +214,10 @@ async function timePrompt(engine: Engine, at: number, rounds: number): Promise<T
   }
 }
 
-/** The logits after a prompt that is computed a few tokens at a time: tiles end elsewhere, and keys come from pages. */
+/**
+ * The logits after a prompt that is computed a few tokens at a time: tiles end elsewhere, and keys
+ * come from pages.
+ */
 async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32Array> {
   const sequence = engine.sequence();
   try {
@@ -225,7 +231,10 @@ async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32
   }
 }
 
-/** Keys and values are rounded, and a rounding may fall to the other side, by an eighth in q4_0: hence no less than 1e-4. */
+/**
+ * Keys and values are rounded, and a rounding may fall to the other side, by an eighth in q4_0:
+ * hence no less than 1e-4.
+ */
 function expectSame(found: Float32Array, expected: Float32Array): void {
   const error = nmse(found, expected);
   if (error <= 1e-4) return;

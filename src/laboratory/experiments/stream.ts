@@ -1,5 +1,5 @@
-// What happens to a stream that outgrows the model?  StreamingLLM's figure: perplexity, time a token and bytes of
-// cache along the stream, under a policy.                                          Xiao et al. 2024, arXiv:2309.17453
+// What happens to a stream that outgrows the model? StreamingLLM's figure: perplexity, time a token
+// and bytes of cache along the stream, under a policy.           Xiao et al. 2024, arXiv:2309.17453
 
 import { pageBytes } from "../../context/cache/kv-cache.ts";
 import {
@@ -83,7 +83,9 @@ function reach({ attention, recompute }: StreamMode): number {
   return recompute ?? sinks + window;
 }
 
-/** Full attention needs a context as long as the stream; the others never hold more than they see. */
+/**
+ * Full attention needs a context as long as the stream; the others never hold more than they see.
+ */
 function neededBy({ attention, recompute }: StreamMode, tokens: number): EngineOptions {
   return { attention, context: attention.kind === "full" ? (recompute ?? tokens) : undefined };
 }

@@ -1,5 +1,5 @@
-// Cells of a long measurement: each is computed once and kept, so that a stopped sweep goes on where
-// it was.
+// Cells of a long measurement: each is computed once and kept, so that a stopped sweep goes on
+// where it was.
 
 import type { Watch } from "../watch.ts";
 

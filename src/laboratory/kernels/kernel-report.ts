@@ -1,4 +1,5 @@
-// All kernels of a selection, checked and timed, beside what the adapter copies and multiplies at most.
+// All kernels of a selection, checked and timed, beside what the adapter copies and multiplies at
+// most.
 
 import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
 import { ParamBlock } from "../../kernels/gpu/params.ts";
@@ -13,7 +14,10 @@ import { Workbench } from "./workbench.ts";
 export interface KernelReport extends Rates {
   /** Whose clock the times are by. */
   readonly clock: "gpu" | "host";
-  /** By how many workgroups a product of one vector is shared, as was measured when this adapter was met first. */
+  /**
+   * By how many workgroups a product of one vector is shared, as was measured when this adapter was
+   * met first.
+   */
   readonly workgroups: number;
   /** The shape of the subgroup matrices that multiply several tokens, M x N x K, if they do. */
   readonly matrices: string | null;
