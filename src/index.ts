@@ -50,7 +50,9 @@ export type { Summarizing } from "./context/text/memory/summary.ts";
 export type { Message, Role } from "./context/text/message.ts";
 export type {
   AnsweringEngine,
+  AnswerOf,
   AnswerOptions,
+  GenerateOptionsOf,
   GeneratingOptions,
   RetrievalPrompt,
   Source,

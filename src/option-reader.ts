@@ -10,7 +10,7 @@ import { OptionError, UserError } from "./errors.ts";
 export type Reader<T> = (value: unknown, name: string) => T;
 
 /** The reader of an option that must be given. */
-export type Needed<T> = Reader<T> & { readonly isNeeded: true };
+type Needed<T> = Reader<T> & { readonly isNeeded: true };
 
 /**
  * The table of an options interface: `{ … } satisfies Readers<GenerateOptions>` does not compile if

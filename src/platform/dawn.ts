@@ -1,8 +1,8 @@
 import { create } from "webgpu";
 import { UserError } from "../errors.ts";
 
-export interface GpuOptions {
-  /** Dawn's switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
+interface GpuOptions {
+  /** Dawn's own switches, such as `backend=null` or `enable-dawn-features=use_vulkan_memory_model`. */
   readonly flags?: readonly string[];
 }
 

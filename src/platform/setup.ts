@@ -1,8 +1,8 @@
 import type { Outcome, SetupHost } from "./setup-host.ts";
 import { type Attempt, type Command, canInstall, planInstall, refreshLists } from "./setup-plan.ts";
 
-export interface SetupOptions {
-  /** Called line by line with what is about to be done and how it went. */
+interface SetupOptions {
+  /** Hears, line by line, what is about to be done and how it went. */
   readonly log: (line: string) => void;
   /**
    * Also called with the output of commands, as it comes; without it only the output of failed ones

@@ -10,7 +10,6 @@ import { openDevice, shaderNames, shaderSource, useGpu } from "../support/gpu.ts
 
 const gpu = await useGpu();
 const matrix = { n: 64, k: 256 };
-const never = new AbortController().signal;
 
 /** The cases of one kernel, small ones. */
 function casesOf(kernel: string, format?: string): KernelCase[] {
@@ -41,7 +40,7 @@ test("every kernel of the engine is right, timed, and frees what it takes", asyn
   const timings: Timing[] = [];
   for (const kernel of KERNELS) {
     const format = kernel.startsWith("mat") || kernel === "embed" ? "Q4_K" : undefined;
-    timings.push(...(await measureAll(gpu, casesOf(kernel, format), 1, never)));
+    timings.push(...(await measureAll(gpu, casesOf(kernel, format), 1)));
   }
   for (const timing of timings) {
     expect(timing, `${timing.kernel} ${timing.shape}`).toMatchObject({ wrong: null });
@@ -94,7 +93,10 @@ test("a signal ends it between two kernels", async () => {
   const controller = new AbortController();
   const cases = casesOf("rms-norm");
   expect(cases.length).toBe(2);
-  const timings = await measureAll(gpu, cases, 1, controller.signal, () => controller.abort());
+  const timings = await measureAll(gpu, cases, 1, {
+    signal: controller.signal,
+    onProgress: (done) => done === 1 && controller.abort(),
+  });
   expect(timings.map(({ shape }) => shape)).toEqual(["[1, 256]"]);
 });
 
@@ -111,7 +113,7 @@ test("an adapter copies and multiplies", async () => {
 test("without timestamps the host's clock serves", async () => {
   await using device = await openDevice({ refuse: ["timestamp-query"] });
   const bench = await Workbench.create(device, shaderSource);
-  const [timing] = await measureAll(bench, casesOf("matvec", "Q4_0"), 1, never);
+  const [timing] = await measureAll(bench, casesOf("matvec", "Q4_0"), 1);
   expect(timing).toMatchObject({ wrong: null });
   expect(timing!.us).toBeGreaterThan(0);
 });

@@ -24,7 +24,7 @@ export interface Totals extends Omit<TokenUsage, "freeTokens"> {
 
 const NO_TURNS: Totals = { turns: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
 
-export interface SessionOptions {
+interface SessionOptions {
   readonly template: ChatTemplate;
   readonly memory: MemoryOptions;
   readonly answer: AnswerOptions;

@@ -8,6 +8,7 @@ import {
 } from "../../context/text/retrieval/text-index.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { UserError } from "../../errors.ts";
+import { scoreAllWindows } from "../../laboratory/experiments/retrieval.ts";
 import { plotScores } from "../reports/scores-plot.ts";
 import { promptInWords, usageJson } from "../reports/usage-report.ts";
 import { Command } from "../terminal/command.ts";
@@ -84,7 +85,8 @@ export function askCommand(): Command {
         const index = await TextIndex.load(contents, engine);
         if (flags.sourcesOnly) await printFound(index, question, flags);
         else await answer(engine, index, question, flags);
-        if (flags.plot !== undefined) await plotScores(flags.plot, index, question, flags);
+        if (flags.plot === undefined) return;
+        await plotScores(flags.plot, question, await scoreAllWindows(index, question, flags.k));
       },
     );
   });

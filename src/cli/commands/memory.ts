@@ -7,7 +7,7 @@ import {
   type MemoryOptions,
   parseMemory,
 } from "../../context/text/memory/conversation-memory.ts";
-import type { ConversationMemory, MemoryBudget } from "../../context/text/memory/memory.ts";
+import type { MemoryBudget } from "../../context/text/memory/memory.ts";
 import type { Message } from "../../context/text/message.ts";
 import type { Summarizer } from "../../context/text/summarizer.ts";
 import { chatTemplateOf } from "../../engine/chat/chosen-template.ts";
@@ -15,9 +15,10 @@ import { messageCounter } from "../../engine/chat/message-counter.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
 import { loadTokenizer } from "../../index.ts";
+import { compareMemories, type MemoryRun } from "../../laboratory/experiments/memory.ts";
 import { whole } from "../../option-reader.ts";
 import { templateChoice } from "../chat/chat-template.ts";
-import { memoryTable, type Recalled } from "../reports/memory-report.ts";
+import { memoryTable } from "../reports/memory-report.ts";
 import { writePlot } from "../reports/plot.ts";
 import { Command } from "../terminal/command.ts";
 import {
@@ -29,7 +30,14 @@ import {
   type TemplateFlag,
 } from "../terminal/flags.ts";
 import { givenFile, readNamed } from "../terminal/input.ts";
-import { duration, loadEngine, note, progress, write, writeJson } from "../terminal/terminal.ts";
+import {
+  duration,
+  loadEngine,
+  note,
+  withProgress,
+  write,
+  writeJson,
+} from "../terminal/terminal.ts";
 
 interface Flags extends ModelFlags, TemplateFlag {
   readonly file?: string;
@@ -37,13 +45,6 @@ interface Flags extends ModelFlags, TemplateFlag {
   readonly budget: number;
   readonly json?: boolean;
   readonly plot?: string;
-}
-
-interface Result extends Recalled {
-  /**
-   * Tokens that the model sees when it answers each of the user's messages; there for a plot only.
-   */
-  readonly fill: readonly { readonly message: number; readonly tokens: number }[];
 }
 
 /** `dawnstream memory` */
@@ -88,7 +89,9 @@ async function run(path: string | undefined, flags: Flags): Promise<void> {
     const memories = flags.strategy.map((options) =>
       conversationMemory(options, { summarize, tokenizer }),
     );
-    const results = await recallAll(conversation, memories, budget, flags.plot !== undefined);
+    const results = await withProgress("remembering", "times", (onProgress) =>
+      compareMemories(conversation, memories, budget, flags.plot !== undefined, { onProgress }),
+    );
     await report(conversation, results, budget, flags);
   } finally {
     await engine?.close();
@@ -98,40 +101,9 @@ async function run(path: string | undefined, flags: Flags): Promise<void> {
   }
 }
 
-async function recallAll(
-  conversation: readonly Message[],
-  memories: readonly ConversationMemory[],
-  budget: MemoryBudget,
-  plots: boolean,
-): Promise<Result[]> {
-  const asked = plots
-    ? [...conversation.keys()].filter((i) => conversation[i]!.role === "user")
-    : [];
-  const bar = progress("remembering", memories.length * (asked.length + 1), "times");
-  let done = 0;
-  const results: Result[] = [];
-  try {
-    for (const memory of memories) {
-      const recall = async (length: number) => {
-        const recollection = await memory.recall(conversation.slice(0, length), budget);
-        bar.update(++done);
-        return recollection;
-      };
-      const fill: Result["fill"][number][] = [];
-      for (const index of asked) {
-        fill.push({ message: index + 1, tokens: (await recall(index + 1)).tokens });
-      }
-      results.push({ strategy: memory.name, ...(await recall(conversation.length)), fill });
-    }
-  } finally {
-    bar.stop();
-  }
-  return results;
-}
-
 async function report(
   conversation: readonly Message[],
-  results: readonly Result[],
+  results: readonly MemoryRun[],
   budget: MemoryBudget,
   { json, plot }: Flags,
 ): Promise<void> {
@@ -151,7 +123,7 @@ async function report(
   if (plot !== undefined) await draw(plot, results, budget);
 }
 
-function draw(path: string, results: readonly Result[], budget: MemoryBudget): Promise<void> {
+function draw(path: string, results: readonly MemoryRun[], budget: MemoryBudget): Promise<void> {
   const points = results.flatMap(({ strategy, fill }) =>
     fill.map(({ message, tokens }) => ({ x: message, y: tokens, series: strategy })),
   );

@@ -1,7 +1,11 @@
 import type { Engine } from "../../engine/engine.ts";
-import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { checkScorable, perplexity } from "../../engine/tasks/score.ts";
 import { UserError } from "../../errors.ts";
+import {
+  chunksOf,
+  type ScoredChunks,
+  scoreChunks,
+} from "../../laboratory/experiments/perplexity.ts";
 import { NewFile } from "../../platform/write-file.ts";
 import { Command } from "../terminal/command.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, integer } from "../terminal/flags.ts";
@@ -64,32 +68,12 @@ export function perplexityCommand(): Command {
       flags.model,
       { ...engineOptions(flags), context },
       (model) => {
-        chunks = given ? [given] : cut(model, text, flags.chunks);
+        chunks = given ? [given] : chunksOf(model, text, flags.chunks);
         for (const chunk of chunks) checkScorable(model, chunk);
       },
       (engine) => run(engine, chunks, flags),
     );
   });
-}
-
-/** Cuts a text into chunks as long as the context, each with the model's BOS in front. */
-function cut(
-  { tokenizer, setting }: OpenedModel,
-  text: string,
-  most = Number.POSITIVE_INFINITY,
-): number[][] {
-  const { bos, addBos } = tokenizer.vocabulary;
-  const front = addBos && bos !== undefined ? [bos] : [];
-  const ids = tokenizer.encode(text, { addSpecial: false });
-  const body = setting.context - front.length;
-  if (body < 1) throw new UserError(`A context of ${setting.context} leaves no room for text.`);
-  const chunks: number[][] = [];
-  for (let at = 0; at + 1 < ids.length && chunks.length < most; at += body) {
-    chunks.push([...front, ...ids.slice(at, at + body)]);
-  }
-  if (chunks.length === 0)
-    throw new UserError(`The text has ${ids.length} tokens: too few to score.`);
-  return chunks;
 }
 
 async function run(
@@ -100,28 +84,24 @@ async function run(
   const signal = interruptSignal();
   // Opened before any work, so that a wrong path wastes none.
   const rows = flags.logits === undefined ? undefined : await NewFile.create(flags.logits);
-  const nll: number[] = [];
-  const argmax: number[] = [];
   const began = performance.now();
-  let scored = 0;
+  let scored: ScoredChunks;
   try {
-    for (const [i, chunk] of chunks.entries()) {
-      if (signal.aborted) break;
-      const score = await engine.score(chunk, rows && ((_, logits) => rows.write(bytesOf(logits))));
-      for (const value of score.nll) nll.push(value); // a long text has more than a call takes arguments
-      for (const id of score.argmax) argmax.push(id);
-      scored += chunk.length;
-      if (!flags.json && chunks.length > 1) {
-        note(
-          `[chunk ${i + 1} of ${chunks.length}: perplexity so far ${perplexity(nll).toFixed(4)}]`,
-        );
-      }
-    }
+    scored = await scoreChunks(engine, chunks, {
+      onLogits: rows && ((_, logits) => rows.write(bytesOf(logits))),
+      onChunk: (done, nll) => {
+        if (flags.json || chunks.length === 1) return;
+        const soFar = perplexity(nll).toFixed(4);
+        note(`[chunk ${done} of ${chunks.length}: perplexity so far ${soFar}]`);
+      },
+      signal,
+    });
   } catch (error) {
     await rows?.discard();
     throw error;
   }
-  await (scored > 0 ? rows?.commit() : rows?.discard());
+  const { nll, argmax, tokens } = scored;
+  await (tokens > 0 ? rows?.commit() : rows?.discard());
   const ms = performance.now() - began;
   if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C
   if (nll.length === 0) return; // stopped before the first chunk was through
@@ -131,12 +111,12 @@ async function run(
       perplexity: value,
       nll,
       argmax,
-      tokens: scored,
+      tokens,
       adapter: engine.loaded.adapter,
     });
   else await write(`perplexity ${value.toFixed(4)} over ${nll.length} tokens\n`);
   note(
-    `[${loadInWords(engine)} | ${scored} tokens in ${duration(ms)}, ${rate(scored, ms).toFixed(1)} tok/s]`,
+    `[${loadInWords(engine)} | ${tokens} tokens in ${duration(ms)}, ${rate(tokens, ms).toFixed(1)} tok/s]`,
   );
 }
 

@@ -2,17 +2,10 @@
 // length: all of it counted from the header of a file, before anything is loaded.
 
 import { InvalidArgumentError, Option } from "commander";
-import {
-  attentionOperations,
-  tokenBytes,
-  visibleKeys,
-  visiblePairs,
-} from "../../context/positions/attention-cost.ts";
 import { type AttentionPolicy, attentionPolicy } from "../../context/positions/attention-policy.ts";
-import { largestContext, type ModelFile, openModel, planMemory } from "../../engine/model/open.ts";
-import type { EngineOptions } from "../../engine/options.ts";
-import type { MemoryPlan } from "../../engine/run/memory-plan.ts";
-import { bytesOfNumber, KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
+import { type ModelFile, openModel } from "../../engine/model/open.ts";
+import { KV_TYPES, type KvType } from "../../kernels/attention/kv-types.ts";
+import { type ContextCost, contextCosts } from "../../laboratory/experiments/context-cost.ts";
 import { byteSize } from "../../option-reader.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { writePlot } from "../reports/plot.ts";
@@ -40,19 +33,6 @@ interface Flags extends ModelFlags {
   readonly sequences?: number;
   readonly json?: boolean;
   readonly plot?: string;
-}
-
-/** One way of running the model at one length. */
-interface Row extends MemoryPlan {
-  readonly attention: string;
-  readonly kv: KvType;
-  /**
-   * Operations of attention for the last token of a text of this length, and for all of its tokens.
-   */
-  readonly tokenOperations: number;
-  readonly textOperations: number;
-  /** Bytes of keys and values that the last token reads. */
-  readonly tokenReads: number;
 }
 
 /** `dawnstream plan` */
@@ -97,20 +77,12 @@ export function planCommand(): Command {
 }
 
 async function report(model: ModelFile, flags: Flags): Promise<void> {
-  const { file, config } = model;
+  const { config } = model;
+  const { page: pageSize, chunk, sequences, memory } = flags;
   const attentions = flags.attention ?? [attentionPolicy({ kind: "full" })];
   const ways = attentions.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
-  const rows = ways.flatMap(({ policy, kv }) =>
-    flags.context.map((context) => rowOf(model, policy, kv, context, flags)),
-  );
-  const fits = ways.map(({ policy, kv }) => ({
-    attention: policy.name,
-    kv,
-    largestContext:
-      flags.memory === undefined
-        ? undefined
-        : largestContext(file, config, optionsOf(policy, kv, flags), flags.memory),
-  }));
+  const shared = { pageSize, chunk, sequences };
+  const { rows, fits } = contextCosts(model, ways, flags.context, shared, memory);
   if (flags.json) {
     // JSON has no Infinity.
     const largest = fits.map((fit) => ({
@@ -120,17 +92,17 @@ async function report(model: ModelFile, flags: Flags): Promise<void> {
     await writeJson({
       model: config.name,
       rows,
-      memory: flags.memory,
-      fits: flags.memory ? largest : [],
+      memory,
+      fits: memory ? largest : [],
     });
   } else {
-    await write(tableOf(rows, flags.memory));
-    if (flags.memory !== undefined) {
+    await write(tableOf(rows, memory));
+    if (memory !== undefined) {
       for (const { attention, kv, largestContext } of fits) {
-        await write(`${attention}, ${kv}: ${inWords(largestContext!)} in ${size(flags.memory)}\n`);
+        await write(`${attention}, ${kv}: ${inWords(largestContext!)} in ${size(memory)}\n`);
       }
     }
-    const [{ weightsByFormat }] = rows as [Row];
+    const [{ weightsByFormat }] = rows as [ContextCost];
     const formats = Object.entries(weightsByFormat).map(
       ([name, bytes]) => `${name} ${size(bytes)}`,
     );
@@ -142,30 +114,7 @@ async function report(model: ModelFile, flags: Flags): Promise<void> {
   if (flags.plot !== undefined) await plot(flags.plot, config.name, rows);
 }
 
-function optionsOf(policy: AttentionPolicy, kv: KvType, flags: Flags): EngineOptions {
-  const { page: pageSize, chunk, sequences } = flags;
-  return { attention: policy, kv, pageSize, chunk, sequences };
-}
-
-function rowOf(
-  { file, config }: ModelFile,
-  policy: AttentionPolicy,
-  kv: KvType,
-  context: number,
-  flags: Flags,
-): Row {
-  const keys = visibleKeys(policy, context - 1);
-  return {
-    attention: policy.name,
-    kv,
-    ...planMemory(file, config, { ...optionsOf(policy, kv, flags), context }),
-    tokenOperations: attentionOperations(config, keys),
-    textOperations: attentionOperations(config, visiblePairs(policy, context)),
-    tokenReads: keys * tokenBytes(config, bytesOfNumber(kv)),
-  };
-}
-
-function tableOf(rows: readonly Row[], memory: number | undefined): string {
+function tableOf(rows: readonly ContextCost[], memory: number | undefined): string {
   const head = [
     "attention",
     "kv",
@@ -201,8 +150,8 @@ function inWords(context: number): string {
     : `a context of ${context} tokens`;
 }
 
-function plot(path: string, model: string, rows: readonly Row[]): Promise<void> {
-  const panel = (y: string, pick: (row: Row) => number) => ({
+function plot(path: string, model: string, rows: readonly ContextCost[]): Promise<void> {
+  const panel = (y: string, pick: (row: ContextCost) => number) => ({
     x: "context (tokens)",
     y,
     logX: true,

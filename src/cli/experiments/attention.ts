@@ -1,12 +1,21 @@
-// Where does each token look? The attention weights of a layer, out of the cache as it is while a text streams through:
-// sinks, window, and what has been evicted.
+// Where does each token look? The attention weights of a layer, out of the cache as it is while a
+// text streams through: sinks, window, and what has been evicted.
 
 import { InvalidArgumentError } from "commander";
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { UserError } from "../../errors.ts";
+import {
+  type AttentionMap,
+  attentionMap,
+  favourites,
+  firstTokens,
+  headLooks,
+  NEAR,
+  pairs,
+} from "../../laboratory/experiments/attention.ts";
 import { whole } from "../../option-reader.ts";
-import { AttentionMap, drawAttention, NEAR } from "../reports/attention-map.ts";
+import { drawAttention } from "../reports/attention-map.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
 import {
@@ -18,7 +27,13 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenText, writeCsv } from "../terminal/input.ts";
-import { interruptSignal, progress, withEngine, write, writeJson } from "../terminal/terminal.ts";
+import {
+  interruptSignal,
+  withEngine,
+  withProgress,
+  write,
+  writeJson,
+} from "../terminal/terminal.ts";
 
 /** Tokens that the table of the most attended names. */
 const FAVOURITES = 8;
@@ -89,14 +104,9 @@ async function show(
   flags: Flags,
 ): Promise<void> {
   const signal = interruptSignal();
-  const map = new AttentionMap(engine.setting.policy, heads);
-  const bar = progress("reading", ids.length, "tokens");
-  for await (const row of engine.attention(ids, { layer })) {
-    map.add(row);
-    bar.update(map.rows.length);
-    if (signal.aborted) break;
-  }
-  bar.stop();
+  const map = await withProgress("reading", "tokens", (onProgress) =>
+    attentionMap(engine, ids, { layer, heads }, { onProgress, signal }),
+  );
   if (signal.aborted) process.exitCode = 130; // what there is so far is shown
   const pieces = ids.slice(0, map.rows.length).map((id) => engine.tokenizer.vocabulary.text(id));
   const attention = map.policy.name;
@@ -106,10 +116,18 @@ async function show(
       keys: [...keys],
       weights: [...weights],
     }));
-    await writeJson({ layer, heads, attention, tokens: ids, pieces, summary: map.summary(), rows });
-  } else await write(`${figures(map)}\n${favourites(map, pieces)}`);
+    await writeJson({
+      layer,
+      heads,
+      attention,
+      tokens: ids,
+      pieces,
+      summary: headLooks(map),
+      rows,
+    });
+  } else await write(`${looksTable(map)}\n${favouritesTable(map, pieces)}`);
   if (flags.csv !== undefined) {
-    const rows = [...map.pairs()].map(({ query, key, state, weight }) => [
+    const rows = [...pairs(map)].map(({ query, key, state, weight }) => [
       query,
       key,
       state,
@@ -129,30 +147,31 @@ async function show(
 }
 
 /** Where each head looks. */
-function figures(map: AttentionMap): string {
+function looksTable(map: AttentionMap): string {
   const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
-  const first = map.first === 1 ? "first token" : `first ${map.first}`;
+  const count = firstTokens(map.policy);
+  const first = count === 1 ? "first token" : `first ${count}`;
   return table(
     ["head", first, `last ${NEAR}`, "between", "entropy (bits)"],
-    map
-      .summary()
-      .map(({ head, looks }) => [
-        head,
-        percent(looks.first),
-        percent(looks.near),
-        percent(looks.between),
-        looks.entropy.toFixed(2),
-      ]),
+    headLooks(map).map(({ head, looks }) => [
+      head,
+      percent(looks.first),
+      percent(looks.near),
+      percent(looks.between),
+      looks.entropy.toFixed(2),
+    ]),
   );
 }
 
 /** The tokens that get most. */
-function favourites(map: AttentionMap, pieces: readonly string[]): string {
+function favouritesTable(map: AttentionMap, pieces: readonly string[]): string {
   return table(
     [`seen from ${NEAR} tokens on`, "position", "mean weight"],
-    map
-      .favourites(FAVOURITES)
-      .map(({ key, weight }) => [JSON.stringify(pieces[key]), key, weight.toFixed(3)]),
+    favourites(map, FAVOURITES).map(({ key, weight }) => [
+      JSON.stringify(pieces[key]),
+      key,
+      weight.toFixed(3),
+    ]),
   );
 }
 

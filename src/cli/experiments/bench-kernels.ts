@@ -1,18 +1,18 @@
-// How fast is each kernel on this adapter, and does it compute what it should? Every kernel of the engine runs by itself,
-// is compared with plain TypeScript, and timed beside what the adapter copies and multiplies at most.
+// How fast is each kernel on this adapter, and does it compute what it should? Every kernel of the
+// engine runs by itself, is compared with plain TypeScript, and timed beside what the adapter
+// copies and multiplies at most.
 
 import { InvalidArgumentError } from "commander";
 import { UserError } from "../../errors.ts";
-import { type Adapter, readAdapter } from "../../kernels/adapter/adapter.ts";
-import { Device } from "../../kernels/gpu/device.ts";
-import { KernelLibrary } from "../../kernels/gpu/kernel.ts";
-import { ParamBlock } from "../../kernels/gpu/params.ts";
-import { tuningOf } from "../../kernels/matrix/tuning.ts";
-import { KERNELS, kernelCases, type Selection } from "../../laboratory/kernels/kernel-cases.ts";
-import { measureAll, type Timing } from "../../laboratory/kernels/measure.ts";
-import { measureRates, type Rates } from "../../laboratory/kernels/rates.ts";
-import { hasClock } from "../../laboratory/kernels/time-kernel.ts";
-import { Workbench } from "../../laboratory/kernels/workbench.ts";
+import {
+  KERNELS,
+  kernelCases,
+  type Selection,
+  SOFTWARE_MATRIX,
+} from "../../laboratory/kernels/kernel-cases.ts";
+import { type KernelReport, reportKernels } from "../../laboratory/kernels/kernel-report.ts";
+import type { Timing } from "../../laboratory/kernels/measure.ts";
+import { withTunedDevice } from "../../laboratory/kernels/tuned-device.ts";
 import { machine } from "../../platform/machine.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { writeWholeFile } from "../../platform/write-file.ts";
@@ -20,7 +20,7 @@ import { toJson } from "../reports/json.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
 import { integer, outputFile } from "../terminal/flags.ts";
-import { interruptSignal, note, progress, write, writeJson } from "../terminal/terminal.ts";
+import { interruptSignal, note, withProgress, write, writeJson } from "../terminal/terminal.ts";
 
 interface Flags extends Selection {
   readonly time: number;
@@ -28,21 +28,11 @@ interface Flags extends Selection {
   readonly save?: string;
 }
 
-interface Report extends Rates {
+interface Report extends KernelReport {
   readonly adapter: string;
   readonly machine: string;
-  /** Whose clock the times are by. */
-  readonly clock: "gpu" | "host";
-  /** By how many workgroups a product of one vector is shared, as was measured when this adapter was met first. */
-  readonly workgroups: number;
-  /** The shape of the subgroup matrices that multiply several tokens, M x N x K, if they do. */
-  readonly matrices: string | null;
-  readonly timings: readonly Timing[];
 }
 
-/** A matrix that takes a GPU long enough to be timed, and a software adapter not too long. */
-const GPU_MATRIX = { n: 4096, k: 4096 };
-const SOFTWARE_MATRIX = { n: 2048, k: 2048 };
 export const SHAPE_HELP =
   "rows and columns of matrices; attention has none (default: by the adapter)";
 const MAX_WEIGHTS = 2 ** 28;
@@ -66,7 +56,12 @@ export function benchKernelsCommand(): Command {
       checkRange("--time", flags.time, 1, 60_000);
       checkSelection(flags);
       const signal = interruptSignal();
-      const report = await withTunedDevice((opened) => run(opened, flags, signal));
+      const report: Report = await withTunedDevice(nodePlatform, async (opened) => {
+        const measured = await withProgress("timing", "kernels", (onProgress) =>
+          reportKernels(opened, nodePlatform.shaders, flags, flags.time, { onProgress, signal }),
+        );
+        return { adapter: opened.adapter, machine: machine(), ...measured };
+      });
       if (flags.save !== undefined) {
         await writeWholeFile(flags.save, `${toJson(report, 2)}\n`);
       }
@@ -85,57 +80,6 @@ export function benchKernelsCommand(): Command {
 export function checkSelection(selection: Selection): void {
   checkRange("--tokens", selection.tokens, 1, MAX_TOKENS);
   kernelCases(selection, SOFTWARE_MATRIX);
-}
-
-/** A device on the adapter that the engine would take, with what was measured there. */
-interface TunedDevice {
-  readonly device: Device;
-  readonly facts: Adapter;
-  /** One line about the adapter. */
-  readonly adapter: string;
-  /** The matrix that kernels are tried with there. */
-  readonly usual: { readonly n: number; readonly k: number };
-}
-
-/** Opens the device that the engine would, and closes it when `use` is done. */
-export async function withTunedDevice<T>(use: (opened: TunedDevice) => Promise<T>): Promise<T> {
-  const gpu = nodePlatform.openGpu();
-  const adapter = await nodePlatform.requestAdapter(gpu);
-  const { measurements, shaders } = nodePlatform;
-  const open = (on: GPUAdapter) => Device.open(gpu, on, {}, nodePlatform.waitFor(on));
-  const another = async () => open(await nodePlatform.requestAdapter(gpu));
-  await using device = await open(adapter);
-  const tuning = await tuningOf(device, measurements, another, shaders);
-  const facts = readAdapter(device, tuning);
-  const usual = facts.isSoftware ? SOFTWARE_MATRIX : GPU_MATRIX;
-  return await use({ device, facts, adapter: nodePlatform.describeAdapter(adapter), usual });
-}
-
-async function run(
-  { device, facts, adapter, usual }: TunedDevice,
-  flags: Flags,
-  signal: AbortSignal,
-): Promise<Report> {
-  const params = await ParamBlock.create(device, "params");
-  const bench = new Workbench(facts, params, new KernelLibrary(device, nodePlatform.shaders));
-  const cases = kernelCases(flags, usual);
-  const bar = progress("timing", cases.length, "kernels");
-  try {
-    const before = await measureRates(bench, flags.time);
-    const timings = await measureAll(bench, cases, flags.time, signal, (done) => bar.update(done));
-    const rates = signal.aborted ? before : await measureRates(bench, flags.time, before);
-    return {
-      adapter,
-      machine: machine(),
-      clock: hasClock(device) ? "gpu" : "host",
-      workgroups: bench.adapter.workgroups,
-      matrices: bench.adapter.matrixShape ?? null,
-      ...rates,
-      timings,
-    };
-  } finally {
-    bar.stop();
-  }
 }
 
 function tableOf(report: Report): string {

@@ -1,3 +1,6 @@
+// Commands that run an experiment, or show a kernel: their flags, and what they print, draw and
+// keep. Not in this room: what is computed (laboratory/).
+
 import { Command } from "../terminal/command.ts";
 import { benchCacheCommand } from "./bench-cache.ts";
 import { benchKernelsCommand } from "./bench-kernels.ts";

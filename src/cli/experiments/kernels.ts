@@ -7,11 +7,12 @@ import {
   type ShownShader,
   showKernel,
 } from "../../laboratory/kernels/show-kernel.ts";
+import { withTunedDevice } from "../../laboratory/kernels/tuned-device.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { Command } from "../terminal/command.ts";
 import { integer } from "../terminal/flags.ts";
 import { write, writeJson } from "../terminal/terminal.ts";
-import { checkSelection, readShape, SHAPE_HELP, withTunedDevice } from "./bench-kernels.ts";
+import { checkSelection, readShape, SHAPE_HELP } from "./bench-kernels.ts";
 
 interface Flags extends Selection {
   readonly json?: boolean;
@@ -53,7 +54,7 @@ function showCommand(): Command {
     .action(async (kernel: string, { json, ...flags }: Flags) => {
       const selection = { ...flags, kernel };
       checkSelection(selection);
-      await withTunedDevice(async ({ device, facts, adapter, usual }) => {
+      await withTunedDevice(nodePlatform, async ({ device, facts, adapter, usual }) => {
         const shown = await showKernel(device, facts, nodePlatform.shaders, selection, usual);
         if (json) await writeJson({ adapter, ...shown });
         else await write(textOf(shown, adapter));

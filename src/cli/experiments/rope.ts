@@ -1,19 +1,20 @@
-// How far does each RoPE scaling carry a model? Perplexity by method, length and position; passkey retrieval by method,
-// length and depth. Every cell is kept, so that a stopped sweep goes on where it was.
+// How far does each RoPE scaling carry a model? Perplexity by method, length and position; passkey
+// retrieval by method, length and depth. Every cell is kept, so that a stopped sweep goes on where
+// it was.
 
 import { InvalidArgumentError } from "commander";
 import { formatRope, parseRope } from "../../context/positions/rope-choice.ts";
-import type { Engine } from "../../engine/engine.ts";
 import { openTokenizer } from "../../engine/model/open.ts";
-import { perplexity } from "../../engine/tasks/score.ts";
+import type { EngineOptions } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
+import { DEFAULT_TASK, readPasskeyTask } from "../../laboratory/experiments/passkey.ts";
 import {
-  DEFAULT_TASK,
-  passkeyAccuracy,
-  readPasskeyTask,
-} from "../../laboratory/experiments/passkey.ts";
+  compareScalings,
+  type RopeResult,
+  type RopeSetting,
+} from "../../laboratory/experiments/rope.ts";
 import { openFile } from "../../platform/file.ts";
-import { PARTS, type RopeResult, reportRope } from "../reports/rope-report.ts";
+import { reportRope } from "../reports/rope-report.ts";
 import { Command } from "../terminal/command.ts";
 import {
   addEngineFlags,
@@ -24,16 +25,11 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile, readUserFile } from "../terminal/input.ts";
-import { interruptSignal, loadEngine, note } from "../terminal/terminal.ts";
-import { type Cell, fileIdentity, fingerprint, sweep } from "./sweep.ts";
+import { interruptSignal, loadEngine, note, withProgress } from "../terminal/terminal.ts";
+import { cellFolder, fileIdentity, fingerprint } from "./cell-folder.ts";
 
-interface Flags extends EngineFlags {
-  readonly methods: readonly string[];
-  readonly lengths: readonly number[];
+interface Flags extends EngineFlags, RopeSetting {
   readonly file?: string;
-  readonly chunks: number;
-  readonly trials: number;
-  readonly depths: readonly number[];
   readonly task?: string;
   readonly keep: string;
   readonly json?: boolean;
@@ -101,99 +97,18 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     );
   }
 
-  const engines = new CurrentEngine(flags);
   const base = [await fileIdentity(flags.model), fingerprint(text), engineOptions(flags)];
-  const cells: Cell<RopeResult>[] = flags.methods.flatMap((method) =>
-    flags.lengths.flatMap((length) => {
-      const windows = Array.from({ length: flags.chunks }, (_, i) => [
-        ...front,
-        ...ids.slice(i * length, (i + 1) * length - front.length),
-      ]);
-      const perplexity: Cell<RopeResult> = {
-        key: fingerprint(base, "perplexity", method, length, flags.chunks),
-        compute: async () =>
-          scoreWindows(await engines.get(method, length), windows, method, length),
-      };
-      const passkeys = (flags.trials > 0 ? flags.depths : []).map(
-        (depth): Cell<RopeResult> => ({
-          key: fingerprint(base, "passkey", method, length, depth, flags.trials, task),
-          compute: async () => {
-            const engine = await engines.get(method, length);
-            const value = await passkeyAccuracy(
-              engine,
-              task,
-              length - task.digits - 4,
-              depth,
-              flags.trials,
-            );
-            return { kind: "passkey", method, length, depth, value };
-          },
-        }),
-      );
-      return [perplexity, ...passkeys];
-    }),
+  const store = await cellFolder<RopeResult>(flags.keep, base);
+  const open = (needed: EngineOptions) =>
+    loadEngine(flags.model, { ...engineOptions(flags), ...needed }, { quiet: true });
+  const { results, cells } = await withProgress("measuring", "cells", (onProgress) =>
+    compareScalings(open, { front, ids }, task, flags, store, { onProgress, signal }),
   );
-  let results: RopeResult[];
-  try {
-    results = (await sweep(cells, flags.keep, signal)).filter((result) => result !== undefined);
-  } finally {
-    await engines.close();
-  }
   await reportRope(results, { ...flags, file: name });
   if (signal.aborted) {
-    note(`[stopped after ${results.length} of ${cells.length} cells; the same command goes on]`);
+    note(`[stopped after ${results.length} of ${cells} cells; the same command goes on]`);
     process.exitCode = 130;
   }
-}
-
-/** One engine at a time, loaded for a method and a length. */
-class CurrentEngine {
-  readonly #flags: Flags;
-  #key = "";
-  #engine: Engine | undefined;
-
-  constructor(flags: Flags) {
-    this.#flags = flags;
-  }
-
-  async get(method: string, context: number): Promise<Engine> {
-    const key = `${method} ${context}`;
-    if (this.#engine && key === this.#key) return this.#engine;
-    await this.close();
-    const options = { ...engineOptions(this.#flags), rope: parseRope(method), context };
-    this.#engine = await loadEngine(this.#flags.model, options, { quiet: true });
-    this.#key = key;
-    return this.#engine;
-  }
-
-  async close(): Promise<void> {
-    await this.#engine?.close();
-    this.#engine = undefined;
-  }
-}
-
-async function scoreWindows(
-  engine: Engine,
-  windows: readonly (readonly number[])[],
-  method: string,
-  length: number,
-): Promise<RopeResult> {
-  const nll: number[] = [];
-  const parts = Array.from({ length: PARTS }, () => [] as number[]);
-  for (const window of windows) {
-    const score = await engine.score(window);
-    score.nll.forEach((value, i) => {
-      nll.push(value);
-      parts[Math.floor((i * PARTS) / score.nll.length)]!.push(value);
-    });
-  }
-  return {
-    kind: "perplexity",
-    method,
-    length,
-    value: perplexity(nll),
-    byPosition: parts.map(perplexity),
-  };
 }
 
 function readMethods(text: string): string[] {

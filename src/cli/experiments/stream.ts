@@ -1,21 +1,19 @@
-// What happens to a stream that outgrows the model?  StreamingLLM's figure on a model and a text of one's own: perplexity,
-// time a token and bytes of cache along the stream, under several policies.               Xiao et al. 2024, arXiv:2309.17453
+// What happens to a stream that outgrows the model? StreamingLLM's figure on a model and a text of
+// one's own: perplexity, time a token and bytes of cache along the stream, under several policies.
+// Xiao et al. 2024, arXiv:2309.17453
 
-import { pageBytes } from "../../context/cache/kv-cache.ts";
-import {
-  type AttentionOptions,
-  attentionPolicy,
-  parseAttention,
-} from "../../context/positions/attention-policy.ts";
-import type { Engine } from "../../engine/engine.ts";
-import { LAST_LOGITS } from "../../engine/run/step.ts";
-import { logSumExp } from "../../engine/sampler/softmax.ts";
-import { prefill } from "../../engine/tasks/prefill.ts";
-import { perplexity } from "../../engine/tasks/score.ts";
+import { parseAttention } from "../../context/positions/attention-policy.ts";
+import { openTokenizer } from "../../engine/model/open.ts";
+import type { EngineOptions } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
-import { median } from "../../numbers.ts";
+import {
+  compareStreams,
+  type StreamMode,
+  type StreamSetting,
+} from "../../laboratory/experiments/stream.ts";
 import { invalid } from "../../option-reader.ts";
-import { type Part, type Run, reportStream } from "../reports/stream-report.ts";
+import { openFile } from "../../platform/file.ts";
+import { reportStream } from "../reports/stream-report.ts";
 import { Command } from "../terminal/command.ts";
 import {
   addEngineFlags,
@@ -26,24 +24,13 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile } from "../terminal/input.ts";
-import { interruptSignal, loadEngine, progress } from "../terminal/terminal.ts";
+import { interruptSignal, loadEngine, withProgress } from "../terminal/terminal.ts";
 
-/** A policy of the cache, or a sliding window that is recomputed from scratch for every token. */
-interface StreamMode {
-  readonly name: string;
-  readonly attention: AttentionOptions;
-  /** W of recompute:W */
-  readonly recompute?: number;
-}
-
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, StreamSetting {
   readonly file?: string;
   readonly policies?: readonly StreamMode[];
   readonly sinks?: readonly number[];
   readonly caches?: readonly number[];
-  readonly tokens: number;
-  readonly parts: number;
-  readonly every: number;
   readonly json?: boolean;
   readonly plot?: string;
 }
@@ -88,36 +75,23 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     );
   }
   const modes = modesOf(flags);
-  const steadyFrom = Math.max(0, ...modes.map(reach).filter((reach) => reach < flags.tokens));
   const { name, text } = await givenFile(file, flags.file);
   const signal = interruptSignal();
-  const bar = progress("streaming", modes.length * flags.tokens, "tokens");
-  const runs: Run[] = [];
-  try {
-    for (const mode of modes) {
-      // Full attention needs a context as long as the stream; the others never hold more than they see.
-      const context =
-        flags.context ??
-        (mode.attention.kind === "full" ? (mode.recompute ?? flags.tokens) : undefined);
-      const options = { ...engineOptions(flags), attention: mode.attention, context };
-      const engine = await loadEngine(flags.model, options, { quiet: true });
-      try {
-        const ids = engine.tokenize(text).slice(0, flags.tokens + 1);
-        if (ids.length <= flags.tokens) {
-          throw new UserError(
-            `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
-          );
-        }
-        const onToken = (i: number) => bar.update(runs.length * flags.tokens + i);
-        runs.push(await stream(engine, mode, ids, steadyFrom, flags, onToken, signal));
-      } finally {
-        await engine.close();
-      }
-      if (signal.aborted) break;
-    }
-  } finally {
-    bar.stop();
+  const tokenizer = await openTokenizer(flags.model, openFile);
+  const ids = tokenizer.encode(text).slice(0, flags.tokens + 1);
+  if (ids.length <= flags.tokens) {
+    throw new UserError(
+      `${name} has ${ids.length} tokens: a stream of ${flags.tokens} needs more.`,
+    );
   }
+  const open = (needed: EngineOptions) => {
+    const context = flags.context ?? needed.context;
+    const options = { ...engineOptions(flags), ...needed, context };
+    return loadEngine(flags.model, options, { quiet: true });
+  };
+  const runs = await withProgress("streaming", "tokens", (onProgress) =>
+    compareStreams(open, ids, modes, flags, { onProgress, signal }),
+  );
   const ablation = flags.sinks !== undefined || flags.caches !== undefined;
   await reportStream(runs, { ...flags, file: name, ablation });
   if (signal.aborted) process.exitCode = 130;
@@ -136,62 +110,6 @@ function modesOf({ policies, sinks, caches }: Flags): readonly StreamMode[] {
       return { name, attention: parseAttention(name) };
     }),
   );
-}
-
-/** The most tokens that a mode ever looks back on. */
-function reach({ attention, recompute }: StreamMode): number {
-  const { sinks, window } = attentionPolicy(attention);
-  return recompute ?? sinks + window;
-}
-
-async function stream(
-  engine: Engine,
-  { name, recompute }: StreamMode,
-  ids: readonly number[],
-  steadyFrom: number,
-  { tokens, parts: count, every }: Flags,
-  onToken: (i: number) => void,
-  signal: AbortSignal,
-): Promise<Run> {
-  const { cache } = engine.setting;
-  const bytesOfPage = engine.config.layers * pageBytes(cache.shape);
-  const sequence = engine.sequence();
-  const parts: Part[] = [];
-  const all: number[] = [];
-  const steady: number[] = [];
-  let nll: number[] = [];
-  let ms: number[] = [];
-  for (let i = 0; i < tokens && !signal.aborted; i++) {
-    const skipped = recompute !== undefined && i % every !== 0;
-    if (!skipped) {
-      const began = performance.now();
-      let pending: readonly number[] = [ids[i]!];
-      if (recompute !== undefined) {
-        sequence.clear();
-        const rest = ids.slice(Math.max(1, i + 2 - recompute), i + 1);
-        pending = i === 0 ? [ids[0]!] : [ids[0]!, ...rest];
-      }
-      const logits = await prefill(engine, sequence, pending, LAST_LOGITS);
-      ms.push(performance.now() - began);
-      const surprise = logSumExp(logits) - logits[ids[i + 1]!]!;
-      nll.push(surprise);
-      if (i >= steadyFrom) steady.push(surprise);
-      onToken(i + 1);
-    }
-    if (Math.floor(((i + 1) * count) / tokens) > parts.length && nll.length > 0) {
-      const cacheBytes = sequence.entries.length * bytesOfPage;
-      parts.push({
-        position: i + 1,
-        perplexity: perplexity(nll),
-        msPerToken: median(ms),
-        cacheBytes,
-      });
-      all.push(...nll);
-      [nll, ms] = [[], []];
-    }
-  }
-  sequence.clear();
-  return { policy: name, perplexity: perplexity(all), steadyPerplexity: perplexity(steady), parts };
 }
 
 function readModes(text: string): StreamMode[] {

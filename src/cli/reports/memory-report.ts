@@ -1,14 +1,10 @@
 // The fates of a conversation's messages, as a table.
 
-import type { Fate, MemoryBudget, Recollection } from "../../context/text/memory/memory.ts";
+import type { Fate, MemoryBudget } from "../../context/text/memory/memory.ts";
 import { SUMMARY_OPENING } from "../../context/text/memory/summary.ts";
 import type { Message } from "../../context/text/message.ts";
+import type { Recalled } from "../../laboratory/experiments/memory.ts";
 import { table } from "./table.ts";
-
-/** What a strategy recalls. */
-export interface Recalled extends Recollection {
-  readonly strategy: string;
-}
 
 /** A row a message and a column a strategy, then the summaries. */
 export function memoryTable(

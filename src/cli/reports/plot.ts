@@ -17,7 +17,7 @@ const DASHES = [
 /** At most this many places on the x axis are all labelled. */
 const MARKED = 10;
 
-export interface Point {
+interface Point {
   readonly x: number;
   readonly y: number;
   readonly series: string;
@@ -32,7 +32,7 @@ export interface Panel {
   readonly logX?: boolean;
 }
 
-export interface LinePlot {
+interface LinePlot {
   /** The question that the plot answers. */
   readonly title: string;
   /** What was measured on what. */

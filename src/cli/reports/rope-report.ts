@@ -1,26 +1,12 @@
 // What a sweep of RoPE scalings found: tables, JSON, CSV, a plot.
 
+import { PARTS, type RopeResult } from "../../laboratory/experiments/rope.ts";
 import { writeCsv } from "../terminal/input.ts";
 import { write, writeJson } from "../terminal/terminal.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 
-/** Parts of a window, for perplexity by position. */
-export const PARTS = 8;
-
-export interface RopeResult {
-  readonly kind: "perplexity" | "passkey";
-  readonly method: string;
-  readonly length: number;
-  /** The place of the number in the filler, 0 to 1; for passkey only. */
-  readonly depth?: number;
-  /** Perplexity, or the share of numbers recalled exactly. */
-  readonly value: number;
-  /** Perplexity of each eighth of the windows. */
-  readonly byPosition?: readonly number[];
-}
-
-export interface RopeReportFlags {
+interface RopeReportFlags {
   readonly model: string;
   readonly file: string;
   readonly methods: readonly string[];

@@ -1,12 +1,8 @@
 // The scores of all windows of an index for one question, in every mode: what stands out, and from
 // what.
 
-import { ranking } from "../../context/text/retrieval/ranking.ts";
-import {
-  RETRIEVAL_MODES,
-  type RetrievalMode,
-  type TextIndex,
-} from "../../context/text/retrieval/text-index.ts";
+import type { RetrievalMode } from "../../context/text/retrieval/text-index.ts";
+import type { WindowScores } from "../../laboratory/experiments/retrieval.ts";
 import { frame, writePicture } from "./picture.ts";
 
 const UNITS: Readonly<Record<RetrievalMode, string>> = {
@@ -17,31 +13,24 @@ const UNITS: Readonly<Record<RetrievalMode, string>> = {
 const FOUND = "#D55E00";
 const OTHERS = "#999999";
 
-/**
- * Draws a panel a mode: a stem for each window, those that would be retrieved in colour and with
- * their rank.
- */
-export async function plotScores(
+/** Draws a panel a mode: a stem for each window, those that would be retrieved in colour and with their rank. */
+export function plotScores(
   path: string,
-  index: TextIndex,
   question: string,
-  { k }: { readonly k: number },
+  found: readonly WindowScores[],
 ): Promise<void> {
-  const panels = [];
-  for (const mode of RETRIEVAL_MODES) {
-    const scores = await index.scores(question, mode);
-    const best = ranking(scores, (i) => mode !== "bm25" || scores[i]! > 0).slice(0, k);
+  const panels = found.map(({ mode, scores, best }) => {
     const points = Array.from(scores, (score, i) => ({
       window: i + 1,
       score,
       rank: best.includes(i) ? `${best.indexOf(i) + 1}` : "",
     }));
-    panels.push(panel(UNITS[mode], points));
-  }
-  await writePicture(path, {
+    return panel(UNITS[mode], points);
+  });
+  return writePicture(path, {
     ...frame(
       "Which windows does a question find?",
-      `"${shortened(question)}": ${index.chunks.length} windows`,
+      `"${shortened(question)}": ${found[0]?.scores.length} windows`,
     ),
     vconcat: panels,
   });

@@ -1,30 +1,13 @@
 // What streams under several policies found: tables, JSON, a plot.
 
 import { attentionPolicy, parseAttention } from "../../context/positions/attention-policy.ts";
-
+import type { StreamPart, StreamRun } from "../../laboratory/experiments/stream.ts";
 import { median } from "../../numbers.ts";
 import { note, size, write, writeJson } from "../terminal/terminal.ts";
 import { type Panel, writePlot } from "./plot.ts";
 import { table } from "./table.ts";
 
-/** One stretch of the stream. */
-export interface Part {
-  /** Position after the stretch. */
-  readonly position: number;
-  readonly perplexity: number;
-  readonly msPerToken: number;
-  readonly cacheBytes: number;
-}
-
-export interface Run {
-  readonly policy: string;
-  readonly perplexity: number;
-  /** Once every cache of the comparison is full: what an ablation compares. */
-  readonly steadyPerplexity: number;
-  readonly parts: readonly Part[];
-}
-
-export interface StreamReportFlags {
+interface StreamReportFlags {
   readonly model: string;
   readonly file: string;
   readonly tokens: number;
@@ -34,10 +17,13 @@ export interface StreamReportFlags {
   readonly plot?: string;
 }
 
-export async function reportStream(runs: readonly Run[], flags: StreamReportFlags): Promise<void> {
+export async function reportStream(
+  runs: readonly StreamRun[],
+  flags: StreamReportFlags,
+): Promise<void> {
   if (flags.json) await writeJson({ tokens: flags.tokens, runs });
   else {
-    const quarter = (run: Run, q: number) => {
+    const quarter = (run: StreamRun, q: number) => {
       const part = run.parts.slice(
         Math.floor((q * run.parts.length) / 4),
         Math.ceil(((q + 1) * run.parts.length) / 4),
@@ -70,8 +56,8 @@ export async function reportStream(runs: readonly Run[], flags: StreamReportFlag
   });
 }
 
-function panels(runs: readonly Run[]): Panel[] {
-  const panel = (y: string, pick: (part: Part) => number, log: boolean) => ({
+function panels(runs: readonly StreamRun[]): Panel[] {
+  const panel = (y: string, pick: (part: StreamPart) => number, log: boolean) => ({
     x: "position in the stream (tokens)",
     y,
     log,
@@ -87,7 +73,7 @@ function panels(runs: readonly Run[]): Panel[] {
 }
 
 /** Perplexity once every cache is full, by number of sinks and size of the cache. */
-function ablationTable(runs: readonly Run[]): string {
+function ablationTable(runs: readonly StreamRun[]): string {
   const cells = runs.map(ablationCell);
   const caches = [...new Set(cells.map(({ cache }) => cache))];
   const rows = [...new Set(cells.map(({ sinks }) => sinks))].map((sinks) => [
@@ -100,7 +86,7 @@ function ablationTable(runs: readonly Run[]): string {
   return table(["sinks", ...caches.map((cache) => `cache of ${cache}`)], rows);
 }
 
-function ablationPanel(runs: readonly Run[]): Panel {
+function ablationPanel(runs: readonly StreamRun[]): Panel {
   const points = runs.map(ablationCell).map(({ sinks, cache, steadyPerplexity }) => ({
     x: sinks,
     y: steadyPerplexity,
@@ -109,7 +95,7 @@ function ablationPanel(runs: readonly Run[]): Panel {
   return { x: "sinks (tokens)", y: "perplexity, once every cache is full", points, log: true };
 }
 
-function ablationCell({ policy, steadyPerplexity }: Run) {
+function ablationCell({ policy, steadyPerplexity }: StreamRun) {
   const { sinks, window } = attentionPolicy(parseAttention(policy));
   return { sinks, cache: sinks + window, steadyPerplexity };
 }

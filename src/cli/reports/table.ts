@@ -1,3 +1,6 @@
+// How results look: tables, plots, pictures, JSON. Not in this room: where they go (terminal/), and
+// the tables of a single command, which are in its file.
+
 import { printableLine } from "../terminal/printable.ts";
 
 /** A table for a terminal: the first column to the left, numbers to the right. */

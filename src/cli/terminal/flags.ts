@@ -114,7 +114,7 @@ export interface EngineFlags extends ModelFlags {
   readonly profile?: boolean;
 }
 
-export type EngineFlag = Exclude<keyof EngineFlags, "model">;
+type EngineFlag = Exclude<keyof EngineFlags, "model">;
 
 /**
  * Adds what the engine is loaded with. A command that sets some of them itself gives the reason in

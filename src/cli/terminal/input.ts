@@ -30,8 +30,8 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-/** A text, and the name of its source for messages. */
-export interface NamedText {
+/** A text, and what people call where it is from. */
+interface NamedText {
   readonly name: string;
   readonly text: string;
 }

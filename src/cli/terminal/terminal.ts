@@ -120,7 +120,24 @@ export function progress(what: string, total: number, unit: string): Progress {
   };
 }
 
-/** A signal that Ctrl-C aborts once; a second Ctrl-C ends the process as usual. */
+/** Shows a bar while `work` goes on, as far as it tells. */
+export async function withProgress<T>(
+  what: string,
+  unit: string,
+  work: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let bar: Progress | undefined;
+  try {
+    return await work((done, total) => {
+      bar ??= progress(what, total, unit);
+      bar.update(done);
+    });
+  } finally {
+    bar?.stop();
+  }
+}
+
+/** A signal that Ctrl-C raises once; a second Ctrl-C ends the process as usual. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   process.once("SIGINT", () => controller.abort());

@@ -3,8 +3,8 @@
 
 import type { AttentionPolicy } from "./attention-policy.ts";
 
-/** The sizes that the cost of attention depends on. */
-export interface AttentionShape {
+/** What the cost of attention depends on. */
+interface AttentionShape {
   /** L */
   readonly layers: number;
   /** H */

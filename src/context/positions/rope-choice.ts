@@ -125,7 +125,7 @@ export function withFreqScale(scaling: RopeScaling, freqScale: number | undefine
   );
 }
 
-export interface RopeChoice {
+interface RopeChoice {
   readonly scaling: RopeScaling;
   /** One sentence for the user. */
   readonly reason: string;

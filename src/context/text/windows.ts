@@ -41,8 +41,8 @@ export const WINDOW_READERS = {
 
 const tokenizerReader = having<StreamTokenizer>("a tokenizer", "encoder", "decoder");
 
-/** A text, or an iterable of its parts. */
-export const documentReader: Reader<TextSource> = (value, name) => {
+/** A text, or what gives its parts. */
+const documentReader: Reader<TextSource> = (value, name) => {
   const isParts =
     typeof value === "object" &&
     value !== null &&

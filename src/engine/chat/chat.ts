@@ -161,11 +161,8 @@ async function recall(
   }
 }
 
-/** The chosen template, as an object or by name; else the file's own, or "plain". */
-export function templateOf(
-  { tokenizer }: OpenedModel,
-  chosen?: ChatTemplate | string,
-): ChatTemplate {
+/** The one chosen, by itself or by its name; else the file's own, or "plain". */
+function templateOf({ tokenizer }: OpenedModel, chosen?: ChatTemplate | string): ChatTemplate {
   return chosen instanceof ChatTemplate
     ? chosen
     : chatTemplateOf(tokenizer.vocabulary, chosen).template;

@@ -8,7 +8,7 @@ export type IndexOf = (id: number) => number | undefined;
 
 const itself: IndexOf = (id) => id;
 
-export interface Penalties {
+interface Penalties {
   readonly repeatPenalty: number;
   readonly frequencyPenalty: number;
   readonly presencePenalty: number;

@@ -41,7 +41,7 @@ export interface TopLogits {
 }
 
 /** The most tokens that a sampler asks for, short of all. */
-export const MAX_TOP = 512;
+const MAX_TOP = 512;
 
 /** How many of the likeliest tokens are requested if only probability limits the choice. */
 const USUAL_TOP = 256;

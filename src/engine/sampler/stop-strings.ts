@@ -1,6 +1,6 @@
 import { UserError } from "../../errors.ts";
 
-export interface StopStringsOutput {
+interface StopStringsOutput {
   /** Text that is certain to come before any stop string. */
   readonly text: string;
   /**

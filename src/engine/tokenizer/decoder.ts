@@ -24,8 +24,8 @@ export interface TokenDecoder {
   flush(): string;
 }
 
-/** The text of a token; undefined if its bytes are not whole characters. */
-export type FindText = (id: number) => string | undefined;
+/** The text of a token; undefined where its bytes are not whole characters. */
+type FindText = (id: number) => string | undefined;
 
 export class StreamDecoder implements TokenDecoder {
   readonly #vocabulary: Vocabulary;

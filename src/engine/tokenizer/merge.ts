@@ -14,7 +14,7 @@ export interface Merge {
 export type FindMerge = (left: number, right: number) => Merge | undefined;
 
 /** A symbol that is left over, and the units [start, end) that it was made of. */
-export interface Span {
+interface Span {
   readonly symbol: number;
   readonly start: number;
   readonly end: number;

@@ -19,8 +19,8 @@ export interface SpecialIds {
   readonly endOfGeneration: ReadonlySet<number>;
 }
 
-/** The defaults if the file does not say. */
-export interface SpecialDefaults {
+/** What holds if the file is silent. */
+interface SpecialDefaults {
   readonly bos?: number;
   readonly eos?: number;
   readonly unk?: number;

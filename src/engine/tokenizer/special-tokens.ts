@@ -3,10 +3,10 @@ import { Spellings } from "./spellings.ts";
 import { isSpecial, type Vocabulary } from "./vocabulary.ts";
 
 /** Text still to be tokenized, or the id of a special token that was spelled in it. */
-export type Fragment = string | number;
+type Fragment = string | number;
 
 /** Cuts at user-defined tokens; at control and unknown tokens too, if `parseSpecial`. */
-export type SplitSpecial = (text: string, parseSpecial: boolean) => Fragment[];
+type SplitSpecial = (text: string, parseSpecial: boolean) => Fragment[];
 
 export function specialTokenSplitter(vocabulary: Vocabulary): SplitSpecial {
   const { stripsBefore, stripsAfter } = vocabulary;

@@ -99,7 +99,7 @@ class Automaton {
 }
 
 /** A place in a text, in UTF-16 units. */
-export interface Occurrence {
+interface Occurrence {
   readonly start: number;
   readonly end: number;
 }

@@ -1,4 +1,5 @@
-// What benches make of samples. How a cost grows: does the time of a step stay the same, or does it rise with the position?
+// What benches make of samples. How a cost grows: does the time of a step stay the same, or does it
+// rise with the position?
 
 export interface Growth {
   /** Least squares through (position, cost): cost = base + slope * position. */
@@ -6,14 +7,16 @@ export interface Growth {
   readonly slope: number;
   /** Share of the variance that the slope explains. */
   readonly r2: number;
-  /** Of the sum over all positions: a constant cost adds up linearly, a rising one quadratically. */
+  /**
+   * Of the sum over all positions: a constant cost adds up linearly, a rising one quadratically.
+   */
   readonly total: "linear" | "quadratic";
 }
 
 /**
- * Fits a line through costs by position. The total counts as quadratic where the fitted cost at the last position is
- * more than twice that at the first and the line explains most of what varies; medians are not needed, since one
- * slow step in many moves neither.
+ * Fits a line through costs by position. The total counts as quadratic where the fitted cost at the
+ * last position is more than twice that at the first and the line explains most of what varies;
+ * medians are not needed, since one slow step in many moves neither.
  */
 export function growth(positions: readonly number[], costs: readonly number[]): Growth {
   const n = positions.length;

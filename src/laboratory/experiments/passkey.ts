@@ -1,4 +1,5 @@
-// Passkey retrieval: a number hidden in filler text, asked for at the end.          Mohtashami & Jaggi 2023, arXiv:2305.16300
+// Passkey retrieval: a number hidden in filler text, asked for at the end.
+// Mohtashami & Jaggi 2023, arXiv:2305.16300
 
 import type { Engine } from "../../engine/engine.ts";
 import { Random } from "../../engine/sampler/random.ts";
@@ -25,7 +26,10 @@ export const DEFAULT_TASK: PasskeyTask = {
   digits: 4,
 };
 
-/** A task of a user's: JSON of what differs from the shipped model's. Throws a `UserError` if it is none. */
+/**
+ * A task of a user's: JSON of what differs from the shipped model's. Throws a `UserError` if it is
+ * none.
+ */
 export function readPasskeyTask(text: string): PasskeyTask {
   const given = parsed(text);
   const { statement, question, filler, digits, ...rest } = { ...DEFAULT_TASK, ...given };
@@ -62,8 +66,11 @@ function parsed(text: string): Partial<PasskeyTask> {
   throw new UserError("The task is no JSON object: expected statement, question, filler, digits.");
 }
 
-/** The prompt of about `length` tokens with the statement at `depth` (0: at the start, 1: at the end). */
-export function passkeyPrompt(
+/**
+ * The prompt of about `length` tokens with the statement at `depth` (0: at the start, 1: at the
+ * end).
+ */
+function passkeyPrompt(
   count: (text: string) => number,
   task: PasskeyTask,
   length: number,

@@ -46,6 +46,10 @@ const ATTENTION: Record<string, (kvType: KvType, tokens: number) => KernelCase[]
   "attention-weights": (kvType) => [attentionWeightsCase(kvType, SLOTS[1])],
 };
 
+/** A matrix that takes a GPU long enough to be timed, and a software adapter not too long. */
+export const GPU_MATRIX = { n: 4096, k: 4096 };
+export const SOFTWARE_MATRIX = { n: 2048, k: 2048 };
+
 const VOCABULARY = 32000;
 const SLOTS = [128, 1024, 4096] as const;
 

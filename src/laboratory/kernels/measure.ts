@@ -2,6 +2,7 @@
 
 import { KernelError } from "../../kernels/gpu/kernel.ts";
 import { nmse } from "../../numbers.ts";
+import type { Watch } from "../watch.ts";
 import type { KernelCase, PreparedCase } from "./kernel-case.ts";
 import { timeDispatches } from "./time-kernel.ts";
 import type { Workbench } from "./workbench.ts";
@@ -33,22 +34,19 @@ export interface Timing {
   readonly multiplyGigaPerSecond: number | null;
 }
 
-/**
- * Measures one case after the other. An aborted signal ends it between two cases, with the results
- * so far.
- */
+/** Measures one case after the other. */
 export async function measureAll(
   bench: Workbench,
   cases: readonly KernelCase[],
   ms: number,
-  signal: AbortSignal,
-  onDone: (count: number) => void = () => {},
+  { onProgress, signal }: Watch = {},
 ): Promise<Timing[]> {
+  onProgress?.(0, cases.length);
   const timings: Timing[] = [];
   for (const one of cases) {
-    if (signal.aborted) break;
+    if (signal?.aborted) break;
     timings.push(await measure(bench, one, ms));
-    onDone(timings.length);
+    onProgress?.(timings.length, cases.length);
   }
   return timings;
 }

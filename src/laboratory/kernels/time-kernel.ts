@@ -18,7 +18,7 @@ export interface Time {
  * Does the work this many times in one submit, and returns the time of one: a single sample, or one
  * for each repeat.
  */
-export type Batch = (repeats: number) => Promise<readonly number[]>;
+type Batch = (repeats: number) => Promise<readonly number[]>;
 
 /**
  * The work is repeated to fill this time, since a submit itself costs about 0.1 ms, and its

@@ -27,10 +27,14 @@ export type RetrievalPrompt = (
   sources: readonly ScoredChunk[],
 ) => string | readonly number[];
 
-/**
- * The part of an engine that answering needs: O its options, P its pieces of text, R its result.
- */
-export interface AnsweringEngine<O, P, R> {
+/** What is handed to an engine's `generate`, beside what the caller gives for it. */
+export interface GeneratingOptions {
+  readonly maxTokens?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** As much of an engine as answering takes. */
+export interface AnsweringEngine {
   readonly setting: {
     readonly context: number;
     readonly policy: { readonly window: number };
@@ -39,14 +43,24 @@ export interface AnsweringEngine<O, P, R> {
   tokenize(text: string, options?: { readonly addSpecial?: boolean }): readonly number[];
   /** A prompt that makes the model do what a text asks for. */
   promptFor(request: string): string | readonly number[];
-  generate(prompt: string | readonly number[], options?: O): AsyncGenerator<P, R, void>;
+  /** Pieces of text, and a record in the end: both are handed on as they are. */
+  generate(
+    prompt: string | readonly number[],
+    options?: GeneratingOptions,
+  ): AsyncGenerator<unknown, object, void>;
 }
 
-/** The options of a generation that answering sets or reads. */
-export interface GeneratingOptions {
-  readonly maxTokens?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+/** The options of an engine's `generate` that are the caller's. */
+export type GenerateOptionsOf<E extends AnsweringEngine> = Omit<
+  NonNullable<Parameters<E["generate"]>[1]>,
+  "maxTokens" | "parseSpecial"
+>;
+
+/** An engine's pieces, and its result with the sources of the answer. */
+export type AnswerOf<E extends AnsweringEngine> =
+  ReturnType<E["generate"]> extends AsyncGenerator<infer P, infer R, void>
+    ? Generation<P, R & Sources>
+    : never;
 
 export interface AnswerOptions extends RetrieveOptions {
   /** Tokens of prompt and answer together. Default: the engine's context. */
@@ -94,13 +108,13 @@ export const plainPrompt = (question: string, sources: readonly ScoredChunk[]): 
  * are the engine's, with the sources added to the result. Throws a `UserError` at once if an
  * argument is wrong, and at the first piece if even the question alone does not fit.
  */
-export function generateWithRetrieval<O extends GeneratingOptions, P, R extends object>(
-  engine: AnsweringEngine<O, P, R>,
+export function generateWithRetrieval<E extends AnsweringEngine>(
+  engine: E,
   index: TextIndex,
   question: string,
-  options: AnswerOptions & Omit<O, "maxTokens" | "parseSpecial"> = {} as O,
-): Generation<P, R & Sources> {
-  having<typeof engine>("an engine", "tokenize", "promptFor", "generate")(engine, "engine");
+  options: AnswerOptions & GenerateOptionsOf<E> = {} as GenerateOptionsOf<E>,
+): AnswerOf<E> {
+  having<AnsweringEngine>("an engine", "tokenize", "promptFor", "generate")(engine, "engine");
   instance(TextIndex, "a TextIndex")(index, "index");
   textReader(question, "question");
   const [own, rest] = splitOptions("generateWithRetrieval", options, ANSWER_READERS);
@@ -116,13 +130,14 @@ export function generateWithRetrieval<O extends GeneratingOptions, P, R extends 
     );
   }
   const given = (rest as GeneratingOptions).signal;
-  return new Generation(given && abortSignal(given, "signal"), async function* (signal) {
+  const answer = new Generation(given && abortSignal(given, "signal"), async function* (signal) {
     const found = await index.retrieve(question, { k, mode });
     const { sources, leftOut } = fitSources(engine, question, found, budget - reserve, prompt);
-    const asked = { ...rest, maxTokens, signal } as unknown as O;
+    const asked = { ...rest, maxTokens, signal };
     const result = yield* engine.generate(prompt(question, sources), asked);
     return { ...result, sources, leftOut };
   });
+  return answer as AnswerOf<E>; // whose pieces and result are those of `engine.generate`
 }
 
 /**
@@ -130,7 +145,7 @@ export function generateWithRetrieval<O extends GeneratingOptions, P, R extends 
  * the whole prompt.
  */
 function fitSources(
-  engine: AnsweringEngine<never, unknown, unknown>,
+  engine: AnsweringEngine,
   question: string,
   found: readonly ScoredChunk[],
   room: number,

@@ -16,7 +16,7 @@ export class RaisedError extends Error {
 }
 
 /** What Jinja2 renders and this interpreter does not, and why. */
-export const UNSUPPORTED = {
+const UNSUPPORTED = {
   address: "it prints an address in Python's memory",
   random: "its text is another one each time",
   complex: "it takes a root of a negative number, and there are no complex numbers here",

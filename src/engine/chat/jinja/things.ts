@@ -120,7 +120,7 @@ export class Loop extends Thing {
   }
 }
 
-export interface MacroFacts {
+interface MacroFacts {
   readonly name: string | undefined;
   readonly parameters: readonly string[];
   readonly specials: ReadonlySet<string>;

@@ -3,7 +3,7 @@
 import { TemplateRuntimeError } from "../errors.ts";
 import { escapeHtml } from "../python/texts.ts";
 
-export interface LinkOptions {
+interface LinkOptions {
   /** Characters of an address that are shown. */
   readonly limit: number | undefined;
   readonly rel: string;

@@ -3,7 +3,7 @@
 import { TemplateRuntimeError } from "../errors.ts";
 import { between, lengthOf, lines, strip } from "../python/texts.ts";
 
-export interface WrapOptions {
+interface WrapOptions {
   readonly width: number;
   /** Cut words that are longer than a line. */
   readonly breaksWords: boolean;

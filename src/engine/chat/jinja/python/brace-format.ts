@@ -7,7 +7,7 @@ import { quoted, reprOf, textOf } from "./printing.ts";
 import { between, lengthOf } from "./texts.ts";
 import { asNumber, asText, Float, type Keywords, Markup, typeName, type Value } from "./values.ts";
 
-export interface FormatArguments {
+interface FormatArguments {
   readonly args: readonly Value[];
   readonly keywords: Keywords;
   /** `object.name` and `object[key]` in a field. */

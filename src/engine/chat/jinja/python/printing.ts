@@ -174,7 +174,7 @@ class Writer {
   }
 }
 
-export interface JsonOptions {
+interface JsonOptions {
   readonly ensureAscii: boolean;
   /** Undefined: all on one line. */
   readonly indent: string | undefined;

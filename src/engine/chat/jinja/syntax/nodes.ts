@@ -58,7 +58,7 @@ export interface Arguments {
   readonly spreadKeywords: Expression | undefined;
 }
 
-export type Call = { readonly type: "call"; readonly callee: Expression } & Arguments;
+type Call = { readonly type: "call"; readonly callee: Expression } & Arguments;
 
 /** Without an operand it takes the text of its block. */
 export type Filter = {

@@ -1,20 +1,14 @@
-// Cells of a long measurement: each is computed once and kept in a file of its own, so that a stopped sweep goes on where it
-// was, and several that run at once in one folder find each other's cells and lose none.
+// Cells of a sweep, kept in a folder: each in a file of its own, so that several sweeps that run at
+// once in one folder find each other's cells and lose none.
 
 import { createHash } from "node:crypto";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../errors.ts";
+import type { Cell, CellStore } from "../../laboratory/experiments/sweep.ts";
 import { reason } from "../../platform/file.ts";
 import { writeWholeFile } from "../../platform/write-file.ts";
 import { fromJson, toJson } from "../reports/json.ts";
-import { progress } from "../terminal/terminal.ts";
-
-export interface Cell<T> {
-  /** What the result depends on, model and text included. */
-  readonly key: string;
-  readonly compute: () => Promise<T>;
-}
 
 /** A short name for what a result depends on. */
 export function fingerprint(...parts: readonly unknown[]): string {
@@ -28,35 +22,20 @@ export async function fileIdentity(path: string): Promise<string> {
 }
 
 /**
- * Computes cells in order. Those that the folder `keep` holds are not computed again, and each new one is put into it at
- * once. On a terminal a bar shows the time left. A raised signal ends the sweep between two cells; what there is so far
- * is returned. Throws a `UserError` if the folder cannot be used.
+ * Opens a folder for the cells of a sweep, and makes it if there is none. `base`: what all of them
+ * depend on, model and text included; becomes JSON. Throws a `UserError`, as its methods do, if the
+ * folder cannot be used.
  */
-export async function sweep<T extends object>(
-  cells: readonly Cell<T>[],
-  keep: string,
-  signal: AbortSignal,
-): Promise<(T | undefined)[]> {
-  await makeFolder(keep);
-  const fileOf = ({ key }: Cell<T>) => join(keep, `${key}.json`);
-  const results = await Promise.all(cells.map((cell) => readCell<T>(fileOf(cell))));
-  const bar = progress("measuring", results.filter((result) => !result).length, "cells");
-  let done = 0;
-  try {
-    for (const [i, cell] of cells.entries()) {
-      if (signal.aborted) break;
-      if (results[i]) continue;
-      // Another process may have computed it meanwhile.
-      const result = (await readCell<T>(fileOf(cell))) ?? (await cell.compute());
-      await writeWholeFile(fileOf(cell), `${toJson(result)}\n`);
-      results[i] = result;
-      done += 1;
-      bar.update(done);
-    }
-  } finally {
-    bar.stop();
-  }
-  return results;
+export async function cellFolder<T extends object>(
+  path: string,
+  base: unknown,
+): Promise<CellStore<T>> {
+  await makeFolder(path);
+  const fileOf = ({ key }: Cell<T>) => join(path, `${fingerprint(base, ...key)}.json`);
+  return {
+    read: (cell) => readCell(fileOf(cell)),
+    write: (cell, result) => writeWholeFile(fileOf(cell), `${toJson(result)}\n`),
+  };
 }
 
 async function makeFolder(path: string): Promise<void> {
@@ -69,7 +48,6 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Undefined if the cell has not been computed. */
 async function readCell<T extends object>(path: string): Promise<T | undefined> {
   let text: string;
   try {
