@@ -11,6 +11,7 @@ import { type OnCompiled, rehearse } from "../../kernels/gpu/rehearsal.ts";
 import type { LayerTraits } from "../model/traits.ts";
 import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
+import { Outputs } from "./outputs.ts";
 import {
   append,
   arrive,
@@ -24,14 +25,7 @@ import {
 } from "./pieces.ts";
 import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
 import { type ChoiceSlot, LISTS } from "./read-back.ts";
-import {
-  type Choice,
-  chosenTokens,
-  isAlone,
-  type Outcome,
-  type Step,
-  type Wanted,
-} from "./step.ts";
+import { isAlone, type Outcome, type Step, type Wanted } from "./step.ts";
 
 /** What a step may have at most. */
 export interface StepLimits {
@@ -61,8 +55,7 @@ export class Runner {
   readonly #traits: readonly LayerTraits[];
   /** Settles when the GPU has done the last step whose results were not read back. */
   #ahead: Promise<unknown> = Promise.resolve();
-  /** The choices of the last step by their tokens: where they lie for the next one. */
-  #justChosen: ReadonlyMap<Promise<number>, number> = new Map();
+  readonly #outputs: Outputs;
 
   private constructor(
     device: Device,
@@ -77,6 +70,8 @@ export class Runner {
     this.#plans = plans;
     this.#traits = config.traits;
     this.#onCompiled = onCompiled;
+    const { kvType } = caches[0]!.shape;
+    this.#outputs = new Outputs(device, plans, kvType, (promise) => this.#wait(promise));
   }
 
   /**
@@ -108,7 +103,7 @@ export class Runner {
 
   /** Settles when no choice is in flight. */
   settled(): Promise<void> {
-    return this.#plans.choices.settled();
+    return this.#outputs.settled();
   }
 
   /**
@@ -121,10 +116,10 @@ export class Runner {
     try {
       const pieces: Piece[] = [];
       for (const each of rows) {
-        pieces.push(await this.#wait(arrive(each, this.#justChosen)));
+        pieces.push(await this.#wait(arrive(each, this.#outputs.justChosen)));
       }
       const chooses = rows.some(({ wanted }) => wanted.kind === "choice");
-      const slot = chooses ? await this.#wait(this.#plans.choices.slot()) : undefined;
+      const slot = chooses ? await this.#wait(this.#outputs.slot()) : undefined;
       await this.#compute(pieces, slot);
       return pieces.map(({ outcome }) => outcome!);
     } finally {
@@ -156,7 +151,7 @@ export class Runner {
     for (const [i, batch] of batchesOf(tails, this.limits.logits).entries()) {
       if (i > 0) commands = this.#begin(tokens);
       this.#head(commands, tokens, batch);
-      await this.#readBack(commands, batch, slot);
+      await this.#outputs.submit(commands, batch, slot);
     }
     if (tails.length > 0) tellEvictions(pieces);
     for (const piece of pieces) {
@@ -192,7 +187,7 @@ export class Runner {
     const { scratch, params } = this.#plans;
     const words = Uint32Array.from(pieces.flatMap((piece) => piece.words));
     this.#device.queue.writeBuffer(scratch.tokens, 0, words);
-    this.#justChosen = new Map();
+    this.#outputs.begin();
     const steps = this.#caches.map((cache, group) => {
       const step = cache.prepare(
         pieces.map(({ rows, slots }) => ({
@@ -230,105 +225,6 @@ export class Runner {
     const step = { tokens: to + count };
     params.head.write(step);
     commands.run(plan(step.tokens).head, step);
-  }
-
-  /** Records what is wanted of logits, submits, and takes what comes back. */
-  async #readBack(
-    commands: Commands,
-    tails: readonly Tail[],
-    slot: ChoiceSlot | undefined,
-  ): Promise<void> {
-    const { choose, findTop, top } = this.#plans;
-    const choices = tails.filter(({ piece }) => piece.rows.wanted.kind === "choice");
-    const lists = tails.filter(({ piece }) => piece.rows.wanted.kind === "top");
-    const logits = tails.filter(({ piece }) => piece.rows.wanted.kind === "logits");
-    if (choices.length > 0) {
-      slot!.write(choices.map(drawOf));
-      commands.run(choose, { tokens: choices.length });
-    }
-    if (lists.length > 0) {
-      top.write(lists.map(({ piece, to }) => ({ row: to, keep: keepOf(piece.rows.wanted) })));
-      commands.run(findTop, { tokens: lists.length });
-      top.copyTo(commands.encoder, lists.length);
-    }
-    if (choices.length > 0) slot!.copyTo(commands.encoder, choices.length);
-    this.#copyLogits(commands, logits);
-    commands.submit();
-    if (choices.length > 0) this.#choose(choices, slot!);
-    if (lists.length > 0) await this.#useLists(lists);
-    if (logits.length > 0) await this.#takeLogits(logits);
-  }
-
-  #choose(tails: readonly Tail[], slot: ChoiceSlot): void {
-    const justChosen = new Map<Promise<number>, number>();
-    for (const [place, choice] of slot.read(tails.length).entries()) {
-      const token = choice.then(({ id }) => id);
-      token.catch(() => {}); // what reads the choice gets the error
-      justChosen.set(token, place);
-      chosenTokens.add(token);
-      const value: Choice = { choice, token };
-      tails[place]!.piece.outcome = { status: "fulfilled", value };
-    }
-    this.#justChosen = justChosen;
-  }
-
-  /** Hands each list to what asked for it; reads all logits of a row whose list is not enough. */
-  async #useLists(tails: readonly Tail[]): Promise<void> {
-    const lists = await this.#wait(this.#plans.top.read(tails.length));
-    const short: Tail[] = [];
-    for (const [i, tail] of tails.entries()) {
-      const { wanted } = tail.piece.rows;
-      const list = lists[i];
-      await settle(tail.piece, async () =>
-        list && wanted.kind === "top" ? wanted.use(list) : undefined,
-      );
-      if (tail.piece.outcome?.status !== "fulfilled") continue;
-      if (tail.piece.outcome.value !== undefined) continue;
-      tail.piece.outcome = undefined;
-      short.push(tail);
-    }
-    if (short.length === 0) return;
-    const commands = new Commands(this.#device);
-    this.#copyLogits(commands, short);
-    commands.submit();
-    await this.#takeLogits(short);
-  }
-
-  #copyLogits({ encoder }: Commands, tails: readonly Tail[]): void {
-    const { staging, headScratch } = this.#plans;
-    const { buffer, stride } = headScratch.logits;
-    for (const { to, count } of tails) {
-      const at = to * stride * 4;
-      encoder.copyBufferToBuffer(buffer, at, staging, at, count * stride * 4);
-    }
-  }
-
-  /** Takes logits that were copied to the host, [rows, V] of each piece. */
-  async #takeLogits(tails: readonly Tail[]): Promise<void> {
-    const { staging, headScratch } = this.#plans;
-    const { stride } = headScratch.logits;
-    const V = this.vocabulary;
-    const end = Math.max(...tails.map(({ to, count }) => to + count));
-    const mapped = new Float32Array(await this.#wait(this.#device.map(staging, end * stride * 4)));
-    for (const { piece, first, count, to } of tails) {
-      piece.logits ??= new Float32Array(piece.tail * V);
-      const at = first - (piece.first + piece.words.length - piece.tail);
-      for (let r = 0; r < count; r++) {
-        const from = (to + r) * stride;
-        piece.logits.set(mapped.subarray(from, from + V), (at + r) * V);
-      }
-      this.#checkLogits(piece, piece.logits.subarray(at * V, (at + count) * V));
-    }
-    staging.unmap();
-  }
-
-  /** Fails a piece whose logits are no numbers. */
-  #checkLogits(piece: Piece, logits: Float32Array): void {
-    // A token whose logit is -Infinity is never chosen: that may be meant.
-    const broken = firstNotFinite(logits, Number.NEGATIVE_INFINITY);
-    if (broken < 0) return;
-    const logit = `The logit of token ${broken % this.vocabulary} is ${logits[broken]}`;
-    piece.outcome = { status: "rejected", reason: new NotFiniteError(logit, this.#kvType) };
   }
 
   /** Prepares a step that reads something between the layers: what runs it, once its piece is appended. */
@@ -396,14 +292,4 @@ export class Runner {
   get #kvType(): KvType {
     return this.#caches[0]!.shape.kvType;
   }
-}
-
-function drawOf({ piece: { rows }, to }: Tail) {
-  const { wanted, sequence } = rows;
-  if (wanted.kind !== "choice") throw new Error("no choice is wanted");
-  return { row: to, ...wanted.draw, position: sequence.length };
-}
-
-function keepOf(wanted: Wanted): number {
-  return wanted.kind === "top" ? wanted.keep : 0;
 }
