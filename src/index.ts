@@ -117,7 +117,7 @@ export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
 export { EngineClosedError, type RequestCounts } from "./engine/run/loaded-model.ts";
 export { ModelChangedError } from "./engine/run/recovery.ts";
-export type { Choice, Output, Rows, Wanted } from "./engine/run/step.ts";
+export type { Choice, Output, Rows, StepReport, Wanted } from "./engine/run/step.ts";
 export type {
   SamplingOptions,
   TokenChoice,

@@ -122,6 +122,7 @@ const ENGINE: Wrong<typeof ENGINE_READERS> = {
   maxWaiting: COUNT,
   onProfile: FUNCTION,
   device: ["gpu", 5, null, true, []],
+  onStep: FUNCTION,
   onProgress: FUNCTION,
   onWarning: FUNCTION,
 };

@@ -137,7 +137,8 @@ export class Engine implements AsyncDisposable {
         }
       };
       const recovery = new Recovery(session, reopen, onWarning);
-      const loaded = new LoadedModel({ config, setting, tokenizer }, recovery);
+      const { onStep } = options;
+      const loaded = new LoadedModel({ config, setting, tokenizer }, recovery, onStep);
       return new Engine(model.file, loaded, performance.now() - began, options.onProfile);
     } finally {
       await model.file.close();

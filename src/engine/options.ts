@@ -48,6 +48,7 @@ import {
 } from "../option-reader.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { cacheGroups, widestWindow } from "./model/traits.ts";
+import type { StepReport } from "./run/step.ts";
 
 /**
  * Progress while a model is loaded, or while a request waits for kernels that no earlier one
@@ -122,6 +123,8 @@ export interface EngineOptions {
   readonly onProfile?: ((phases: readonly PhaseProfile[]) => void) | undefined;
   /** Features and limits of the adapter to leave unused, for tests and comparisons. */
   readonly device?: DeviceChoice | undefined;
+  /** Hears of each step that has run: which texts had a part in it, and with how many tokens. */
+  readonly onStep?: ((step: StepReport) => void) | undefined;
   readonly onProgress?: ((progress: LoadProgress) => void) | undefined;
   /** Called with warnings. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -180,6 +183,7 @@ export const ENGINE_READERS = {
   maxWaiting: whole(0, 2 ** 31),
   onProfile: callback,
   device: group(DEVICE_READERS),
+  onStep: callback,
   onProgress: callback,
   onWarning: callback,
 } satisfies Readers<EngineOptions>;

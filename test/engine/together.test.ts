@@ -2,17 +2,28 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Runner } from "../../src/engine/run/runner.ts";
-import { type Engine, EngineClosedError, TooManyRequestsError } from "../../src/index.ts";
+import {
+  type Engine,
+  EngineClosedError,
+  type StepReport,
+  TooManyRequestsError,
+} from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 
 const model = tinyModel({ seed: 11, heads: 4, kvHeads: 2, context: 160 });
 const GREEDY = { temperature: 0, ignoreEos: true } as const;
 
+const reports: StepReport[] = [];
 let engine: Engine;
 beforeAll(async () => {
-  engine = await loadEngine(model.bytes, { pageSize: 4, kv: "f32", chunk: 48, cacheTokens: 1600 });
+  engine = await loadEngine(model.bytes, {
+    pageSize: 4,
+    kv: "f32",
+    chunk: 48,
+    cacheTokens: 1600,
+    onStep: (step) => reports.push(step),
+  });
 });
 afterAll(() => engine.close());
 
@@ -23,19 +34,12 @@ function promptOf(seed: number, length: number): number[] {
 
 /** How many tokens each step of some work has, and of how many texts. */
 async function stepsOf(work: () => Promise<unknown>): Promise<{ tokens: number; texts: number }[]> {
-  const steps: { tokens: number; texts: number }[] = [];
-  const { run } = Runner.prototype;
-  Runner.prototype.run = function (step) {
-    const counts = step.rows.map(({ tokens }) => ("length" in tokens ? tokens.length : 1));
-    steps.push({ tokens: counts.reduce((a, b) => a + b, 0), texts: counts.length });
-    return run.call(this, step);
-  };
-  try {
-    await work();
-  } finally {
-    Runner.prototype.run = run;
-  }
-  return steps;
+  reports.length = 0;
+  await work();
+  return reports.map(({ pieces }) => ({
+    tokens: pieces.reduce((sum, { tokens }) => sum + tokens, 0),
+    texts: pieces.length,
+  }));
 }
 
 const POLICIES = ["full", "window:9", "sinks:2+11"] as const;

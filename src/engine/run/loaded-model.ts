@@ -15,7 +15,7 @@ import { Admission, pagesOf, type TextRequest } from "./admission.ts";
 import type { Recovery } from "./recovery.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { Session } from "./session.ts";
-import type { Output, Rows, StepRunner, Wanted } from "./step.ts";
+import type { Output, Rows, StepReport, StepRunner, Wanted } from "./step.ts";
 
 /** The engine was closed before a request had ended. */
 export class EngineClosedError extends UserError {
@@ -46,7 +46,11 @@ export class LoadedModel implements OpenedModel, StepRunner {
   readonly #scheduler: Scheduler;
   #isClosed = false;
 
-  constructor({ config, setting, tokenizer }: OpenedModel, recovery: Recovery) {
+  constructor(
+    { config, setting, tokenizer }: OpenedModel,
+    recovery: Recovery,
+    onStep?: (step: StepReport) => void,
+  ) {
     this.config = config;
     this.setting = setting;
     this.tokenizer = tokenizer;
@@ -54,7 +58,7 @@ export class LoadedModel implements OpenedModel, StepRunner {
     const { pools } = recovery.session.pages;
     this.#idle = new IdlePrefixes(pools);
     this.#admission = new Admission(pools, this.#idle, setting.requests);
-    this.#scheduler = new Scheduler(recovery, () => this.#admission.running);
+    this.#scheduler = new Scheduler(recovery, () => this.#admission.running, onStep);
   }
 
   /** What lies on the GPU now: another session after a loss of its device. */

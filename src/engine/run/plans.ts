@@ -49,7 +49,7 @@ export interface Plans {
   readonly single: Plan;
   readonly several: Plan;
   /** The layers up to a depth, for hidden states; prepared at the first call. */
-  readonly hidden: (depth: number) => HiddenPlan;
+  readonly hidden: (depth: number, tokens: number) => HiddenPlan;
   /** From the logits of rows on: the choice of the next tokens, or the likeliest ones. */
   readonly choose: readonly Dispatch[];
   readonly findTop: readonly Dispatch[];
@@ -94,7 +94,7 @@ export async function createPlans(
     };
   };
   const [single, few, several] = [plan("one"), plan("few"), plan("several")];
-  const hidden = new Map<number, HiddenPlan>();
+  const hidden = new Map<string, HiddenPlan>();
   const states = { ...scratch, choices: choices.buffer };
   const last = targetOf({ adapter, library, params: params.head }, "one");
   const choose = chooseTokens(last, { logits, draws: choices.draws, choices: choices.buffer });
@@ -106,10 +106,12 @@ export async function createPlans(
     plan: (tokens: number) => (tokens === 1 ? single : tokens <= FEW ? few : several),
     single,
     several,
-    hidden: (depth: number) => {
+    hidden: (depth: number, tokens: number) => {
+      const { targets } = tokens <= FEW ? few : several;
+      const key = `${targets[0]!.tokens} ${depth}`;
       const found =
-        hidden.get(depth) ?? hiddenStates(several.targets, config, weights, caches, states, depth);
-      hidden.set(depth, found);
+        hidden.get(key) ?? hiddenStates(targets, config, weights, caches, states, depth);
+      hidden.set(key, found);
       return found;
     },
     choose,

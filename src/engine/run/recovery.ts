@@ -50,11 +50,14 @@ export class Recovery {
     return this.#session;
   }
 
-  /** Throws a `DeviceLostError` if the device is lost before the step, or in it: see `recover`. */
-  async run(step: Step): Promise<Outcome[]> {
+  /**
+   * Throws a `DeviceLostError` if the device is lost before the step, or in it: see `recover`.
+   * `isProgress` says that more than lost texts is computed.
+   */
+  async run(step: Step, isProgress: boolean): Promise<Outcome[]> {
     this.#session.device.check();
     const outcomes = await this.#session.runner.run(step);
-    for (const outcome of outcomes) this.#note(outcome);
+    if (isProgress) for (const outcome of outcomes) this.#note(outcome);
     return outcomes;
   }
 

@@ -25,7 +25,7 @@ import {
 } from "./pieces.ts";
 import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
 import { type ChoiceSlot, LISTS } from "./read-back.ts";
-import { isAlone, type Outcome, type Step, type Wanted } from "./step.ts";
+import { isAlone, type Outcome, type Step } from "./step.ts";
 
 /** What a step may have at most. */
 export interface StepLimits {
@@ -132,7 +132,7 @@ export class Runner {
     const [first] = all;
     const isBetween = all.length === 1 && isAlone(first!.rows);
     // What comes first may wait: nothing is appended then.
-    const plan = isBetween ? await this.#planBetween(first!.rows.wanted) : undefined;
+    const plan = isBetween ? await this.#planBetween(first!) : undefined;
     const pieces = all.filter(append);
     if (pieces.length === 0) return;
     const tokens = layOut(pieces);
@@ -228,17 +228,20 @@ export class Runner {
   }
 
   /** Prepares a step that reads something between the layers: what runs it, once its piece is appended. */
-  async #planBetween(wanted: Wanted): Promise<(piece: Piece) => Promise<unknown>> {
+  async #planBetween({
+    rows: { wanted },
+    words,
+  }: Piece): Promise<(piece: Piece) => Promise<unknown>> {
     if (wanted.kind === "attention") return (piece) => this.#attention(piece, wanted.layer);
     const depth = wanted.kind === "hidden" ? wanted.depth : 0;
-    const { dispatches } = this.#plans.hidden(depth);
+    const { dispatches } = this.#plans.hidden(depth, words.length);
     await this.#wait(rehearse(this.#device, dispatches, this.#onCompiled));
     return (piece) => this.#hidden(piece, depth);
   }
 
   async #hidden(piece: Piece, depth: number): Promise<Float32Array> {
-    const { dispatches, states } = this.#plans.hidden(depth);
     const count = piece.words.length;
+    const { dispatches, states } = this.#plans.hidden(depth, count);
     this.#layers([piece], count, dispatches).submit();
     const { buffer, stride, width } = states;
     const rows = new Float32Array(

@@ -15,6 +15,7 @@ import {
   type Outcome,
   type Output,
   type Rows,
+  type StepReport,
   type StepRunner,
   type Wanted,
   wantedRows,
@@ -64,6 +65,7 @@ interface Room {
 export class Scheduler implements StepRunner {
   readonly #recovery: Recovery;
   readonly #running: () => number;
+  readonly #onStep: ((step: StepReport) => void) | undefined;
   readonly #waiting: Waiting[] = [];
   /** Of each step on its way: settles when its choices have come. */
   readonly #flying: Promise<unknown>[] = [];
@@ -71,10 +73,14 @@ export class Scheduler implements StepRunner {
   /** Settles when nothing waits. */
   #work: Promise<void> | undefined;
 
-  /** `running` tells how many requests may ask for rows while a step is about to begin. */
-  constructor(recovery: Recovery, running: () => number) {
+  /**
+   * `running` tells how many requests may ask for rows while a step is about to begin, and `onStep`
+   * hears of each step that has run.
+   */
+  constructor(recovery: Recovery, running: () => number, onStep?: (step: StepReport) => void) {
     this.#recovery = recovery;
     this.#running = running;
+    this.#onStep = onStep;
   }
 
   run<W extends Wanted>(rows: Rows<W>): Promise<Output<W>>;
@@ -211,9 +217,18 @@ export class Scheduler implements StepRunner {
 
   async #step(shares: readonly Share[]): Promise<void> {
     for (const { waiting } of shares) waiting.isInStep = true;
+    const began = performance.now();
+    const pieces = shares.map(({ rows }) => ({
+      position: rows.sequence.length,
+      tokens: countOf(rows),
+      wanted: rows.wanted.kind,
+    }));
     try {
-      const outcomes = await this.#recovery.run({ rows: shares.map(({ rows }) => rows) });
+      const rows = shares.map((share) => share.rows);
+      const isProgress = shares.some(({ own }) => own > 0);
+      const outcomes = await this.#recovery.run({ rows }, isProgress);
       this.#flying.push(Promise.all(outcomes.map(hasCome)));
+      this.#onStep?.({ pieces, ms: performance.now() - began });
       for (const [i, share] of shares.entries()) deliver(share, outcomes[i]!);
     } catch (error) {
       await this.#recover(shares, error);

@@ -100,6 +100,19 @@ export interface Step {
   readonly rows: readonly Rows[];
 }
 
+/** A step that has run, to be looked at. */
+export interface StepReport {
+  /** One for each text that had a part in it, in the order of their rows. */
+  readonly pieces: readonly {
+    /** Text position of its first token. */
+    readonly position: number;
+    readonly tokens: number;
+    readonly wanted: Wanted["kind"];
+  }[];
+  /** Milliseconds until it was submitted, or what is wanted of it had come back. */
+  readonly ms: number;
+}
+
 /** What rows have come to: an output, or an error of theirs alone. */
 export type Outcome = PromiseSettledResult<unknown>;
 

@@ -156,7 +156,9 @@ test("an answer that is broken off has been said as far as it went", async () =>
       expect(value.message.content).toBe(value.text);
       const next = [user(QUESTIONS[0]!), value.message, user(QUESTIONS[1]!)];
       const { usage } = await answer(next, options);
-      expect(usage.cachedTokens).toBe(value.usage.promptTokens + value.tokens.length - 1);
+      // The last token is in the cache, too, if a step was ahead of the reader.
+      const said = value.usage.promptTokens + value.tokens.length;
+      expect([said - 1, said]).toContain(usage.cachedTokens);
       break;
     }
     if (pieces === 5) controller.abort();
