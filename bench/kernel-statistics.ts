@@ -171,7 +171,8 @@ async function operationsOf(
     buffers: {
       pages: { keys: buffer, values: buffer },
       pageTable: buffer,
-      partial: { outputs: buffer, states: buffer },
+      work: { short: buffer, long: buffer, merges: buffer },
+      partial: buffer,
       x: attended,
     },
   };

@@ -129,7 +129,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   });
   listTop(one, { logits: y, top: await device.createBuffer("top", 1 << 14, USAGE.STORAGE) });
   const pages = { keys: buffer, values: buffer };
-  const partial = { outputs: buffer, states: buffer };
+  const work = { short: buffer, long: buffer, merges: buffer };
   for (const heads of HEADS) {
     for (const kvType of KV_TYPES) {
       if (heads.headWidth % KV_FORMATS[kvType].blockNumbers !== 0) continue;
@@ -137,7 +137,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       const shape: HeadShape = { ...base, ...heads, kvType };
       const tokens = { qk: x, qkv: x, rotations: buffer, slots: buffer, rotated: buffer };
       ropeStore(one, { label: "rope", shape, tokens, pages });
-      const buffers = { pages, pageTable: buffer, partial, x };
+      const buffers = { pages, pageTable: buffer, work, partial: buffer, x };
       storeAndAttend(one, { label: "both", shape, tokens, buffers });
       attend(one, { label: "attend", shape, queries: buffer, buffers });
       attend(one, {
@@ -152,6 +152,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         queries: buffer,
         keys: buffer,
         pageTable: buffer,
+        work: buffer,
+        tokens: 1,
         weights: buffer,
       });
       attentionWeights(one, {
@@ -160,6 +162,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
         queries: buffer,
         keys: buffer,
         pageTable: buffer,
+        work: buffer,
+        tokens: 1,
         weights: buffer,
         keyRotations: buffer,
       });

@@ -3,7 +3,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { KvCache, partialRowsOf } from "../../src/context/cache/kv-cache.ts";
+import { KvCache } from "../../src/context/cache/kv-cache.ts";
 import { PagePool } from "../../src/context/cache/page-pool.ts";
 import { PageTable } from "../../src/context/cache/page-table.ts";
 import {
@@ -22,7 +22,8 @@ import type { Target } from "../../src/kernels/adapter/target.ts";
 import { storeAndAttend } from "../../src/kernels/attention/attention.ts";
 import {
   type HeadShape,
-  partialSizes,
+  partialRows,
+  partialSize,
   rotatedSize,
 } from "../../src/kernels/attention/head-shape.ts";
 import { KV_TYPES, type KvType, unpackKv } from "../../src/kernels/attention/kv-types.ts";
@@ -148,7 +149,8 @@ test("neighbours on permuted numbers equal halves, to a rounding", async () => {
 
 /**
  * What a text's queries see, taken through a cache chunk by chunk: [T, H, E] of all its tokens; and what the cache holds in
- * the end. `single` takes single tokens as a plan for them does, or as one for several; `splits` those of a step.
+ * the end. `single` takes single tokens as a plan for them does, or as one for several; keys are split into ranges of
+ * `range` positions, or as suits the adapter.
  */
 async function stream(
   shape: HeadShape,
@@ -159,8 +161,8 @@ async function stream(
   {
     on = gpu,
     single = on.one,
-    splits = 0,
-  }: { on?: TestGpu; single?: Target; splits?: number } = {},
+    range,
+  }: { on?: TestGpu; single?: Target; range?: number | undefined } = {},
 ): Promise<{ outputs: Float32Array; pages: number; cells: Uint32Array[] }> {
   const { heads: H, kvHeads: G, headWidth: E } = shape;
   const length = chunks.reduce((a, b) => a + b, 0);
@@ -173,6 +175,7 @@ async function stream(
     rope: fixedRope(frequencies),
     chunk,
     pages: pagesNeeded(policy, length, chunk, shape.pageSize),
+    range: range ? () => range : undefined,
   });
   const layer = cache.layers.get(0)!;
   for (const buffer of [layer.keys, layer.values]) {
@@ -181,11 +184,7 @@ async function stream(
   }
   const pool = new PagePool(cache.pages);
   const table = new PageTable(pool, policy, shape.pageSize);
-  const sizes = partialSizes(shape, partialRowsOf(chunk));
-  const partial = {
-    outputs: await on.buffer(new Float32Array(sizes.outputs)),
-    states: await on.buffer(new Float32Array(sizes.states * 2)),
-  };
+  const partial = await on.buffer(new Float32Array(partialSize(shape, partialRows(shape))));
   const rotated = await on.buffer(new Float32Array(rotatedSize(shape, chunk)));
   const outputs = new Float32Array(length * H * E);
   for (const count of chunks) {
@@ -195,19 +194,18 @@ async function stream(
     const of = { q: rows(text.q, H), k: rows(text.k, G), v: rows(text.v, G) };
     const qkv = await on.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
     const x = await on.activations(count, H * E);
-    const step = cache.prepare(table, table.append(count));
-    const several = { splits, slots_per_split: Math.ceil(step.slots! / splits) };
+    const step = cache.prepare([{ table, slots: table.append(count) }]);
     const target = count === 1 ? single : on.several;
-    const { rotations, slots, pageTable } = cache;
+    const { rotations, slots, pageTable, work } = cache;
     const tokens = { qk: qkv, qkv, rotations, slots, rotated };
     await on.run(
       storeAndAttend(target, {
         label: "attention",
         shape,
         tokens,
-        buffers: { pages: layer, pageTable, partial, x },
+        buffers: { pages: layer, pageTable, work, partial, x },
       }),
-      splits > 0 ? { ...step, ...several } : step,
+      step,
     );
     outputs.set(await on.readActivations(x), start * H * E);
     on.release(qkv, x);
@@ -219,14 +217,8 @@ async function stream(
   const { pages } = cache;
   table.clear();
   expect(pool.free).toBe(pages);
-  on.release(
-    partial.outputs,
-    partial.states,
-    rotated,
-    cache.rotations,
-    cache.slots,
-    cache.pageTable,
-  );
+  const { rotations, slots, pageTable, work } = cache;
+  on.release(partial, rotated, rotations, slots, pageTable, ...Object.values(work));
   on.release(layer.keys, layer.values);
   expect(on.device.memory.buffers).toBe(before);
   return { outputs, pages, cells };
@@ -290,7 +282,7 @@ describe.each([
 });
 
 test("many slots a token: decoding splits its work and agrees", async () => {
-  // 704 slots, all in use, are three splits of 256 at most, and no multiple of three.
+  // 704 keys are six ranges of 128 positions, the last half full.
   const text = textOf(9, NEIGHBOURS, 704);
   const frequencies = plain(16);
   const { outputs } = await stream(NEIGHBOURS, FULL_ATTENTION, frequencies, text, [703, 1]);
@@ -318,17 +310,17 @@ describe("a single token is turned and stored where it attends, with the bits of
       attentionPolicy({ kind: "sinks", sinks: 7, window: 6 }),
     ];
     for (const policy of policies) {
-      for (const [on, splits] of [
-        [gpu, 1],
-        [gpu, 3],
-        [gpu, 7],
-        [card, 1],
-        [card, 3],
+      for (const [on, range] of [
+        [gpu, undefined],
+        [gpu, 16],
+        [gpu, 4],
+        [card, undefined],
+        [card, 16],
       ] as const) {
         const how = [shape, policy, plain(headWidth), text, chunks] as const;
-        const one = await stream(...how, { on, splits });
-        const two = await stream(...how, { on, splits, single: on.several });
-        expect(one.outputs, `${policy.name}, ${splits} splits`).toEqual(two.outputs);
+        const one = await stream(...how, { on, range });
+        const two = await stream(...how, { on, range, single: on.several });
+        expect(one.outputs, `${policy.name}, ranges of ${range}`).toEqual(two.outputs);
         expect(one.outputs.every((x) => x !== 0 && !Number.isNaN(x))).toBe(true);
         expect(one.cells).toEqual(two.cells);
       }
@@ -338,7 +330,7 @@ describe("a single token is turned and stored where it attends, with the bits of
   test("unless it cannot be", async () => {
     const buffer = await gpu.buffer(new Uint32Array(4096));
     const pages = { keys: buffer, values: buffer };
-    const partial = { outputs: buffer, states: buffer };
+    const work = { short: buffer, long: buffer, merges: buffer };
     const pagesOf = async (shape: HeadShape, { raw = false, normed = false, several = false }) => {
       const { heads: H, kvHeads: G, headWidth: E } = shape;
       const qkv = await gpu.activations(1, (H + 2 * G) * E);
@@ -346,7 +338,7 @@ describe("a single token is turned and stored where it attends, with the bits of
       const x = await gpu.activations(1, H * E);
       const tokens = { qk, qkv, rotations: buffer, slots: buffer, rotated: buffer };
       const keyRotations = raw ? buffer : undefined;
-      const buffers = { pages, pageTable: buffer, keyRotations, partial, x };
+      const buffers = { pages, pageTable: buffer, keyRotations, work, partial: buffer, x };
       const target = several ? gpu.several : gpu.one;
       const dispatches = storeAndAttend(target, { label: "both", shape, tokens, buffers });
       return dispatches.map(({ kernel }) => kernel.name.split(".")[0]);
@@ -356,11 +348,12 @@ describe("a single token is turned and stored where it attends, with the bits of
     expect(await pagesOf(shapeOf(wide), {})).toEqual(together);
     expect(await pagesOf(shapeOf({ ...wide, kvType: "f16", heads: 8 }), {})).toEqual(together);
     const apart = ["rope-store", ...together];
+    const severally = ["rope-store", "attention", ...together];
     expect(await pagesOf(shapeOf({ ...wide, kvType: "q8_0" }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf({ ...wide, heads: 10 }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf(wide), { raw: true })).toEqual(apart);
     expect(await pagesOf(shapeOf(wide), { normed: true })).toEqual(apart);
-    expect(await pagesOf(shapeOf(wide), { several: true })).toEqual(apart);
+    expect(await pagesOf(shapeOf(wide), { several: true })).toEqual(severally);
   });
 });
 

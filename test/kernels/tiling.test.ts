@@ -3,7 +3,8 @@
 import { expect, test } from "vitest";
 import { type Adapter, readAdapter } from "../../src/kernels/adapter/adapter.ts";
 import {
-  attentionSplits,
+  attentionRange,
+  attentionTokens,
   matmulTiling,
   matvecTiling,
   reduction,
@@ -77,9 +78,34 @@ test.each([
   expect(tiling(device, n, workgroups).overrides.ROWS).toBe(rows);
 });
 
-test("attention is split for a card, and on a CPU only where workgroups are few", () => {
-  expect(attentionSplits(nvidia, 1000, 12)).toBe(4);
-  expect(attentionSplits(llvmpipe, 1000, 12)).toBe(1);
-  expect(attentionSplits(llvmpipe, 1000, 4)).toBe(3);
-  expect(attentionSplits(llvmpipe, 100, 1)).toBe(1);
+test("the keys of a token are split as the adapter, the key/value heads and their number ask", () => {
+  const most = 64;
+  const range = (device: Adapter, keys: number, groups: number) =>
+    attentionRange(device, { keys, groups, most });
+  // A power of two: at least 32 positions on a card, and at most 64 ranges of a text.
+  expect(range(nvidia, 20, 8)).toBe(32);
+  expect(range(nvidia, 2048, 8)).toBe(32);
+  expect(range(nvidia, 2049, 8)).toBe(64);
+  expect(range(nvidia, 131_072, 8)).toBe(2048);
+  expect(range(nvidia, 2048, 1)).toBe(32);
+  expect(range(nvidia, 2048, 64)).toBe(256);
+  expect(range(nvidia, 2048, 512)).toBe(2 ** 32);
+  // At least 128 on a CPU, and none split that has workgroups enough.
+  expect(range(llvmpipe, 400, 3)).toBe(128);
+  expect(range(llvmpipe, 4096, 3)).toBe(512);
+  expect(range(llvmpipe, 4097, 3)).toBe(1024);
+  expect(range(llvmpipe, 4096, 24)).toBe(2 ** 32);
+  expect(attentionRange(nvidia, { keys: 2048, groups: 8, most: 1 })).toBe(2 ** 32);
+});
+
+test.each([
+  [1, 4],
+  [2, 2],
+  [3, 4],
+  [4, 1],
+  [6, 2],
+  [7, 4],
+  [8, 1],
+])("tiles of attention whose heads come by %d have %d tokens", (share, tokens) => {
+  expect(attentionTokens(share)).toBe(tokens);
 });

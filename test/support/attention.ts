@@ -5,9 +5,11 @@ import {
   FULL_ATTENTION,
   isVisible,
 } from "../../src/context/positions/attention-policy.ts";
+import { attentionTokens } from "../../src/kernels/adapter/tiling.ts";
 import { attend, attentionWeights } from "../../src/kernels/attention/attention.ts";
-import { type HeadShape, partialSizes } from "../../src/kernels/attention/head-shape.ts";
+import { type HeadShape, partialSize } from "../../src/kernels/attention/head-shape.ts";
 import { packKv, throughKv } from "../../src/kernels/attention/kv-types.ts";
+import { ITEM_WORDS, MERGE_WORDS, planWork } from "../../src/kernels/attention/work.ts";
 import * as reference from "../../src/kernels/reference.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import type { TestGpu } from "./gpu.ts";
@@ -31,6 +33,7 @@ export interface Layout {
   readonly held?: readonly number[];
   /** The physical page of each. Default: 1, 2, 3, ... */
   readonly physical?: readonly number[];
+  /** Ranges that the positions of the text are split into, about. */
   readonly splits?: number;
 }
 
@@ -165,16 +168,38 @@ async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
     });
     return packKv(c.shape.kvType, data);
   };
-  // The table may be longer than what a step uses: what lies beyond points at pages of NaN.
-  const entries = held.flatMap((page, i) => [physical[i]!, page * P]);
+  const { sinks, window } = c.policy;
+  const rows = c.tokens * (length + 1);
+  const work = planWork(
+    [
+      {
+        tokens: c.tokens,
+        start: c.start,
+        entries: held.map((page, i) => ({ page: physical[i]!, first: page * P })),
+        sinks,
+        window: Math.min(window, 0xffffffff),
+      },
+    ],
+    {
+      pageSize: P,
+      tokens: { short: tokensOf(c.shape), long: tokensOf(c.shape) },
+      range: () => Math.ceil(length / (layout.splits ?? 1)),
+      rows,
+    },
+  );
   return {
     slots: held.length * P,
     keys: await gpu.buffer(fill(c.keys)),
     values: await gpu.buffer(fill(c.values)),
     queries: await gpu.buffer(c.queries),
-    table: await gpu.buffer(Uint32Array.from([...entries, 0, 0])),
+    // The tables may be longer than what a step uses: what lies beyond points at pages of NaN.
+    table: await gpu.buffer(Uint32Array.from([...work.tables, 0, 0])),
+    work,
+    rows,
   };
 }
+
+const tokensOf = ({ heads, kvHeads }: HeadShape) => attentionTokens(heads / kvHeads);
 
 /** weights [T, H, slots] by the kernel. */
 export async function weightsOnGpu(
@@ -182,24 +207,23 @@ export async function weightsOnGpu(
   c: AttentionCase,
   layout: Layout = {},
 ): Promise<Float32Array> {
-  const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
+  const { keys, values, queries, table, slots, work } = await upload(gpu, c, layout);
   const weights = await gpu.buffer(new Float32Array(c.tokens * c.shape.heads * slots).fill(NaN));
+  const item = await gpu.buffer(work.pieces);
   const dispatches = attentionWeights(gpu.several, {
     label: "weights",
     shape: c.shape,
     queries,
     keys,
     pageTable: table,
+    work: item,
+    tokens: c.tokens,
     weights,
   });
-  await gpu.run(dispatches, { ...stepOf(c), slots });
+  await gpu.run(dispatches, { tokens: c.tokens });
   const result = await gpu.readFloats(weights);
-  gpu.release(keys, values, queries, table, weights);
+  gpu.release(keys, values, queries, table, item, weights);
   return result;
-}
-
-function stepOf({ tokens, start, policy }: AttentionCase) {
-  return { tokens, start, sinks: policy.sinks, window: Math.min(policy.window, 0xffffffff) };
 }
 
 /** x [T, H, E] by the kernels. */
@@ -209,31 +233,34 @@ export async function attendOnGpu(
   layout: Layout = {},
 ): Promise<Float32Array> {
   const { heads: H, headWidth: E } = c.shape;
-  const splits = layout.splits ?? 1;
-  const { keys, values, queries, table, slots } = await upload(gpu, c, layout);
+  const { keys, values, queries, table, work, rows } = await upload(gpu, c, layout);
   // The partial results of an earlier step must not show through either.
-  const sizes = partialSizes(c.shape, c.tokens * splits);
-  const outputs = await gpu.buffer(new Float32Array(sizes.outputs).fill(Number.NaN));
-  const states = await gpu.buffer(new Float32Array(sizes.states * 2).fill(Number.NaN));
+  const partial = await gpu.buffer(new Float32Array(partialSize(c.shape, rows)).fill(Number.NaN));
+  const lists = {
+    short: await list(gpu, work.short, ITEM_WORDS),
+    long: await list(gpu, work.long, ITEM_WORDS),
+    merges: await list(gpu, work.merges, MERGE_WORDS),
+  };
   const x = await gpu.activations(c.tokens, H * E);
   const dispatches = attend(gpu.several, {
     label: "attention",
     shape: c.shape,
     queries,
-    buffers: {
-      pages: { keys, values },
-      pageTable: table,
-      partial: { outputs, states },
-      x,
-    },
+    buffers: { pages: { keys, values }, pageTable: table, work: lists, partial, x },
   });
   await gpu.run(dispatches, {
-    ...stepOf(c),
-    slots,
-    slots_per_split: Math.ceil(slots / splits),
-    splits,
+    tokens: c.tokens,
+    short_items: work.short.length / ITEM_WORDS,
+    short_tokens: work.shortTokens,
+    long_items: work.long.length / ITEM_WORDS,
+    merges: work.merges.length / MERGE_WORDS,
   });
   const result = await gpu.readActivations(x);
-  gpu.release(keys, values, queries, table, outputs, states, x);
+  gpu.release(keys, values, queries, table, partial, ...Object.values(lists), x);
   return result;
+}
+
+/** A list, and one more entry: no buffer is empty. */
+async function list(gpu: TestGpu, words: Uint32Array, length: number): Promise<GPUBuffer> {
+  return gpu.buffer(Uint32Array.from([...words, ...new Uint32Array(length)]));
 }

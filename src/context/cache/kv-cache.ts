@@ -3,11 +3,23 @@
 // GPU.
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
-import { attentionSplits } from "../../kernels/adapter/tiling.ts";
-import type { CacheShape, LayerPages } from "../../kernels/attention/head-shape.ts";
+import { attentionRange, attentionTokens, SPARE_RANGES } from "../../kernels/adapter/tiling.ts";
+import type { WorkBuffers } from "../../kernels/attention/attention.ts";
+import {
+  type CacheShape,
+  type LayerPages,
+  partialRows,
+} from "../../kernels/attention/head-shape.ts";
 import { bytesOfNumber } from "../../kernels/attention/kv-types.ts";
+import {
+  ITEM_WORDS,
+  MERGE_WORDS,
+  planWork,
+  SHORT_PIECE,
+  type WorkOptions,
+} from "../../kernels/attention/work.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
-import type { AttentionStep, StepValues } from "../../kernels/gpu/params.ts";
+import type { AttentionStep } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { Rope } from "../positions/rope-scaling.ts";
 import type { CacheGroup } from "./cache-pages.ts";
@@ -22,6 +34,14 @@ export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
   readonly keys?: KeyStorage | undefined;
   /** The most tokens of a step. */
   readonly chunk: number;
+  /** Text positions of the ranges that keys are split into: by default what suits the adapter. */
+  readonly range?: WorkOptions["range"] | undefined;
+}
+
+/** The last tokens of a text that a step computes: their slots are what `append` gave. */
+export interface StepPiece {
+  readonly table: PageTable;
+  readonly slots: Uint32Array<ArrayBuffer>;
 }
 
 /** Bytes of keys and values of one page in one layer. */
@@ -29,20 +49,30 @@ export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: CacheShape):
   return 2 * kvHeads * headWidth * pageSize * bytesOfNumber(kvType);
 }
 
-/** Number of (token, split) pairs that the partial results of attention have room for. */
-export function partialRowsOf(chunk: number): number {
-  return Math.max(chunk, 64);
+/**
+ * Texts of a step whose page tables are all as long as a cache has pages: a page that several texts
+ * share is in the table of each.
+ */
+const TABLES = 64;
+
+/** Lengths of the longest lists that a step writes. */
+function stepSizes({ shape, chunk, pages }: Pick<KvCacheOptions, "shape" | "chunk" | "pages">) {
+  const items = chunk + partialRows(shape);
+  return { items, merges: chunk, entries: Math.min(chunk, TABLES) * pages };
 }
 
 /** Bytes of everything that the cache of a group allocates. */
 export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "rope">): number {
   const { layers, shape, chunk, pages, keys = "rotated" } = options;
   const { headWidth, pageSize } = shape;
+  const { items, merges, entries } = stepSizes(options);
   return (
     layers.length * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
     rotationBytes({ keys, headWidth, pageSize, pages, chunk }) +
     bufferBytes(chunk * 4) +
-    bufferBytes(pages * 8)
+    bufferBytes(entries * 8) +
+    2 * bufferBytes(items * ITEM_WORDS * 4) +
+    bufferBytes(merges * MERGE_WORDS * 4)
   );
 }
 
@@ -54,31 +84,41 @@ export class KvCache {
   readonly layers: ReadonlyMap<number, LayerPages>;
   /** Slots [T] of the tokens of the step. */
   readonly slots: GPUBuffer;
-  /** (page, first position) of the pages of the sequence, [N, 2]. */
+  /** (page, first position) [.., 2] of the pages of the texts of the step, one after the other. */
   readonly pageTable: GPUBuffer;
+  /** What attention does in the step. */
+  readonly work: WorkBuffers;
   readonly #rotations: Rotations;
   readonly #device: Device;
-  readonly #adapter: Adapter;
   readonly #chunk: number;
-  readonly #tableData: Uint32Array;
-  #step: StepValues | undefined;
+  readonly #workOptions: WorkOptions;
+  #step: AttentionStep | undefined;
+  #pieces = new Uint32Array();
 
   private constructor(
     device: Device,
     options: KvCacheOptions,
-    buffers: Pick<KvCache, "layers" | "slots" | "pageTable">,
+    buffers: Pick<KvCache, "layers" | "slots" | "pageTable" | "work">,
     rotations: Rotations,
   ) {
     this.#device = device;
-    this.#adapter = options.adapter;
     this.shape = options.shape;
     this.pages = options.pages;
     this.layers = buffers.layers;
     this.slots = buffers.slots;
     this.pageTable = buffers.pageTable;
+    this.work = buffers.work;
     this.#rotations = rotations;
     this.#chunk = options.chunk;
-    this.#tableData = new Uint32Array(2 * options.pages);
+    const { heads, kvHeads, pageSize } = options.shape;
+    const rows = partialRows(options.shape, device.limits.maxStorageBufferBindingSize);
+    const most = Math.max(1, Math.floor(rows / SHORT_PIECE) - SPARE_RANGES);
+    const tokens = attentionTokens(heads / kvHeads);
+    const {
+      range = (keys, tiles) =>
+        attentionRange(options.adapter, { keys, groups: kvHeads * tiles, most }),
+    } = options;
+    this.#workOptions = { pageSize, tokens: { short: tokens, long: tokens }, range, rows };
   }
 
   static async create(device: Device, options: KvCacheOptions): Promise<KvCache> {
@@ -101,13 +141,39 @@ export class KvCache {
     const { headWidth, pageSize } = shape;
     const rotations = await Rotations.create(device, { ...options, keys, headWidth, pageSize });
     const slots = await device.createBuffer("slots", chunk * 4, storage);
-    const pageTable = await device.createBuffer("page table", pages * 8, storage);
-    return new KvCache(device, options, { layers, slots, pageTable }, rotations);
+    const { items, merges, entries } = stepSizes(options);
+    const pageTable = await device.createBuffer("page tables", entries * 8, storage);
+    const itemBytes = items * ITEM_WORDS * 4;
+    const work = {
+      short: await device.createBuffer("work of attention", itemBytes, storage),
+      long: await device.createBuffer("work of attention to prompts", itemBytes, storage),
+      merges: await device.createBuffer("merges", merges * MERGE_WORDS * 4, storage),
+    };
+    return new KvCache(device, options, { layers, slots, pageTable, work }, rotations);
   }
 
   /** The values of the step that was prepared last. Undefined before the first. */
-  get step(): StepValues | undefined {
+  get step(): AttentionStep | undefined {
     return this.#step;
+  }
+
+  /** The values of a step that needs the largest grids. */
+  get largestStep(): AttentionStep {
+    const { items, merges } = stepSizes({
+      shape: this.shape,
+      chunk: this.#chunk,
+      pages: this.pages,
+    });
+    const short_tokens = this.#workOptions.tokens.short;
+    return { tokens: this.#chunk, short_items: items, long_items: items, short_tokens, merges };
+  }
+
+  /**
+   * An item of work for a piece of the step that was prepared last: its tokens, and all slots of its
+   * pages.
+   */
+  wholeItem(piece: number): Uint32Array<ArrayBuffer> {
+    return this.#pieces.slice(piece * ITEM_WORDS, (piece + 1) * ITEM_WORDS);
   }
 
   /**
@@ -126,36 +192,42 @@ export class KvCache {
   }
 
   /**
-   * Uploads the slots of the last tokens of a table, as `append` returned them, its pages and
-   * rotations. Returns the step's values for the kernels.
+   * Uploads the slots of the tokens of a step, piece after piece, the page tables of their texts, the
+   * work of attention and the rotations. Returns the step's values for the kernels. No text may have
+   * two pieces. If keys are stored raw, texts that share pages must rotate alike.
    */
-  prepare(table: PageTable, slots: Uint32Array<ArrayBuffer>): AttentionStep {
-    const tokens = slots.length;
+  prepare(pieces: readonly StepPiece[]): AttentionStep {
     const { queue } = this.#device;
-    queue.writeBuffer(this.slots, 0, slots);
-    this.#rotations.write(table, tokens);
+    const tokens = pieces.reduce((sum, { slots }) => sum + slots.length, 0);
+    const allSlots = new Uint32Array(tokens);
+    let token = 0;
+    for (const { slots } of pieces) {
+      allSlots.set(slots, token);
+      token += slots.length;
+    }
+    queue.writeBuffer(this.slots, 0, allSlots);
+    this.#rotations.write(pieces.map(({ table, slots }) => ({ table, tokens: slots.length })));
 
-    const { entries } = table;
-    entries.forEach(({ page, first }, i) => {
-      this.#tableData[2 * i] = page;
-      this.#tableData[2 * i + 1] = first;
-    });
-    queue.writeBuffer(this.pageTable, 0, this.#tableData, 0, 2 * entries.length);
-
-    const slotCount = entries.length * this.shape.pageSize;
-    const room = Math.floor(partialRowsOf(this.#chunk) / tokens);
-    const wanted = attentionSplits(this.#adapter, slotCount, this.shape.kvHeads * tokens);
-    const splits = Math.min(wanted, Math.max(1, room));
-    const step: AttentionStep = {
-      tokens,
-      start: table.length - tokens,
-      slots: slotCount,
-      slots_per_split: Math.ceil(slotCount / splits),
-      splits,
+    const asked = pieces.map(({ table, slots }) => ({
+      tokens: slots.length,
+      start: table.length - slots.length,
+      entries: table.entries,
       sinks: table.policy.sinks,
       window: Math.min(table.policy.window, 0xffffffff),
+    }));
+    const work = planWork(asked, this.#workOptions);
+    queue.writeBuffer(this.pageTable, 0, work.tables);
+    queue.writeBuffer(this.work.short, 0, work.short);
+    queue.writeBuffer(this.work.long, 0, work.long);
+    queue.writeBuffer(this.work.merges, 0, work.merges);
+    this.#pieces = work.pieces;
+    this.#step = {
+      tokens,
+      short_items: work.short.length / ITEM_WORDS,
+      long_items: work.long.length / ITEM_WORDS,
+      short_tokens: work.shortTokens,
+      merges: work.merges.length / MERGE_WORDS,
     };
-    this.#step = step;
-    return step;
+    return this.#step;
   }
 }

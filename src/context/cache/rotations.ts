@@ -5,7 +5,7 @@ import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { sinkPosition } from "../positions/attention-policy.ts";
 import { type Rope, type RopeFrequencies, writeRotation } from "../positions/rope-scaling.ts";
-import type { PageEntry, PageTable } from "./page-table.ts";
+import type { PageTable } from "./page-table.ts";
 
 /**
  * How keys are stored in pages: rotated at their text position, or raw, to be rotated when they are
@@ -36,6 +36,12 @@ export function rotationBytes({ keys, headWidth, pageSize, pages, chunk }: Sizes
   return steps + (keys === "raw" ? bufferBytes(pages * pageSize * headWidth * 4) : 0);
 }
 
+/** The last `tokens` tokens of a table. */
+export interface RotatedPiece {
+  readonly table: PageTable;
+  readonly tokens: number;
+}
+
 export class Rotations {
   /**
    * For the tokens of the step, [3, T, E/2, 2]: for queries that meet the window, for queries that
@@ -51,8 +57,8 @@ export class Rotations {
   readonly #options: RotationsOptions;
   readonly #stepRows: Float32Array;
   readonly #pageRows: Float32Array;
-  /** The table and frequencies that `read` was last written for. */
-  #written: { table: PageTable; frequencies: RopeFrequencies } | undefined;
+  /** What the rows of each page in `read` were last written for. */
+  readonly #written: { readonly first: number; readonly frequencies: RopeFrequencies }[] = [];
 
   private constructor(
     device: Device,
@@ -80,40 +86,41 @@ export class Rotations {
     return new Rotations(device, options, { step, read });
   }
 
-  /** Uploads the rotations of the last `tokens` tokens of a table, and of the keys they see. */
-  write(table: PageTable, tokens: number): void {
-    const { rope, headWidth } = this.#options;
-    const { policy } = table;
-    const start = table.length - tokens;
-    const frequencies = rope.frequencies(Math.min(table.length, policy.sinks + policy.window));
+  /** Uploads the rotations of the tokens of a step, piece after piece, and of the keys they see. */
+  write(pieces: readonly RotatedPiece[]): void {
+    const { rope, headWidth: E } = this.#options;
+    const T = pieces.reduce((sum, { tokens }) => sum + tokens, 0);
     const rows = this.#stepRows;
-    const E = headWidth;
-    for (let t = 0; t < tokens; t++) {
-      writeRotation(frequencies, start + t, rows, t * E);
-      writeRotation(frequencies, sinkPosition(policy, start + t), rows, (tokens + t) * E);
+    let t = 0;
+    for (const { table, tokens } of pieces) {
+      const { policy, length } = table;
+      const frequencies = rope.frequencies(Math.min(length, policy.sinks + policy.window));
+      for (let position = length - tokens; position < length; position++, t++) {
+        writeRotation(frequencies, position, rows, t * E);
+        writeRotation(frequencies, sinkPosition(policy, position), rows, (T + t) * E);
+      }
+      if (this.read) this.#writePages(this.read, table, frequencies);
     }
-    const stored = rows.subarray(2 * tokens * E, 3 * tokens * E);
+    const stored = rows.subarray(2 * T * E, 3 * T * E);
     if (this.read)
       stored.forEach((_, i) => {
         stored[i] = 1 - (i % 2);
       }); // (1, 0), (1, 0), ...
-    else stored.set(rows.subarray(0, tokens * E));
-    this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * tokens * E);
-    if (!this.read) return;
-
-    const known = this.#written?.table === table && this.#written.frequencies === frequencies;
-    for (const entry of table.entries) {
-      const touched = entry.first + this.#options.pageSize > start;
-      if (!known || touched) this.#writePage(this.read, entry, frequencies);
-    }
-    this.#written = { table, frequencies };
+    else stored.set(rows.subarray(0, T * E));
+    this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * T * E);
   }
 
-  #writePage(read: GPUBuffer, { page, first }: PageEntry, frequencies: RopeFrequencies): void {
+  /** Writes what the keys of a table are turned by, if their pages were last written for something else. */
+  #writePages(read: GPUBuffer, { entries }: PageTable, frequencies: RopeFrequencies): void {
     const { pageSize, headWidth } = this.#options;
-    for (let i = 0; i < pageSize; i++) {
-      writeRotation(frequencies, first + i, this.#pageRows, i * headWidth);
+    for (const { page, first } of entries) {
+      const written = this.#written[page];
+      if (written?.first === first && written.frequencies === frequencies) continue;
+      this.#written[page] = { first, frequencies };
+      for (let i = 0; i < pageSize; i++) {
+        writeRotation(frequencies, first + i, this.#pageRows, i * headWidth);
+      }
+      this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
     }
-    this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
   }
 }

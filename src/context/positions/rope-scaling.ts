@@ -95,11 +95,13 @@ export function fixedRope(frequencies: RopeFrequencies): Rope {
 export function createRope(model: RopeModel, scaling: RopeScaling): Rope {
   if (scaling.kind !== "dynamic-ntk") return fixedRope(ropeFrequencies(model, scaling));
   const { originalContext: L } = model;
-  let last = { factor: 1, frequencies: ropeFrequencies(model, { kind: "none" }) };
+  const plain = ropeFrequencies(model, { kind: "none" });
+  let last = { factor: 1, frequencies: plain };
   return {
     movesBeyond: L,
     frequencies(length: number): RopeFrequencies {
-      const factor = length <= L ? 1 : (scaling.factor * length) / L - (scaling.factor - 1);
+      if (length <= L) return plain;
+      const factor = (scaling.factor * length) / L - (scaling.factor - 1);
       if (factor !== last.factor) {
         last = { factor, frequencies: ropeFrequencies(model, { kind: "ntk", factor }) };
       }

@@ -1,7 +1,11 @@
 // The activations of a step: how large they are, and their buffers.
 
-import { partialRowsOf } from "../../context/cache/kv-cache.ts";
-import { type CacheShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import {
+  type CacheShape,
+  partialRows,
+  partialSize,
+  rotatedSize,
+} from "../../kernels/attention/head-shape.ts";
 import {
   type Activations,
   activationBytes,
@@ -16,9 +20,13 @@ import type { HeadScratch, Scratch } from "./forward.ts";
 const LOGITS_BYTES = 32 << 20;
 
 /** Rows and width of activations, floats of plain buffers: one table for use and for planning. */
-function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
+function scratchTable(
+  config: ModelConfig,
+  shape: CacheShape,
+  chunk: number,
+  bindingBytes?: number,
+) {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
-  const partial = partialSizes(shape, partialRowsOf(chunk));
   const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
   const qkv = [chunk, (H + 2 * G) * E] as const;
   return {
@@ -38,8 +46,7 @@ function scratchTable(config: ModelConfig, shape: CacheShape, chunk: number) {
     floats: {
       tokens: chunk,
       rotated: rotatedSize(shape, chunk),
-      outputs: partial.outputs,
-      states: partial.states * 2,
+      partial: partialSize(shape, partialRows(shape, bindingBytes)),
     },
   };
 }
@@ -67,7 +74,7 @@ export async function createScratch(
   shape: CacheShape,
   chunk: number,
 ): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
-  const table = scratchTable(config, shape, chunk);
+  const table = scratchTable(config, shape, chunk, device.limits.maxStorageBufferBindingSize);
   const made = new Map<string, Activations>();
   for (const [label, [rows, width]] of Object.entries(table.activations)) {
     made.set(label, await createActivations(device, label, rows, width));
@@ -84,7 +91,7 @@ export async function createScratch(
     qkv: get("qkv"),
     qkNormed: made.get("qkNormed") ?? get("qkv"),
     rotated: buffers.get("rotated")!,
-    partial: { outputs: buffers.get("outputs")!, states: buffers.get("states")! },
+    partial: buffers.get("partial")!,
     attended: get("attended"),
     gateUp: get("gateUp"),
     hidden: get("hidden"),

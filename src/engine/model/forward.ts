@@ -30,7 +30,7 @@ export interface Scratch {
   readonly qkv: Activations; // [T, H + 2 G, E]
   readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv; qkv itself if no head has a norm
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
-  readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
+  readonly partial: GPUBuffer; // [rows, H, E + 4] of attention, to be merged
   readonly attended: Activations; // [T, H E]
   readonly gateUp: Activations; // [T, 2, F]
   readonly hidden: Activations; // [T, F]
@@ -67,7 +67,7 @@ export function layers(
     const label = `blk.${i}.attention`;
     const group = caches.findIndex(({ layers }) => layers.has(i));
     const cache = caches[group]!;
-    const { pageTable, keyRotations } = cache;
+    const { pageTable, keyRotations, work } = cache;
     const pages = cache.layers.get(i)!;
     const norm = { weight: layer.attnNorm, eps, into: normed };
     steps.push(
@@ -87,9 +87,9 @@ export function layers(
         }),
       );
     const { shape, tokens } = attentionInputs(config.traits[i]!, cache, scratch);
-    const buffers = { pages, pageTable, keyRotations, partial, x: attended };
+    const buffers = { pages, pageTable, keyRotations, work, partial, x: attended };
     const attends = storeAndAttend(targets[group]!, { label, shape, tokens, buffers });
-    steps.push(group === 0 ? attends : ofGroup(cache, attends));
+    steps.push(ofCache(cache, attends));
   }
   return steps.flat();
 }
@@ -104,8 +104,8 @@ export function attentionInputs(
   return { shape: headShape(shape, traits), tokens: { qk, qkv, rotations, slots, rotated } };
 }
 
-/** Dispatches whose grids follow what a cache group has prepared, not what the first has. */
-function ofGroup(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
+/** Dispatches whose grids follow what a cache has prepared; before its first step, what is given. */
+function ofCache(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
   return dispatches.map((dispatch) => ({
     ...dispatch,
     grid: (step) => dispatch.grid(cache.step ?? step),

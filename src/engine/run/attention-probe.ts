@@ -7,6 +7,7 @@ import type { PageTable } from "../../context/cache/page-table.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
 import { attentionWeights, ropeStore } from "../../kernels/attention/attention.ts";
 import type { CacheShape } from "../../kernels/attention/head-shape.ts";
+import { ITEM_WORDS } from "../../kernels/attention/work.ts";
 import { checkGrids, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
@@ -42,7 +43,7 @@ export function attentionRowsOf(shape: CacheShape, pages: number): number {
   return Math.max(1, Math.floor(WEIGHT_BYTES / rowBytes(shape, pages)));
 }
 
-/** The layer whose weights are read, and the tokens of the step. */
+/** The layer whose weights are read, and the tokens of one text that are asked about. */
 interface Probed {
   readonly layer: number;
   readonly traits: LayerTraits;
@@ -54,6 +55,7 @@ export class AttentionProbe {
   readonly #tokens: number;
   readonly #device: Device;
   readonly #shape: CacheShape;
+  readonly #work: GPUBuffer;
   readonly #weights: GPUBuffer;
   readonly dispatches: readonly Dispatch[];
   /** The label of the dispatch that the probe runs before. */
@@ -63,13 +65,14 @@ export class AttentionProbe {
     device: Device,
     shape: CacheShape,
     tokens: number,
-    weights: GPUBuffer,
+    { work, weights }: { readonly work: GPUBuffer; readonly weights: GPUBuffer },
     dispatches: readonly Dispatch[],
     before: string,
   ) {
     this.#tokens = tokens;
     this.#device = device;
     this.#shape = shape;
+    this.#work = work;
     this.#weights = weights;
     this.dispatches = dispatches;
     this.#before = before;
@@ -88,6 +91,11 @@ export class AttentionProbe {
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const bytes = count * rowBytes(shape, cache.pages);
     const weights = await device.createBuffer("attention weights", bytes, usage);
+    const work = await device.createBuffer(
+      "work of attention weights",
+      ITEM_WORDS * 4,
+      USAGE.STORAGE | USAGE.COPY_DST,
+    );
     const before = `blk.${layer}.attention`;
     const label = `${before} weights`;
     const dispatches = [
@@ -98,18 +106,25 @@ export class AttentionProbe {
         queries: scratch.rotated,
         keys: pages.keys,
         pageTable,
-        weights,
         keyRotations,
+        work,
+        tokens: count,
+        weights,
       }),
     ];
     checkGrids(device, dispatches, { tokens: 1 });
-    return new AttentionProbe(device, shape, count, weights, dispatches, before);
+    return new AttentionProbe(device, shape, count, { work, weights }, dispatches, before);
   }
 
   /** The dispatches of the layers, with those of the probe inserted. */
   insertInto(layers: readonly Dispatch[]): Dispatch[] {
     const at = layers.findIndex(({ label }) => label === this.#before);
     return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];
+  }
+
+  /** Says which tokens of the step are asked about: an item of work, as `KvCache.wholeItem` gives it. Before its submit. */
+  ask(item: Uint32Array<ArrayBuffer>): void {
+    this.#device.queue.writeBuffer(this.#work, 0, item);
   }
 
   /** What the last tokens of a page table attended to, after the step that appended them. */
@@ -140,6 +155,7 @@ export class AttentionProbe {
   }
 
   release(): void {
+    this.#device.release(this.#work);
     this.#device.release(this.#weights);
   }
 }

@@ -18,9 +18,6 @@ import type { CacheSetting } from "../options.ts";
 import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
 import { TOP_BYTES, TopList } from "./top-logits.ts";
 
-/** Enough parts that attention has to merge them. */
-const SPLIT = 2;
-
 export interface PlanOptions {
   readonly adapter: Adapter;
   readonly config: ModelConfig;
@@ -102,8 +99,8 @@ export async function createPlans(
     };
   };
   const [single, several] = [plan("one"), plan("several")];
-  checkGrids(device, [...single.layers, ...single.head], { tokens: 1, splits: SPLIT });
-  checkGrids(device, several.layers, { tokens: chunk, splits: SPLIT });
+  checkGrids(device, [...single.layers, ...single.head], { tokens: 1 });
+  checkGrids(device, several.layers, caches[0]!.largestStep);
   checkGrids(device, several.head, { tokens: logits.rows });
   const hidden = new Map<number, HiddenPlan>();
   const choices = await Choices.create(device, shape.kvType);

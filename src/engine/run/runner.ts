@@ -230,7 +230,9 @@ export class Runner {
       // hold.
       await this.#wait(rehearse(this.#device, probe.dispatches, this.#onCompiled));
       const { layers } = this.#plan(count);
-      this.#layers(sequence, tokens, probe.insertInto(layers)).submit();
+      const commands = this.#layers(sequence, tokens, probe.insertInto(layers));
+      probe.ask(cache.wholeItem(0));
+      commands.submit();
       return await this.#wait(probe.rows(sequence.tables[group]!));
     } finally {
       probe.release();
@@ -269,7 +271,7 @@ export class Runner {
     }
     this.#justChosen = undefined;
     const steps = this.#caches.map((cache, group) => {
-      const step = cache.prepare(sequence.tables[group]!, slots[group]!);
+      const step = cache.prepare([{ table: sequence.tables[group]!, slots: slots[group]! }]);
       params.layers[group]!.write(step);
       return step;
     });

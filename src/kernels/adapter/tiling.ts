@@ -12,16 +12,57 @@ export function attentionLanes({ lanes }: Adapter, headWidth: number): number {
   return Math.max(lanes, 2 ** Math.ceil(Math.log2(headWidth / 32)));
 }
 
-/** Slots of a page table that fill a workgroup of attention. */
-const SLOTS_PER_SPLIT = 256;
+/** Query rows of a workgroup of attention.wgsl, at most. */
+const ATTENTION_ROWS = 4;
 
 /**
- * Parts into which attention splits the slots that about `groups` workgroups would take otherwise.
- * To merge parts is one more dispatch: half of the workgroups that keep a software adapter busy are
- * enough there.
+ * Tokens of a tile of attention whose heads come by `share` to a key/value head: as few as fill all
+ * rows of its workgroups.
  */
-export function attentionSplits({ busyGroups }: Adapter, slots: number, groups: number): number {
-  return Math.min(Math.ceil(slots / SLOTS_PER_SPLIT), Math.ceil(busyGroups / 2 / groups));
+export function attentionTokens(share: number): number {
+  let tokens = 1;
+  while ((tokens * share) % ATTENTION_ROWS > 0) tokens++;
+  return tokens;
+}
+
+/** Rows of a workgroup of attention for tiles of at most this many tokens. */
+export function attentionRows(share: number, tokens: number): number {
+  return Math.min(ATTENTION_ROWS, share * tokens);
+}
+
+/** Ranges into which the keys of a token are split at most, but for those that only touch them. */
+export const MOST_RANGES = 64;
+
+/** Ranges more, if they do not begin where what is seen begins: of sinks and of a window. */
+export const SPARE_RANGES = 3;
+
+/** Positions of a range that are worth a workgroup: a software adapter has few at a time. */
+const LEAST_RANGE = { software: 128, card: 32 };
+
+/** Workgroups of attention that keep a card busy. */
+const CARD_GROUPS = 512;
+
+/** Positions of a range if keys are not split. */
+const WHOLE = 2 ** 32;
+
+export interface SplitKeys {
+  /** How many keys a token sees. */
+  readonly keys: number;
+  /** Workgroups that there would be without splitting. */
+  readonly groups: number;
+  /** The most ranges that there is room for. */
+  readonly most: number;
+}
+
+/** Text positions of a range of the keys of a token: a power of two. */
+export function attentionRange(
+  { busyGroups, isSoftware }: Adapter,
+  { keys, groups, most }: SplitKeys,
+): number {
+  const wanted = Math.min(most, Math.ceil(Math.min(busyGroups, CARD_GROUPS) / groups));
+  if (wanted <= 1) return WHOLE;
+  const least = isSoftware ? LEAST_RANGE.software : LEAST_RANGE.card;
+  return Math.max(least, 2 ** Math.ceil(Math.log2(keys / wanted)));
 }
 
 /** A shader that multiplies, and what it is put together with beside a weight format. */

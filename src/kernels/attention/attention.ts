@@ -3,16 +3,20 @@
 
 import type { Adapter } from "../adapter/adapter.ts";
 import type { Target } from "../adapter/target.ts";
-import { attentionLanes, reduction, rowGroups } from "../adapter/tiling.ts";
+import {
+  attentionLanes,
+  attentionRows,
+  attentionTokens,
+  reduction,
+  rowGroups,
+} from "../adapter/tiling.ts";
 import type { Activations } from "../gpu/activations.ts";
-import type { Dispatch, Grid } from "../gpu/commands.ts";
+import type { Dispatch } from "../gpu/commands.ts";
 import { activationBinding, bufferBinding, type Recipe } from "../gpu/dispatcher.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 import { KV_FORMATS } from "./kv-types.ts";
 
-const MAX_ROWS = 4; // of a workgroup of attention.wgsl
 const CELL_NUMBERS = 4;
-const NOTHING: Grid = [0, 0, 0];
 
 /** The tokens of a step, as they come from their projections. */
 export interface NewTokens {
@@ -23,14 +27,22 @@ export interface NewTokens {
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if `rope-store` rotates them
 }
 
+/** The work of a step: the lists of work.ts. */
+export interface WorkBuffers {
+  readonly short: GPUBuffer;
+  readonly long: GPUBuffer;
+  readonly merges: GPUBuffer;
+}
+
 /** The pages that queries attend to, and the buffers for the result. */
 export interface AttentionBuffers {
   readonly pages: LayerPages;
   readonly pageTable: GPUBuffer;
   /** Rotations of keys that are stored raw: [N P, E/2, 2]. */
   readonly keyRotations?: GPUBuffer | undefined;
-  /** Partial results of ranges of slots, for `attention-merge`. */
-  readonly partial: { readonly outputs: GPUBuffer; readonly states: GPUBuffer };
+  readonly work: WorkBuffers;
+  /** Partial results of ranges of keys, for `attention-merge`: [rows, H, E + 4]. */
+  readonly partial: GPUBuffer;
   readonly x: Activations; // [T, H, E]
 }
 
@@ -39,7 +51,10 @@ export interface AttentionBuffers {
  * `attention/queries/projected`.
  */
 export function canFuseStore({ kvType, heads, kvHeads }: HeadShape): boolean {
-  return KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS && heads / kvHeads <= MAX_ROWS;
+  return (
+    KV_FORMATS[kvType].blockNumbers === CELL_NUMBERS &&
+    heads / kvHeads === attentionRows(heads / kvHeads, 1)
+  );
 }
 
 export interface StoreAndAttend {
@@ -120,7 +135,7 @@ export interface Attend {
   readonly buffers: AttentionBuffers;
 }
 
-/** x [T, H, E] = softmax(queries keys^T over visible keys) values, over the pages of a table. */
+/** x [T, H, E] = softmax(queries keys^T over visible keys) values, over the pages of each text. */
 export function attend(target: Target, { label, shape, queries, buffers }: Attend): Dispatch[] {
   const stored: Queries = {
     fragments: ["attention/queries/rotated"],
@@ -140,28 +155,40 @@ interface Queries {
 type AttendBy = Omit<Attend, "queries"> & { readonly queries: Queries };
 
 function attendBy(target: Target, operation: AttendBy): Dispatch[] {
-  const { shape } = operation;
-  // A single token has no more rows than a group has heads.
-  const rows = target.tokens === "one" ? shape.heads / shape.kvHeads : MAX_ROWS;
+  const { adapter, dispatcher, tokens } = target;
+  const share = operation.shape.heads / operation.shape.kvHeads;
+  const most = tokens === "one" ? 1 : attentionTokens(share);
+  const lists = tokens === "several" ? (["short", "long"] as const) : (["short"] as const);
   return [
-    target.dispatcher.dispatch(
-      attentionRecipe(target.adapter, operation, Math.min(MAX_ROWS, rows)),
-    ),
-    target.dispatcher.dispatch(mergeRecipe(target.adapter, operation)),
-  ];
+    ...lists.map((list) => attentionRecipe(adapter, operation, list, most)),
+    mergeRecipe(adapter, operation),
+  ].map((recipe) => dispatcher.dispatch(recipe));
 }
 
-function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): Recipe {
+/** Attention of the items of one list, which have at most `tokens` tokens each. */
+function attentionRecipe(
+  adapter: Adapter,
+  operation: AttendBy,
+  list: "short" | "long",
+  tokens: number,
+): Recipe {
   const { label, shape, queries, buffers } = operation;
-  const { pages, pageTable, keyRotations, partial, x } = buffers;
+  const { pages, pageTable, keyRotations, partial, work, x } = buffers;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const LANES = attentionLanes(adapter, E);
+  const share = H / G;
+  const ROWS = attentionRows(share, tokens);
   const keys = keyReader(shape, keyRotations);
   const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
   return {
     label,
     shader: "attention/attention",
-    fragments: [...keys.fragments, ...queries.fragments, reduction(adapter, LANES)],
+    fragments: [
+      ...keys.fragments,
+      ...queries.fragments,
+      "attention/work",
+      reduction(adapter, LANES),
+    ],
     overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
     bindings: {
       ...queries.bindings,
@@ -169,29 +196,33 @@ function attentionRecipe(adapter: Adapter, operation: AttendBy, ROWS: number): R
       k_pages: bufferBinding(pages.keys),
       v_pages: bufferBinding(pages.values),
       page_table: bufferBinding(pageTable),
-      outputs: bufferBinding(partial.outputs),
-      states: bufferBinding(partial.states),
+      work: bufferBinding(work[list]),
+      partial: bufferBinding(partial),
       x: activationBinding(x),
     },
-    grid: ({ tokens, splits = 1 }) => [Math.ceil((tokens * H) / G / ROWS), G, splits],
+    grid({ short_items = 1, short_tokens = 1, long_items = 1 }) {
+      return list === "short"
+        ? [short_items, G, Math.ceil((short_tokens * share) / ROWS)]
+        : [long_items, G, (tokens * share) / ROWS];
+    },
   };
 }
 
-/** Joins the partial results of `attention` if it splits the slots into several ranges. */
+/** Joins the partial results of `attention` if the keys of a token are several ranges. */
 function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): Recipe {
   const { heads: H, headWidth: E } = shape;
-  const { partial, x } = buffers;
+  const { partial, work, x } = buffers;
   const columns = Math.ceil((H * E) / 4 / lanes);
   return {
     label,
     shader: "attention/attention-merge",
     overrides: { H, E, STRIDE: x.stride, LANES: lanes },
     bindings: {
-      outputs: bufferBinding(partial.outputs),
-      states: bufferBinding(partial.states),
+      partial: bufferBinding(partial),
+      merges: bufferBinding(work.merges),
       x: activationBinding(x),
     },
-    grid: ({ tokens, splits = 1 }) => (splits === 1 ? NOTHING : [columns, tokens, 1]),
+    grid: ({ merges = 1 }) => [columns, merges, 1],
   };
 }
 
@@ -202,15 +233,19 @@ export interface AttentionWeights {
   readonly keys: GPUBuffer; // [N, G, P, E]
   readonly pageTable: GPUBuffer;
   readonly keyRotations?: GPUBuffer | undefined;
-  readonly weights: GPUBuffer; // [T, H, slots]
+  /** One item: the tokens of one text, and all slots of its pages. */
+  readonly work: GPUBuffer;
+  /** The most tokens of it. */
+  readonly tokens: number;
+  readonly weights: GPUBuffer; // [tokens, H, slots]
 }
 
 /**
- * weights [T, H, slots] = softmax(queries keys^T over visible keys): the factors of the values in
- * `attend`.
+ * weights [tokens, H, slots] = softmax(queries keys^T over visible keys): the factors of the values
+ * in `attend`.
  */
 export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
-  const { label, shape, queries, keys, pageTable, keyRotations, weights } = operation;
+  const { label, shape, queries, keys, pageTable, keyRotations, work, tokens, weights } = operation;
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const { lanes } = target.adapter;
   const reader = keyReader(shape, keyRotations);
@@ -218,16 +253,17 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
     target.dispatcher.dispatch({
       label,
       shader: "attention/attention-weights",
-      fragments: [...reader.fragments, reduction(target.adapter, lanes)],
+      fragments: [...reader.fragments, "attention/work", reduction(target.adapter, lanes)],
       overrides: { H, G, E, P, LANES: lanes, ...reader.overrides },
       bindings: {
         queries: bufferBinding(queries),
         k_pages: bufferBinding(keys),
         page_table: bufferBinding(pageTable),
+        work: bufferBinding(work),
         weights: bufferBinding(weights),
         ...reader.bindings,
       },
-      grid: (step) => [H, step.tokens, 1],
+      grid: () => [H, tokens, 1],
     }),
   ];
 }

@@ -2,13 +2,14 @@
 //                             Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
 // Key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window).
 //
-// A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens: they
-// share the pages) and a range of slots of the page table. Lanes lie across the width of a head:
-// each holds its cells of the queries and of the outputs in registers, loads its cells of a key,
-// and the dot products meet in `sum_lanes`. So every key and every value is loaded once for all
-// rows, by neighbouring lanes from neighbouring cells. If the slots are split, the partial state
-// (m, l, o) of each range goes out for `attention-merge` to join. Appended: cells, queries, keys
-// and a reduction. Memory: registers, two mat4x4 for every cell of a lane.
+// A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens of one
+// text: they share the pages) and the slots of an item of work. Lanes lie across the width of a
+// head: each holds its cells of the queries and of the outputs in registers, loads its cells of a
+// key, and the dot products meet in `sum_lanes`. So every key and every value is loaded once for
+// all rows, by neighbouring lanes from neighbouring cells. If the keys of a token are split into
+// ranges, the partial state (m, l, o) of each goes out for `attention-merge` to join. Appended:
+// cells, queries, keys, work and a reduction. Memory: registers, two mat4x4 for every cell of a
+// lane.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
 override E: u32;       // head width
@@ -19,21 +20,8 @@ override ROWS: u32 = 4;  // at most 4: fewer if there are fewer, for a single to
 const MAX_CELLS = 8u;    // of a lane
 const HIDDEN = -1e30;    // stands for minus infinity, which WGSL need not honour
 
-struct Params {
-  tokens: u32,  // T
-  start: u32,   // position of the first token of the step
-  slots: u32,   // slots of the page table
-  slots_per_split: u32,
-  splits: u32,
-  sinks: u32,
-  window: u32,  // counts the query itself
-}
-
-@group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;    // [pages] (physical page, first position), ascending
-@group(0) @binding(4) var<storage, read_write> outputs: array<vec4f>;     // [T, H, splits, E/4] not yet divided by l
-@group(0) @binding(5) var<storage, read_write> states: array<vec2f>;      // [T, H, splits] (m, l)
-@group(0) @binding(6) var<storage, read_write> x: array<vec4f>;           // [T, H, E/4] if there is one split
-@group(0) @binding(7) var<uniform> params: Params;
+@group(0) @binding(4) var<storage, read_write> partial: array<vec4f>;  // [rows, H, E/4 + 1] o, not yet divided by l, and (m, l)
+@group(0) @binding(6) var<storage, read_write> x: array<vec4f>;        // [T, H, E/4] of tokens whose keys are one range
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -43,21 +31,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let even = strip % LANES == 0u;  // all lanes have as many
   let share = H / G;
   let own = vec4<u32>(0u, 1u, 2u, 3u);
-  let row = vec4<u32>(group.x * ROWS) + own;
-  let used = (row < vec4<u32>(params.tokens * share)) & (own < vec4<u32>(ROWS));
-  let token = min(row / share, vec4<u32>(params.tokens - 1u));
+  let item = work[group.x];
+  let row = vec4<u32>(group.z * ROWS) + own;
+  let used = (row < vec4<u32>(item.tokens * share)) & (own < vec4<u32>(ROWS));
+  if (!used[0]) {
+    return;
+  }
+  let token = min(row / share, vec4<u32>(item.tokens - 1u));
   let head = group.y * share + row % share;
-  let at = vec4<u32>(params.start) + token;
-  let begin = group.z * params.slots_per_split;
-  let end = min(begin + params.slots_per_split, params.slots);
-  store_token(group.y, begin, end, lane);
+  let at = vec4<u32>(item.start) + token;
+  store_token(item, group.y, lane);
 
   var m = vec4f(HIDDEN);
   var l = vec4f();
   var o: array<mat4x4f, MAX_CELLS>;  // a column a row
   // First the sinks, which are the first slots and are met by queries of their own; then the
   // window.
-  for (var side = select(0u, 1u, params.sinks > 0u); side < 2u; side--) {  // 1, then 0
+  for (var side = select(0u, 1u, item.begin < item.sinks); side < 2u; side--) {  // 1, then 0
     var q = array<mat4x4f, MAX_CELLS>();
     for (var c = 0u; c < rounds; c++) {
       let i = c * LANES + lane;
@@ -65,21 +55,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         continue;
       }
       for (var r = 0u; r < ROWS; r++) {
-        q[c][r] = query_cell(token[r], side, head[r], i);
+        q[c][r] = query_cell(item.token + token[r], side, head[r], i);
       }
     }
-    let first = select(max(begin, params.sinks), begin, side == 1u);
-    let last = select(end, min(end, params.sinks), side == 1u);
+    let first = select(max(item.begin, item.sinks), item.begin, side == 1u);
+    let last = select(item.end, min(item.end, item.sinks), side == 1u);
     var page = vec2<u32>();
     for (var slot = first; slot < last; slot++) {
       if (slot == first || slot % P == 0u) {
-        page = page_table[slot / P];
+        page = page_table[item.table + slot / P];
       }
       let position = page.y + slot % P;
       if (position > at[3]) {
         break;  // positions ascend: nothing of the rest is visible
       }
-      let near = (at - position < vec4<u32>(params.window)) | vec4<bool>(side == 1u);
+      let near = (at - position < vec4<u32>(item.window)) | vec4<bool>(side == 1u);
       let visible = (vec4<u32>(position) <= at) & near & used;
       if (!any(visible)) {
         continue;
@@ -91,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if (!even && i >= strip) {
           continue;
         }
-        let key = key_numbers(cells, i, slot);
+        let key = key_numbers(cells, i, page.x * P + slot % P);
         for (var r = 0u; r < ROWS; r++) {
           scores[r] += dot(key, q[c][r]);
         }
@@ -116,16 +106,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 
   for (var r = 0u; r < ROWS; r++) {
-    let to = (token[r] * H + head[r]) * params.splits + group.z;
-    for (var i = lane; used[r] && i < strip; i += LANES) {
-      if (params.splits == 1u) {
-        x[token[r] * (STRIDE / 4u) + head[r] * strip + i] = o[i / LANES][r] / l[r];
-      } else {
-        outputs[to * strip + i] = o[i / LANES][r];
-        if (i == 0u) {
-          states[to] = vec2f(m[r], l[r]);
-        }
+    let to = ((item.out + token[r] * item.ways) * H + head[r]) * (strip + 1u);
+    for (var c = 0u; c < rounds; c++) {  // a loop over cells, so that o stays in registers
+      let i = c * LANES + lane;
+      if (!used[r] || (!even && i >= strip)) {
+        continue;
       }
+      if (item.ways == 1u) {
+        x[(item.token + token[r]) * (STRIDE / 4u) + head[r] * strip + i] = o[c][r] / l[r];
+      } else {
+        partial[to + i] = o[c][r];
+      }
+    }
+    if (used[r] && item.ways > 1u && lane == 0u) {
+      partial[to + strip] = vec4f(m[r], l[r], 0.0, 0.0);
     }
   }
 }

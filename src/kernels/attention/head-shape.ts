@@ -1,6 +1,8 @@
 // The shapes of a model's heads and of a cache that attention needs, and the sizes of its buffers.
 
+import { MOST_RANGES, SPARE_RANGES } from "../adapter/tiling.ts";
 import type { KvType } from "./kv-types.ts";
+import { SHORT_PIECE } from "./work.ts";
 
 /** The shape of the heads and pages of a cache. */
 export interface CacheShape {
@@ -30,9 +32,23 @@ export interface LayerPages {
   readonly values: GPUBuffer;
 }
 
-/** Floats of `partial.outputs` and pairs of `partial.states` for this many (token, split) pairs. */
-export function partialSizes(shape: CacheShape, rows: number): { outputs: number; states: number } {
-  return { outputs: rows * shape.heads * shape.headWidth, states: rows * shape.heads };
+/** Floats of a row of partial results: o [H, E], not yet divided, and (m, l) of each head. */
+function partialRow({ heads, headWidth }: CacheShape): number {
+  return heads * (headWidth + 4);
+}
+
+/** Floats of this many rows of partial results. */
+export function partialSize(shape: CacheShape, rows: number): number {
+  return rows * partialRow(shape);
+}
+
+/**
+ * Rows of partial results that a step has room for in a binding of `bytes`: a step of `SHORT_PIECE`
+ * tokens has its keys split as much as is sensible, a longer one has workgroups enough with less.
+ */
+export function partialRows(shape: CacheShape, bytes: number = Number.POSITIVE_INFINITY): number {
+  const wanted = SHORT_PIECE * (MOST_RANGES + SPARE_RANGES);
+  return Math.min(wanted, Math.floor(bytes / 4 / partialRow(shape)));
 }
 
 /** Floats of the rotated queries of `tokens` tokens. */

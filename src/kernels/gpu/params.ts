@@ -11,16 +11,13 @@ import { USAGE } from "./usage-flags.ts";
 export interface StepValues {
   /** T: tokens of the step. */
   readonly tokens: number;
-  /** Position of the first of them in its text. */
-  readonly start?: number;
-  /** Slots of the page table: pages times P. */
-  readonly slots?: number;
-  /** Ranges of slots that attention is split into, and how long each is. */
-  readonly splits?: number;
-  readonly slots_per_split?: number;
-  /** What queries see: S, and W, which counts the query itself. */
-  readonly sinks?: number;
-  readonly window?: number;
+  /** Items of work of attention, for short pieces and for longer ones: see attention/work.ts. */
+  readonly short_items?: number;
+  readonly long_items?: number;
+  /** The most tokens of a short item. */
+  readonly short_tokens?: number;
+  /** Tokens whose keys were split into ranges. */
+  readonly merges?: number;
   /**
    * How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token.
    */
@@ -34,9 +31,9 @@ export interface StepValues {
   readonly steps?: number;
 }
 
-/** A step of the layers: what attention reads is there. */
+/** A step of the layers: the grids of attention follow. */
 export type AttentionStep = StepValues &
-  Required<Pick<StepValues, "start" | "slots" | "splits" | "slots_per_split" | "sinks" | "window">>;
+  Required<Pick<StepValues, "short_items" | "long_items" | "short_tokens" | "merges">>;
 
 const SLOTS = 64;
 

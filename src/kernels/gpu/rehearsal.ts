@@ -12,8 +12,8 @@ export type OnCompiled = (done: number, total: number) => void;
 
 const rehearsed = new WeakSet<Kernel>();
 
-/** One token; two ranges of slots, since attention that is not split has nothing to merge. */
-const STEP = { tokens: 1, splits: 2 };
+/** One token; what attention does for it follows from this, or from the step before. */
+const STEP = { tokens: 1 };
 
 /**
  * Waits until every kernel of some dispatches is compiled and has run once. What they write may be

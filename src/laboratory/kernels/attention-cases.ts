@@ -1,6 +1,6 @@
 // Kernels of attention, with the heads of Llama 3.2 1B, over the pages of a cache.
 
-import { KvCache, pageBytes, partialRowsOf } from "../../context/cache/kv-cache.ts";
+import { KvCache, pageBytes } from "../../context/cache/kv-cache.ts";
 import { PagePool } from "../../context/cache/page-pool.ts";
 import { PageTable } from "../../context/cache/page-table.ts";
 import { FULL_ATTENTION } from "../../context/positions/attention-policy.ts";
@@ -12,7 +12,12 @@ import {
   ropeStore,
   storeAndAttend,
 } from "../../kernels/attention/attention.ts";
-import { type HeadShape, partialSizes, rotatedSize } from "../../kernels/attention/head-shape.ts";
+import {
+  type HeadShape,
+  partialRows,
+  partialSize,
+  rotatedSize,
+} from "../../kernels/attention/head-shape.ts";
 import {
   bytesOfNumber,
   type KvType,
@@ -54,7 +59,8 @@ async function cacheOf(
 
 function releaseCache(bench: Workbench, cache: KvCache): void {
   const { keys, values } = cache.layers.get(0)!;
-  bench.release(keys, values, cache.rotations, cache.slots, cache.pageTable);
+  const { rotations, slots, pageTable, work } = cache;
+  bench.release(keys, values, rotations, slots, pageTable, ...Object.values(work));
 }
 
 /** An empty text in a cache of this many pages. */
@@ -74,7 +80,7 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
   const cache = await cacheOf(bench, kvType, slots, tokens);
   const table = textIn(cache);
   table.append(slots - tokens);
-  const step = cache.prepare(table, table.append(tokens));
+  const step = cache.prepare([{ table, slots: table.append(tokens) }]);
   const layer = cache.layers.get(0)!;
   // [N, G, P, E], pages in the order of the text
   const count = Math.ceil(slots / P) * P * G * E;
@@ -141,7 +147,7 @@ function visiblePairs(slots: number, tokens: number): number {
 }
 
 /**
- * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its splits where there
+ * x [T, H, E] = reference.softmax(queries keys^T) values, and the merge of its ranges where there
  * are several. A single token comes as its projection leaves it, if it is stored on the way.
  */
 export function attentionCase(kvType: KvType, slots: number, tokens: number): KernelCase {
@@ -155,13 +161,11 @@ export function attentionCase(kvType: KvType, slots: number, tokens: number): Ke
     async prepare(bench) {
       const asked = await asking(bench, kvType, slots, tokens);
       const { shape, cache, step, values, queries, at, score, forgotten } = asked;
-      const sizes = partialSizes(shape, partialRowsOf(tokens));
-      const outputs = await bench.buffer(new Float32Array(sizes.outputs));
-      const states = await bench.buffer(new Float32Array(sizes.states * 2));
+      const partial = await bench.buffer(new Float32Array(partialSize(shape, partialRows(shape))));
       const x = await bench.activations(tokens, H * E);
-      const partial = { outputs, states };
       const target = tokens === 1 ? bench.one : bench.several;
-      const buffers = { pages: cache.layers.get(0)!, pageTable: cache.pageTable, partial, x };
+      const { pageTable, work } = cache;
+      const buffers = { pages: cache.layers.get(0)!, pageTable, work, partial, x };
       const fresh = atOnce ? await forgotten() : undefined;
       return {
         variants: [
@@ -188,7 +192,7 @@ export function attentionCase(kvType: KvType, slots: number, tokens: number): Ke
           return all;
         },
         release() {
-          bench.release(outputs, states, queries, x, ...(fresh ? [fresh.qkv] : []));
+          bench.release(partial, queries, x, ...(fresh ? [fresh.qkv] : []));
           releaseCache(bench, cache);
         },
       };
@@ -209,7 +213,9 @@ export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase 
       const weights = await bench.buffer(new Float32Array(H * slots));
       const { pageTable } = cache;
       const { keys } = cache.layers.get(0)!;
-      const operation = { label: "attention-weights", shape, queries, keys, pageTable, weights };
+      const work = await bench.buffer(cache.wholeItem(0));
+      const buffers = { queries, keys, pageTable, work, weights };
+      const operation = { label: "attention-weights", shape, tokens: 1, ...buffers };
       return {
         variants: [attentionWeights(bench.one, operation)],
         step,
@@ -222,7 +228,7 @@ export function attentionWeightsCase(kvType: KvType, slots: number): KernelCase 
           ]).flat();
         },
         release() {
-          bench.release(queries, weights);
+          bench.release(queries, work, weights);
           releaseCache(bench, cache);
         },
       };
@@ -255,7 +261,7 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       const cache = await cacheOf(bench, kvType, start + tokens, tokens);
       const table = textIn(cache);
       table.append(start);
-      const step = cache.prepare(table, table.append(tokens));
+      const step = cache.prepare([{ table, slots: table.append(tokens) }]);
       const numbers = randomFloats(1, tokens * rows * E);
       const qkv = await bench.activations(tokens, rows * E, numbers);
       const { rotations, slots } = cache;

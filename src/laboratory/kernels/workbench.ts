@@ -21,12 +21,10 @@ import { uploadWeights } from "../../kernels/weights/upload.ts";
 /** Everything that a step may carry; what runs a kernel states what matters to it. */
 const STEP: Required<StepValues> = {
   tokens: 1,
-  start: 0,
-  slots: 0,
-  slots_per_split: 0,
-  splits: 1,
-  sinks: 0,
-  window: 0xffffffff,
+  short_items: 1,
+  long_items: 1,
+  short_tokens: 1,
+  merges: 1,
   steps: 0,
   temperature: 0,
   seed_low: 0,

@@ -7,9 +7,9 @@ fn stored_numbers(cells: u32, i: u32) -> vec4f {
   return unpack_cell(k_pages[cells + word_of(i)], k_pages[cells + scale_of(i)], i);
 }
 
-// Four numbers of the key at `slot`, whose cells begin at `cells`, rotated by its text position.
-fn key_numbers(cells: u32, i: u32, slot: u32) -> vec4f {
-  let row = page_table[slot / P].x * P + slot % P;
+// Four numbers of the key whose cells begin at `cells`, in this slot of all pages, turned to its
+// text position.
+fn key_numbers(cells: u32, i: u32, row: u32) -> vec4f {
   let at = row * (E / 4u) + rotations_of(i);
   let other = stored_numbers(cells, other_cell(i));
   return rotate(i, stored_numbers(cells, i), other, key_rotations[at.x], key_rotations[at.y]);

@@ -9,12 +9,12 @@ override SCALE: f32;  // of queries: 1 / sqrt(E)
 @group(0) @binding(2) var<storage, read_write> v_pages: array<Word>;  // [N, G, P, words of a head]
 @group(0) @binding(8) var<storage, read> rotations: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
 
-// Stores the last token of the last page if its slot is one of those from `begin` to `end`.
-fn store_token(group: u32, begin: u32, end: u32, lane: u32) {
-  let last = params.slots - P;
-  let page = page_table[last / P];
-  let place = params.start - page.y;
-  let mine = last + place >= begin && last + place < end;
+// The token of the step, if its slot, which is the last that it sees, is one of the item's.
+fn store_token(item: Item, group: u32, lane: u32) {
+  let slot = max(item.end, 1u) - 1u;
+  let page = page_table[item.table + slot / P];
+  let place = slot % P;
+  let mine = item.begin < item.end && page.y + place == item.start;
   let to = ((page.x * G + group) * P + place) * (E / 4u);
   for (var i = lane; mine && i < E / 4u; i += LANES) {
     k_pages[to + i] = pack_block(array(rotated_cell((H + group) * (E / 4u), i, 2u)))[0];
