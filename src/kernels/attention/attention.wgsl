@@ -106,20 +106,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 
   for (var r = 0u; r < ROWS; r++) {
-    let to = ((item.out + token[r] * item.ways) * H + head[r]) * (strip + 1u);
-    for (var c = 0u; c < rounds; c++) {  // a loop over cells, so that o stays in registers
+    if (!used[r]) {
+      continue;
+    }
+    let whole = item.ways == 1u;
+    let divisor = select(1.0, l[r], whole);
+    let to = (item.token + token[r]) * (STRIDE / 4u) + head[r] * strip;
+    let out = ((item.out + token[r] * item.ways) * H + head[r]) * (strip + 1u);
+    for (var c = 0u; c < rounds; c++) {  // cell by cell as above, so that o stays in registers
       let i = c * LANES + lane;
-      if (!used[r] || (!even && i >= strip)) {
+      if (!even && i >= strip) {
         continue;
       }
-      if (item.ways == 1u) {
-        x[(item.token + token[r]) * (STRIDE / 4u) + head[r] * strip + i] = o[c][r] / l[r];
+      let value = o[c][r] / divisor;
+      if (whole) {
+        x[to + i] = value;
       } else {
-        partial[to + i] = o[c][r];
+        partial[out + i] = value;
       }
     }
-    if (used[r] && item.ways > 1u && lane == 0u) {
-      partial[to + strip] = vec4f(m[r], l[r], 0.0, 0.0);
+    if (!whole && lane == 0u) {
+      partial[out + strip] = vec4f(m[r], l[r], 0.0, 0.0);
     }
   }
 }
