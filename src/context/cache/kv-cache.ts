@@ -169,8 +169,8 @@ export class KvCache {
   }
 
   /**
-   * An item of work for a piece of the step that was prepared last: its tokens, and all slots of its
-   * pages.
+   * An item of work for a piece of the step that was prepared last: its tokens, and all slots of
+   * its pages.
    */
   wholeItem(piece: number): Uint32Array<ArrayBuffer> {
     return this.#pieces.slice(piece * ITEM_WORDS, (piece + 1) * ITEM_WORDS);
@@ -192,9 +192,9 @@ export class KvCache {
   }
 
   /**
-   * Uploads the slots of the tokens of a step, piece after piece, the page tables of their texts, the
-   * work of attention and the rotations. Returns the step's values for the kernels. No text may have
-   * two pieces. If keys are stored raw, texts that share pages must rotate alike.
+   * Uploads the slots of the tokens of a step, piece after piece, the page tables of their texts,
+   * the work of attention and the rotations. Returns the step's values for the kernels. No text may
+   * have two pieces. If keys are stored raw, texts that share pages must rotate alike.
    */
   prepare(pieces: readonly StepPiece[]): AttentionStep {
     const { queue } = this.#device;

@@ -20,7 +20,7 @@ override ROWS: u32 = 4;  // at most 4: fewer if there are fewer, for a single to
 const MAX_CELLS = 8u;    // of a lane
 const HIDDEN = -1e30;    // stands for minus infinity, which WGSL need not honour
 
-@group(0) @binding(4) var<storage, read_write> partial: array<vec4f>;  // [rows, H, E/4 + 1] o, not yet divided by l, and (m, l)
+@group(0) @binding(4) var<storage, read_write> partial: array<vec4f>;  // [rows, H, E/4 + 1] o undivided, and (m, l)
 @group(0) @binding(6) var<storage, read_write> x: array<vec4f>;        // [T, H, E/4] of tokens whose keys are one range
 
 @compute @workgroup_size(LANES)
