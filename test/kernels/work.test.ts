@@ -1,4 +1,5 @@
-// The work of attention as a pure function: what is seen is met once, by ranges that follow from the token alone.
+// The work of attention as a pure function: what is seen is met once, by ranges that follow from the
+// token alone.
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";

@@ -55,7 +55,7 @@ export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: CacheShape):
  */
 const TABLES = 64;
 
-/** Floats, words, and pages of what a step writes: of its lists the longest. */
+/** Lengths of the longest lists that a step writes. */
 function stepSizes({ shape, chunk, pages }: Pick<KvCacheOptions, "shape" | "chunk" | "pages">) {
   const items = chunk + partialRows(shape);
   return { items, merges: chunk, entries: Math.min(chunk, TABLES) * pages };
@@ -84,7 +84,7 @@ export class KvCache {
   readonly layers: ReadonlyMap<number, LayerPages>;
   /** Slots [T] of the tokens of the step. */
   readonly slots: GPUBuffer;
-  /** (page, first position) of the pages of the texts of the step, one text after the other, [.., 2]. */
+  /** (page, first position) [.., 2] of the pages of the texts of the step, one after the other. */
   readonly pageTable: GPUBuffer;
   /** What attention does in the step. */
   readonly work: WorkBuffers;
@@ -152,7 +152,7 @@ export class KvCache {
     return new KvCache(device, options, { layers, slots, pageTable, work }, rotations);
   }
 
-  /** The values of the step that was prepared last; undefined before the first. */
+  /** The values of the step that was prepared last. Undefined before the first. */
   get step(): AttentionStep | undefined {
     return this.#step;
   }
@@ -168,12 +168,18 @@ export class KvCache {
     return { tokens: this.#chunk, short_items: items, long_items: items, short_tokens, merges };
   }
 
-  /** An item of work for a piece of the step that was prepared last: its tokens, and all slots of its pages. */
+  /**
+   * An item of work for a piece of the step that was prepared last: its tokens, and all slots of
+   * its pages.
+   */
   wholeItem(piece: number): Uint32Array<ArrayBuffer> {
     return this.#pieces.slice(piece * ITEM_WORDS, (piece + 1) * ITEM_WORDS);
   }
 
-  /** (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the sinks, keys as stored. */
+  /**
+   * (cos, sin) of the tokens of the step, [3, T, E/2, 2]: queries before the window, before the
+   * sinks, keys as stored.
+   */
   get rotations(): GPUBuffer {
     return this.#rotations.step;
   }
@@ -186,8 +192,9 @@ export class KvCache {
   }
 
   /**
-   * Uploads where the tokens of a step go, piece after piece, and what they see. Returns the step's values for the kernels.
-   * No text may have two pieces; pages that several texts share must be turned alike, if keys are stored raw.
+   * Uploads the slots of the tokens of a step, piece after piece, the page tables of their texts,
+   * the work of attention and the rotations. Returns the step's values for the kernels. No text may
+   * have two pieces. If keys are stored raw, texts that share pages must rotate alike.
    */
   prepare(pieces: readonly StepPiece[]): AttentionStep {
     const { queue } = this.#device;

@@ -110,7 +110,7 @@ export class Rotations {
     this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * T * E);
   }
 
-  /** Writes what the keys of a table are turned by, if their pages were last written for something else. */
+  /** Writes the rotations of the keys of a table, but of pages that have them already. */
   #writePages(read: GPUBuffer, { entries }: PageTable, frequencies: RopeFrequencies): void {
     const { pageSize, headWidth } = this.#options;
     for (const { page, first } of entries) {

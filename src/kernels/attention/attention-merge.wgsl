@@ -1,5 +1,5 @@
 // Joins the partial states (m, l, o) of the ranges of one token: softmax over all its keys at once.
-//                                                                              Dao et al. 2023, "Flash-Decoding"
+//                                                                 Dao et al. 2023, "Flash-Decoding"
 // One row of workgroups a token, lanes across heads and width, four numbers each. Memory:
 // registers.
 override H: u32;       // query heads
@@ -13,7 +13,7 @@ struct Merge {
   ways: u32,  // this many
 }
 
-@group(0) @binding(0) var<storage, read> partial: array<vec4f>;  // [rows, H, E/4 + 1] o, not yet divided by l, and (m, l)
+@group(0) @binding(0) var<storage, read> partial: array<vec4f>;  // [rows, H, E/4 + 1] o undivided, and (m, l)
 @group(0) @binding(1) var<storage, read> merges: array<Merge>;
 @group(0) @binding(2) var<storage, read_write> x: array<vec4f>;  // [T, H, E/4]
 

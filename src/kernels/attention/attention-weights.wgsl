@@ -1,6 +1,7 @@
-// The weights of attention, which `attention` never holds: softmax of the queries of one text of a step over the slots of
-// its pages, and 0 where a query does not see. To be looked at; the forward pass does without.
-// A key at position j is visible from a query at position t iff  j <= t  and  (j < sinks  or  t - j < window).
+// The weights of attention, which `attention` never stores: softmax of the queries of one text of a
+// step over the slots of its pages, 0 for keys that a query does not see. For display; the forward
+// pass does not use it.
+// Key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window).
 //
 // A workgroup takes one head of one token. Lane i writes the scores of slots i, i + LANES, ... and
 // keeps the largest and the sum of exponentials; when all lanes agree on both, each turns what it
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     return;
   }
   let slots = item.end;
-  let strip = select(0u, E / 4u, slots > 0u);  // no constant: Mesa would unroll the loop over it, for seconds
+  let strip = select(0u, E / 4u, slots > 0u);  // not constant, or Mesa unrolls the loop
   let head = group.x;
   let at = item.start + group.y;
   let first = (group.y * H + head) * slots;

@@ -27,21 +27,21 @@ export interface NewTokens {
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if `rope-store` rotates them
 }
 
-/** What the workgroups of a step do: the lists of work.ts. */
+/** The work of a step: the lists of work.ts. */
 export interface WorkBuffers {
   readonly short: GPUBuffer;
   readonly long: GPUBuffer;
   readonly merges: GPUBuffer;
 }
 
-/** What queries meet, and where what comes of it goes. */
+/** The pages that queries attend to, and the buffers for the result. */
 export interface AttentionBuffers {
   readonly pages: LayerPages;
   readonly pageTable: GPUBuffer;
   /** Rotations of keys that are stored raw: [N P, E/2, 2]. */
   readonly keyRotations?: GPUBuffer | undefined;
   readonly work: WorkBuffers;
-  /** What ranges of keys leave to be joined: [rows, H, E + 4]. */
+  /** Partial results of ranges of keys, for `attention-merge`: [rows, H, E + 4]. */
   readonly partial: GPUBuffer;
   readonly x: Activations; // [T, H, E]
 }
@@ -135,7 +135,7 @@ export interface Attend {
   readonly buffers: AttentionBuffers;
 }
 
-/** x [T, H, E] = softmax(queries keys^T, where visible) values, over the pages of each text. */
+/** x [T, H, E] = softmax(queries keys^T over visible keys) values, over the pages of each text. */
 export function attend(target: Target, { label, shape, queries, buffers }: Attend): Dispatch[] {
   const stored: Queries = {
     fragments: ["attention/queries/rotated"],
@@ -208,7 +208,7 @@ function attentionRecipe(
   };
 }
 
-/** Joins what `attention` leaves of each range of the keys of a token, if there are several. */
+/** Joins the partial results of `attention` if the keys of a token are several ranges. */
 function mergeRecipe({ lanes }: Adapter, { label, shape, buffers }: AttendBy): Recipe {
   const { heads: H, headWidth: E } = shape;
   const { partial, work, x } = buffers;
@@ -241,8 +241,8 @@ export interface AttentionWeights {
 }
 
 /**
- * weights [tokens, H, slots] = softmax(queries keys^T, where visible): what `attend` multiplies the
- * values with.
+ * weights [tokens, H, slots] = softmax(queries keys^T over visible keys): the factors of the values
+ * in `attend`.
  */
 export function attentionWeights(target: Target, operation: AttentionWeights): Dispatch[] {
   const { label, shape, queries, keys, pageTable, keyRotations, work, tokens, weights } = operation;

@@ -6,7 +6,7 @@
 // text: they share the pages) and the slots of an item of work. Lanes lie across the width of a
 // head: each holds its cells of the queries and of the outputs in registers, loads its cells of a
 // key, and the dot products meet in `sum_lanes`. So every key and every value is loaded once for
-// all rows, by neighbouring lanes from neighbouring cells. Where the keys of a token are split into
+// all rows, by neighbouring lanes from neighbouring cells. If the keys of a token are split into
 // ranges, the partial state (m, l, o) of each goes out for `attention-merge` to join. Appended:
 // cells, queries, keys, work and a reduction. Memory: registers, two mat4x4 for every cell of a
 // lane.
@@ -20,7 +20,7 @@ override ROWS: u32 = 4;  // at most 4: fewer if there are fewer, for a single to
 const MAX_CELLS = 8u;    // of a lane
 const HIDDEN = -1e30;    // stands for minus infinity, which WGSL need not honour
 
-@group(0) @binding(4) var<storage, read_write> partial: array<vec4f>;  // [rows, H, E/4 + 1] o, not yet divided by l, and (m, l)
+@group(0) @binding(4) var<storage, read_write> partial: array<vec4f>;  // [rows, H, E/4 + 1] o undivided, and (m, l)
 @group(0) @binding(6) var<storage, read_write> x: array<vec4f>;        // [T, H, E/4] of tokens whose keys are one range
 
 @compute @workgroup_size(LANES)

@@ -1,9 +1,10 @@
-// What the workgroups of attention do in a step, as a list: which tokens ask, and which slots of their page table they
-// meet. Integers in, integers out, without a GPU.
+// The work of attention in a step, as a list of items, one a workgroup: tokens of one text, and the
+// slots of its page table that they meet. Integers in, integers out, without a GPU.
 //
-// The keys of a token are split into ranges of text positions, so that several workgroups take them: from a multiple of
-// the length of a range to the next. The length follows from how many keys the token sees, and from nothing else of the
-// step: so the sums of a token are the same whatever the page size, its company, and how its text was cut.
+// The keys of a token are split into ranges of text positions, so that several workgroups take them:
+// from a multiple of the length of a range to the next. The length follows from how many keys the
+// token sees, and from nothing else of the step: so the sums of a token are the same whatever the
+// page size, the other tokens of the step, and how its text was cut.
 
 /** Consecutive tokens of one text in a step: their rows follow those of the piece before. */
 export interface Piece {
@@ -17,7 +18,7 @@ export interface Piece {
   readonly window: number;
 }
 
-/** The most tokens of a piece that is computed alike however its text is cut into such pieces. */
+/** The most tokens of a piece whose results do not depend on how its text is cut. */
 export const SHORT_PIECE = 16;
 
 export interface WorkOptions {
@@ -36,7 +37,10 @@ export interface WorkOptions {
 
 /** The lists of a step, as the kernels read them. */
 export interface Work {
-  /** Items of pieces of at most `SHORT_PIECE` tokens, and of longer ones, [.., `ITEM_WORDS`]: `Item` of `work.wgsl`. */
+  /**
+   * Items of pieces of at most `SHORT_PIECE` tokens, and of longer ones, [.., `ITEM_WORDS`]: the
+   * fields of `Item` in work.wgsl.
+   */
   readonly short: Uint32Array<ArrayBuffer>;
   readonly long: Uint32Array<ArrayBuffer>;
   /** Tokens whose ranges are merged, [.., 3]: the token, its first partial row, how many. */
@@ -67,8 +71,8 @@ interface Ranges {
 
 /** Makes the work of a step. */
 export function planWork(pieces: readonly Piece[], options: WorkOptions): Work {
-  // Few steps have more rows to merge than there is room for, none of at most `SHORT_PIECE` tokens: they take longer
-  // ranges.
+  // A step of more than `SHORT_PIECE` tokens may have more rows to merge than there is room for: it
+  // takes longer ranges.
   for (let times = 1; ; times *= 2) {
     const list = new WorkList({ ...options, range: (...of) => times * options.range(...of) });
     for (const piece of pieces) list.add(piece);

@@ -1,4 +1,5 @@
-// The list of what workgroups of attention do, as work.ts makes it. Appended.
+// The work of attention, as work.ts makes it: an item a workgroup, and the pages of all texts, by
+// ascending positions in each. Appended.
 struct Item {
   token: u32,   // the first of its tokens in the step
   tokens: u32,  // of one text; 0: there is nothing to do
@@ -12,5 +13,5 @@ struct Item {
   ways: u32,    // ranges that the keys of each token are split into; 1: nothing is left to merge
 }
 
-@group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;  // [pages] (physical page, first position), ascending in each text
+@group(0) @binding(3) var<storage, read> page_table: array<vec2<u32>>;  // [pages] (physical page, first position)
 @group(0) @binding(7) var<storage, read> work: array<Item>;

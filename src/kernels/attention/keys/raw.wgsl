@@ -7,8 +7,8 @@ fn stored_numbers(cells: u32, i: u32) -> vec4f {
   return unpack_cell(k_pages[cells + word_of(i)], k_pages[cells + scale_of(i)], i);
 }
 
-// Four numbers of the key whose cells begin at `cells`, in this slot of all pages, turned to its
-// text position.
+// Four numbers of the key whose cells begin at `cells`, rotated by its text position. `row` is its
+// slot among those of all pages.
 fn key_numbers(cells: u32, i: u32, row: u32) -> vec4f {
   let at = row * (E / 4u) + rotations_of(i);
   let other = stored_numbers(cells, other_cell(i));

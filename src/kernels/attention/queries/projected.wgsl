@@ -9,7 +9,7 @@ override SCALE: f32;  // of queries: 1 / sqrt(E)
 @group(0) @binding(2) var<storage, read_write> v_pages: array<Word>;  // [N, G, P, words of a head]
 @group(0) @binding(8) var<storage, read> rotations: array<vec4f>;         // [3, E/4] (cos, sin) of two pairs: window, sinks, key
 
-// The token of the step, if its slot, which is the last that it sees, is one of the item's.
+// Stores the token of the step if its slot, the last that it sees, is one of the item's.
 fn store_token(item: Item, group: u32, lane: u32) {
   let slot = max(item.end, 1u) - 1u;
   let page = page_table[item.table + slot / P];
