@@ -73,7 +73,7 @@ export async function createScratch(
   config: ModelConfig,
   shape: CacheShape,
   chunk: number,
-): Promise<{ readonly scratch: Scratch; readonly head: HeadScratch }> {
+): Promise<{ readonly scratch: Omit<Scratch, "choices">; readonly head: HeadScratch }> {
   const table = scratchTable(config, shape, chunk, device.limits.maxStorageBufferBindingSize);
   const made = new Map<string, Activations>();
   for (const [label, [rows, width]] of Object.entries(table.activations)) {

@@ -87,9 +87,9 @@ export function layers(
           parts: G,
         }),
       );
-    const { shape, tokens } = attentionInputs(config.traits[i]!, cache, scratch);
+    const { shape, tokens: arriving } = attentionInputs(config.traits[i]!, cache, scratch);
     const buffers = { pages, pageTable, keyRotations, work, partial, x: attended };
-    const attends = storeAndAttend(targets[group]!, { label, shape, tokens, buffers });
+    const attends = storeAndAttend(targets[group]!, { label, shape, tokens: arriving, buffers });
     steps.push(ofCache(cache, attends));
   }
   return steps.flat();

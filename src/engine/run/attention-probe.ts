@@ -122,10 +122,7 @@ export class AttentionProbe {
     return [...layers.slice(0, at), ...this.dispatches, ...layers.slice(at)];
   }
 
-  /**
-   * Tells which tokens of the step are probed: an item of work, from `KvCache.wholeItem`. To be
-   * called before the step is submitted.
-   */
+  /** Says which tokens of the step are asked about: an item of work, as `KvCache.wholeItem` gives it. Before its submit. */
   ask(item: Uint32Array<ArrayBuffer>): void {
     this.#device.queue.writeBuffer(this.#work, 0, item);
   }

@@ -15,8 +15,7 @@ import { type HeadScratch, head, layers, type Scratch } from "../model/forward.t
 import { type HiddenPlan, hiddenStates } from "../model/hidden-states.ts";
 import type { ModelWeights } from "../model/weights.ts";
 import type { CacheSetting } from "../options.ts";
-import { CHOICES_BYTES, Choices } from "./gpu-choice.ts";
-import { TOP_BYTES, TopList } from "./top-logits.ts";
+import { Choices, choicesBytes, LISTS_BYTES, TopLists } from "./read-back.ts";
 
 export interface PlanOptions {
   readonly adapter: Adapter;
@@ -94,18 +93,13 @@ export async function createPlans(
       head: head(last, config, weights, headScratch),
     };
   };
-  const [single, several] = [plan("one"), plan("several")];
-  checkGrids(device, [...single.layers, ...single.head], { tokens: 1 });
-  checkGrids(device, several.layers, caches[0]!.largestStep);
-  checkGrids(device, several.head, { tokens: logits.rows });
-  const hidden = new Map<number, HiddenPlan>();
-  const choices = await Choices.create(device, shape.kvType);
-  const top = await TopList.create(device);
-  const choice = targetOf({ adapter, library, params: params.choice }, "one");
-  const choose = chooseToken(choice, { logits, tokens: scratch.tokens, choice: choices.buffer });
-  const findTop = listTop(choice, { logits, top: top.buffer });
-  const steps = [single, several].flatMap(({ layers, head }) => [...layers, ...head]);
-  return {
+  const [single, few, several] = [plan("one"), plan("few"), plan("several")];
+  const hidden = new Map<string, HiddenPlan>();
+  const states = { ...scratch, choices: choices.buffer };
+  const last = targetOf({ adapter, library, params: params.head }, "one");
+  const choose = chooseTokens(last, { logits, draws: choices.draws, choices: choices.buffer });
+  const findTop = listTop(last, { logits, wanted: top.wanted, top: top.buffer });
+  const plans = {
     scratch,
     headScratch,
     params,

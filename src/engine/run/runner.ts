@@ -274,11 +274,10 @@ export class Runner {
       // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not
       // run again here, when a sequence may hold what the scratch would overwrite.
       await this.#wait(rehearse(this.#device, probe.dispatches, this.#onCompiled));
-      const { layers } = this.#plan(count);
-      const commands = this.#layers(sequence, tokens, probe.insertInto(layers));
+      const commands = this.#layers([piece], count, probe.insertInto(plan(count).layers));
       probe.ask(cache.wholeItem(0));
       commands.submit();
-      return await this.#wait(probe.rows(sequence.tables[group]!));
+      return await this.#wait(probe.rows(piece.rows.sequence.tables[group]!));
     } finally {
       probe.release();
     }
@@ -296,86 +295,4 @@ export class Runner {
   get #kvType(): KvType {
     return this.#caches[0]!.shape.kvType;
   }
-
-  /** Appends tokens to a sequence and records the layers for them. */
-  #layers(
-    sequence: Sequence,
-    tokens: Tokens,
-    layers: readonly Dispatch[] = this.#plan(countOf(tokens)).layers,
-  ): Commands {
-    const { scratch, params } = this.#plans;
-    const slots = sequence.append(tokens);
-    if ("length" in tokens) {
-      this.#device.queue.writeBuffer(scratch.tokens, 0, Uint32Array.from(tokens));
-    }
-    this.#justChosen = undefined;
-    const steps = this.#caches.map((cache, group) => {
-      const step = cache.prepare([{ table: sequence.tables[group]!, slots: slots[group]! }]);
-      params.layers[group]!.write(step);
-      return step;
-    });
-    const commands = this.#begin(countOf(tokens));
-    commands.run(layers, steps[0]!);
-    return commands;
-  }
-
-  /** The forward pass for this many tokens. */
-  #plan(tokens: number): Plan {
-    return tokens === 1 ? this.#plans.single : this.#plans.several;
-  }
-
-  /** Records the output head for `rows` of the `count` tokens of a step. */
-  #head(commands: Commands, count: number, first: number, rows: number): void {
-    if (count > 1) this.#takeRows(commands, first, rows);
-    const step = { tokens: rows };
-    this.#plans.params.head.write(step);
-    commands.run(this.#plan(rows).head, step);
-  }
-
-  /** Copies rows of the layers' results to the buffers that the output head reads. */
-  #takeRows({ encoder }: Commands, first: number, rows: number): void {
-    const { scratch, headScratch } = this.#plans;
-    for (const name of ["x", "attended"] as const) {
-      const [from, to] = [scratch[name], headScratch[name]];
-      const rowBytes = from.stride * 4;
-      encoder.copyBufferToBuffer(from.buffer, first * rowBytes, to.buffer, 0, rows * rowBytes);
-    }
-  }
-
-  #writeChoice({ temperature = 0, seed = 0, position = 0, keep = 1 }): void {
-    const seed_low = seed >>> 0;
-    const seed_high = Math.floor(seed / 2 ** 32);
-    this.#plans.params.choice.write({ temperature, seed_low, seed_high, position, keep });
-  }
-
-  /** Submits, and copies the logits of `rows` tokens into `result` [.., V] from row `to` on. */
-  async #readLogits(
-    commands: Commands,
-    result: Float32Array,
-    to: number,
-    rows: number,
-  ): Promise<void> {
-    const { staging, headScratch } = this.#plans;
-    const { buffer, stride } = headScratch.logits;
-    const V = this.vocabulary;
-    const bytes = rows * stride * 4;
-    commands.encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
-    commands.submit();
-    const mapped = new Float32Array(await this.#wait(this.#device.map(staging, bytes)));
-    for (let r = 0; r < rows; r++) {
-      result.set(mapped.subarray(r * stride, r * stride + V), (to + r) * V);
-    }
-    staging.unmap();
-    // -Infinity is allowed: a model may exclude a token by it.
-    const read = result.subarray(to * V, (to + rows) * V);
-    const broken = firstNotFinite(read, Number.NEGATIVE_INFINITY);
-    if (broken >= 0) {
-      const logit = `The logit of token ${broken % V} is ${read[broken]}`;
-      throw new NotFiniteError(logit, this.#kvType);
-    }
-  }
-}
-
-function countOf(tokens: Tokens): number {
-  return "length" in tokens ? tokens.length : 1;
 }

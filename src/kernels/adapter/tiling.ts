@@ -65,46 +65,6 @@ export function attentionRange(
   return Math.max(least, 2 ** Math.ceil(Math.log2(keys / wanted)));
 }
 
-/** Rows of a workgroup of attention for tiles of at most this many tokens. */
-export function attentionRows(share: number, tokens: number): number {
-  return Math.min(ATTENTION_ROWS, share * tokens);
-}
-
-/** Ranges into which the keys of a token are split at most, but for those that only touch them. */
-export const MOST_RANGES = 64;
-
-/** Ranges more, if they do not begin where what is seen begins: of sinks and of a window. */
-export const SPARE_RANGES = 3;
-
-/** Positions of a range that are worth a workgroup: a software adapter has few at a time. */
-const LEAST_RANGE = { software: 128, card: 32 };
-
-/** Workgroups of attention that keep a card busy. */
-const CARD_GROUPS = 512;
-
-/** Positions of a range if keys are not split. */
-const WHOLE = 2 ** 32;
-
-export interface SplitKeys {
-  /** How many keys a token sees. */
-  readonly keys: number;
-  /** Workgroups that there would be without splitting. */
-  readonly groups: number;
-  /** The most ranges that there is room for. */
-  readonly most: number;
-}
-
-/** Text positions of a range of the keys of a token: a power of two. */
-export function attentionRange(
-  { busyGroups, isSoftware }: Adapter,
-  { keys, groups, most }: SplitKeys,
-): number {
-  const wanted = Math.min(most, Math.ceil(Math.min(busyGroups, CARD_GROUPS) / groups));
-  if (wanted <= 1) return WHOLE;
-  const least = isSoftware ? LEAST_RANGE.software : LEAST_RANGE.card;
-  return Math.max(least, 2 ** Math.ceil(Math.log2(keys / wanted)));
-}
-
 /** A shader that multiplies, with its fragments (except the weight format) and overrides. */
 interface Tiling {
   readonly shader: string;

@@ -19,15 +19,6 @@ export interface StepValues {
   readonly short_tokens?: number;
   /** Tokens whose keys were split into ranges. */
   readonly merges?: number;
-  /**
-   * How a token is chosen: 0 for the likeliest; the halves of a seed; the position of the token.
-   */
-  readonly temperature?: number;
-  readonly seed_low?: number;
-  readonly seed_high?: number;
-  readonly position?: number;
-  /** Likeliest tokens that are listed. */
-  readonly keep?: number;
   /** Turns of the loop that measures how fast an adapter multiplies. */
   readonly steps?: number;
 }
