@@ -75,7 +75,8 @@ export interface MatvecTiling extends Tiling {
   readonly overrides: Readonly<Record<string, number>> & {
     /** Of a workgroup. */
     readonly ROWS: number;
-    readonly TOKENS: number;
+    /** Vectors of a workgroup; default 1. */
+    readonly TOKENS?: number;
   };
 }
 
@@ -98,7 +99,7 @@ export interface Product {
 }
 
 const MATVEC_ROWS = 64; // MAX_ROWS of matvec.wgsl
-/** Tokens of a workgroup, if there are few: MAX_TOKENS of matvec.wgsl and matvec-cpu.wgsl. */
+/** Tokens of a workgroup, if there are few: MAX_TOKENS of matvec.wgsl. */
 const MATVEC_TOKENS = 4;
 /**
  * The most rows of a workgroup on a card: compilers unroll all of them, and a long matrix has
@@ -125,7 +126,7 @@ export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
   if (placement === "interleaved") {
     const times = Math.max(1, Math.ceil((n / CPU_ROWS - LAST_SHARE) / workgroups));
     const share = n / (times * workgroups + LAST_SHARE);
-    const overrides = { ROWS: Math.ceil(share / least) * least, TOKENS: 1 };
+    const overrides = { ROWS: Math.ceil(share / least) * least };
     return { shader: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
   }
   const most = isSoftware ? MATVEC_ROWS : CARD_ROWS;
@@ -160,19 +161,22 @@ export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: Row
 
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const MATRICES_TILE = 64; // TILE of matmul-matrices.wgsl, rows and tokens
-const CPU_TOKENS = 16; // TOKENS of matmul-cpu.wgsl
 const CPU_TILE_ROWS = 384; // MAX_ROWS there
 
 /** The shader that multiplies a matrix of n rows with several tokens on an adapter. */
-export function matmulTiling(adapter: Adapter): MatmulTiling {
-  const { placement, busyGroups, matrixShape, subgroup } = adapter;
+export function matmulTiling(adapter: Adapter, steps: "few" | "several"): MatmulTiling {
+  const { placement, busyGroups, workgroups, matrixShape, subgroup } = adapter;
   if (placement === "interleaved") {
+    const TOKENS = steps === "few" ? 8 : 16;
+    // Few tokens fill the caches of few threads, and each workgroup loads them again.
+    const groups = steps === "few" ? workgroups : busyGroups;
     return {
       shader: "cpu/matmul-cpu",
       fragments: ["cpu/reduce-eight"],
+      overrides: { TOKENS },
       grid(n, tokens) {
-        const tiles = Math.ceil(tokens / CPU_TOKENS);
-        const wanted = Math.min(Math.ceil(n / 32), Math.ceil(busyGroups / tiles));
+        const tiles = Math.ceil(tokens / TOKENS);
+        const wanted = Math.min(Math.ceil(n / 32), Math.ceil(groups / tiles));
         return [Math.max(wanted, Math.ceil(n / CPU_TILE_ROWS)), tiles];
       },
     };

@@ -2,13 +2,15 @@
 // loads cost more than arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes,
 // and what was loaded serves many times.
 //
-// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of 16 tokens in
-// registers, and lets the rows of W pass: each chunk of W is decoded once for 16 tokens, each
+// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of TOKENS tokens in
+// registers, and lets the rows of W pass: each chunk of W is decoded once for all of them, each
 // number of X loaded once for all rows of the workgroup. Eight sums of each of eight lanes, one a
-// token, then become one a lane in three exchanges. Appended: a weight format, the reduction of
-// eight lanes.
+// token, then become one a lane in three exchanges: in the order of `matvec-cpu`, so that a row comes
+// to the same bits whatever else is in the step. Appended: a weight format; where X lies and whether
+// it is normed on the way; the reduction of eight lanes.
 
-const TOKENS = 16u;
+override TOKENS: u32 = 16;  // of a workgroup: 8, or MAX_TOKENS
+const MAX_TOKENS = 16u;
 const LANES = 8u;
 const MAX_ROWS = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
 
@@ -16,9 +18,8 @@ struct Params {
   tokens: u32,  // T
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4f>;      // [T, K], rows padded with zeros to whole chunks
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [T, N]
-@group(0) @binding(2) var<uniform> params: Params;
+@group(0) @binding(3) var<uniform> params: Params;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -31,8 +32,8 @@ fn main(
   let rows = min(share, matrix.rows - first);
   let tile = group.y * TOKENS;
   let tokens = min(TOKENS, params.tokens - tile);
-  var numbers: array<vec4f, TOKENS * 8u>;  // zero for tokens that do not exist
-  var halves: array<vec2f, TOKENS>;
+  var numbers: array<vec4f, MAX_TOKENS * 8u>;  // zero for tokens that do not exist
+  var halves: array<vec2f, MAX_TOKENS>;
   var sums: array<f32, 2u * MAX_ROWS>;  // two a row: of tokens `lane` and `lane + 8`
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
@@ -40,7 +41,10 @@ fn main(
     for (var t = 0u; t < tokens; t++) {
       var both = vec2f();
       for (var i = 0u; i < 8u; i++) {
-        let four = select(vec4f(), x[((tile + t) * matrix.chunks + chunk) * 8u + i], exists);
+        var four = vec4f();
+        if (exists) {
+          four = input(tile + t, t, chunk * 8u + i);
+        }
         numbers[t * 8u + i] = four;
         both[i >> 2u] += dot(four, vec4f(1.0));
       }
@@ -48,7 +52,7 @@ fn main(
     }
     for (var r = 0u; r < rows; r++) {
       let c = load_chunk(first + r, chunk);
-      for (var eight = 0u; eight < 2u; eight++) {
+      for (var eight = 0u; eight < TOKENS / 8u; eight++) {
         var products = array<f32, 8>();
         for (var i = 0u; i < 8u; i++) {
           let t = 8u * eight + i;
@@ -67,12 +71,16 @@ fn main(
       }
     }
   }
-  for (var t = 0u; t < 2u; t++) {
-    let token = tile + 8u * t + lane;
+  for (var eight = 0u; eight < TOKENS / 8u; eight++) {
+    var scale = 0.0;  // of token `lane` of these
+    for (var i = 0u; i < LANES; i++) {
+      scale = select(scale, input_scale(8u * eight + i, lane), i == lane);
+    }
+    let token = tile + 8u * eight + lane;
     if (token < params.tokens) {
       for (var r = 0u; r < rows; r++) {
         let to = token * matrix.stride + matrix.first + first + r;
-        var result = sums[2u * r + t];
+        var result = scale * sums[2u * r + eight];
         if (matrix.beta != 0.0) {
           result += matrix.beta * y[to];
         }

@@ -18,12 +18,14 @@ fn max_lanes(value: vec4f, lane: u32) -> vec4f {
 
 // Of eight numbers of every lane, low[0] to high[3], the sum over all lanes of number `lane`: in
 // each exchange a lane gives away the half that it will not need, and adds what it gets to the
-// other.
+// other. Neighbours meet first: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)).
 fn sum_of_eight(low: vec4f, high: vec4f, lane: u32) -> f32 {
-  let upper = (lane & 4u) != 0u;
-  let four = select(low, high, upper) + subgroupShuffleXor(select(high, low, upper), 4u);
-  let second = (lane & 2u) != 0u;
-  let two = select(four.xy, four.zw, second) + subgroupShuffleXor(select(four.zw, four.xy, second), 2u);
   let odd = (lane & 1u) != 0u;
-  return select(two.x, two.y, odd) + subgroupShuffleXor(select(two.y, two.x, odd), 1u);
+  let evens = vec4f(low.xz, high.xz);
+  let odds = vec4f(low.yw, high.yw);
+  let four = select(evens, odds, odd) + subgroupShuffleXor(select(odds, evens, odd), 1u);
+  let second = (lane & 2u) != 0u;
+  let two = select(four.xz, four.yw, second) + subgroupShuffleXor(select(four.yw, four.xz, second), 2u);
+  let upper = (lane & 4u) != 0u;
+  return select(two.x, two.y, upper) + subgroupShuffleXor(select(two.y, two.x, upper), 4u);
 }

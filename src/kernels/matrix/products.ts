@@ -43,19 +43,35 @@ export function project(target: Target, projection: Projection): Dispatch[] {
       `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
     );
   }
-  const { dispatcher, tokens } = target;
-  const { label } = weights;
+  const { dispatcher } = target;
   const output = plainOutput(y);
+  const way = wayOf(target, weights);
+  const own = way.norms ? norm : undefined;
+  const from = way.norms ? x : (norm?.into ?? x);
   const products = weights.parts.map((part) =>
-    tokens === "several"
-      ? matmul(target, { label, part, x: norm?.into ?? x, y, add })
-      : matvec(target, { label, part, x, norm, output, add }),
+    way.shader === "matvec"
+      ? matvec(target, { label: weights.label, part, x, norm, output, add })
+      : matmul(target, { label: weights.label, part, x: from, y, norm: own, add }),
   );
   return [
-    ...normed(target, x, norm),
+    ...(norm && !own
+      ? rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps })
+      : []),
     ...products.map((recipe) => dispatcher.dispatch(recipe)),
     ...(bias ? addBias(target, { bias, y }) : []),
   ];
+}
+
+/**
+ * How a matrix meets its vectors: one, or few on a card, by `matvec`, more by `matmul`; and whether
+ * they are normed on the way. On the threads of a CPU all are, so that a row comes to the same bits in
+ * every step.
+ */
+function wayOf({ tokens }: Target, { parts }: Weights) {
+  const isInterleaved = parts.every(({ placement }) => placement === "interleaved");
+  const isMatvec = tokens === "one" || (tokens === "few" && !isInterleaved);
+  const shader = isMatvec ? ("matvec" as const) : ("matmul" as const);
+  return { shader, norms: isMatvec || isInterleaved };
 }
 
 export interface GatedProjection {
@@ -76,19 +92,13 @@ export interface GatedProjection {
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
   const [part, ...more] = weights.parts;
-  if (target.tokens !== "several" && part && more.length === 0 && !bias) {
+  if (wayOf(target, weights).shader === "matvec" && part && more.length === 0 && !bias) {
     const output = gatedOutput(hidden, activation);
     const recipe = matvec(target, { label, part, x, norm, output, add: false });
     return [target.dispatcher.dispatch(recipe)];
   }
   const both = project(target, { x, weights, y: gateUp, norm, bias });
   return [...both, ...gatedActivation(target, { label, gateUp, hidden, activation })];
-}
-
-/** The norm of several tokens; that of one or few is taken on the way. */
-function normed(target: Target, x: Activations, norm: InputNorm | undefined): Dispatch[] {
-  if (!norm || target.tokens !== "several") return [];
-  return rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps });
 }
 
 /** What becomes of the products of vectors: the shader's fragments, and what they need. */
@@ -113,21 +123,22 @@ function gatedOutput(h: Activations, activation: ActivationFunction): VectorOutp
 
 /** Where vectors are read from, and whether they are normed on the way. */
 function vectorInput({ adapter, tokens }: Target, x: Activations, norm: InputNorm | undefined) {
-  const bytes = x.stride * 4 * (tokens === "one" ? 1 : x.rows);
-  const inUniform = adapter.uniformInputs && bytes <= UNIFORM_BYTES;
-  const memory = inUniform ? "uniform" : "storage";
-  const room = inUniform ? "cpu/inputs" : "matrix/inputs";
-  const bind = (binding: GPUBufferBinding) =>
-    inUniform ? { ...binding, size: UNIFORM_BYTES } : binding;
-  const vector = { fragment: `${room}/${memory}`, binding: bind(activationBinding(x)) };
+  const place = (bytes: number, binding: GPUBufferBinding) =>
+    adapter.uniformInputs && bytes <= UNIFORM_BYTES
+      ? { memory: "uniform", room: "cpu", binding: { ...binding, size: UNIFORM_BYTES } }
+      : { memory: "storage", room: "matrix", binding };
+  const row = x.stride * 4;
+  const vectors = place(tokens === "one" ? row : row * x.rows, activationBinding(x));
+  const from = `${vectors.room}/inputs/${vectors.memory}`;
   if (!norm) {
-    const fragments = [vector.fragment, "matrix/inputs/plain"];
-    return { fragments, overrides: {}, bindings: { x: vector.binding } };
+    const fragments = [from, "matrix/inputs/plain"];
+    return { fragments, overrides: {}, bindings: { x: vectors.binding } };
   }
+  const weights = place(row, vectorBinding(norm.weight));
   return {
-    fragments: [vector.fragment, `${room}/norm-${memory}`, "matrix/inputs/normed"],
+    fragments: [from, `${weights.room}/inputs/norm-${weights.memory}`, "matrix/inputs/normed"],
     overrides: { EPS: norm.eps },
-    bindings: { x: vector.binding, norm: bind(vectorBinding(norm.weight)) },
+    bindings: { x: vectors.binding, norm: weights.binding },
   };
 }
 
@@ -151,7 +162,7 @@ function matvec(target: Target, product: VectorProduct): Recipe {
   const { adapter } = target;
   const tokens = target.tokens === "one" ? "one" : "few";
   const tiling = matvecTiling(adapter, { placement, n: rows, tokens, least: output.least });
-  const { ROWS, TOKENS } = tiling.overrides;
+  const { ROWS, TOKENS = 1 } = tiling.overrides;
   const input = vectorInput(target, x, norm);
   const [columns, lines] = lineOfGroups(adapter, Math.ceil(rows / ROWS));
   return {
@@ -171,21 +182,25 @@ function matvec(target: Target, product: VectorProduct): Recipe {
 
 interface RowsProduct extends PartProduct {
   readonly y: Activations;
+  /** Taken on the way: by the shaders for CPUs only. */
+  readonly norm: InputNorm | undefined;
 }
 
 /** A packed matrix times the vectors of several tokens. */
-function matmul({ adapter }: Target, { label, part, x, y, add }: RowsProduct): Recipe {
-  const { shader, fragments, overrides, grid } = matmulTiling(adapter);
+function matmul(target: Target, { label, part, x, y, norm, add }: RowsProduct): Recipe {
+  const { adapter, tokens } = target;
+  const tiling = matmulTiling(adapter, tokens === "few" ? "few" : "several");
+  const { shader, fragments, overrides, grid } = tiling;
+  const input =
+    part.placement === "interleaved"
+      ? vectorInput(target, x, norm)
+      : { fragments: [], overrides: {}, bindings: { x: activationBinding(x) } };
   return {
     label,
     shader,
-    fragments: [...decoderOf(part.format, part.placement), ...fragments],
-    ...(overrides ? { overrides } : {}),
-    bindings: {
-      x: activationBinding(x),
-      y: activationBinding(y),
-      ...weightBindings(part, add),
-    },
+    fragments: [...decoderOf(part.format, part.placement), ...input.fragments, ...fragments],
+    overrides: { ...overrides, ...input.overrides },
+    bindings: { ...input.bindings, y: activationBinding(y), ...weightBindings(part, add) },
     grid: (step) => [...grid(part.rows, step.tokens), 1],
   };
 }
