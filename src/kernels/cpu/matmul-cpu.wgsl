@@ -21,6 +21,23 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [T, N]
 @group(0) @binding(3) var<uniform> params: Params;
 
+// The dot product of a chunk of W with that of a token: as `chunk_dot`.
+fn token_dot(
+  c: Chunk,
+  numbers: ptr<function, array<vec4f, MAX_TOKENS * 8u>>,
+  halves: ptr<function, array<vec2f, MAX_TOKENS>>,
+  t: u32,
+) -> f32 {
+  var low = vec4f();
+  var high = vec4f();
+  for (var j = 0u; j < 4u; j++) {
+    low += c.q[j] * numbers[t * 8u + j];
+    high += c.q[j + 4u] * numbers[t * 8u + j + 4u];
+  }
+  let both = vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)));
+  return dot(c.scales.scale, both) + dot(c.scales.offset, halves[t]);
+}
+
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -54,16 +71,20 @@ fn main(
       let c = load_chunk(first + r, chunk);
       for (var eight = 0u; eight < TOKENS / 8u; eight++) {
         var products = array<f32, 8>();
-        for (var i = 0u; i < 8u; i++) {
-          let t = 8u * eight + i;
-          var low = vec4f();
-          var high = vec4f();
-          for (var j = 0u; j < 4u; j++) {
-            low += c.q[j] * numbers[t * 8u + j];
-            high += c.q[j + 4u] * numbers[t * 8u + j + 4u];
-          }
-          let both = vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)));
-          products[i] = dot(c.scales.scale, both) + dot(c.scales.offset, halves[t]);
+        let t = 8u * eight;
+        if (tokens > t) {
+          products[0] = token_dot(c, &numbers, &halves, t);
+          products[1] = token_dot(c, &numbers, &halves, t + 1u);
+        }
+        if (tokens > t + 2u) {
+          products[2] = token_dot(c, &numbers, &halves, t + 2u);
+          products[3] = token_dot(c, &numbers, &halves, t + 3u);
+        }
+        if (tokens > t + 4u) {
+          products[4] = token_dot(c, &numbers, &halves, t + 4u);
+          products[5] = token_dot(c, &numbers, &halves, t + 5u);
+          products[6] = token_dot(c, &numbers, &halves, t + 6u);
+          products[7] = token_dot(c, &numbers, &halves, t + 7u);
         }
         let low = vec4f(products[0], products[1], products[2], products[3]);
         let high = vec4f(products[4], products[5], products[6], products[7]);
