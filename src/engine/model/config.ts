@@ -38,7 +38,10 @@ export interface ModelConfig {
   readonly traits: readonly LayerTraits[];
 }
 
-/** Keys that are not implemented, with the values that change nothing: any other is refused. */
+/**
+ * Keys that are not implemented, or only for families that have them among their defaults, with the
+ * values that change nothing: any other is refused.
+ */
 const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   attn_logit_softcapping: [0],
   final_logit_softcapping: [0],
@@ -72,9 +75,10 @@ export function readConfig(file: GgufFile): ModelConfig {
   const general = new Metadata(file);
   const name = general.string("general.architecture");
   const architecture = architectureOf(file.name, name);
-  const metadata = new ModelMetadata(file, name);
-  const shape = readShape(metadata);
-  refuseOthers(metadata);
+  const shape = readShape(new ModelMetadata(file, name));
+  const defaults = architecture.defaults(shape);
+  const metadata = new ModelMetadata(file, name, defaults);
+  refuseOthers(metadata, defaults);
   const trainedContext = metadata.count("context_length");
   const rope = readRotation(metadata, architecture, shape.headWidth, trainedContext);
   const traits = readTraits(metadata, architecture, shape, rope);
@@ -130,8 +134,9 @@ function readHeadWidth(metadata: ModelMetadata, width: number, heads: number): n
 }
 
 /** Refuses keys that change the result but are in neither configuration nor traits. */
-function refuseOthers(metadata: ModelMetadata): void {
+function refuseOthers(metadata: ModelMetadata, own: Readonly<Record<string, number>>): void {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
+    if (Object.hasOwn(own, name)) continue;
     const value = metadata.value(name);
     if (value !== undefined && !neutral.includes(Number(value))) {
       metadata.refuse(`${metadata.key(name)} (${String(value)}) is not supported.`);

@@ -26,19 +26,14 @@ export interface LayerTraits {
 /** Reads the traits of each layer, [L]. */
 export function readTraits(
   metadata: ModelMetadata,
-  { headNorms, activation, slidingPeriod }: Architecture,
+  { headNorms, activation }: Architecture,
   { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
   rotation: Rotation,
 ): LayerTraits[] {
-  const scale = metadata.number("attention.scale", 0);
-  const scoreScale =
-    scale === 0 ? 1 / Math.sqrt(headWidth) : metadata.between("attention.scale", scale, 1e-6, 1e6);
+  const scoreScale = metadata.nonzero("attention.scale", 1e-6, 1e6) ?? 1 / Math.sqrt(headWidth);
   const sliding = metadata.integer("attention.sliding_window", 0);
-  const slides = metadata.booleanPerLayer(
-    "attention.sliding_window_pattern",
-    layers,
-    slidingPeriod,
-  );
+  // Without a pattern, all layers slide if there is a window.
+  const slides = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
   return slides.map((slides) => ({
     headNorms,
     rotation,
