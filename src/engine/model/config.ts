@@ -30,6 +30,8 @@ export interface ModelConfig {
   /** The longest text that the model was trained for, in tokens. */
   readonly trainedContext: number;
   readonly normEpsilon: number;
+  /** What the embeddings of tokens are multiplied by: 1 in most families. */
+  readonly embeddingScale: number;
   /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
   /** The file's rotation; options may override it. */
@@ -92,6 +94,7 @@ export function readConfig(file: GgufFile): ModelConfig {
     vocabulary: tokens > 0 ? tokens : metadata.integer("vocab_size"),
     trainedContext,
     normEpsilon: metadata.between(epsilon, metadata.number(epsilon), 1e-30, 1),
+    embeddingScale: metadata.nonzero("embedding_scale", 1e-6, 1e6) ?? 1,
     pooling: readPooling(metadata),
     rope,
     traits,

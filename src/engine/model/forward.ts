@@ -61,7 +61,8 @@ export function layers(
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const { tokens, choices } = scratch;
-  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x })];
+  const scale = config.embeddingScale;
+  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x, scale })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     // The rest of the layer before. That of the last layer is in `head`, for wanted tokens only.
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));

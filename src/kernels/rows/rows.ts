@@ -15,10 +15,13 @@ export interface Embedding {
   readonly choices: GPUBuffer; // [choices, 2] ids and log-probabilities: see choice/
   readonly table: Weights; // [V, D]
   readonly x: Activations; // [T, D]
+  /** What rows are multiplied by; default 1. */
+  readonly scale?: number;
 }
 
-/** x [T, D] = rows `tokens` [T] of the table [V, D]. */
-export function embed(target: Target, { tokens, choices, table, x }: Embedding): Dispatch[] {
+/** x [T, D] = rows `tokens` [T] of the table [V, D], scaled. */
+export function embed(target: Target, embedding: Embedding): Dispatch[] {
+  const { tokens, choices, table, x, scale: SCALE = 1 } = embedding;
   const { lanes: LANES } = target.adapter;
   const columns = Math.ceil(x.stride / 32 / LANES);
   return table.parts.map((part) =>
@@ -26,7 +29,7 @@ export function embed(target: Target, { tokens, choices, table, x }: Embedding):
       label: table.label,
       shader: "rows/embed",
       fragments: decoderOf(part.format, part.placement),
-      overrides: { LANES },
+      overrides: { SCALE, LANES },
       bindings: {
         tokens: bufferBinding(tokens),
         choices: bufferBinding(choices),
