@@ -43,6 +43,11 @@ export const ACTIVATION_FUNCTIONS = {
 
 export type ActivationFunction = keyof typeof ACTIVATION_FUNCTIONS;
 
+/** A number kept within a cap: small ones stay as they are. */
+export function softcap(z: number, cap: number): number {
+  return cap * Math.tanh(z / cap);
+}
+
 /** activation(gate) up. */
 export function gatedActivation(
   gate: Numbers,

@@ -37,6 +37,7 @@ const LLAMA: LayerTraits = {
   },
   window: Number.POSITIVE_INFINITY,
   scoreScale: 1 / Math.sqrt(8),
+  scoreCap: undefined,
   activation: "silu",
 };
 const HALVES = { ...LLAMA.rotation, pairs: "halves" } as const;

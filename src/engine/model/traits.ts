@@ -19,6 +19,8 @@ export interface LayerTraits {
   readonly window: number;
   /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
   readonly scoreScale: number;
+  /** c, if a score s is kept within it: c tanh(s / c). */
+  readonly scoreCap: number | undefined;
   /** The activation function of the feed-forward, down(activation(gate x) * (up x)). */
   readonly activation: ActivationFunction;
 }
@@ -31,6 +33,7 @@ export function readTraits(
   rotation: Rotation,
 ): LayerTraits[] {
   const scoreScale = metadata.nonzero("attention.scale", 1e-6, 1e6) ?? 1 / Math.sqrt(headWidth);
+  const scoreCap = metadata.nonzero("attn_logit_softcapping", 1e-3, 1e6);
   const sliding = metadata.integer("attention.sliding_window", 0);
   // Without a pattern, all layers slide if there is a window.
   const slides = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
@@ -39,6 +42,7 @@ export function readTraits(
     rotation,
     window: slides && sliding > 0 ? sliding : Number.POSITIVE_INFINITY,
     scoreScale,
+    scoreCap,
     activation,
   }));
 }
@@ -46,9 +50,10 @@ export function readTraits(
 /** The shape of a layer's heads in a cache. */
 export function headShape(
   shape: CacheShape,
-  { rotation: { pairs, width }, scoreScale }: LayerTraits,
+  { rotation: { pairs, width }, scoreScale, scoreCap }: LayerTraits,
 ): HeadShape {
-  return { ...shape, pairGap: pairs === "neighbours" ? 1 : width / 2, scale: scoreScale };
+  const pairGap = pairs === "neighbours" ? 1 : width / 2;
+  return { ...shape, pairGap, scale: scoreScale, scoreCap };
 }
 
 /**
