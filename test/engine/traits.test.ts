@@ -27,6 +27,7 @@ async function configOf(
 
 const LLAMA: LayerTraits = {
   headNorms: false,
+  postNorms: false,
   rotation: {
     width: 8,
     pairs: "neighbours",

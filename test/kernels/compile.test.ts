@@ -89,6 +89,7 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   for (const headWidth of [256, 64, 32, 8]) {
     const norm = await createWeights(device, { label: "norm", format: F32, n: 1, k: headWidth });
     rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5 });
+    rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5, add: true });
   }
   const both = await createActivations(device, "both", 2, 80);
   for (const format of FORMATS.values()) {

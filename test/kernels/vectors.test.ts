@@ -70,6 +70,29 @@ describe("rms-norm", () => {
     gpu.release(from, w, to);
   });
 
+  test("added to what is there", async () => {
+    const d = 36;
+    const [x, weight, before] = [
+      randomFloats(7, 2 * d),
+      randomFloats(8, d, 2),
+      randomFloats(9, 2 * d, 3),
+    ];
+    const [from, w, to] = [
+      await gpu.activations(2, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, d, before),
+    ];
+    const norm = { x: from, weight: w, y: to, eps: EPS, add: true };
+    await gpu.run(rmsNorm(gpu.one, norm), { tokens: 2 });
+    const normed = reference.rmsNorm(x, weight, 2, EPS);
+    expectClose(
+      await gpu.readActivations(to),
+      normed.map((value, i) => value + before[i]!),
+      { abs: 8 * rel(d) },
+    );
+    gpu.release(from, w, to);
+  });
+
   test("zeros stay zeros, and epsilon counts where numbers are tiny", async () => {
     const d = 36;
     const x = new Float32Array(2 * d);

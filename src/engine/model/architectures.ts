@@ -9,6 +9,8 @@ export interface Architecture {
   readonly pairs: "neighbours" | "halves";
   /** RMSNorm over each head of queries and keys, before the rotation. */
   readonly headNorms: boolean;
+  /** RMSNorm also behind attention and the feed-forward, before they are added to the stream. */
+  readonly postNorms: boolean;
   readonly activation: ActivationFunction;
   /**
    * Keys, without the architecture's name, whose values files may leave out: what these are then. A
@@ -22,6 +24,7 @@ export interface Architecture {
 /** What most families do. */
 const COMMON = {
   headNorms: false,
+  postNorms: false,
   activation: "silu",
   defaults: () => ({}),
 } as const satisfies Partial<Architecture>;

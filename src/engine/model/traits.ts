@@ -13,6 +13,8 @@ import type { Rotation } from "./rotation.ts";
 export interface LayerTraits {
   /** RMSNorm over each head of queries and keys, before the rotation. */
   readonly headNorms: boolean;
+  /** RMSNorm also behind attention and the feed-forward, before they are added to the stream. */
+  readonly postNorms: boolean;
   /** How positions rotate queries and keys; equal rotations are one shared record. */
   readonly rotation: Rotation;
   /** W: tokens that a query sees, its own included; Infinity if it sees all. */
@@ -28,7 +30,7 @@ export interface LayerTraits {
 /** Reads the traits of each layer, [L]. */
 export function readTraits(
   metadata: ModelMetadata,
-  { headNorms, activation }: Architecture,
+  { headNorms, postNorms, activation }: Architecture,
   { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
   rotation: Rotation,
 ): LayerTraits[] {
@@ -39,6 +41,7 @@ export function readTraits(
   const slides = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
   return slides.map((slides) => ({
     headNorms,
+    postNorms,
     rotation,
     window: slides && sliding > 0 ? sliding : Number.POSITIVE_INFINITY,
     scoreScale,

@@ -50,17 +50,29 @@ export interface RowNorm {
   readonly first?: number;
   /** Rows of a token. Default: as many as fill it. */
   readonly parts?: number;
+  /** Adds to y instead of replacing it. */
+  readonly add?: boolean;
 }
 
-/** y [T, parts, D] = RMSNorm(x [T, parts, D]) weight: rows are whole tokens, or heads of them. */
+/**
+ * y [T, parts, D] = RMSNorm(x [T, parts, D]) weight, or y += it if `add` is set: rows are whole
+ * tokens, or heads of them.
+ */
 export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
-  const { x, weight, y, eps, first = 0, parts = x.width / weight.k } = norm;
+  const { x, weight, y, eps, first = 0, parts = x.width / weight.k, add = false } = norm;
   const { lanes } = target.adapter;
   const recipe = {
     label: weight.label,
     shader: "rows/rms-norm",
     fragments: [reduction(target.adapter, lanes)],
-    overrides: { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: lanes },
+    overrides: {
+      D: weight.k,
+      FIRST: first,
+      STRIDE: x.stride,
+      EPS: eps,
+      ADD: Number(add),
+      LANES: lanes,
+    },
     bindings: {
       x: activationBinding(x),
       weight: vectorBinding(weight),
