@@ -34,6 +34,21 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   llama: { ...COMMON, pairs: "neighbours" },
   qwen2: { ...COMMON, pairs: "halves" },
   qwen3: { ...COMMON, pairs: "halves", headNorms: true },
+  gemma2: {
+    ...COMMON,
+    pairs: "halves",
+    postNorms: true,
+    activation: "gelu",
+    defaults: ({ layers, width, heads, headWidth }) => ({
+      embedding_scale: Math.sqrt(width),
+      // Files do not say it: that of 27 B, which has 46 layers, scales by D/H.
+      "attention.scale": 1 / Math.sqrt(layers === 46 ? width / heads : headWidth),
+      "attention.sliding_window": 4096,
+      "attention.sliding_window_pattern": 2,
+      attn_logit_softcapping: 50,
+      final_logit_softcapping: 30,
+    }),
+  },
 };
 
 /** The row of an architecture. Throws an `UnsupportedError` if there is none. */

@@ -32,6 +32,8 @@ export interface ModelConfig {
   readonly normEpsilon: number;
   /** What the embeddings of tokens are multiplied by: 1 in most families. */
   readonly embeddingScale: number;
+  /** c, if a logit z is kept within it: c tanh(z / c). */
+  readonly logitCap: number | undefined;
   /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
   /** The file's rotation; options may override it. */
@@ -95,6 +97,7 @@ export function readConfig(file: GgufFile): ModelConfig {
     trainedContext,
     normEpsilon: metadata.between(epsilon, metadata.number(epsilon), 1e-30, 1),
     embeddingScale: metadata.nonzero("embedding_scale", 1e-6, 1e6) ?? 1,
+    logitCap: metadata.nonzero("final_logit_softcapping", 1e-3, 1e6),
     pooling: readPooling(metadata),
     rope,
     traits,

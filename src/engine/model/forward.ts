@@ -17,7 +17,7 @@ import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import { gate, type Projection, project } from "../../kernels/matrix/products.ts";
-import { embed, rmsNorm } from "../../kernels/rows/rows.ts";
+import { embed, rmsNorm, softcap } from "../../kernels/rows/rows.ts";
 import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { headShape, type LayerTraits } from "./traits.ts";
@@ -162,9 +162,11 @@ export function head(
   scratch: HeadScratch,
 ): Dispatch[] {
   const { x, normed, logits } = scratch;
+  const { logitCap: cap } = config;
   const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
   return [
     afterAttention(target, config, weights, config.layers - 1, scratch),
     project(target, { x, weights: weights.output, y: logits, norm, bias: weights.outputBias }),
+    cap === undefined ? [] : softcap(target, { label: "logits", y: logits, cap }),
   ].flat();
 }

@@ -1,5 +1,5 @@
-// Operations on rows of activations: decode rows of the embedding table, norm and gate rows, add a
-// bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
+// Operations on rows of activations: decode rows of the embedding table, norm, gate and cap rows,
+// add a bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
 
 import type { Target } from "../adapter/target.ts";
 import { reduction, rowGroups } from "../adapter/tiling.ts";
@@ -97,6 +97,28 @@ export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
       shader: "rows/add-bias",
       overrides: { N: bias.k, STRIDE: y.stride, LANES },
       bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
+      grid: (step) => [columns, step.tokens, 1],
+    }),
+  ];
+}
+
+export interface Cap {
+  readonly label: string;
+  readonly y: Activations; // [T, N]
+  readonly cap: number;
+}
+
+/** y [T, N] = cap tanh(y / cap), in place. */
+export function softcap(target: Target, { label, y, cap: CAP }: Cap): Dispatch[] {
+  const { lanes: LANES } = target.adapter;
+  const columns = Math.ceil(y.width / 4 / LANES);
+  return [
+    target.dispatcher.dispatch({
+      label,
+      shader: "rows/cap",
+      fragments: ["rows/softcap"],
+      overrides: { N: y.width, STRIDE: y.stride, CAP, LANES },
+      bindings: { y: activationBinding(y) },
       grid: (step) => [columns, step.tokens, 1],
     }),
   ];
