@@ -39,9 +39,15 @@ export function rmsNorm(x: Numbers, weight: Numbers, rows: number, eps: number):
 /** The activation functions of a feed-forward, by the name of their fragment in `rows`. */
 export const ACTIVATION_FUNCTIONS = {
   silu: (z: number) => z / (1 + Math.exp(-z)),
+  gelu: (z: number) => (z / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3))),
 } as const;
 
 export type ActivationFunction = keyof typeof ACTIVATION_FUNCTIONS;
+
+/** A number kept within a cap: small ones stay as they are. */
+export function softcap(z: number, cap: number): number {
+  return cap * Math.tanh(z / cap);
+}
 
 /** activation(gate) up. */
 export function gatedActivation(

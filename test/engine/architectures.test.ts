@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { loadEngine, loadShards } from "../support/engine.ts";
 import { type GgufContents, type MetadataEntry, writeGguf } from "../support/gguf-writer.ts";
+import { cases, scoreCase } from "../support/golden.ts";
 import { ALL, nmse, oracleLogits } from "../support/oracle.ts";
 import { TINY_TOKENS, type TinyShape, tinyModel } from "../support/tiny-model.ts";
 
@@ -80,6 +81,14 @@ test.each<[string, Pick<TinyShape, "slidingPattern">, readonly number[]]>([
   }
   const all = oracleLogits(model, tokens);
   expect(nmse(all, expected)).toBeGreaterThan(1e-3);
+});
+
+test("gemma2, whose layers slide in turn: token by token, in pieces, over raw keys", async () => {
+  const { golden } = cases.find(({ name }) => name === "arch-gemma2")!;
+  for (const options of [{ chunk: 1 }, { chunk: 7, pageSize: 4, keys: "raw" }] as const) {
+    const { nmse } = await scoreCase(loadEngine, golden, { kv: "f32", ...options });
+    expect(nmse, JSON.stringify(options)).toBeLessThan(ROUNDING);
+  }
 });
 
 test("the oracle sees what a variant changes", () => {

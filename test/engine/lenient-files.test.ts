@@ -44,6 +44,8 @@ test.each<[string, MetadataValue, boolean]>([
   ["residual_scale", 1, true],
   ["embedding_scale", 1, true],
   ["embedding_scale", 12, false],
+  ["attn_logit_softcapping", 50, false],
+  ["final_logit_softcapping", 30, false],
   ["rope.scaling.alpha", 1, true],
   ["rope.scaling.yarn_ext_factor", -1, true],
   ["rope.scaling.yarn_ext_factor", 0.5, false],

@@ -7,7 +7,9 @@ import { GgufError, openGguf } from "../../src/engine/gguf/gguf.ts";
 import type { MetadataValue } from "../../src/engine/gguf/metadata.ts";
 import { readConfig } from "../../src/engine/model/config.ts";
 import { cacheGroups, headShape, type LayerTraits } from "../../src/engine/model/traits.ts";
+import { openFile } from "../../src/platform/file.ts";
 import { bytesOpener } from "../support/engine.ts";
+import { fixtureModel } from "../support/models.ts";
 import { type TinyShape, tinyModel } from "../support/tiny-model.ts";
 
 /** The configuration of a tiny model of 4 layers, with some keys of its architecture set. */
@@ -27,6 +29,7 @@ async function configOf(
 
 const LLAMA: LayerTraits = {
   headNorms: false,
+  postNorms: false,
   rotation: {
     width: 8,
     pairs: "neighbours",
@@ -37,6 +40,7 @@ const LLAMA: LayerTraits = {
   },
   window: Number.POSITIVE_INFINITY,
   scoreScale: 1 / Math.sqrt(8),
+  scoreCap: undefined,
   activation: "silu",
 };
 const HALVES = { ...LLAMA.rotation, pairs: "halves" } as const;
@@ -73,6 +77,56 @@ describe("the traits of a layer", () => {
       const { traits } = await configOf({ architecture, attentionScale: 0.125 });
       expect(headShape(shape, traits[0]!)).toEqual({ ...shape, pairGap, scale: 0.125 });
     }
+  });
+});
+
+describe("of a Gemma 2", () => {
+  /** The configuration of the fixture, without some keys and with others. */
+  async function configWith(keys: Readonly<Record<string, MetadataValue | undefined>>) {
+    const file = await openGguf(fixtureModel("gemma2-F16.gguf"), openFile);
+    const metadata = new Map(file.metadata);
+    for (const [name, value] of Object.entries(keys)) {
+      if (value === undefined) metadata.delete(`gemma2.${name}`);
+      else metadata.set(`gemma2.${name}`, value);
+    }
+    await file.close();
+    return readConfig({ ...file, metadata });
+  }
+  const shared = { postNorms: true, headNorms: false, activation: "gelu", scoreScale: 1 / 4 };
+
+  test("what the file says", async () => {
+    const { traits, embeddingScale, logitCap } = await configWith({});
+    expect(traits.map(({ window }) => window)).toEqual([8, Infinity, 8, Infinity]);
+    for (const trait of traits) expect(trait).toMatchObject({ ...shared, scoreCap: 5 });
+    expect({ embeddingScale, logitCap }).toEqual({ embeddingScale: 8, logitCap: 6 });
+  });
+
+  test("what a file leaves out", async () => {
+    const caps = ["attn_logit_softcapping", "final_logit_softcapping"] as const;
+    const { traits, logitCap } = await configWith({
+      "attention.sliding_window": undefined,
+      [caps[0]]: undefined,
+      [caps[1]]: undefined,
+    });
+    expect(traits.map(({ window }) => window)).toEqual([4096, Infinity, 4096, Infinity]);
+    for (const trait of traits) expect(trait).toMatchObject({ ...shared, scoreCap: 50 });
+    expect(logitCap).toBe(30);
+  });
+
+  test("no cap, a cap that is none, and the scale of the largest", async () => {
+    const { traits, logitCap } = await configWith({
+      attn_logit_softcapping: 0,
+      final_logit_softcapping: 0,
+      block_count: 46,
+      "attention.key_length": 8,
+      "attention.value_length": 8,
+      "rope.dimension_count": 8,
+    });
+    expect(traits[45]).toMatchObject({ scoreCap: undefined, scoreScale: 1 / Math.sqrt(64 / 4) });
+    expect(logitCap).toBeUndefined();
+    await expect(configWith({ attn_logit_softcapping: -1 })).rejects.toThrow(
+      "gemma2.attn_logit_softcapping must be from 0.001 to 1000000, found -1",
+    );
   });
 });
 

@@ -67,6 +67,17 @@ describe("full attention equals softmax in f64", () => {
     }
   });
 
+  test("scores within a cap", async () => {
+    const shape = shapeOf({ headWidth: 16, pageSize: 4, scoreCap: 2 });
+    const c = attentionCase(5, shape, 37, 3);
+    await expectOracle(c);
+    await expectOracle(attentionCase(6, shape, 70, 1), { splits: 3 });
+    const { expected } = oracle({ ...c, shape: { ...shape, scoreCap: undefined } });
+    const { expected: capped, abs } = oracle(c);
+    const farthest = Math.max(...capped.map((value, i) => Math.abs(value - expected[i]!)));
+    expect(farthest).toBeGreaterThan(100 * abs);
+  });
+
   test("texts one token shorter and longer than a page, a tile, several tiles", async () => {
     for (const length of [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65, 127, 129]) {
       for (const tokens of [1, Math.min(length, 6), length]) {

@@ -24,8 +24,8 @@ import {
 import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { gate, project } from "../../src/kernels/matrix/products.ts";
-import { ACTIVATION_FUNCTIONS } from "../../src/kernels/reference.ts";
-import { embed, rmsNorm } from "../../src/kernels/rows/rows.ts";
+import { ACTIVATION_FUNCTIONS, type ActivationFunction } from "../../src/kernels/reference.ts";
+import { embed, rmsNorm, softcap } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
@@ -48,12 +48,14 @@ const LEAST = {
 
 const gpu = await useGpu(LEAST);
 
+const ACTIVATIONS = Object.keys(ACTIVATION_FUNCTIONS) as ActivationFunction[];
+
 /** Heads of models that exist, and of tests: gaps 1 and E/2, groups of 1 to 8, all kv types, pages of 1 to 64. */
 const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 4, kvHeads: 4, headWidth: 8, pageSize: 1 },
   { heads: 8, kvHeads: 2, headWidth: 16, pageSize: 4 },
   { heads: 32, kvHeads: 8, headWidth: 64, pageSize: 16 },
-  { heads: 9, kvHeads: 3, headWidth: 64, pageSize: 16, pairGap: 32 },
+  { heads: 9, kvHeads: 3, headWidth: 64, pageSize: 16, pairGap: 32, scoreCap: 50 },
   { heads: 32, kvHeads: 32, headWidth: 80, pageSize: 32 },
   { heads: 32, kvHeads: 32, headWidth: 96, pageSize: 64, pairGap: 48 },
   { heads: 32, kvHeads: 8, headWidth: 128, pageSize: 16, pairGap: 64 },
@@ -89,6 +91,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   for (const headWidth of [256, 64, 32, 8]) {
     const norm = await createWeights(device, { label: "norm", format: F32, n: 1, k: headWidth });
     rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5 });
+    rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5, add: true });
+    softcap(one, { label: "cap", y: x, cap: 30 });
   }
   const both = await createActivations(device, "both", 2, 80);
   for (const format of FORMATS.values()) {
@@ -112,14 +116,8 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
           norm,
           bias,
         });
-      gate(target, {
-        label: "gate",
-        x,
-        weights: gates,
-        gateUp: both,
-        hidden: y,
-        activation: "silu",
-      });
+      for (const activation of ACTIVATIONS)
+        gate(target, { label: "gate", x, weights: gates, gateUp: both, hidden: y, activation });
     }
   }
   const written = await device.createBuffer("written", 1 << 14, USAGE.STORAGE);
@@ -212,13 +210,12 @@ describe("every kernel that a recipe asks for", () => {
     expect(device.features.has("subgroups")).toBe(true);
     const library = new KernelLibrary(device, shaderSource);
     const EPS = 1e-5;
-    const activations = Object.keys(ACTIVATION_FUNCTIONS);
     for (const format of FORMATS.values()) {
       const [own, interleaved] = [decoderOf(format), decoderOf(format, "interleaved")];
       for (const memory of ["storage", "uniform"]) {
         for (const output of [
           ["matrix/outputs/plain"],
-          ...activations.map((name) => ["matrix/outputs/gated", `rows/${name}`]),
+          ...ACTIVATIONS.map((name) => ["matrix/outputs/gated", `rows/${name}`]),
         ]) {
           const room = memory === "uniform" ? "cpu/inputs" : "matrix/inputs";
           const inputs = [`${room}/${memory}`, `${room}/norm-${memory}`, "matrix/inputs/normed"];

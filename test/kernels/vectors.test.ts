@@ -2,8 +2,9 @@
 
 import { describe, expect, test } from "vitest";
 import { project } from "../../src/kernels/matrix/products.ts";
+import type { ActivationFunction } from "../../src/kernels/reference.ts";
 import * as reference from "../../src/kernels/reference.ts";
-import { gatedActivation, rmsNorm } from "../../src/kernels/rows/rows.ts";
+import { gatedActivation, rmsNorm, softcap } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -70,6 +71,29 @@ describe("rms-norm", () => {
     gpu.release(from, w, to);
   });
 
+  test("added to what is there", async () => {
+    const d = 36;
+    const [x, weight, before] = [
+      randomFloats(7, 2 * d),
+      randomFloats(8, d, 2),
+      randomFloats(9, 2 * d, 3),
+    ];
+    const [from, w, to] = [
+      await gpu.activations(2, d, x),
+      await gpu.vector(weight),
+      await gpu.activations(2, d, before),
+    ];
+    const norm = { x: from, weight: w, y: to, eps: EPS, add: true };
+    await gpu.run(rmsNorm(gpu.one, norm), { tokens: 2 });
+    const normed = reference.rmsNorm(x, weight, 2, EPS);
+    expectClose(
+      await gpu.readActivations(to),
+      normed.map((value, i) => value + before[i]!),
+      { abs: 8 * rel(d) },
+    );
+    gpu.release(from, w, to);
+  });
+
   test("zeros stay zeros, and epsilon counts where numbers are tiny", async () => {
     const d = 36;
     const x = new Float32Array(2 * d);
@@ -90,7 +114,12 @@ describe("rms-norm", () => {
 
 describe("a gated activation", () => {
   /** hidden [T, F] of gate and up, [T, F] each. */
-  async function gated(tokens: number, gate: Float32Array, up: Float32Array) {
+  async function gated(
+    tokens: number,
+    gate: Float32Array,
+    up: Float32Array,
+    activation: ActivationFunction = "silu",
+  ) {
     const f = gate.length / tokens;
     const rows = Array.from({ length: tokens }, (_, t) => [
       ...gate.subarray(t * f, (t + 1) * f),
@@ -98,10 +127,9 @@ describe("a gated activation", () => {
     ]);
     const both = await gpu.activations(tokens, 2 * f, rows.flat());
     const hidden = await gpu.activations(tokens, f);
-    await gpu.run(
-      gatedActivation(gpu.one, { label: "gate", gateUp: both, hidden, activation: "silu" }),
-      { tokens },
-    );
+    await gpu.run(gatedActivation(gpu.one, { label: "gate", gateUp: both, hidden, activation }), {
+      tokens,
+    });
     const result = await gpu.readActivations(hidden);
     gpu.release(both, hidden);
     return result;
@@ -115,6 +143,20 @@ describe("a gated activation", () => {
     });
   });
 
+  test("by gelu, for gates of any size", async () => {
+    const gate = randomFloats(3, 60, 12);
+    gate.set([-1e30, -1e4, -10.5, -10, 10, 10.5, 1e4, 1e30, -0]);
+    const up = randomFloats(4, 60);
+    // exp is off by 3 + 2|x| ulps (WGSL), but where |x| is large, so little is left that abs is enough.
+    expectClose(await gated(1, gate, up, "gelu"), reference.gatedActivation(gate, up, "gelu"), {
+      abs: 1e-6,
+      rel: 1e-6,
+    });
+    const lost = Float32Array.of(Number.NaN, 1, 2, 3);
+    const found = await gated(1, lost, up.slice(0, 4), "gelu");
+    expect([...found].map(Number.isNaN)).toEqual([true, false, false, false]);
+  });
+
   test("is finite for gates of any size", async () => {
     const gate = Float32Array.from([-1e30, -1e4, -200, -100, -88, -80, 0, 88, 100, 1e4, 1e30, -0]);
     const up = new Float32Array(gate.length).fill(2);
@@ -125,6 +167,21 @@ describe("a gated activation", () => {
       abs: 1e-30,
       rel: 1e-6,
     });
+  });
+});
+
+describe("a cap", () => {
+  test.each([4, 33, 259])("of %d numbers", async (n) => {
+    const numbers = randomFloats(n, 3 * n, 40);
+    numbers.set([0, -1e30, 1e30, 1e-3]);
+    const y = await gpu.activations(3, n, numbers);
+    await gpu.run(softcap(gpu.several, { label: "cap", y, cap: 6 }), { tokens: 3 });
+    expectClose(
+      await gpu.readActivations(y),
+      Float64Array.from(numbers, (z) => reference.softcap(z, 6)),
+      { abs: 6 * 16 * HALF_ULP },
+    );
+    gpu.release(y);
   });
 });
 

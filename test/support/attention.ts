@@ -84,7 +84,8 @@ function scoreOf(c: AttentionCase, t: number, head: number, key: number): [numbe
     score += c.queries[q + i]! * c.keys[k + i]!;
     magnitude += Math.abs(c.queries[q + i]! * c.keys[k + i]!);
   }
-  return [score, magnitude];
+  const { scoreCap } = c.shape;
+  return [scoreCap ? reference.softcap(score, scoreCap) : score, magnitude];
 }
 
 /** x [T, H, E] by the rule of attention-policy.ts and reference.ts, and how far f32 may be from it. */

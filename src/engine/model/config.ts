@@ -30,6 +30,10 @@ export interface ModelConfig {
   /** The longest text that the model was trained for, in tokens. */
   readonly trainedContext: number;
   readonly normEpsilon: number;
+  /** What the embeddings of tokens are multiplied by: 1 in most families. */
+  readonly embeddingScale: number;
+  /** c, if a logit z is kept within it: c tanh(z / c). */
+  readonly logitCap: number | undefined;
   /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
   /** The file's rotation; options may override it. */
@@ -38,7 +42,10 @@ export interface ModelConfig {
   readonly traits: readonly LayerTraits[];
 }
 
-/** Keys that are not implemented, with the values that change nothing: any other is refused. */
+/**
+ * Keys that are not implemented, or only for families that have them among their defaults, with the
+ * values that change nothing: any other is refused.
+ */
 const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   attn_logit_softcapping: [0],
   final_logit_softcapping: [0],
@@ -72,9 +79,10 @@ export function readConfig(file: GgufFile): ModelConfig {
   const general = new Metadata(file);
   const name = general.string("general.architecture");
   const architecture = architectureOf(file.name, name);
-  const metadata = new ModelMetadata(file, name);
-  const shape = readShape(metadata);
-  refuseOthers(metadata);
+  const shape = readShape(new ModelMetadata(file, name));
+  const defaults = architecture.defaults(shape);
+  const metadata = new ModelMetadata(file, name, defaults);
+  refuseOthers(metadata, defaults);
   const trainedContext = metadata.count("context_length");
   const rope = readRotation(metadata, architecture, shape.headWidth, trainedContext);
   const traits = readTraits(metadata, architecture, shape, rope);
@@ -88,6 +96,8 @@ export function readConfig(file: GgufFile): ModelConfig {
     vocabulary: tokens > 0 ? tokens : metadata.integer("vocab_size"),
     trainedContext,
     normEpsilon: metadata.between(epsilon, metadata.number(epsilon), 1e-30, 1),
+    embeddingScale: metadata.nonzero("embedding_scale", 1e-6, 1e6) ?? 1,
+    logitCap: metadata.nonzero("final_logit_softcapping", 1e-3, 1e6),
     pooling: readPooling(metadata),
     rope,
     traits,
@@ -130,8 +140,9 @@ function readHeadWidth(metadata: ModelMetadata, width: number, heads: number): n
 }
 
 /** Refuses keys that change the result but are in neither configuration nor traits. */
-function refuseOthers(metadata: ModelMetadata): void {
+function refuseOthers(metadata: ModelMetadata, own: Readonly<Record<string, number>>): void {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
+    if (Object.hasOwn(own, name)) continue;
     const value = metadata.value(name);
     if (value !== undefined && !neutral.includes(Number(value))) {
       metadata.refuse(`${metadata.key(name)} (${String(value)}) is not supported.`);

@@ -16,8 +16,9 @@ import { type NewTokens, storeAndAttend } from "../../kernels/attention/attentio
 import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
-import { gate, project } from "../../kernels/matrix/products.ts";
-import { embed, rmsNorm } from "../../kernels/rows/rows.ts";
+import { gate, type Projection, project } from "../../kernels/matrix/products.ts";
+import { embed, rmsNorm, softcap } from "../../kernels/rows/rows.ts";
+import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { headShape, type LayerTraits } from "./traits.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -27,7 +28,7 @@ export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids, or the places of choices
   readonly choices: GPUBuffer; // [choices, 2] of the step before
   readonly x: Activations; // [T, D] the residual stream
-  readonly normed: Activations; // [T, D] if T > 1: the norm of a single token is fused
+  readonly normed: Activations; // [T, D]: a norm, if T > 1; what a layer norms before it is added
   readonly qkv: Activations; // [T, H + 2 G, E]
   readonly qkNormed: Activations; // [T, H + G, E] in rows of qkv; qkv itself if no head has a norm
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries before the window, and before the sinks
@@ -39,7 +40,7 @@ export interface Scratch {
 
 /** Activations of the R tokens whose logits are wanted, after the attention of the last layer. */
 export interface HeadScratch extends Pick<Scratch, "x" | "attended" | "gateUp" | "hidden"> {
-  readonly normed: Activations; // [R, D] if R > 1
+  readonly normed: Activations; // [R, D]
   readonly logits: Activations; // [R, V]
 }
 
@@ -61,7 +62,8 @@ export function layers(
   const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const { tokens, choices } = scratch;
-  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x })];
+  const scale = config.embeddingScale;
+  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x, scale })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     // The rest of the layer before. That of the last layer is in `head`, for wanted tokens only.
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
@@ -125,14 +127,19 @@ export function afterAttention(
 ): Dispatch[] {
   const layer = weights.layers[i]!;
   const norm = { weight: layer.ffnNorm, eps, into: normed };
+  /** x += the product, or its norm if there is one. */
+  const addTo = (product: Omit<Projection, "y">, postNorm: Weights | undefined) =>
+    postNorm
+      ? [
+          project(target, { ...product, y: normed }),
+          rmsNorm(target, { x: normed, weight: postNorm, y: x, eps, add: true }),
+        ].flat()
+      : project(target, { ...product, y: x, add: true });
   return [
-    project(target, {
-      x: attended,
-      weights: layer.attnOutput,
-      y: x,
-      add: true,
-      bias: layer.attnOutputBias,
-    }),
+    addTo(
+      { x: attended, weights: layer.attnOutput, bias: layer.attnOutputBias },
+      layer.attnPostNorm,
+    ),
     gate(target, {
       label: `blk.${i}.gate`,
       x,
@@ -143,13 +150,7 @@ export function afterAttention(
       norm,
       bias: layer.ffnGateUpBias,
     }),
-    project(target, {
-      x: hidden,
-      weights: layer.ffnDown,
-      y: x,
-      add: true,
-      bias: layer.ffnDownBias,
-    }),
+    addTo({ x: hidden, weights: layer.ffnDown, bias: layer.ffnDownBias }, layer.ffnPostNorm),
   ].flat();
 }
 
@@ -161,9 +162,11 @@ export function head(
   scratch: HeadScratch,
 ): Dispatch[] {
   const { x, normed, logits } = scratch;
+  const { logitCap: cap } = config;
   const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
   return [
     afterAttention(target, config, weights, config.layers - 1, scratch),
     project(target, { x, weights: weights.output, y: logits, norm, bias: weights.outputBias }),
+    cap === undefined ? [] : softcap(target, { label: "logits", y: logits, cap }),
   ].flat();
 }

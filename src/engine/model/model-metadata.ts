@@ -3,7 +3,7 @@
 
 import { UserError } from "../../errors.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
-import { Metadata } from "../gguf/metadata.ts";
+import { Metadata, type MetadataValue } from "../gguf/metadata.ts";
 
 /** dawnstream cannot run the model, or a setting of it. */
 export class UnsupportedError extends UserError {
@@ -13,10 +13,21 @@ export class UnsupportedError extends UserError {
 /** Typed access by the names of keys without the architecture's, such as "block_count". */
 export class ModelMetadata extends Metadata {
   readonly #file: string;
+  readonly #defaults: Readonly<Record<string, number>>;
 
-  constructor(file: GgufFile, architecture: string) {
+  /** `defaults`: the values of keys that the file may leave out. */
+  constructor(
+    file: GgufFile,
+    architecture: string,
+    defaults: Readonly<Record<string, number>> = {},
+  ) {
     super(file, `${architecture}.`);
     this.#file = file.name;
+    this.#defaults = defaults;
+  }
+
+  override value(name: string): MetadataValue | undefined {
+    return super.value(name) ?? this.#defaults[name];
   }
 
   refuse(what: string): never {
@@ -26,6 +37,12 @@ export class ModelMetadata extends Metadata {
   between(name: string, value: number, least: number, most: number): number {
     if (value >= least && value <= most) return value;
     return this.refuse(`${this.key(name)} must be from ${least} to ${most}, found ${value}.`);
+  }
+
+  /** A number within limits, or undefined if it is 0 or absent. */
+  nonzero(name: string, least: number, most: number): number | undefined {
+    const value = this.number(name, 0);
+    return value === 0 ? undefined : this.between(name, value, least, most);
   }
 
   /** A positive integer. */

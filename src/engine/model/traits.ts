@@ -13,12 +13,16 @@ import type { Rotation } from "./rotation.ts";
 export interface LayerTraits {
   /** RMSNorm over each head of queries and keys, before the rotation. */
   readonly headNorms: boolean;
+  /** RMSNorm also behind attention and the feed-forward, before they are added to the stream. */
+  readonly postNorms: boolean;
   /** How positions rotate queries and keys; equal rotations are one shared record. */
   readonly rotation: Rotation;
   /** W: tokens that a query sees, its own included; Infinity if it sees all. */
   readonly window: number;
   /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
   readonly scoreScale: number;
+  /** c, if a score s is kept within it: c tanh(s / c). */
+  readonly scoreCap: number | undefined;
   /** The activation function of the feed-forward, down(activation(gate x) * (up x)). */
   readonly activation: ActivationFunction;
 }
@@ -26,24 +30,22 @@ export interface LayerTraits {
 /** Reads the traits of each layer, [L]. */
 export function readTraits(
   metadata: ModelMetadata,
-  { headNorms, activation, slidingPeriod }: Architecture,
+  { headNorms, postNorms, activation }: Architecture,
   { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
   rotation: Rotation,
 ): LayerTraits[] {
-  const scale = metadata.number("attention.scale", 0);
-  const scoreScale =
-    scale === 0 ? 1 / Math.sqrt(headWidth) : metadata.between("attention.scale", scale, 1e-6, 1e6);
+  const scoreScale = metadata.nonzero("attention.scale", 1e-6, 1e6) ?? 1 / Math.sqrt(headWidth);
+  const scoreCap = metadata.nonzero("attn_logit_softcapping", 1e-3, 1e6);
   const sliding = metadata.integer("attention.sliding_window", 0);
-  const slides = metadata.booleanPerLayer(
-    "attention.sliding_window_pattern",
-    layers,
-    slidingPeriod,
-  );
+  // Without a pattern, all layers slide if there is a window.
+  const slides = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
   return slides.map((slides) => ({
     headNorms,
+    postNorms,
     rotation,
     window: slides && sliding > 0 ? sliding : Number.POSITIVE_INFINITY,
     scoreScale,
+    scoreCap,
     activation,
   }));
 }
@@ -51,9 +53,10 @@ export function readTraits(
 /** The shape of a layer's heads in a cache. */
 export function headShape(
   shape: CacheShape,
-  { rotation: { pairs, width }, scoreScale }: LayerTraits,
+  { rotation: { pairs, width }, scoreScale, scoreCap }: LayerTraits,
 ): HeadShape {
-  return { ...shape, pairGap: pairs === "neighbours" ? 1 : width / 2, scale: scoreScale };
+  const pairGap = pairs === "neighbours" ? 1 : width / 2;
+  return { ...shape, pairGap, scale: scoreScale, scoreCap };
 }
 
 /**

@@ -34,11 +34,13 @@ export interface LayerWeights {
   readonly attnKNorm: Weights | undefined; // [E]
   readonly attnOutput: Weights; // [D, H E]
   readonly attnOutputBias: Weights | undefined;
+  readonly attnPostNorm: Weights | undefined; // [D]
   readonly ffnNorm: Weights; // [D]
   readonly ffnGateUp: Weights; // [2 F, D]
   readonly ffnGateUpBias: Weights | undefined;
   readonly ffnDown: Weights; // [D, F]
   readonly ffnDownBias: Weights | undefined;
+  readonly ffnPostNorm: Weights | undefined; // [D]
 }
 
 export interface ModelWeights {
@@ -60,7 +62,7 @@ type Stack = readonly Declaration[];
 /** The tensors of each field of `LayerWeights`, by the ends of their names. */
 function layerTable(
   { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F }: ModelConfig,
-  { headNorms }: LayerTraits,
+  { headNorms, postNorms }: LayerTraits,
 ): Record<keyof LayerWeights, Stack> {
   const weight = (name: string, ...shape: Declaration["shape"]) =>
     ({ name: `${name}.weight`, shape, required: true }) as const;
@@ -74,11 +76,13 @@ function layerTable(
     attnKNorm: headNorms ? [weight("attn_k_norm", E)] : [],
     attnOutput: [weight("attn_output", D, H * E)],
     attnOutputBias: [bias("attn_output", D)],
+    attnPostNorm: postNorms ? [weight("post_attention_norm", D)] : [],
     ffnNorm: [weight("ffn_norm", D)],
     ffnGateUp: [weight("ffn_gate", F, D), weight("ffn_up", F, D)],
     ffnGateUpBias: [bias("ffn_gate", F), bias("ffn_up", F)],
     ffnDown: [weight("ffn_down", D, F)],
     ffnDownBias: [bias("ffn_down", D)],
+    ffnPostNorm: postNorms ? [weight("post_ffw_norm", D)] : [],
   };
 }
 

@@ -5,8 +5,8 @@
 //
 // A workgroup takes one head of one token. Lane i writes the scores of slots i, i + LANES, ... and
 // keeps the largest and the sum of exponentials; when all lanes agree on both, each turns what it
-// wrote into weights. Memory: registers. Appended: cells, keys, work (one item)
-// and a reduction.
+// wrote into weights. Memory: registers. Appended: cells, keys, scores, work
+// (one item) and a reduction.
 override H: u32;      // query heads
 override G: u32;      // key/value heads
 override E: u32;      // head width
@@ -43,6 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var i = 0u; i < strip; i++) {
         score += dot(key_numbers(cells, i, page.x * P + slot % P), queries[query + i]);
       }
+      score = score_of(vec4f(score)).x;
       let largest = max(m, score);
       l = l * exp(m - largest) + exp(score - largest);
       m = largest;

@@ -179,6 +179,7 @@ function attentionRecipe(
   const share = H / G;
   const ROWS = attentionRows(share, tokens);
   const keys = keyReader(shape, keyRotations);
+  const scores = scoreFunction(shape);
   const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
   return {
     label,
@@ -186,10 +187,11 @@ function attentionRecipe(
     fragments: [
       ...keys.fragments,
       ...queries.fragments,
+      ...scores.fragments,
       "attention/work",
       reduction(adapter, LANES),
     ],
-    overrides: { ...overrides, ...keys.overrides, ...queries.overrides },
+    overrides: { ...overrides, ...keys.overrides, ...queries.overrides, ...scores.overrides },
     bindings: {
       ...queries.bindings,
       ...keys.bindings,
@@ -249,12 +251,18 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const { lanes } = target.adapter;
   const reader = keyReader(shape, keyRotations);
+  const scores = scoreFunction(shape);
   return [
     target.dispatcher.dispatch({
       label,
       shader: "attention/attention-weights",
-      fragments: [...reader.fragments, "attention/work", reduction(target.adapter, lanes)],
-      overrides: { H, G, E, P, LANES: lanes, ...reader.overrides },
+      fragments: [
+        ...reader.fragments,
+        ...scores.fragments,
+        "attention/work",
+        reduction(target.adapter, lanes),
+      ],
+      overrides: { H, G, E, P, LANES: lanes, ...reader.overrides, ...scores.overrides },
       bindings: {
         queries: bufferBinding(queries),
         k_pages: bufferBinding(keys),
@@ -266,6 +274,12 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
       grid: () => [H, tokens, 1],
     }),
   ];
+}
+
+/** What becomes of the products of queries and keys. */
+function scoreFunction({ scoreCap: CAP }: HeadShape) {
+  if (CAP === undefined) return { fragments: ["attention/scores/plain"], overrides: {} };
+  return { fragments: ["attention/scores/capped", "rows/softcap"], overrides: { CAP } };
 }
 
 /** How cached keys are read: as stored, or rotated on the way if they are stored raw. */

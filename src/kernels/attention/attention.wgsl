@@ -8,7 +8,7 @@
 // key, and the dot products meet in `sum_lanes`. So every key and every value is loaded once for
 // all rows, by neighbouring lanes from neighbouring cells. If the keys of a token are split into
 // ranges, the partial state (m, l, o) of each goes out for `attention-merge` to join. Appended:
-// cells, queries, keys, work and a reduction. Memory: registers, two mat4x4 for every cell of a
+// cells, queries, keys, scores, work and a reduction. Memory: registers, two mat4x4 for every cell of a
 // lane.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
           scores[r] += dot(key, q[c][r]);
         }
       }
-      scores = select(vec4f(HIDDEN), sum_lanes(scores, lane), visible);
+      scores = select(vec4f(HIDDEN), score_of(sum_lanes(scores, lane)), visible);
       let largest = max(m, scores);
       let fade = exp(m - largest);
       let weights = select(vec4f(), exp(scores - largest), visible);

@@ -24,6 +24,8 @@ export interface HeadShape extends CacheShape {
   readonly pairGap: number;
   /** Usually 1 / sqrt(E). */
   readonly scale: number;
+  /** c, if a score s is kept within it: c tanh(s / c). */
+  readonly scoreCap?: number | undefined;
 }
 
 /** The pages of one layer, [N, G, P, E] each. */

@@ -1,9 +1,10 @@
-// x[t] = W[token[t]]: rows of the packed embedding table, decoded. A token may be one that the step
-// before has chosen, whose id never left the GPU.
+// x[t] = SCALE * W[token[t]]: rows of the packed embedding table, decoded. A token may be one that
+// the step before has chosen, whose id never left the GPU.
 //
 // One lane a chunk of 32 numbers, one row of workgroups a token. If the table is split over several
 // bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
 // registers.
+override SCALE: f32 = 1.0;
 override LANES: u32 = 32;
 const CHOSEN = 0x80000000u;
 
@@ -21,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let w = weights(row, chunk);
     for (var i = 0u; i < 8u; i++) {
       if (chunk * 32u + 4u * i < matrix.columns) {
-        x[(group.y * matrix.chunks + chunk) * 8u + i] = w[i];
+        x[(group.y * matrix.chunks + chunk) * 8u + i] = SCALE * w[i];
       }
     }
   }

@@ -1,5 +1,5 @@
-// Operations on rows of activations: decode rows of the embedding table, norm and gate rows, add a
-// bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
+// Operations on rows of activations: decode rows of the embedding table, norm, gate and cap rows,
+// add a bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
 
 import type { Target } from "../adapter/target.ts";
 import { reduction, rowGroups } from "../adapter/tiling.ts";
@@ -15,10 +15,13 @@ export interface Embedding {
   readonly choices: GPUBuffer; // [choices, 2] ids and log-probabilities: see choice/
   readonly table: Weights; // [V, D]
   readonly x: Activations; // [T, D]
+  /** What rows are multiplied by; default 1. */
+  readonly scale?: number;
 }
 
-/** x [T, D] = rows `tokens` [T] of the table [V, D]. */
-export function embed(target: Target, { tokens, choices, table, x }: Embedding): Dispatch[] {
+/** x [T, D] = rows `tokens` [T] of the table [V, D], scaled. */
+export function embed(target: Target, embedding: Embedding): Dispatch[] {
+  const { tokens, choices, table, x, scale: SCALE = 1 } = embedding;
   const { lanes: LANES } = target.adapter;
   const columns = Math.ceil(x.stride / 32 / LANES);
   return table.parts.map((part) =>
@@ -26,7 +29,7 @@ export function embed(target: Target, { tokens, choices, table, x }: Embedding):
       label: table.label,
       shader: "rows/embed",
       fragments: decoderOf(part.format, part.placement),
-      overrides: { LANES },
+      overrides: { SCALE, LANES },
       bindings: {
         tokens: bufferBinding(tokens),
         choices: bufferBinding(choices),
@@ -47,17 +50,29 @@ export interface RowNorm {
   readonly first?: number;
   /** Rows of a token. Default: as many as fill it. */
   readonly parts?: number;
+  /** Adds to y instead of replacing it. */
+  readonly add?: boolean;
 }
 
-/** y [T, parts, D] = RMSNorm(x [T, parts, D]) weight: rows are whole tokens, or heads of them. */
+/**
+ * y [T, parts, D] = RMSNorm(x [T, parts, D]) weight, or y += it if `add` is set: rows are whole
+ * tokens, or heads of them.
+ */
 export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
-  const { x, weight, y, eps, first = 0, parts = x.width / weight.k } = norm;
+  const { x, weight, y, eps, first = 0, parts = x.width / weight.k, add = false } = norm;
   const { lanes } = target.adapter;
   const recipe = {
     label: weight.label,
     shader: "rows/rms-norm",
     fragments: [reduction(target.adapter, lanes)],
-    overrides: { D: weight.k, FIRST: first, STRIDE: x.stride, EPS: eps, LANES: lanes },
+    overrides: {
+      D: weight.k,
+      FIRST: first,
+      STRIDE: x.stride,
+      EPS: eps,
+      ADD: Number(add),
+      LANES: lanes,
+    },
     bindings: {
       x: activationBinding(x),
       weight: vectorBinding(weight),
@@ -82,6 +97,28 @@ export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
       shader: "rows/add-bias",
       overrides: { N: bias.k, STRIDE: y.stride, LANES },
       bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
+      grid: (step) => [columns, step.tokens, 1],
+    }),
+  ];
+}
+
+export interface Cap {
+  readonly label: string;
+  readonly y: Activations; // [T, N]
+  readonly cap: number;
+}
+
+/** y [T, N] = cap tanh(y / cap), in place. */
+export function softcap(target: Target, { label, y, cap: CAP }: Cap): Dispatch[] {
+  const { lanes: LANES } = target.adapter;
+  const columns = Math.ceil(y.width / 4 / LANES);
+  return [
+    target.dispatcher.dispatch({
+      label,
+      shader: "rows/cap",
+      fragments: ["rows/softcap"],
+      overrides: { N: y.width, STRIDE: y.stride, CAP, LANES },
+      bindings: { y: activationBinding(y) },
       grid: (step) => [columns, step.tokens, 1],
     }),
   ];

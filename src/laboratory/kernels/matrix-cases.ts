@@ -126,7 +126,7 @@ export function matmulCase(format: WeightFormat, { n, k, tokens }: Sizes): Kerne
   };
 }
 
-/** x [T, k]: rows of a table [n, k]. */
+/** x [T, k]: rows of a table [n, k], scaled as the embeddings of Gemma are. */
 export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): KernelCase {
   return {
     kernel: "embed",
@@ -141,8 +141,9 @@ export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): Kernel
       const from = await bench.buffer(ids);
       const choices = await bench.buffer(new Uint32Array(2));
       const x: Activations = await bench.activations(tokens, k);
+      const scale = Math.sqrt(k);
       return {
-        variants: [embed(bench.several, { tokens: from, choices, table, x })],
+        variants: [embed(bench.several, { tokens: from, choices, table, x, scale })],
         step: { tokens },
         result: () => bench.readActivations(x),
         expected: () => {
@@ -151,7 +152,7 @@ export function embedCase(format: WeightFormat, { n, k, tokens }: Sizes): Kernel
           ids.forEach((id, t) => {
             rows.set(decode(format, file.subarray(id * size, (id + 1) * size)), t * k);
           });
-          return rows;
+          return rows.map((value) => scale * value);
         },
         release: () => bench.release(table, from, choices, x),
       };
