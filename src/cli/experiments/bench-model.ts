@@ -162,7 +162,10 @@ async function bench(
   });
 }
 
-/** Options with a context for a text of this length, if the model was trained for as much and no other is asked for. */
+/**
+ * Options with a context for a text of this length, if the model was trained for as much and no
+ * other is asked for.
+ */
 function withContext(config: ModelConfig, given: EngineOptions, tokens: number): EngineOptions {
   const { context } = resolveSetting(config, given);
   if (given.context !== undefined) return given;

@@ -1,5 +1,5 @@
-// What do texts gain if they run at the same time: some that decode, or a mixture of requests? Each text
-// is compared with the same alone.
+// What do texts gain if they run at the same time: some that decode, or a mixture of requests? Each
+// text is compared with the same alone.
 
 import { InvalidArgumentError, Option } from "commander";
 import type { Engine } from "../../engine/engine.ts";

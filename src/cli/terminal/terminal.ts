@@ -11,8 +11,8 @@ import { printable } from "./printable.ts";
 
 /**
  * Opens a model, checks the request against its header with `check`, and only then loads it, with
- * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case. `given` are
- * options, or tells them by the header.
+ * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case. `given`
+ * are options, or tells them by the header.
  */
 export async function withEngine<T>(
   path: string,

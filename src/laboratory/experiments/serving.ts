@@ -1,4 +1,5 @@
-// What do requests of many lengths gain that are served at the same time, and how long does each wait?
+// What do requests of many lengths gain that are served at the same time, and how long does each
+// wait?
 
 import type { Engine } from "../../engine/engine.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";

@@ -223,8 +223,8 @@ async function timePrompt(engine: Engine, at: number, rounds: number): Promise<T
 }
 
 /**
- * The logits after a prompt that is computed in another number of pieces, many of a few tokens for a
- * short one: tiles end elsewhere, and keys come from pages.
+ * The logits after a prompt that is computed in another number of pieces, many of a few tokens for
+ * a short one: tiles end elsewhere, and keys come from pages.
  */
 async function inPieces(engine: Engine, ids: readonly number[]): Promise<Float32Array> {
   const sequence = engine.sequence();

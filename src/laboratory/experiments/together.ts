@@ -100,7 +100,7 @@ export interface TogetherSetting {
   readonly rounds: number;
 }
 
-/** The numbers of texts that are timed: those that are asked for, and one, which the others are compared with. */
+/** The numbers of texts that are timed: those asked for, and one, to compare the others with. */
 function countsOf(texts: readonly number[]): number[] {
   return [...new Set([1, ...texts])].sort((a, b) => a - b);
 }
@@ -126,9 +126,9 @@ export function checkTogether(model: OpenedModel, setting: TogetherSetting): voi
 }
 
 /**
- * Times texts that decode at the same time, by their number. Rounds are interleaved: each times every
- * number once. Throws a `UserError` if the texts do not decode at the same time, as when a window
- * forgets their prompts.
+ * Times texts that decode at the same time, by their number. Rounds are interleaved: each times
+ * every number once. Throws a `UserError` if the texts do not decode at the same time, as when a
+ * window forgets their prompts.
  */
 export async function togetherSpeeds(
   engine: Engine,
@@ -168,7 +168,7 @@ export async function togetherSpeeds(
   });
 }
 
-/** Prompts that differ from each other, in caches of their own: all texts can begin at the same time. */
+/** Prompts that differ, each in a cache of its own: all texts can begin at the same time. */
 async function computePrompts(
   engine: Engine,
   { at, tokens }: TogetherSetting,
@@ -185,7 +185,10 @@ async function computePrompts(
   return asks;
 }
 
-/** Tokens a second while all texts decode: from the last of their first tokens to the first of their last. */
+/**
+ * Tokens a second while all texts decode: from the last of their first tokens to the first of their
+ * last.
+ */
 function rateOf(found: readonly Reading[]): number {
   const began = Math.max(...found.map(({ times }) => times[0]!));
   const ended = Math.min(...found.map(({ times }) => times.at(-1)!));
