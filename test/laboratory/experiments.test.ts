@@ -1,11 +1,13 @@
 // Experiments without a command line: how they are followed and stopped. Their figures are checked by the tests of
 // the commands that print them.
 
-import { expect, test, vi } from "vitest";
-import { Runner } from "../../src/engine/run/runner.ts";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
 import { Engine, parseAttention } from "../../src/index.ts";
 import { attentionMap, firstTokens } from "../../src/laboratory/experiments/attention.ts";
 import type { OpenEngine } from "../../src/laboratory/experiments/experiment.ts";
+import { chunksOf, forChunks, scoreChunks } from "../../src/laboratory/experiments/perplexity.ts";
 import { asksOf, compareServing } from "../../src/laboratory/experiments/serving.ts";
 import { compareStreams } from "../../src/laboratory/experiments/stream.ts";
 import { differences, read, togetherSpeeds } from "../../src/laboratory/experiments/together.ts";
@@ -13,6 +15,7 @@ import { quantile } from "../../src/numbers.ts";
 import { fixtureModel } from "../support/models.ts";
 
 const model = fixtureModel("stories260K-F32.gguf");
+const stories = fileURLToPath(new URL("../fixtures/text/stories.txt", import.meta.url));
 const ids = [1, 403, 407, 261, 378, 432, 429, 286, 402, 265, 298, 401];
 
 /** A watch that stops at `last`, and what it was told. */
@@ -65,17 +68,15 @@ test("streams that are stopped have the runs so far, and every engine is closed"
 });
 
 test("texts that are timed together share every step, after their prompts", async () => {
-  await using engine = await Engine.load(model, { sequences: 3, cacheTokens: 3 * 64 });
   const texts: number[] = [];
-  const { run } = Runner.prototype;
-  const spy = vi.spyOn(Runner.prototype, "run").mockImplementation(function (this: Runner, step) {
-    texts.push(step.rows.length);
-    return run.call(this, step);
+  await using engine = await Engine.load(model, {
+    sequences: 3,
+    cacheTokens: 3 * 64,
+    onStep: ({ pieces }) => texts.push(pieces.length),
   });
   const { watch, told } = stopAt(2);
   const setting = { texts: [3], at: 20, tokens: 6, rounds: 2 };
   const speeds = await togetherSpeeds(engine, setting, watch);
-  spy.mockRestore();
   expect(texts.filter((count) => count > 1)).toEqual(Array(7).fill(3)); // the last of the prompt, and six more
   expect(told).toEqual(["0 of 4", "1 of 4", "2 of 4"]);
   expect(speeds.map((speed) => [speed.texts, speed.samples.length])).toEqual([
@@ -128,4 +129,28 @@ test("a quantile is the least value that its share of all is not above", () => {
     1, 1, 2, 10, 19, 20,
   ]);
   expect(quantile([], 0.5)).toBeNaN();
+});
+
+test("short chunks of a text share steps, and score as each alone", async () => {
+  const steps: number[] = [];
+  const path = fixtureModel("stories260K-F32.gguf");
+  await using whole = await Engine.load(path, { context: 64 });
+  const options = forChunks(whole.config, { context: 64 });
+  expect(options).toMatchObject({ chunk: 256, cacheTokens: 4 * 64 });
+  expect(forChunks(whole.config, { context: 200 })).toEqual({ context: 200 });
+  await using engine = await Engine.load(path, {
+    ...options,
+    onStep: ({ pieces }) => steps.push(pieces.length),
+  });
+  const text = readFileSync(stories, "utf8");
+  const chunks = [...chunksOf(engine, text, 6), ids.slice(0, 9), ids.slice(0, 7)];
+  const told: number[] = [];
+  const scored = await scoreChunks(engine, chunks, { onChunk: (done) => told.push(done) });
+  expect(steps).toEqual([4, 2, 1, 1]);
+  expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(scored.tokens).toBe(6 * 64 + 9 + 7);
+  const alone = [];
+  for (const chunk of chunks) alone.push(await whole.score(chunk));
+  expect(scored.nll).toEqual(alone.flatMap(({ nll }) => nll)); // to the bit
+  expect(scored.argmax).toEqual(alone.flatMap(({ argmax }) => argmax));
 });
