@@ -7,6 +7,12 @@ export function median(values: readonly number[]): number {
   return (at((sorted.length - 1) >> 1) + at(sorted.length >> 1)) / 2;
 }
 
+/** The least of the values that a share of all, 0 to 1, is not above; NaN for an empty list. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}
+
 /**
  * Normalised mean square error: the sum of squared differences over the sum of squares of what is
  * expected. NaN if a number is NaN, so compare as `error <= tolerance`.

@@ -25,6 +25,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   perplexity: [stories, "--chunks", "1"],
   "bench decode": [],
   "bench prefill": [],
+  "bench serve": [],
   "bench cache": ["--tokens", "8"],
   rope: [stories, "--lengths", "64", "--chunks", "1", "--trials", "0", "--keep", folder],
   stream: [stories, "--tokens", "40"],
@@ -44,6 +45,9 @@ const PROBES: Readonly<Record<string, [args: readonly string[], says: RegExp]>> 
   kv: [["--kv", "q4_0"], /heads of a multiple of 32/],
   page: [["--page", "0"], /0: expected a whole number from 1 to 1024/],
   chunk: [["--chunk", "0"], /chunk 0/],
+  sequences: [["--sequences", "0"], /sequences 0: expected a whole number from 1/],
+  cacheTokens: [["--cache-tokens", "0"], /0: expected a whole number from 1/],
+  maxWaiting: [["--max-waiting=-1"], /-1: expected a whole number from 0/],
 };
 /** Narrower than any of the contexts, and wide enough for what a command asks the model. */
 const WINDOW = "window:200";
@@ -61,6 +65,7 @@ const SHORT: Readonly<Record<string, readonly string[]>> = {
   chat: ["--max-tokens", "4"],
   "bench decode": ["--at", "8", "--tokens", "1"],
   "bench prefill": ["--at", "8", "--rounds", "1"],
+  "bench serve": ["--requests", "2", "--prompts", "2..4", "--answers", "3..4"],
   summarize: [join(folder, "tale.txt"), "--budget", "8"],
   ask: ["Who?", "--index", join(folder, "windowed.index"), "--max-tokens", "4"],
 };

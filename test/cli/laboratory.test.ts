@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { dawnstream, fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { fixtureModel } from "../support/models.ts";
+import { tinyModel } from "../support/tiny-model.ts";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
@@ -87,6 +88,92 @@ test("bench decode and bench prefill: by position, each kernel with its share", 
   await fail(["bench", "decode", ...small, "--at", "20,x"], /'20,x'.*whole number/);
   await fail(["bench", "prefill", ...small, "--at", "1"], /--at: expected at least 2/);
   await fail(["bench", "prefill", ...small, "--rounds", "0"], /--rounds: expected at least 1/);
+});
+
+interface Together {
+  readonly rows: {
+    texts: number;
+    tokensPerSecond: number;
+    ratio: number;
+    samples: number[];
+    differences: unknown[];
+  }[];
+}
+
+test("bench decode --texts: by number of texts, each the same as alone", async () => {
+  const plot = at("texts.svg");
+  const args = ["bench", "decode", ...small, "--tokens", "8", "--rounds", "2"];
+  const { rows } = await json<Together>([...args, "--texts", "4,2", "--json", "--plot", plot]);
+  expect(rows.map(({ texts }) => texts)).toEqual([1, 2, 4]); // one, too, to compare with
+  expect(rows[0]!.ratio).toBe(1);
+  for (const { samples, tokensPerSecond, ratio, differences } of rows) {
+    expect(samples.length).toBe(2);
+    const mean = (of: readonly number[]) => (of[0]! + of[1]!) / 2;
+    expect(tokensPerSecond).toBeCloseTo(mean(samples), 9);
+    expect(ratio).toBeCloseTo(mean(samples.map((x, i) => x / rows[0]!.samples[i]!)), 9);
+    expect(differences).toEqual([]); // 1 to 16 rows: to the bit
+  }
+  expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*tokens a second/s);
+
+  const { text } = await succeed([...args, "--texts", "2", "--at", "40"]);
+  expect(text).toMatch(/^texts +tok\/s +of one +ms a step +texts that differ\n/);
+  expect(text).toMatch(/^2 .* 0 of 4$/m);
+  await fail([...args, "--texts", "0"], /--texts.*numbers of texts from 1 to 64/);
+  await fail([...args, "--texts", "2", "--at", "8,9"], /--texts are timed at one position/);
+  await fail([...args, "--texts", "2", "--at", "600"], /exceed the context of 512/);
+  await fail([...args], /--rounds are of --texts/);
+});
+
+interface Served {
+  readonly ms: number;
+  readonly tokensPerSecond: number;
+  readonly first: { median: number; most: number };
+  readonly between: { median: number; most: number };
+}
+
+test("bench serve: a mixture of requests, at the same time and one after the other", async () => {
+  const args = ["bench", "serve", ...small, "--requests", "5", "--sequences", "3"];
+  const ranges = ["--prompts", "2..9", "--answers", "4..12"];
+  const found = await json<{
+    promptTokens: number;
+    answerTokens: number;
+    sequences: number;
+    seed: number;
+    ratio: number;
+    together: Served;
+    oneByOne: Served;
+    differences: unknown[];
+  }>([...args, ...ranges, "--json"]);
+  expect(found).toMatchObject({ sequences: 3, seed: 1, differences: [] });
+  const { promptTokens, answerTokens, together, oneByOne, ratio } = found;
+  expect(promptTokens).toBeGreaterThanOrEqual(5 * 2);
+  expect(promptTokens).toBeLessThanOrEqual(5 * 9);
+  expect(answerTokens).toBeGreaterThanOrEqual(5 * 4);
+  expect(answerTokens).toBeLessThanOrEqual(5 * 12);
+  expect(ratio).toBeCloseTo(oneByOne.ms / together.ms, 9);
+  for (const { ms, tokensPerSecond, first, between } of [together, oneByOne]) {
+    expect(tokensPerSecond).toBeCloseTo((answerTokens * 1000) / ms, 9);
+    expect(first.most).toBeGreaterThanOrEqual(first.median);
+    expect(first.most).toBeLessThan(ms);
+    expect(between.most).toBeGreaterThanOrEqual(between.median);
+  }
+
+  const { text } = await succeed([...args, ...ranges]);
+  expect(text).toMatch(/^ +seconds +tok\/s +first ms +95 % +between ms +95 %\n/);
+  expect(text).toMatch(/^one after the other .*\n3 at a time .*\n5 requests, /m);
+  await fail([...args, "--prompts", "9..2"], /--prompts.*least and the most, such as 8\.\.64/);
+  await fail([...args, "--answers", "500..600"], /exceed the context of 512/);
+  await fail(["bench", "serve", ...small, "--requests", "0"], /--requests 0/);
+});
+
+test("bench prefill: the context grows to the prompt, as far as the model was trained", async () => {
+  const path = at("long.gguf");
+  writeFileSync(path, tinyModel({ seed: 3, context: 8192 }).bytes);
+  const args = ["bench", "prefill", "--model", path, "--rounds", "1", "--json"];
+  const { rows } = await json<ModelBench>([...args, "--at", "4200"]);
+  expect(rows[0]).toMatchObject({ at: 4200, profile: [{ phase: "prefill" }] });
+  await fail([...args, "--at", "8193"], /8193 tokens exceed the context of 8192/);
+  await fail([...args, "--at", "4200", "--context", "4096"], /exceed the context of 4096/);
 });
 
 test("--profile: the table goes to stderr, the result stays what it was", async () => {

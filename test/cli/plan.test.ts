@@ -57,6 +57,21 @@ test("plan: the bytes that the engine allocates, for every attention, type and c
   expect(readFileSync(plot, "utf8")).toMatch(/^<svg.*context \(tokens\)/s);
 });
 
+test("plan and inspect --cache-tokens: room for the tokens of several texts", async () => {
+  const cacheTokens = 1000;
+  const engine = await loadEngine(wide, { context: 64, cacheTokens });
+  const args = [wide, "--context", "64", "--cache-tokens", `${cacheTokens}`, "--json"];
+  const { rows } = await json<Plan>(["plan", ...args]);
+  expect(rows[0]!.total).toBe(engine.usage.bytes);
+  const { memory } = await json<{ memory: { total: number; cache: number } }>(["inspect", ...args]);
+  expect(memory).toMatchObject({ total: engine.usage.bytes, cache: rows[0]!.cache });
+  // 63 pages of 16 tokens hold 1000, and 4 a context: the pages alone make the difference.
+  const { rows: one } = await json<Plan>(["plan", wide, "--context", "64", "--json"]);
+  const pages = (rows[0]!.cache - one[0]!.cache) / (16 * rows[0]!.bytesPerToken);
+  expect(pages).toBeGreaterThanOrEqual(63 - 4);
+  expect(pages).toBeLessThan(1.1 * (63 - 4)); // tables and rotations grow, too, but little
+});
+
 test("plan --memory: the largest context that fits, and not one token more", async () => {
   const at = async (context: number) => {
     const { rows } = await json<Plan>(["plan", model, "--context", `${context}`, "--json"]);

@@ -20,6 +20,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  ONE_TEXT,
   pictureFile,
   type SamplingFlags,
   samplingOptions,
@@ -72,7 +73,7 @@ export function askCommand(): Command {
     .option("--stop <text>", "end before this text (repeatable)", collect)
     .option("--json", "print one object with answer, sources, scores and counts")
     .option("--plot <file>", "draw the scores of all windows: .svg or .png", pictureFile);
-  addSamplingFlags(addEngineFlags(command));
+  addSamplingFlags(addEngineFlags(command, ONE_TEXT));
   return command.action(async (argument: string | undefined, flags: Flags) => {
     const question = (await givenText(argument, flags.file)).trim();
     if (question === "") throw new UserError("The question is empty: give some text.");

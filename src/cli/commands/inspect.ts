@@ -23,6 +23,8 @@ export function inspectCommand(): Command {
   return addEngineFlags(command, {
     ropeFreqBase: "memory does not depend on it",
     ropeFreqScale: "memory does not depend on it",
+    sequences: "memory does not depend on it: --cache-tokens has it counted for several texts",
+    maxWaiting: "memory does not depend on it",
     profile: "nothing is run",
   }).action(async (argument: string | undefined, flags: Flags, command: Command) => {
     const file = await openGguf(givenModel(argument, command), openFile);

@@ -3,6 +3,7 @@ import { checkScorable, perplexity } from "../../engine/tasks/score.ts";
 import { UserError } from "../../errors.ts";
 import {
   chunksOf,
+  forChunks,
   type ScoredChunks,
   scoreChunks,
 } from "../../laboratory/experiments/perplexity.ts";
@@ -64,9 +65,10 @@ export function perplexityCommand(): Command {
     // otherwise.
     const context = flags.context ?? (given && Math.max(1, given.length));
     let chunks: number[][] = [];
+    const options = { ...engineOptions(flags), context };
     await withEngine(
       flags.model,
-      { ...engineOptions(flags), context },
+      given ? options : ({ config }) => forChunks(config, options),
       (model) => {
         chunks = given ? [given] : chunksOf(model, text, flags.chunks);
         for (const chunk of chunks) checkScorable(model, chunk);

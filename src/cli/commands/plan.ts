@@ -30,7 +30,7 @@ interface Flags extends ModelFlags {
   readonly memory?: number;
   readonly page?: number;
   readonly chunk?: number;
-  readonly sequences?: number;
+  readonly cacheTokens?: number;
   readonly json?: boolean;
   readonly plot?: string;
 }
@@ -61,7 +61,11 @@ export function planCommand(): Command {
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "tokens of a prompt computed at a time (default: 256)", integer)
-    .option("--sequences <n>", "texts in the cache at a time (default: 1)", integer)
+    .option(
+      "--cache-tokens <n>",
+      "tokens that the cache has room for, of all texts together (default: those of one)",
+      integer,
+    )
     .option("--json", "print one object")
     .option("--plot <file>", "draw memory and cost by context: .svg or .png", pictureFile);
   return addModelFlag(command).action(
@@ -78,10 +82,10 @@ export function planCommand(): Command {
 
 async function report(model: ModelFile, flags: Flags): Promise<void> {
   const { config } = model;
-  const { page: pageSize, chunk, sequences, memory } = flags;
+  const { page: pageSize, chunk, cacheTokens, memory } = flags;
   const attentions = flags.attention ?? [attentionPolicy({ kind: "full" })];
   const ways = attentions.flatMap((policy) => flags.kv.map((kv) => ({ policy, kv })));
-  const shared = { pageSize, chunk, sequences };
+  const shared = { pageSize, chunk, cacheTokens };
   const { rows, fits } = contextCosts(model, ways, flags.context, shared, memory);
   if (flags.json) {
     // JSON has no Infinity.

@@ -21,6 +21,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  ONE_TEXT,
   type SamplingFlags,
   samplingOptions,
 } from "../terminal/flags.ts";
@@ -69,7 +70,7 @@ export function summarizeCommand(): Command {
     .option("--instruction <text>", "what the model is given behind the text to continue")
     .option("--tree", "print all summaries and the windows that they were made from")
     .option("--json", "print one object with the tree");
-  addSamplingFlags(addEngineFlags(command), 0);
+  addSamplingFlags(addEngineFlags(command, ONE_TEXT), 0);
   return command.action(async (file: string | undefined, flags: Flags) => {
     const { name, text: document } = await givenFile(file, flags.file);
     if (document.trim() === "") throw new UserError(`Nothing to summarise: ${name} has no text.`);

@@ -23,6 +23,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  ONE_TEXT,
   outputFile,
   pictureFile,
 } from "../terminal/flags.ts";
@@ -65,7 +66,7 @@ export function attentionCommand(): Command {
     .option("--json", "print one object")
     .option("--csv <file>", "write query, key, state and mean weight of every pair", outputFile)
     .option("--plot <file>", "draw the map: .svg or .png", pictureFile);
-  return addEngineFlags(command).action(run);
+  return addEngineFlags(command, ONE_TEXT).action(run);
 }
 
 async function run(given: string | undefined, flags: Flags): Promise<void> {

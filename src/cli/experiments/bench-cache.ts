@@ -15,6 +15,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  ONE_TEXT,
   pictureFile,
   policies,
 } from "../terminal/flags.ts";
@@ -47,6 +48,7 @@ export function benchCacheCommand(): Command {
     .option("--json", "print one object")
     .option("--plot <file>", "draw time and bytes by position: .svg or .png", pictureFile);
   return addEngineFlags(command, {
+    ...ONE_TEXT,
     attention: "full attention and --policies are compared",
     whenFull: "the texts end within the context",
   }).action(async (flags: Flags) => {

@@ -1,16 +1,22 @@
 // How fast is a whole model, at which position, and which kernels take the time? What was computed
 // while it was timed is checked: computed again another way, it must be the same.
 
+import { InvalidArgumentError } from "commander";
 import type { Engine } from "../../engine/engine.ts";
+import type { ModelConfig } from "../../engine/model/config.ts";
+import type { ModelFile } from "../../engine/model/open.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
+import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
 import {
   decodingPlaces,
   decodingSpeeds,
+  moreThanPlace,
   promptPlaces,
   promptSpeeds,
   type Speed,
 } from "../../laboratory/experiments/speed.ts";
+import type { TogetherSetting } from "../../laboratory/experiments/together.ts";
 import type { Watch } from "../../laboratory/watch.ts";
 import { writePlot } from "../reports/plot.ts";
 import { profileTable } from "../reports/profile-report.ts";
@@ -22,6 +28,7 @@ import {
   engineOptions,
   integer,
   integers,
+  ONE_TEXT,
   pictureFile,
 } from "../terminal/flags.ts";
 import {
@@ -33,11 +40,16 @@ import {
   write,
   writeJson,
 } from "../terminal/terminal.ts";
+import { benchTexts } from "./bench-together.ts";
+
+/** Texts that decode at the same time, at most. */
+const MAX_TEXTS = 64;
 
 interface Flags extends EngineFlags {
   readonly at?: readonly number[];
   readonly tokens: number;
-  readonly rounds: number;
+  readonly texts?: readonly number[];
+  readonly rounds?: number;
   readonly json?: boolean;
   readonly plot?: string;
 }
@@ -45,13 +57,27 @@ interface Flags extends EngineFlags {
 /** `dawnstream bench decode` */
 export function benchDecodeCommand(): Command {
   const command = new Command("decode")
-    .description("time decoding by position, with each kernel's share")
+    .description("time decoding by position, with each kernel's share, or by number of texts")
     .example("dawnstream bench decode --at 128,512 --tokens 32")
     .option("--at <list>", "positions (default: 128, 512 and 2048, where they fit)", integers)
-    .option("--tokens <n>", "tokens to time at each", integer, 32);
-  return addReportFlags(command).action((flags: Flags) => {
+    .option("--tokens <n>", "tokens to time at each", integer, 32)
+    .option(
+      "--texts <list>",
+      "numbers of texts that decode at the same time, at one position: --at, or 16",
+      readTexts,
+    )
+    .option("--rounds <n>", "with --texts, times that each is timed (default: 5)", integer);
+  const decided = {
+    sequences: "--texts tells how many texts there are",
+    cacheTokens: "the cache has room for all --texts",
+    maxWaiting: "no text waits",
+  };
+  return addReportFlags(command, decided).action((flags: Flags) => {
     if (flags.tokens < 1) throw new UserError("Invalid --tokens: expected at least 1.");
+    if (flags.texts) return benchTexts(flags, textsSetting(flags, flags.texts));
+    if (flags.rounds !== undefined) throw new UserError("--rounds are of --texts: give both.");
     return bench("decode", flags, {
+      more: moreThanPlace(flags.tokens),
       placesIn: (model) => decodingPlaces(model, flags.tokens, flags.at),
       measure: (engine, places, watch) => decodingSpeeds(engine, places, flags.tokens, watch),
     });
@@ -64,18 +90,39 @@ export function benchPrefillCommand(): Command {
     .description("time prompts by length, with each kernel's share")
     .example("dawnstream bench prefill --at 32,128 --rounds 3")
     .option("--at <list>", "lengths (default: 32, 128 and 512, where they fit)", integers)
-    .option("--rounds <n>", "times that each is computed", integer, 5);
-  return addReportFlags(command).action((flags: Flags) => {
-    if (flags.rounds < 1) throw new UserError("Invalid --rounds: expected at least 1.");
+    .option("--rounds <n>", "times that each is computed (default: 5)", integer);
+  return addReportFlags(command, ONE_TEXT).action((flags: Flags) => {
+    const rounds = roundsOf(flags);
     return bench("prefill", flags, {
+      more: 0,
       placesIn: (model) => promptPlaces(model, flags.at),
-      measure: (engine, places, watch) => promptSpeeds(engine, places, flags.rounds, watch),
+      measure: (engine, places, watch) => promptSpeeds(engine, places, rounds, watch),
     });
   });
 }
 
-function addReportFlags(command: Command): Command {
+function roundsOf({ rounds = 5 }: Flags): number {
+  if (rounds >= 1) return rounds;
+  throw new UserError("Invalid --rounds: expected at least 1.");
+}
+
+function textsSetting(flags: Flags, texts: readonly number[]): TogetherSetting {
+  const { at: places = [16], tokens } = flags;
+  const [at = 0, ...others] = places;
+  if (others.length > 0) throw new UserError("--texts are timed at one position: give one --at.");
+  if (at < 2) throw new UserError("Invalid --at: expected at least 2.");
+  return { texts, at, tokens, rounds: roundsOf(flags) };
+}
+
+function readTexts(text: string): number[] {
+  const texts = text.split(",").map(integer);
+  if (texts.every((n) => n >= 1 && n <= MAX_TEXTS)) return texts;
+  throw new InvalidArgumentError(`Expected numbers of texts from 1 to ${MAX_TEXTS}.`);
+}
+
+function addReportFlags(command: Command, decided: Parameters<typeof addEngineFlags>[1]): Command {
   return addEngineFlags(command, {
+    ...decided,
     profile: "the table has the share of each kernel",
   })
     .option("--json", "print one object")
@@ -83,6 +130,8 @@ function addReportFlags(command: Command): Command {
 }
 
 interface Bench {
+  /** Tokens beyond a place that are computed there. */
+  readonly more: number;
   readonly placesIn: (model: OpenedModel) => readonly number[];
   readonly measure: (
     engine: Engine,
@@ -94,7 +143,7 @@ interface Bench {
 async function bench(
   what: "decode" | "prefill",
   flags: Flags,
-  { placesIn, measure }: Bench,
+  { more, placesIn, measure }: Bench,
 ): Promise<void> {
   const signal = interruptSignal();
   let places: readonly number[] = [];
@@ -102,13 +151,25 @@ async function bench(
     places = placesIn(model);
     if (places.some((at) => at < 2)) throw new UserError("Invalid --at: expected at least 2.");
   };
-  await withEngine(flags.model, engineOptions(flags), check, async (engine) => {
+  const longest = Math.max(0, ...(flags.at ?? [])) + more;
+  const options = ({ config }: ModelFile) => withContext(config, engineOptions(flags), longest);
+  await withEngine(flags.model, options, check, async (engine) => {
     const rows = await withProgress(what, "places", (onProgress) =>
       measure(engine, places, { onProgress, signal }),
     );
     await report(what, engine, rows, flags);
     if (signal.aborted) process.exitCode = 130; // as a shell reports Ctrl-C
   });
+}
+
+/**
+ * Options with a context for a text of this length, if the model was trained for as much and no
+ * other is asked for.
+ */
+function withContext(config: ModelConfig, given: EngineOptions, tokens: number): EngineOptions {
+  const { context } = resolveSetting(config, given);
+  if (given.context !== undefined) return given;
+  return { ...given, context: Math.max(context, Math.min(config.trainedContext, tokens)) };
 }
 
 async function report(

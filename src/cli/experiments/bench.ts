@@ -5,6 +5,7 @@ import { Command } from "../terminal/command.ts";
 import { benchCacheCommand } from "./bench-cache.ts";
 import { benchKernelsCommand } from "./bench-kernels.ts";
 import { benchDecodeCommand, benchPrefillCommand } from "./bench-model.ts";
+import { benchServeCommand } from "./bench-together.ts";
 
 /** `dawnstream bench …` */
 export function benchCommand(): Command {
@@ -13,6 +14,7 @@ export function benchCommand(): Command {
     .example("dawnstream bench decode --at 128,512")
     .addCommand(benchDecodeCommand())
     .addCommand(benchPrefillCommand())
+    .addCommand(benchServeCommand())
     .addCommand(benchCacheCommand())
     .addCommand(benchKernelsCommand());
 }

@@ -21,6 +21,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  ONE_TEXT,
   outputFile,
   pictureFile,
 } from "../terminal/flags.ts";
@@ -73,6 +74,7 @@ export function ropeCommand(): Command {
     .option("--csv <file>", "write one row a figure", outputFile)
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
   return addEngineFlags(command, {
+    ...ONE_TEXT,
     rope: "--methods names the scalings that are compared",
     context: "it is as long as each of --lengths",
     whenFull: "each text is as long as its context",

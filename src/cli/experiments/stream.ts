@@ -21,6 +21,7 @@ import {
   engineOptions,
   integer,
   integers,
+  ONE_TEXT,
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile } from "../terminal/input.ts";
@@ -63,6 +64,7 @@ export function streamCommand(): Command {
     .option("--json", "print one object")
     .option("--plot <file>", "draw the curves: .svg or .png", pictureFile);
   return addEngineFlags(command, {
+    ...ONE_TEXT,
     attention: "--policies names the attentions that are compared",
     whenFull: "the policy sinks:K+W is what slide:K does",
   }).action(run);

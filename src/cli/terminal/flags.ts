@@ -111,10 +111,20 @@ export interface EngineFlags extends ModelFlags {
   readonly kv?: EngineOptions["kv"];
   readonly page?: number;
   readonly chunk?: number;
+  readonly sequences?: number;
+  readonly cacheTokens?: number;
+  readonly maxWaiting?: number;
   readonly profile?: boolean;
 }
 
 type EngineFlag = Exclude<keyof EngineFlags, "model">;
+
+/** What a command decides that has one text at a time. */
+export const ONE_TEXT = {
+  sequences: "one text runs at a time",
+  cacheTokens: "one text runs at a time, and the cache has room for it",
+  maxWaiting: "one text runs at a time, and none waits",
+} as const;
 
 /**
  * Adds what the engine is loaded with. A command that sets some of them itself gives the reason in
@@ -176,12 +186,19 @@ function declareEngineFlags(command: Command): void {
     )
     .option("--page <n>", "tokens a page of the cache (default: 16)", integer)
     .option("--chunk <n>", "the most tokens of a prompt computed at a time (default: 256)", integer)
+    .option("--sequences <n>", "the most requests that run at once (default: 8)", integer)
+    .option(
+      "--cache-tokens <n>",
+      "tokens that the cache has room for, of all texts together (default: those of one)",
+      integer,
+    )
+    .option("--max-waiting <n>", "requests that may wait for others (default: 1024)", integer)
     .option("--profile", "print on stderr where the GPU's time went, kernel by kernel");
 }
 
 export function engineOptions(flags: EngineFlags): EngineOptions {
   const { context, attention, whenFull, rope, ropeFreqBase, ropeFreqScale } = flags;
-  const { keys, kv, page: pageSize, chunk } = flags;
+  const { keys, kv, page: pageSize, chunk, sequences, cacheTokens, maxWaiting } = flags;
   return {
     context,
     attention,
@@ -193,6 +210,9 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
     kv,
     pageSize,
     chunk,
+    sequences,
+    cacheTokens,
+    maxWaiting,
     ...(flags.profile ? { onProfile: printProfile } : {}),
   };
 }

@@ -11,16 +11,19 @@ import { printable } from "./printable.ts";
 
 /**
  * Opens a model, checks the request against its header with `check`, and only then loads it, with
- * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case.
+ * warnings on stderr and, on a terminal, a progress bar; runs it and closes it in any case. `given`
+ * are options, or tells them by the header.
  */
 export async function withEngine<T>(
   path: string,
-  options: EngineOptions,
+  given: EngineOptions | ((model: ModelFile) => EngineOptions),
   check: (model: OpenedModel) => void,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
   const model = await openModel(path, nodePlatform.openFile);
+  let options: EngineOptions;
   try {
+    options = typeof given === "function" ? given(model) : given;
     check({ ...model, setting: resolveSetting(model.config, options) });
   } catch (error) {
     await model.file.close();

@@ -2,8 +2,15 @@
 // scored.
 
 import type { Engine } from "../../engine/engine.ts";
+import type { ModelConfig } from "../../engine/model/config.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
+import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
+import { FEW } from "../../kernels/adapter/target.ts";
+import { roomOf } from "./together.ts";
+
+/** Tokens of a step that short chunks share: more at a time are not faster. */
+const SHARED_STEP = 256;
 
 export interface ScoredChunks {
   /**
@@ -49,7 +56,37 @@ export function chunksOf(
   return chunks;
 }
 
-/** Scores chunks one after the other. */
+/**
+ * Options with which chunks as long as the context share steps, if a step has room for several.
+ */
+export function forChunks(config: ModelConfig, given: EngineOptions): EngineOptions {
+  const { context, cache, requests } = resolveSetting(config, given);
+  const count = Math.min(requests.sequences, Math.floor(SHARED_STEP / context));
+  if (count < 2) return given;
+  const { chunk = SHARED_STEP } = given;
+  const { cacheTokens = roomOf(count, context, cache.shape.pageSize).cacheTokens } = given;
+  return { ...given, chunk, cacheTokens };
+}
+
+/**
+ * Chunks by what is scored at the same time: as many of one length as a step has room for. Those of
+ * a few tokens go alone, since other shaders sum their rows.
+ */
+function* groupsOf(
+  { setting }: OpenedModel,
+  chunks: readonly (readonly number[])[],
+): Generator<readonly (readonly number[])[]> {
+  for (let i = 0; i < chunks.length; ) {
+    const { length } = chunks[i]!;
+    const most = length <= FEW ? 1 : Math.max(1, Math.floor(setting.chunk / length));
+    let end = i + 1;
+    while (end < Math.min(chunks.length, i + most) && chunks[end]!.length === length) end++;
+    yield chunks.slice(i, end);
+    i = end;
+  }
+}
+
+/** Scores chunks in order; short ones share steps, unless their logits are wanted. */
 export async function scoreChunks(
   engine: Engine,
   chunks: readonly (readonly number[])[],
@@ -58,13 +95,18 @@ export async function scoreChunks(
   const nll: number[] = [];
   const argmax: number[] = [];
   let tokens = 0;
-  for (const [i, chunk] of chunks.entries()) {
+  let done = 0;
+  // Logits come in the order of the text.
+  const groups = onLogits ? chunks.map((chunk) => [chunk]) : groupsOf(engine, chunks);
+  for (const group of groups) {
     if (signal?.aborted) break;
-    const score = await engine.score(chunk, onLogits);
-    for (const value of score.nll) nll.push(value); // a long text has more than a call takes arguments
-    for (const id of score.argmax) argmax.push(id);
-    tokens += chunk.length;
-    onChunk?.(i + 1, nll);
+    const scores = await Promise.all(group.map((chunk) => engine.score(chunk, onLogits)));
+    for (const [i, score] of scores.entries()) {
+      for (const value of score.nll) nll.push(value); // a long text has more than a call takes arguments
+      for (const id of score.argmax) argmax.push(id);
+      tokens += group[i]!.length;
+      onChunk?.(++done, nll);
+    }
   }
   return { nll, argmax, tokens };
 }
