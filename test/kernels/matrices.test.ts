@@ -35,7 +35,7 @@ function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number
 }
 
 async function check(gpu: TestGpu, format: WeightFormat, n: number, k: number, tokens: number) {
-  expect(matmulTiling(gpu.adapter, "several").shader).toBe("matrix/matmul-matrices");
+  expect(matmulTiling(gpu.adapter).shader).toBe("matrix/matmul-matrices");
   const file = randomTensor(format, n, k, 1);
   const numbers = randomFloats(2, tokens * k);
   const before = randomFloats(3, tokens * n);

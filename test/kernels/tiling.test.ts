@@ -41,12 +41,12 @@ const intel = adapter(false, 8, 32);
 
 test("adapters that are CPUs, have subgroups of eight and read textures get shaders of their own", () => {
   expect(tiling(llvmpipe, 4096).shader).toBe("cpu/matvec-cpu");
-  expect(matmulTiling(llvmpipe, "several").shader).toBe("cpu/matmul-cpu");
+  expect(matmulTiling(llvmpipe).shader).toBe("cpu/matmul-cpu");
   expect(reduction(llvmpipe, 8)).toBe("cpu/reduce-eight");
   const mute = adapter(true, 8, 8, []);
   for (const other of [nvidia, intel, adapter(true, 4), adapter(true, 16), mute]) {
     expect(tiling(other, 4096).shader).toBe("matrix/matvec");
-    expect(matmulTiling(other, "several").shader).toBe("matrix/matmul");
+    expect(matmulTiling(other).shader).toBe("matrix/matmul");
   }
   expect([reduction(nvidia, 32), reduction(intel, 32)]).toEqual([
     "rows/reduce-subgroup",

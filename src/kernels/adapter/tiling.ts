@@ -161,21 +161,20 @@ export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: Row
 
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const MATRICES_TILE = 64; // TILE of matmul-matrices.wgsl, rows and tokens
+const CPU_TOKENS = 8; // TOKENS of matmul-cpu.wgsl
 const CPU_TILE_ROWS = 384; // MAX_ROWS there
 
 /** The shader that multiplies a matrix of n rows with several tokens on an adapter. */
-export function matmulTiling(adapter: Adapter, steps: "few" | "several"): MatmulTiling {
+export function matmulTiling(adapter: Adapter): MatmulTiling {
   const { placement, busyGroups, workgroups, matrixShape, subgroup } = adapter;
   if (placement === "interleaved") {
-    const TOKENS = steps === "few" ? 8 : 16;
-    // Few tokens fill the caches of few threads, and each workgroup loads them again.
-    const groups = steps === "few" ? workgroups : busyGroups;
     return {
       shader: "cpu/matmul-cpu",
       fragments: ["cpu/reduce-eight"],
-      overrides: { TOKENS },
       grid(n, tokens) {
-        const tiles = Math.ceil(tokens / TOKENS);
+        const tiles = Math.ceil(tokens / CPU_TOKENS);
+        // Each workgroup loads its tokens again: of one tile as few as suit a single vector.
+        const groups = tiles === 1 ? workgroups : busyGroups;
         const wanted = Math.min(Math.ceil(n / 32), Math.ceil(groups / tiles));
         return [Math.max(wanted, Math.ceil(n / CPU_TILE_ROWS)), tiles];
       },

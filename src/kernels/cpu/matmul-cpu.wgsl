@@ -9,8 +9,8 @@
 // to the same bits whatever else is in the step. Appended: a weight format; where X lies and whether
 // it is normed on the way; the reduction of eight lanes.
 
-override TOKENS: u32 = 16;  // of a workgroup: 8, or MAX_TOKENS
-const MAX_TOKENS = 16u;
+const TOKENS = 8u;  // of a workgroup
+const MAX_TOKENS = TOKENS;
 const LANES = 8u;
 const MAX_ROWS = 384u;  // rows of a workgroup, which is as many as share the matrix among the workgroups of a tile
 
@@ -51,7 +51,7 @@ fn main(
   let tokens = min(TOKENS, params.tokens - tile);
   var numbers: array<vec4f, MAX_TOKENS * 8u>;  // zero for tokens that do not exist
   var halves: array<vec2f, MAX_TOKENS>;
-  var sums: array<f32, 2u * MAX_ROWS>;  // two a row: of tokens `lane` and `lane + 8`
+  var sums: array<f32, MAX_ROWS>;  // of token `lane`
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;
@@ -69,44 +69,37 @@ fn main(
     }
     for (var r = 0u; r < rows; r++) {
       let c = load_chunk(first + r, chunk);
-      for (var eight = 0u; eight < TOKENS / 8u; eight++) {
-        var products = array<f32, 8>();
-        let t = 8u * eight;
-        if (tokens > t) {
-          products[0] = token_dot(c, &numbers, &halves, t);
-          products[1] = token_dot(c, &numbers, &halves, t + 1u);
-        }
-        if (tokens > t + 2u) {
-          products[2] = token_dot(c, &numbers, &halves, t + 2u);
-          products[3] = token_dot(c, &numbers, &halves, t + 3u);
-        }
-        if (tokens > t + 4u) {
-          products[4] = token_dot(c, &numbers, &halves, t + 4u);
-          products[5] = token_dot(c, &numbers, &halves, t + 5u);
-          products[6] = token_dot(c, &numbers, &halves, t + 6u);
-          products[7] = token_dot(c, &numbers, &halves, t + 7u);
-        }
-        let low = vec4f(products[0], products[1], products[2], products[3]);
-        let high = vec4f(products[4], products[5], products[6], products[7]);
-        sums[2u * r + eight] += sum_of_eight(low, high, lane);
+      var products = array<f32, TOKENS>();
+      products[0] = token_dot(c, &numbers, &halves, 0u);
+      products[1] = token_dot(c, &numbers, &halves, 1u);
+      if (tokens > 2u) {
+        products[2] = token_dot(c, &numbers, &halves, 2u);
+        products[3] = token_dot(c, &numbers, &halves, 3u);
       }
+      if (tokens > 4u) {
+        products[4] = token_dot(c, &numbers, &halves, 4u);
+        products[5] = token_dot(c, &numbers, &halves, 5u);
+        products[6] = token_dot(c, &numbers, &halves, 6u);
+        products[7] = token_dot(c, &numbers, &halves, 7u);
+      }
+      let low = vec4f(products[0], products[1], products[2], products[3]);
+      let high = vec4f(products[4], products[5], products[6], products[7]);
+      sums[r] += sum_of_eight(low, high, lane);
     }
   }
-  for (var eight = 0u; eight < TOKENS / 8u; eight++) {
-    var scale = 0.0;  // of token `lane` of these
-    for (var i = 0u; i < LANES; i++) {
-      scale = select(scale, input_scale(8u * eight + i, lane), i == lane);
-    }
-    let token = tile + 8u * eight + lane;
-    if (token < params.tokens) {
-      for (var r = 0u; r < rows; r++) {
-        let to = token * matrix.stride + matrix.first + first + r;
-        var result = scale * sums[2u * r + eight];
-        if (matrix.beta != 0.0) {
-          result += matrix.beta * y[to];
-        }
-        y[to] = result;
+  var scale = 0.0;  // of token `lane`
+  for (var t = 0u; t < TOKENS; t++) {
+    scale = select(scale, input_scale(t, lane), t == lane);
+  }
+  let token = tile + lane;
+  if (token < params.tokens) {
+    for (var r = 0u; r < rows; r++) {
+      let to = token * matrix.stride + matrix.first + first + r;
+      var result = scale * sums[r];
+      if (matrix.beta != 0.0) {
+        result += matrix.beta * y[to];
       }
+      y[to] = result;
     }
   }
 }

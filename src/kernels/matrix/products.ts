@@ -188,9 +188,7 @@ interface RowsProduct extends PartProduct {
 
 /** A packed matrix times the vectors of several tokens. */
 function matmul(target: Target, { label, part, x, y, norm, add }: RowsProduct): Recipe {
-  const { adapter, tokens } = target;
-  const tiling = matmulTiling(adapter, tokens === "few" ? "few" : "several");
-  const { shader, fragments, overrides, grid } = tiling;
+  const { shader, fragments, overrides, grid } = matmulTiling(target.adapter);
   const input =
     part.placement === "interleaved"
       ? vectorInput(target, x, norm)
