@@ -22,7 +22,7 @@ import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
 export type { CacheGroup } from "./context/cache/cache-pages.ts";
 export type { OnEvict, PageEntry } from "./context/cache/page-table.ts";
-export type { PrefixCache } from "./context/cache/prefix-cache.ts";
+export type { Prefix, PrefixCache } from "./context/cache/prefix-cache.ts";
 export type { KeyStorage } from "./context/cache/rotations.ts";
 export type { Sequence } from "./context/cache/sequence.ts";
 export type {
@@ -152,6 +152,7 @@ export type { TokenType, Vocabulary } from "./engine/tokenizer/vocabulary.ts";
 export { UserError } from "./errors.ts";
 export type { CacheShape } from "./kernels/attention/head-shape.ts";
 export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
+export type { Draw } from "./kernels/choice/choice.ts";
 export type { Feature, LimitName } from "./kernels/gpu/device.ts";
 export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.ts";
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";

@@ -103,8 +103,8 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   fillLevel: [...REAL, 0, 1.01],
   signal: SIGNAL,
 };
-const { parseSpecial: _, ...chatting } = GENERATE;
-const { maxTokens: _m, signal: _s, ...sampled } = GENERATE;
+const { parseSpecial: _p, answers: _a, ...chatting } = GENERATE;
+const { maxTokens: _m, signal: _s, answers: _n, ...sampled } = GENERATE;
 
 const ENGINE: Wrong<typeof ENGINE_READERS> = {
   context: [...COUNT, 0],

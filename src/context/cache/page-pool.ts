@@ -69,7 +69,7 @@ export class PagePool {
     if (count + promised > this.#free.length) {
       throw new CapacityError(
         `The cache is full: ${count} more pages are needed, ${this.#free.length - promised} of ${this.size} are free. ` +
-          "Give a larger context, more sequences, or an attention window that forgets.",
+          "Give a larger context, a larger cacheTokens, or an attention window that forgets.",
       );
     }
   }

@@ -46,7 +46,7 @@ fn main(
     }
   }
   for (var t = 0u; t < TOKENS; t++) {
-    var totals: array<f32, MAX_ROWS / 8u>;  // lane i holds that of row 8 e + i
+    var totals = array<f32, MAX_ROWS / 8u>();  // lane i holds that of row 8 e + i
     for (var e = 0u; e < ROWS / 8u; e++) {
       let r = 8u * e;
       let low = vec4f(sums[t][r], sums[t][r + 1u], sums[t][r + 2u], sums[t][r + 3u]);

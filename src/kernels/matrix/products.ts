@@ -190,7 +190,7 @@ interface RowsProduct extends PartProduct {
 function matmul(target: Target, { label, part, x, y, norm, add }: RowsProduct): Recipe {
   const { shader, fragments, overrides, grid } = matmulTiling(target.adapter);
   const input =
-    part.placement === "interleaved"
+    shader === "cpu/matmul-cpu"
       ? vectorInput(target, x, norm)
       : { fragments: [], overrides: {}, bindings: { x: activationBinding(x) } };
   return {
