@@ -207,3 +207,58 @@ describe("a sequence", () => {
     expect(done.replayed).toBeGreaterThan(50);
   });
 });
+
+describe("a fork", () => {
+  test("shares whole pages, and computes again what lies beyond them", () => {
+    const pages = cache({ windowed: 8 });
+    const text = pages.sequence();
+    text.append(many(6));
+    text.append(many(4, 6));
+    const fork = text.fork();
+    expect(fork.ids).toEqual(many(10));
+    expect(fork.length).toBe(8);
+    expect(fork.isLost).toBe(true);
+    const pagesOf = (index: number) =>
+      [text, fork].map(({ tables }) => tables[index]!.entries.map(({ page }) => page));
+    for (const index of [0, 1]) {
+      const [own, shared] = pagesOf(index);
+      expect(shared).toEqual(own!.slice(0, 2));
+    }
+    fork.append([8, 9]);
+    text.append([99]);
+    for (const index of [0, 1]) {
+      const [own, other] = pagesOf(index);
+      expect(own!.at(-1)).not.toBe(other!.at(-1)); // each writes to a page of its own
+    }
+    text.clear();
+    expect(fork.ids).toEqual(many(10));
+    fork.clear();
+    expect(pages.used).toBe(0);
+  });
+
+  test("that is cut within a shared page does not write there", () => {
+    const pages = cache({ windowed: 8 });
+    const text = pages.sequence();
+    text.append(many(6));
+    text.append(many(2, 6));
+    const fork = text.fork();
+    expect(fork.truncate(6)).toBe(true);
+    expect([fork.ids, fork.length]).toEqual([many(6), 4]);
+    const [slots] = fork.append([4, 5]);
+    const second = text.tables[0]!.entries[1]!.page;
+    expect([...slots!].map((slot) => Math.floor(slot / P))).not.toContain(second);
+    text.clear();
+    expect(text.truncate(0)).toBe(true);
+    fork.clear();
+    expect(pages.used).toBe(0);
+  });
+
+  test("of a text whose device was lost has its tokens, and no pages", () => {
+    const pages = cache();
+    const text = pages.sequence();
+    text.append(many(5));
+    pages.lose();
+    const fork = text.fork();
+    expect([fork.ids, fork.length]).toEqual([many(5), 0]);
+  });
+});
