@@ -230,8 +230,14 @@ describe("every kernel that a recipe asks for", () => {
           library.kernel({ shader: "cpu/matvec-cpu", fragments: eight, overrides: { EPS } });
         }
       }
-      const fragments = [...interleaved, "cpu/reduce-eight"];
-      library.kernel({ shader: "cpu/matmul-cpu", fragments });
+      for (const input of [
+        ["matrix/inputs/plain"],
+        ["cpu/inputs/norm-uniform", "matrix/inputs/normed"],
+      ]) {
+        const fragments = [...interleaved, "matrix/inputs/storage", ...input, "cpu/reduce-eight"];
+        const overrides = input.length > 1 ? { EPS: 1e-5 } : {};
+        library.kernel({ shader: "cpu/matmul-cpu", fragments, overrides });
+      }
     }
     library.kernel({
       shader: "rows/rms-norm",

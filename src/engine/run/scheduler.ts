@@ -58,6 +58,8 @@ interface Share {
 interface Room {
   tokens: number;
   prompts: number;
+  /** Texts that are computed again: each may take what free pages there are, so one at a time. */
+  replays: number;
   logits: number;
   lists: number;
 }
@@ -160,7 +162,7 @@ export class Scheduler implements StepRunner {
     const [late, others] = split(firsts, ({ waited }) => waited >= PATIENCE);
     const [decoding, prompts] = split(others, decodes);
     const isShared = firsts.some(decodes);
-    const room = { tokens, logits, lists, prompts: isShared ? PROMPT_TOKENS : tokens };
+    const room = { tokens, logits, lists, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
     const shares: Share[] = [];
     for (const waiting of [...late, ...decoding, ...prompts]) {
       const share = this.#closed ? undefined : this.#share(waiting, room, shares.length === 0);
@@ -208,7 +210,8 @@ export class Scheduler implements StepRunner {
     const { ids, length, stepLimit, available } = sequence;
     // A text that has grown token by token may share the pool with others: no more at a time than fits.
     const most = Math.min(room.tokens, room.prompts, stepLimit, Math.max(1, available));
-    if (most < 1) return undefined;
+    if (most < 1 || room.replays < 1) return undefined;
+    room.replays--;
     const tokens = ids.slice(length, length + most);
     const rows: Rows = { sequence, tokens, wanted: NOTHING };
     take(room, rows, tokens.length);
