@@ -23,7 +23,7 @@ function fastWith(rows: number) {
   return (name: string) => {
     const shader = shaderSource(name);
     if (!name.includes("/matvec")) return shader;
-    const line = /^ {2}output\(.*;$/m;
+    const line = /^ +output\(.*;$/m;
     expect(shader).toMatch(line);
     return shader.replace(
       line,
