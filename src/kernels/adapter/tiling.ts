@@ -129,8 +129,10 @@ export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
     const overrides = { ROWS: Math.ceil(share / least) * least };
     return { shader: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
   }
-  const most = isSoftware ? MATVEC_ROWS : CARD_ROWS;
-  const ROWS = Math.min(most, Math.max(least, 2 ** Math.floor(Math.log2(n / workgroups))));
+  // Sums of a lane: of few vectors as many as of one.
+  const most = (isSoftware ? MATVEC_ROWS : CARD_ROWS) / TOKENS;
+  const wanted = Math.min(most, 2 ** Math.floor(Math.log2(n / workgroups)));
+  const ROWS = Math.max(least, wanted);
   return {
     shader: "matrix/matvec",
     fragments: [reduction(adapter, LANES)],
