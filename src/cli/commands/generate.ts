@@ -1,4 +1,6 @@
 import type { Engine } from "../../engine/engine.ts";
+import type { ModelFile } from "../../engine/model/open.ts";
+import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
 import type { GenerationResult } from "../../engine/tasks/generation.ts";
 import { type GenerateOptions, prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { UserError } from "../../errors.ts";
@@ -66,11 +68,27 @@ export function generateCommand(): Command {
     const options = { ...samplingOptions(flags), ...own };
     await withEngine(
       flags.model,
-      engineOptions(flags),
+      (model) => ({ ...engineOptions(flags), ...roomForAnswers(model, prompt, flags) }),
       (model) => prepareGeneration(model, prompt, options),
       (engine) => generate(engine, prompt, options, flags.json ?? false),
     );
   });
+}
+
+/** Room in the cache for all answers at the same time: in that of one context long ones would wait. */
+export function roomForAnswers(
+  { config, tokenizer }: ModelFile,
+  prompt: string,
+  flags: Pick<Flags, "answers" | "maxTokens"> & EngineFlags,
+): Pick<EngineOptions, "cacheTokens"> {
+  const { answers, maxTokens } = flags;
+  const isOne = answers === undefined || answers <= 1;
+  if (isOne || !Number.isInteger(answers) || flags.cacheTokens !== undefined) return {};
+  const { context, cache } = resolveSetting(config, engineOptions(flags));
+  const promptTokens = tokenizer.encode(prompt).length;
+  const most = maxTokens === undefined ? context : promptTokens + maxTokens;
+  const page = cache.shape.pageSize; // a text may have one that is not full
+  return { cacheTokens: answers * (Math.min(context, most) + page) + promptTokens + page };
 }
 
 async function generate(
