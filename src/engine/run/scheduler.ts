@@ -23,7 +23,7 @@ import {
 
 /**
  * Tokens of prompts in a step in which other texts decode: their next tokens wait for as long as
- * these take. 32 are two tiles of the products of a software adapter.
+ * these take. 32 are four tiles of the products of a software adapter.
  */
 export const PROMPT_TOKENS = 32;
 

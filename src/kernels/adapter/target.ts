@@ -11,10 +11,9 @@ export const FEW = 16;
 export interface Target {
   readonly adapter: Adapter;
   /**
-   * How many tokens steps have. Those of "one" and of "few", which is 1 to `FEW`, meet a matrix by
-   * `matvec` and are normed and gated on the way: what becomes of a token is the same to the bit,
-   * whichever of the two it is part of, and whatever else is. Those of "several", which is any
-   * number, meet it by `matmul`.
+   * How many tokens steps have. The products of "one", and of "few", which is 1 to `FEW`, are the same
+   * to the bit for a token, whatever else is in its step; those of "several", which is any number, are
+   * so on the threads of a CPU only. Which shader makes them: see `wayOf` in matrix/products.ts.
    */
   readonly tokens: "one" | "few" | "several";
   readonly dispatcher: Dispatcher;

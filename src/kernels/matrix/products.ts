@@ -1,7 +1,7 @@
-// Products with a matrix of packed weights: of one vector or few by `matvec`, of several by `matmul`,
-// and what is done to a vector on its way in and to the products on their way out. Not in this room:
-// how weights are packed and placed (weights/), and how rows are normed or gated by themselves
-// (rows/).
+// Products with a matrix of packed weights: of one vector, or few on a card, by `matvec`, of more by
+// `matmul`; and what is done to a vector on its way in and to the products on their way out. Not in
+// this room: how weights are packed and placed (weights/), and how rows are normed or gated by
+// themselves (rows/).
 
 import type { Target } from "../adapter/target.ts";
 import { lineOfGroups, matmulTiling, matvecTiling } from "../adapter/tiling.ts";
@@ -14,7 +14,7 @@ import { addBias, gatedActivation, rmsNorm } from "../rows/rows.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
 
-/** RMSNorm of what is multiplied: on the way for one token or few, otherwise into activations. */
+/** RMSNorm of what is multiplied: on the way, or into activations for many tokens on a card. */
 export interface InputNorm {
   readonly weight: Weights; // [k]
   readonly eps: number;
