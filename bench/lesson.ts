@@ -10,8 +10,7 @@ import { matvecTiling, reduction } from "../src/kernels/adapter/tiling.ts";
 import { type Activations, UNIFORM_BYTES } from "../src/kernels/gpu/activations.ts";
 import type { Dispatch } from "../src/kernels/gpu/commands.ts";
 import { Device } from "../src/kernels/gpu/device.ts";
-import { activationBinding } from "../src/kernels/gpu/dispatcher.ts";
-import type { KernelSpec } from "../src/kernels/gpu/kernel.ts";
+import { activationBinding, type Recipe } from "../src/kernels/gpu/dispatcher.ts";
 import { project } from "../src/kernels/matrix/products.ts";
 import { measureWorkgroups } from "../src/kernels/matrix/tuning.ts";
 import * as reference from "../src/kernels/reference.ts";
@@ -44,6 +43,13 @@ interface Version {
   dispatches(bench: Workbench, w: Weights, x: Activations, y: Activations): Dispatch[];
 }
 
+/** A dispatch with those bindings that its shader has: a probe reads less. */
+function dispatchOf(bench: Workbench, recipe: Recipe): Dispatch {
+  const { bindings: has } = bench.library.kernel(recipe);
+  const used = Object.entries(recipe.bindings).filter(([name]) => has.has(name));
+  return bench.one.dispatcher.dispatch({ ...recipe, bindings: Object.fromEntries(used) });
+}
+
 /** A shader of bench/lesson, one workgroup for every `rows` rows; by default as many as it has lanes. */
 function version(
   shader: string,
@@ -57,18 +63,16 @@ function version(
       const LANES = bench.adapter.lanes;
       const ROWS = rows !== undefined && rows > 1 ? { ROWS: rows } : {};
       const sum = rows === undefined ? [] : [reduction(bench.adapter, LANES)];
-      const spec: KernelSpec = {
+      const groups = Math.ceil(w.n / (rows ?? LANES));
+      const dispatch = dispatchOf(bench, {
+        label: name,
         shader,
         fragments: [...fragments, ...sum],
         overrides: { LANES, ...ROWS },
-      };
-      const kernel = bench.library.kernel(spec);
-      const [part] = w.parts;
-      const groups = Math.ceil(w.n / (rows ?? LANES));
-      const all = { x: activationBinding(x), y: activationBinding(y), ...part!.bindings };
-      const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
-      const bindings = kernel.bind(bench.device, Object.fromEntries(used));
-      return [{ kernel, bindings, label: shader, grid: () => [groups, 1, 1] }];
+        bindings: { x: activationBinding(x), y: activationBinding(y), ...w.parts[0]!.bindings },
+        grid: () => [groups, 1, 1],
+      });
+      return [dispatch];
     },
   };
 }
@@ -93,18 +97,18 @@ function engines(
         "matrix/inputs/plain",
         "matrix/outputs/plain",
       ];
-      const kernel = bench.library.kernel({
+      const input =
+        memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : activationBinding(x);
+      const groups = Math.ceil(w.n / overrides.ROWS);
+      const dispatch = dispatchOf(bench, {
+        label: name,
         shader,
         fragments: [...decoder, ...rest, reduction(bench.adapter, LANES)],
         overrides: eight ? overrides : { LANES, ...overrides },
+        bindings: { x: input, y: activationBinding(y), ...w.parts[0]!.bindings },
+        grid: () => [groups, 1, 1],
       });
-      const input =
-        memory === "uniform" ? { buffer: x.buffer, size: UNIFORM_BYTES } : activationBinding(x);
-      const all = { x: input, y: activationBinding(y), ...w.parts[0]!.bindings };
-      const used = Object.entries(all).filter(([name]) => kernel.bindings.has(name));
-      const bindings = kernel.bind(bench.device, Object.fromEntries(used));
-      const groups = Math.ceil(w.n / overrides.ROWS);
-      return [{ kernel, bindings, label: name, grid: () => [groups, 1, 1] }];
+      return [dispatch];
     },
   };
 }

@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
       chunks[s] = min(chunk, matrix.chunks - 1u);  // beyond the row: one that exists, times zeros
       if (chunk < matrix.chunks) {
         for (var i = 0u; i < 8u; i++) {
-          numbers[s][i] = input(chunk * 8u + i);
+          numbers[s][i] = input(0u, 0u, chunk * 8u + i);
           halves[s][i >> 2u] += dot(numbers[s][i], vec4f(1.0));
         }
       }
@@ -39,5 +39,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
       totals[e] += total;
     }
   }
-  output(group.x, &totals, input_scale(lane), lane);
+  output(group.x, 0u, &totals, input_scale(0u, lane), lane);
 }

@@ -19,7 +19,7 @@ fn main(
     var own_halves = vec2f();
     if (start + lane < matrix.chunks) {
       for (var i = 0u; i < 8u; i++) {
-        own[i] = input((start + lane) * 8u + i);
+        own[i] = input(0u, 0u, (start + lane) * 8u + i);
         own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
       }
     }
@@ -46,5 +46,5 @@ fn main(
       totals[e] += total;
     }
   }
-  output(place, &totals, input_scale(lane), lane);
+  output(place, 0u, &totals, input_scale(0u, lane), lane);
 }

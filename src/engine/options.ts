@@ -280,7 +280,9 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       groups: groups.map(({ layers, window }) => {
         const seen = withSlidingWindow(policy, window, context);
         const one = pagesNeeded(seen, context, chunk, pageSize);
-        return { layers, window, pages: Math.max(one, Math.ceil(cacheTokens / pageSize)) };
+        // As many texts as run need no more in a window than this, however long they are.
+        const all = Math.min(Math.ceil(cacheTokens / pageSize), sequences * one);
+        return { layers, window, pages: Math.max(one, all) };
       }),
     },
     requests: { sequences, maxWaiting },

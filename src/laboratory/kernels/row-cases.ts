@@ -3,12 +3,13 @@
 import { chooseTokens, listTop, packDraws } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
 import * as reference from "../../kernels/reference.ts";
-import { gatedActivation, rmsNorm } from "../../kernels/rows/rows.ts";
+import { gatedActivation, rmsNorm, softcap } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
 
 const EPS = 1e-5;
+const CAP = 30; // of the logits of Gemma 2
 
 /** y [T, k] = RMSNorm(x) weight. */
 export function normCase({ k, tokens }: Sizes): KernelCase {
@@ -92,6 +93,28 @@ export function biasCase({ n, tokens }: Sizes): KernelCase {
         expected: () => Float64Array.from(numbers, (value, i) => value + added[i % n]!),
         inPlace: true,
         release: () => bench.release(x, y, weights, vector),
+      };
+    },
+  };
+}
+
+/** y [T, n] = cap tanh(y / cap). */
+export function capCase({ n, tokens }: Sizes): KernelCase {
+  return {
+    kernel: "cap",
+    format: "F32",
+    shape: `[${tokens}, ${n}]`,
+    bytes: 2 * tokens * n * 4,
+    async prepare(bench) {
+      const numbers = randomFloats(1, tokens * n, 3 * CAP);
+      const y = await bench.activations(tokens, n, numbers);
+      return {
+        variants: [softcap(bench.several, { label: "cap", y, cap: CAP })],
+        step: { tokens },
+        result: () => bench.readActivations(y),
+        expected: () => Float64Array.from(numbers, (value) => reference.softcap(value, CAP)),
+        inPlace: true,
+        release: () => bench.release(y),
       };
     },
   };
