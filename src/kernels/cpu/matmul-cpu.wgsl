@@ -21,21 +21,27 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [T, N]
 @group(0) @binding(3) var<uniform> params: Params;
 
-// The dot product of a chunk of W with that of a token: as `chunk_dot`.
-fn token_dot(
+// The dot products of a chunk of W with those of four tokens, each as `chunk_dot`: what is decoded
+// stays in registers for all of them.
+fn four_dots(
   c: Chunk,
   numbers: ptr<function, array<vec4f, MAX_TOKENS * 8u>>,
   halves: ptr<function, array<vec2f, MAX_TOKENS>>,
-  t: u32,
-) -> f32 {
-  var low = vec4f();
-  var high = vec4f();
-  for (var j = 0u; j < 4u; j++) {
-    low += c.q[j] * numbers[t * 8u + j];
-    high += c.q[j + 4u] * numbers[t * 8u + j + 4u];
+  first: u32,
+) -> vec4f {
+  var both = array<vec4f, 2>();  // of either half
+  for (var j = 0u; j < 8u; j++) {
+    let q = c.q[j];
+    for (var t = 0u; t < 4u; t++) {
+      both[j >> 2u][t] += dot(q, numbers[(first + t) * 8u + j]);
+    }
   }
-  let both = vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)));
-  return dot(c.scales.scale, both) + dot(c.scales.offset, halves[t]);
+  var result: vec4f;
+  for (var t = 0u; t < 4u; t++) {
+    let low_and_high = vec2f(both[0][t], both[1][t]);
+    result[t] = dot(c.scales.scale, low_and_high) + dot(c.scales.offset, halves[first + t]);
+  }
+  return result;
 }
 
 @compute @workgroup_size(LANES)
@@ -48,19 +54,21 @@ fn main(
   let first = min(group.x * share, matrix.rows);
   let rows = min(share, matrix.rows - first);
   let tile = group.y * TOKENS;
-  let tokens = min(TOKENS, params.tokens - tile);
+  let end = min(tile + TOKENS, params.tokens);
+  let tokens = end - tile;
   var numbers: array<vec4f, MAX_TOKENS * 8u>;  // zero for tokens that do not exist
   var halves: array<vec2f, MAX_TOKENS>;
   var sums: array<f32, MAX_ROWS>;  // of token `lane`
   for (var start = 0u; start < matrix.chunks; start += LANES) {
     let chunk = min(start + lane, matrix.chunks - 1u);
     let exists = start + lane < matrix.chunks;
-    for (var t = 0u; t < tokens; t++) {
+    for (var token = tile; token < end; token++) {
+      let t = token - tile;
       var both = vec2f();
       for (var i = 0u; i < 8u; i++) {
         var four = vec4f();
         if (exists) {
-          four = input(tile + t, t, chunk * 8u + i);
+          four = input(token, t, chunk * 8u + i);
         }
         numbers[t * 8u + i] = four;
         both[i >> 2u] += dot(four, vec4f(1.0));
@@ -69,21 +77,11 @@ fn main(
     }
     for (var r = 0u; r < rows; r++) {
       let c = load_chunk(first + r, chunk);
-      var products = array<f32, TOKENS>();
-      products[0] = token_dot(c, &numbers, &halves, 0u);
-      products[1] = token_dot(c, &numbers, &halves, 1u);
-      if (tokens > 2u) {
-        products[2] = token_dot(c, &numbers, &halves, 2u);
-        products[3] = token_dot(c, &numbers, &halves, 3u);
-      }
+      let low = four_dots(c, &numbers, &halves, 0u);
+      var high = vec4f();
       if (tokens > 4u) {
-        products[4] = token_dot(c, &numbers, &halves, 4u);
-        products[5] = token_dot(c, &numbers, &halves, 5u);
-        products[6] = token_dot(c, &numbers, &halves, 6u);
-        products[7] = token_dot(c, &numbers, &halves, 7u);
+        high = four_dots(c, &numbers, &halves, 4u);
       }
-      let low = vec4f(products[0], products[1], products[2], products[3]);
-      let high = vec4f(products[4], products[5], products[6], products[7]);
       sums[r] += sum_of_eight(low, high, lane);
     }
   }

@@ -62,14 +62,13 @@ fn chunk_dot(
   numbers: ptr<function, array<vec4f, 8>>,
   halves: vec2f,
 ) -> f32 {
-  var low = vec4f();
-  var high = vec4f();
+  var low = 0.0;
+  var high = 0.0;
   for (var i = 0u; i < 4u; i++) {
-    low += four_of(packed_scales, place, packed, i) * numbers[i];
-    high += four_of(packed_scales, place, packed, i + 4u) * numbers[i + 4u];
+    low += dot(four_of(packed_scales, place, packed, i), numbers[i]);
+    high += dot(four_of(packed_scales, place, packed, i + 4u), numbers[i + 4u]);
   }
-  let scales = scales_of(packed_scales, place);
-  return dot(scales.scale, vec2f(dot(low, vec4f(1.0)), dot(high, vec4f(1.0)))) + dot(scales.offset, halves);
+  return dot(scales_of(packed_scales, place).scale, vec2f(low, high)) + dot(scales_of(packed_scales, place).offset, halves);
 }
 
 // Of eight packed scales: one of eight halves, or of eight words.
