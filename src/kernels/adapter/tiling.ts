@@ -106,7 +106,7 @@ const MATVEC_TOKENS = 4;
  * enough workgroups for any card.
  */
 const CARD_ROWS = 32;
-const CPU_ROWS = 1024; // MAX_ROWS of matvec-cpu.wgsl
+const CPU_ROWS = 1024; // MAX_ROWS of matvec-cpu.wgsl and matmul-cpu.wgsl
 /**
  * The size of the last workgroup as a share of a full one: about the work of a thread in the time
  * that another one takes to wake.
@@ -164,21 +164,20 @@ export function rowGroups({ busyGroups }: Adapter, { count, lanes, tokens }: Row
 const TILE = 32; // of matmul.wgsl, rows and tokens
 const MATRICES_TILE = 64; // TILE of matmul-matrices.wgsl, rows and tokens
 const CPU_TOKENS = 8; // TOKENS of matmul-cpu.wgsl
-const CPU_TILE_ROWS = 384; // MAX_ROWS there
 
 /** The shader that multiplies a matrix of n rows with several tokens on an adapter. */
 export function matmulTiling(adapter: Adapter): MatmulTiling {
-  const { placement, busyGroups, workgroups, matrixShape, subgroup } = adapter;
+  const { placement, workgroups, matrixShape, subgroup } = adapter;
   if (placement === "interleaved") {
     return {
       shader: "cpu/matmul-cpu",
       fragments: ["cpu/reduce-eight"],
       grid(n, tokens) {
         const tiles = Math.ceil(tokens / CPU_TOKENS);
-        // Each workgroup loads its tokens again: of one tile as few as suit a single vector.
-        const groups = tiles === 1 ? workgroups : busyGroups;
-        const wanted = Math.min(Math.ceil(n / 32), Math.ceil(groups / tiles));
-        return [Math.max(wanted, Math.ceil(n / CPU_TILE_ROWS)), tiles];
+        // As few as suit a single vector: each workgroup loads its tokens again.
+        const wanted = Math.min(Math.ceil(n / 32), Math.ceil(workgroups / tiles));
+        if (tiles > 1) return [Math.max(wanted, Math.ceil(n / CPU_ROWS)), tiles];
+        return [1 + Math.max(wanted, Math.ceil(n / CPU_ROWS - LAST_SHARE)), tiles];
       },
     };
   }
