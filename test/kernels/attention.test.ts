@@ -87,6 +87,49 @@ describe("full attention equals softmax in f64", () => {
   });
 });
 
+describe("long pieces of a text", () => {
+  test.each([8, 64, 80, 128, 256])("heads of %d numbers", async (headWidth) => {
+    const shape = shapeOf({ headWidth });
+    await expectOracle(attentionCase(headWidth, shape, 75, 40));
+    await expectOracle(attentionCase(headWidth, shape, 75, 40), { splits: 3 });
+  });
+
+  test.each(KV_TYPES)("cells of %s", async (kvType) => {
+    const shape = shapeOf({ headWidth: 32, kvType });
+    await expectOracle(attentionCase(1, shape, 75, 40));
+  });
+
+  // Tiles that end within a token, at one, and beyond the last; and heads that fill none.
+  test.each([
+    [1, 1],
+    [6, 2],
+    [8, 1],
+    [5, 5],
+    [7, 1],
+  ])("%d heads that share %d", async (heads, kvHeads) => {
+    const shape = shapeOf({ heads, kvHeads, headWidth: 8 });
+    for (const tokens of [17, 31, 32, 33, 64]) {
+      await expectOracle(attentionCase(tokens, shape, 70, tokens), {}, `${tokens} tokens`);
+    }
+  });
+
+  test.each([
+    ["window", attentionPolicy({ kind: "window", window: 10 })],
+    ["a window of one", attentionPolicy({ kind: "window", window: 1 })],
+    ["sinks", attentionPolicy({ kind: "sinks", sinks: 3, window: 10 })],
+    ["more sinks than a page", attentionPolicy({ kind: "sinks", sinks: 7, window: 30 })],
+  ])("under a policy: %s", async (_, policy) => {
+    for (const splits of [1, 2, 7]) {
+      await expectOracle(attentionCase(21, SHAPE, 61, 35, policy), { splits }, `${splits} splits`);
+    }
+  });
+
+  test("scores within a cap", async () => {
+    const shape = shapeOf({ headWidth: 16, pageSize: 4, scoreCap: 2 });
+    await expectOracle(attentionCase(5, shape, 70, 40), { splits: 2 });
+  });
+});
+
 describe("pages", () => {
   const text = (pageSize: number) => attentionCase(11, shapeOf({ pageSize }), 75, 5);
 

@@ -5,6 +5,7 @@ import { type Adapter, readAdapter } from "../../src/kernels/adapter/adapter.ts"
 import {
   attentionRange,
   attentionTokens,
+  longAttention,
   matmulTiling,
   matvecTiling,
   reduction,
@@ -108,4 +109,13 @@ test.each([
   [8, 1],
 ])("tiles of attention whose heads come by %d have %d tokens", (share, tokens) => {
   expect(attentionTokens(share)).toBe(tokens);
+});
+
+test("a CPU takes long pieces by 32 query rows, of heads that its stack has room for", () => {
+  const cpu = "cpu/attention-cpu";
+  const heads = { heads: 9, kvHeads: 3, headWidth: 64 };
+  expect(longAttention(llvmpipe, heads)).toEqual({ shader: cpu, tokens: 10 });
+  expect(longAttention(llvmpipe, { ...heads, headWidth: 256 }).shader).not.toBe(cpu);
+  expect(longAttention(llvmpipe, { ...heads, heads: 99 }).shader).not.toBe(cpu);
+  expect(longAttention(nvidia, heads)).toEqual({ shader: "attention/attention", tokens: 4 });
 });

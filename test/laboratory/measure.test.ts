@@ -32,8 +32,16 @@ function corrupted(one: KernelCase, change: (expected: Float64Array) => void): K
   };
 }
 
-/** Shaders that multiply, of which an adapter gets one for one token and one for several; and the one that measures it. */
-const OTHERS = ["matmul", "matmul-cpu", "matmul-matrices", "matvec", "matvec-cpu", "multiply-rate"];
+/** Shaders that multiply, of which an adapter gets one for one token and one for several; the one that measures it; and attention to more tokens than here. */
+const OTHERS = [
+  "attention-cpu",
+  "matmul",
+  "matmul-cpu",
+  "matmul-matrices",
+  "matvec",
+  "matvec-cpu",
+  "multiply-rate",
+];
 
 test("every kernel of the engine is right, timed, and frees what it takes", async () => {
   const before = gpu.device.memory;

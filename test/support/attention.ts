@@ -5,7 +5,7 @@ import {
   FULL_ATTENTION,
   isVisible,
 } from "../../src/context/positions/attention-policy.ts";
-import { attentionTokens } from "../../src/kernels/adapter/tiling.ts";
+import { attentionTokens, longAttention } from "../../src/kernels/adapter/tiling.ts";
 import { attend, attentionWeights } from "../../src/kernels/attention/attention.ts";
 import { type HeadShape, partialSize } from "../../src/kernels/attention/head-shape.ts";
 import { packKv, throughKv } from "../../src/kernels/attention/kv-types.ts";
@@ -183,7 +183,10 @@ async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
     ],
     {
       pageSize: P,
-      tokens: { short: tokensOf(c.shape), long: tokensOf(c.shape) },
+      tokens: {
+        short: attentionTokens(c.shape.heads / c.shape.kvHeads),
+        long: longAttention(gpu.adapter, c.shape).tokens,
+      },
       range: () => Math.ceil(length / (layout.splits ?? 1)),
       rows,
     },
@@ -199,8 +202,6 @@ async function upload(gpu: TestGpu, c: AttentionCase, layout: Layout) {
     rows,
   };
 }
-
-const tokensOf = ({ heads, kvHeads }: HeadShape) => attentionTokens(heads / kvHeads);
 
 /** weights [T, H, slots] by the kernel. */
 export async function weightsOnGpu(

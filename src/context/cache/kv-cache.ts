@@ -3,7 +3,12 @@
 // GPU.
 
 import type { Adapter } from "../../kernels/adapter/adapter.ts";
-import { attentionRange, attentionTokens, SPARE_RANGES } from "../../kernels/adapter/tiling.ts";
+import {
+  attentionRange,
+  attentionTokens,
+  longAttention,
+  SPARE_RANGES,
+} from "../../kernels/adapter/tiling.ts";
 import type { WorkBuffers } from "../../kernels/attention/attention.ts";
 import {
   type CacheShape,
@@ -113,12 +118,13 @@ export class KvCache {
     const { heads, kvHeads, pageSize } = options.shape;
     const rows = partialRows(options.shape, device.limits.maxStorageBufferBindingSize);
     const most = Math.max(1, Math.floor(rows / SHORT_PIECE) - SPARE_RANGES);
-    const tokens = attentionTokens(heads / kvHeads);
+    const short = attentionTokens(heads / kvHeads);
+    const long = longAttention(options.adapter, options.shape).tokens;
     const {
       range = (keys, tiles) =>
         attentionRange(options.adapter, { keys, groups: kvHeads * tiles, most }),
     } = options;
-    this.#workOptions = { pageSize, tokens: { short: tokens, long: tokens }, range, rows };
+    this.#workOptions = { pageSize, tokens: { short, long }, range, rows };
   }
 
   static async create(device: Device, options: KvCacheOptions): Promise<KvCache> {

@@ -25,6 +25,28 @@ export function attentionTokens(share: number): number {
   return tokens;
 }
 
+/** Query rows of a workgroup of attention-cpu.wgsl, and the widest heads that it takes. */
+const CPU_ATTENTION = { rows: 32, width: 128 };
+
+/** Heads of attention: those of keys and values are shared by as many queries' each. */
+interface Heads {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headWidth: number;
+}
+
+/** The shader for long pieces of text, and the tokens of an item. */
+export function longAttention(
+  { placement }: Adapter,
+  { heads, kvHeads, headWidth }: Heads,
+): { readonly shader: "attention/attention" | "cpu/attention-cpu"; readonly tokens: number } {
+  const share = heads / kvHeads;
+  const { rows, width } = CPU_ATTENTION;
+  return placement === "interleaved" && headWidth <= width && share <= rows
+    ? { shader: "cpu/attention-cpu", tokens: Math.floor(rows / share) }
+    : { shader: "attention/attention", tokens: attentionTokens(share) };
+}
+
 /** Rows of a workgroup of attention for tiles of at most this many tokens. */
 export function attentionRows(share: number, tokens: number): number {
   return Math.min(ATTENTION_ROWS, share * tokens);

@@ -7,6 +7,7 @@ import {
   attentionLanes,
   attentionRows,
   attentionTokens,
+  longAttention,
   reduction,
   rowGroups,
 } from "../adapter/tiling.ts";
@@ -177,19 +178,20 @@ function attentionRecipe(
   const { heads: H, kvHeads: G, headWidth: E, pageSize: P } = shape;
   const LANES = attentionLanes(adapter, E);
   const share = H / G;
+  const tiled = list === "long" && longAttention(adapter, shape).shader === "cpu/attention-cpu";
   const ROWS = attentionRows(share, tokens);
   const keys = keyReader(shape, keyRotations);
   const scores = scoreFunction(shape);
-  const overrides = { H, G, E, P, STRIDE: x.stride, LANES, ROWS };
+  const overrides = { H, G, E, P, STRIDE: x.stride, ...(tiled ? {} : { LANES, ROWS }) };
   return {
     label,
-    shader: "attention/attention",
+    shader: tiled ? "cpu/attention-cpu" : "attention/attention",
     fragments: [
       ...keys.fragments,
       ...queries.fragments,
       ...scores.fragments,
       "attention/work",
-      reduction(adapter, LANES),
+      ...(tiled ? [] : [reduction(adapter, LANES)]),
     ],
     overrides: { ...overrides, ...keys.overrides, ...queries.overrides, ...scores.overrides },
     bindings: {
@@ -203,6 +205,7 @@ function attentionRecipe(
       x: activationBinding(x),
     },
     grid({ short_items = 1, short_tokens = 1, long_items = 1 }) {
+      if (tiled) return [long_items, G, 1];
       return list === "short"
         ? [short_items, G, Math.ceil((short_tokens * share) / ROWS)]
         : [long_items, G, (tokens * share) / ROWS];
