@@ -3,7 +3,7 @@
 // and each lane takes a row: no sums have to meet, and in the order of `interleaved` what the lanes
 // load at a time lies side by side.
 //
-// Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass,
+// A second vector is another layer of workgroups. Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass,
 // eight at a time. What a chunk needs is asked for before the one before is multiplied: a processor
 // does not look so far ahead by itself. Appended: as for `matvec`, with planes in the order of
 // `interleaved`; the reduction is the one of eight lanes. Memory: registers.
@@ -35,7 +35,7 @@ fn main(
     var own_halves = vec2f();
     if (start + lane < matrix.chunks) {
       for (var i = 0u; i < 8u; i++) {
-        own[i] = input(0u, 0u, (start + lane) * 8u + i);
+        own[i] = input(group.z, 0u, (start + lane) * 8u + i);
         own_halves[i >> 2u] += dot(own[i], vec4f(1.0));
       }
     }
@@ -83,5 +83,5 @@ fn main(
       totals[e] += total;
     }
   }
-  output(place, 0u, &totals, input_scale(0u, lane), lane);
+  output(place, group.z, &totals, input_scale(0u, lane), lane);
 }

@@ -3,7 +3,7 @@
 // kernel runs once before it is needed, and this is reported as compiling. (A grid without
 // workgroups would do, but Dawn warns of it.)
 
-import { Commands, type Dispatch } from "./commands.ts";
+import { Commands, type Dispatch, type Grid } from "./commands.ts";
 import type { Device } from "./device.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -12,8 +12,9 @@ export type OnCompiled = (done: number, total: number) => void;
 
 const rehearsed = new WeakSet<Kernel>();
 
-/** One token; what attention does for it follows from this, or from the step before. */
+/** One token, and one workgroup. */
 const STEP = { tokens: 1 };
+const ONE: Grid = [1, 1, 1];
 
 /**
  * Waits until every kernel of some dispatches is compiled and has run once. They overwrite their
@@ -36,7 +37,7 @@ export async function rehearse(
   for (const [kernel, dispatch] of fresh) {
     await kernel.ready;
     const commands = new Commands(device);
-    commands.run([dispatch], STEP);
+    commands.run([{ ...dispatch, grid: () => ONE }], STEP);
     commands.submit();
     rehearsed.add(kernel);
     // Submit the next while this one runs: waiting for each would take longer than a warm driver

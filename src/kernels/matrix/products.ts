@@ -37,41 +37,67 @@ export interface Projection {
  * first.
  */
 export function project(target: Target, projection: Projection): Dispatch[] {
-  const { x, weights, y, norm, bias, add = false } = projection;
+  const { x, weights, y, bias } = projection;
   if (x.width !== weights.k || y.width !== weights.n) {
     throw new KernelError(
       `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
     );
   }
-  const { dispatcher } = target;
-  const output = plainOutput(y);
-  const way = wayOf(target, weights);
+  const products = waysOf(target, weights).flatMap((way) => productsBy(way, target, projection));
+  return [...products, ...(bias ? addBias(target, { bias, y }) : [])];
+}
+
+/** The products of a projection, by one way. */
+function productsBy(way: Way, target: Target, projection: Projection): Dispatch[] {
+  const { x, weights, y, norm, add = false } = projection;
+  const { label, parts } = weights;
   const own = way.norms ? norm : undefined;
   const from = way.norms ? x : (norm?.into ?? x);
-  const products = weights.parts.map((part) =>
+  const recipes = parts.map((part) =>
     way.shader === "matvec"
-      ? matvec(target, { label: weights.label, part, x, norm, output, add })
-      : matmul(target, { label: weights.label, part, x: from, y, norm: own, add }),
+      ? matvec(target, { label, part, x, norm, output: plainOutput(y), add, most: way.most })
+      : matmul(target, { label, part, x: from, y, norm: own, add }),
   );
+  const before =
+    norm && !own ? rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps }) : [];
+  return within(way, [...before, ...recipes.map((recipe) => target.dispatcher.dispatch(recipe))]);
+}
+
+/** A shader that multiplies, for steps of `least` to `most` tokens. */
+interface Way {
+  readonly shader: "matvec" | "matmul";
+  readonly least: number;
+  readonly most: number;
+  /** Whether vectors are normed on the way. */
+  readonly norms: boolean;
+}
+
+/** Vectors that `matvec-cpu` multiplies sooner one by one than `matmul-cpu` does together. */
+const PAIR = 2;
+
+/**
+ * How a matrix meets its vectors: one, two on a CPU, or few on a card, by `matvec`, more by `matmul`;
+ * and whether they are normed on the way. On the threads of a CPU all are, so that a row comes to the
+ * same bits in every step.
+ */
+function waysOf({ tokens }: Target, { parts }: Weights): Way[] {
+  const isInterleaved = parts.every(({ placement }) => placement === "interleaved");
+  const all = { least: 1, most: Number.POSITIVE_INFINITY };
+  if (tokens === "one") return [{ ...all, shader: "matvec", norms: true }];
+  if (tokens === "several") return [{ ...all, shader: "matmul", norms: isInterleaved }];
+  if (!isInterleaved) return [{ ...all, shader: "matvec", norms: true }];
   return [
-    ...(norm && !own
-      ? rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps })
-      : []),
-    ...products.map((recipe) => dispatcher.dispatch(recipe)),
-    ...(bias ? addBias(target, { bias, y }) : []),
+    { shader: "matvec", least: 1, most: PAIR, norms: true },
+    { ...all, shader: "matmul", least: PAIR + 1, norms: true },
   ];
 }
 
-/**
- * How a matrix meets its vectors: one, or few on a card, by `matvec`, more by `matmul`; and whether
- * they are normed on the way. On the threads of a CPU all are, so that a row comes to the same bits in
- * every step.
- */
-function wayOf({ tokens }: Target, { parts }: Weights) {
-  const isInterleaved = parts.every(({ placement }) => placement === "interleaved");
-  const isMatvec = tokens === "one" || (tokens === "few" && !isInterleaved);
-  const shader = isMatvec ? ("matvec" as const) : ("matmul" as const);
-  return { shader, norms: isMatvec || isInterleaved };
+/** Dispatches that steps of fewer or of more tokens leave out. */
+function within({ least, most }: Way, dispatches: readonly Dispatch[]): Dispatch[] {
+  return dispatches.map((dispatch) => ({
+    ...dispatch,
+    grid: (step) => (step.tokens < least || step.tokens > most ? [0, 0, 0] : dispatch.grid(step)),
+  }));
 }
 
 export interface GatedProjection {
@@ -92,13 +118,17 @@ export interface GatedProjection {
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
   const [part, ...more] = weights.parts;
-  if (wayOf(target, weights).shader === "matvec" && part && more.length === 0 && !bias) {
+  const projection = { x, weights, y: gateUp, norm, bias };
+  const activated = () => gatedActivation(target, { label, gateUp, hidden, activation });
+  if (!part || more.length > 0 || bias) return [...project(target, projection), ...activated()];
+  return waysOf(target, weights).flatMap((way) => {
+    if (way.shader === "matmul") {
+      return [...productsBy(way, target, projection), ...within(way, activated())];
+    }
     const output = gatedOutput(hidden, activation);
-    const recipe = matvec(target, { label, part, x, norm, output, add: false });
-    return [target.dispatcher.dispatch(recipe)];
-  }
-  const both = project(target, { x, weights, y: gateUp, norm, bias });
-  return [...both, ...gatedActivation(target, { label, gateUp, hidden, activation })];
+    const recipe = matvec(target, { label, part, x, norm, output, add: false, most: way.most });
+    return within(way, [target.dispatcher.dispatch(recipe)]);
+  });
 }
 
 /** What becomes of the products of vectors: the shader's fragments, and what they need. */
@@ -121,14 +151,19 @@ function gatedOutput(h: Activations, activation: ActivationFunction): VectorOutp
   };
 }
 
-/** Where vectors are read from, and whether they are normed on the way. */
-function vectorInput({ adapter, tokens }: Target, x: Activations, norm: InputNorm | undefined) {
+/** Where vectors are read from, at most so many, and whether they are normed on the way. */
+function vectorInput(
+  { adapter }: Target,
+  x: Activations,
+  norm: InputNorm | undefined,
+  most: number,
+) {
   const place = (bytes: number, binding: GPUBufferBinding) =>
     adapter.uniformInputs && bytes <= UNIFORM_BYTES
       ? { memory: "uniform", room: "cpu", binding: { ...binding, size: UNIFORM_BYTES } }
       : { memory: "storage", room: "matrix", binding };
   const row = x.stride * 4;
-  const vectors = place(tokens === "one" ? row : row * x.rows, activationBinding(x));
+  const vectors = place(row * Math.min(most, x.rows), activationBinding(x));
   const from = `${vectors.room}/inputs/${vectors.memory}`;
   if (!norm) {
     const fragments = [from, "matrix/inputs/plain"];
@@ -151,19 +186,21 @@ interface PartProduct {
 }
 
 interface VectorProduct extends PartProduct {
+  /** The most vectors of a step. */
+  readonly most: number;
   readonly norm: InputNorm | undefined;
   readonly output: VectorOutput;
 }
 
 /** A packed matrix times one vector or few, normed or not, and what becomes of the products. */
 function matvec(target: Target, product: VectorProduct): Recipe {
-  const { label, part, x, norm, output, add } = product;
+  const { label, part, x, norm, output, add, most } = product;
   const { placement, rows } = part;
   const { adapter } = target;
   const tokens = target.tokens === "one" ? "one" : "few";
   const tiling = matvecTiling(adapter, { placement, n: rows, tokens, least: output.least });
   const { ROWS, TOKENS = 1 } = tiling.overrides;
-  const input = vectorInput(target, x, norm);
+  const input = vectorInput(target, x, norm, tokens === "one" ? 1 : most);
   const [columns, lines] = lineOfGroups(adapter, Math.ceil(rows / ROWS));
   return {
     label,
@@ -191,7 +228,7 @@ function matmul(target: Target, { label, part, x, y, norm, add }: RowsProduct): 
   const { shader, fragments, overrides, grid } = matmulTiling(target.adapter);
   const input =
     shader === "cpu/matmul-cpu"
-      ? vectorInput(target, x, norm)
+      ? vectorInput(target, x, norm, x.rows)
       : { fragments: [], overrides: {}, bindings: { x: activationBinding(x) } };
   return {
     label,
