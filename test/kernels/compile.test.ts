@@ -176,6 +176,7 @@ class Recording extends KernelLibrary {
 }
 
 const OTHER_ADAPTERS = [
+  "cpu/attention-cpu",
   "cpu/planes/bits",
   "cpu/planes/interleaved",
   "cpu/planes/scales",
@@ -237,6 +238,30 @@ describe("every kernel that a recipe asks for", () => {
         const fragments = [...interleaved, "matrix/inputs/storage", ...input, "cpu/reduce-eight"];
         const overrides = input.length > 1 ? { EPS: 1e-5 } : {};
         library.kernel({ shader: "cpu/matmul-cpu", fragments, overrides });
+      }
+    }
+    for (const { fragment } of Object.values(KV_FORMATS)) {
+      for (const keys of [["attention/keys/rotated"], ["attention/keys/raw", "attention/rotate"]]) {
+        for (const scores of [
+          ["attention/scores/plain"],
+          ["attention/scores/capped", "rows/softcap"],
+        ]) {
+          library.kernel({
+            shader: "cpu/attention-cpu",
+            fragments: [
+              fragment,
+              ...keys,
+              "attention/queries/rotated",
+              ...scores,
+              "attention/work",
+            ],
+            overrides: {
+              ...{ H: 9, G: 3, E: 64, P: 16, STRIDE: 576 },
+              ...(keys.length > 1 ? { GAP: 1 } : {}),
+              ...(scores.length > 1 ? { CAP: 50 } : {}),
+            },
+          });
+        }
       }
     }
     library.kernel({

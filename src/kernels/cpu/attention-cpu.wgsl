@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   // First the sinks, which are the first slots and are met by queries of their own; then the
   // window.
   for (var side = select(0u, 1u, item.begin < item.sinks); side < 2u; side--) {  // 1, then 0
-    var q: array<vec4f, MAX_CELLS * ROWS>;  // zero beyond the head
+    var q = array<vec4f, MAX_CELLS * ROWS>();  // zero beyond the head
     for (var i = 0u; i < loaded; i++) {
       for (var r = 0u; r < ROWS; r++) {
         q[i * ROWS + r] = query_cell(item.token + token[r], side, head[r], i);
