@@ -1,4 +1,5 @@
 // Node's side of the engine: Dawn, files, and the text of the shaders beside the compiled code.
+// In this room: what depends on Node and the machine. Not in it: anything that a browser could run.
 
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

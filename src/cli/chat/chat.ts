@@ -1,5 +1,7 @@
 // A conversation on a terminal, or of the lines of a pipe: what is entered is a message, or a
 // command that begins with "/".
+// In this room: lines, keys and commands of such a conversation. Not in it: how messages become a
+// prompt (engine/chat).
 
 import { basename } from "node:path";
 import type { WriteStream } from "node:tty";

@@ -1,3 +1,7 @@
+// `dawnstream generate`.
+// In this room: a command a file, from its options to what it prints. Not in it: experiments and
+// benchmarks (experiments/), options that commands share (terminal/), tables and plots (reports/).
+
 import type { Engine } from "../../engine/engine.ts";
 import type { ModelFile } from "../../engine/model/open.ts";
 import { type EngineOptions, resolveSetting } from "../../engine/options.ts";

@@ -1,4 +1,6 @@
 // What commands print besides their result: warnings, a progress bar, timings, all on stderr.
+// In this room: what all commands share of a terminal: options, input, progress. Not in it: how
+// results look (reports/).
 
 import { SingleBar } from "cli-progress";
 import { Engine } from "../../engine/engine.ts";

@@ -1,3 +1,7 @@
+// The pages of a cache and the sequences that share them, in integers.
+// In this room: which text has which pages, and the buffers that hold them. Not in it: what a key
+// sees (positions/), and how keys are computed and read (kernels/attention).
+
 import { type AttentionPolicy, withSlidingWindow } from "../positions/attention-policy.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";

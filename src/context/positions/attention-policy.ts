@@ -4,6 +4,9 @@
 //
 // Full attention is a window without end; a sliding-window model has no sinks; StreamingLLM has
 // four.
+//
+// In this room: what depends on positions alone: policies, RoPE scaling, what they cost. Not in it:
+// pages (cache/), and rotations as buffers (cache/rotations.ts).
 
 import { invalid, isOfKind, isRecord, isWhole, type Reader } from "../../option-reader.ts";
 

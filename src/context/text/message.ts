@@ -1,3 +1,7 @@
+// A message of a conversation.
+// In this room: texts made to fit, by a tokenizer and, for summaries, a model that is handed in.
+// Not in it: how messages are rendered for a model (engine/chat), and files of the command line.
+
 import { UserError } from "../../errors.ts";
 import { hint, invalid, isRecord, quoteValue, type Reader } from "../../option-reader.ts";
 

@@ -1,5 +1,7 @@
 // Messages in, an answer out: chooses which messages the model reads, renders them with its
 // template, and reuses what the cache holds.
+// In this room: from messages to a prompt. Not in it: how it is generated from (tasks/), and a
+// conversation on a terminal (cli/chat).
 
 import type { PrefixCache } from "../../context/cache/prefix-cache.ts";
 import {

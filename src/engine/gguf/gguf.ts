@@ -1,3 +1,7 @@
+// A GGUF file: its metadata, and where its tensors lie.
+// In this room: bytes to checked values. Not in it: what they mean (model/, tokenizer/), and how
+// weights are unpacked (kernels/weights).
+
 import { Metadata, type MetadataValue } from "./metadata.ts";
 import { type Parsed, parseGguf, type TensorInfo } from "./parse.ts";
 import { GgufError, quote } from "./reader.ts";

@@ -1,3 +1,7 @@
+// Chooses the next token from logits.
+// In this room: what samplers and penalties do, as arithmetic on numbers. Not in it: the choice on
+// the GPU (kernels/choice), and when it is enough (engine/tasks).
+
 import { UserError } from "../../errors.ts";
 import type { Draw } from "../../kernels/choice/choice.ts";
 import { type Candidates, minP, temper, topK, topP, typical } from "./candidates.ts";

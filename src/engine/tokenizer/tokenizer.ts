@@ -1,3 +1,6 @@
+// Text to ids and back, by the vocabulary of a model's file.
+// In this room: the kinds of tokenizers, and special tokens. Not in it: chat templates (chat/).
+
 import {
   type Readers,
   readOptions,

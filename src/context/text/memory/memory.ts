@@ -1,4 +1,5 @@
 // Chooses what a model reads of a conversation that exceeds its budget.
+// In this room: a strategy a file. Not in it: how messages are counted (engine/chat).
 
 import { UserError } from "../../../errors.ts";
 import {

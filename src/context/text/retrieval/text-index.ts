@@ -1,5 +1,7 @@
 // An index of documents, cut into windows and embedded. Finds the windows closest to a question by
 // exact search: by cosine, by words (BM25), or by both.
+// In this room: finding passages, and the answer prompt around them. Not in it: how a text is cut
+// (windows.ts) and embedded (embedder.ts).
 
 import { UserError } from "../../../errors.ts";
 import {
