@@ -7,7 +7,7 @@ import { note, write } from "../terminal/terminal.ts";
 export function setupCommand(): Command {
   return new Command("setup")
     .description(
-      "install a software GPU driver where WebGPU finds no adapter, then print the adapter",
+      "install a software GPU driver if WebGPU finds no adapter, then print the adapter",
     )
     .example("dawnstream setup")
     .option("--verbose", "show the output of the commands it runs")

@@ -56,7 +56,7 @@ export function attentionCommand(): Command {
     .example('dawnstream attention "Once upon a time there was a cat." --layer 2 --plot map.svg')
     .argument("[text]", "the text; - is stdin, as is a pipe without it")
     .option("-f, --file <file>", "take the text from a file")
-    .option("--tokens <n>", "so many of its tokens, at most", integer, 256)
+    .option("--tokens <n>", "its first tokens, at most", integer, 256)
     .option("--layer <n>", "0 is the first (default: the middle one)", integer)
     .option(
       "--heads <list>",

@@ -48,7 +48,7 @@ export function benchKernelsCommand(): Command {
     .option("--kernel <name>", `one of ${KERNELS.join(", ")} (default: all)`)
     .option("--format <name>", "a weight format, such as Q4_K (default: all)")
     .option("--shape <n,k>", SHAPE_HELP, readShape)
-    .option("--tokens <t>", "tokens, where a kernel takes several", integer, 64)
+    .option("--tokens <t>", "tokens, if a kernel takes several", integer, 64)
     .option("--time <ms>", "how long each kernel is timed", integer, 200)
     .option("--json", "print one object")
     .option("--save <file>", "write that object to a file, too", outputFile)

@@ -59,7 +59,7 @@ export function benchDecodeCommand(): Command {
   const command = new Command("decode")
     .description("time decoding by position, with each kernel's share, or by number of texts")
     .example("dawnstream bench decode --at 128,512 --tokens 32")
-    .option("--at <list>", "positions (default: 128, 512 and 2048, where they fit)", integers)
+    .option("--at <list>", "positions (default: 128, 512 and 2048, if they fit)", integers)
     .option("--tokens <n>", "tokens to time at each", integer, 32)
     .option(
       "--texts <list>",
@@ -89,7 +89,7 @@ export function benchPrefillCommand(): Command {
   const command = new Command("prefill")
     .description("time prompts by length, with each kernel's share")
     .example("dawnstream bench prefill --at 32,128 --rounds 3")
-    .option("--at <list>", "lengths (default: 32, 128 and 512, where they fit)", integers)
+    .option("--at <list>", "lengths (default: 32, 128 and 512, if they fit)", integers)
     .option("--rounds <n>", "times that each is computed (default: 5)", integer);
   return addReportFlags(command, ONE_TEXT).action((flags: Flags) => {
     const rounds = roundsOf(flags);

@@ -49,7 +49,7 @@ function showCommand(): Command {
     .argument("<name>", `one of ${KERNELS.join(", ")}`)
     .option("--format <name>", "a weight format, or how a cache stores (default: Q4_K, or f16)")
     .option("--shape <n,k>", SHAPE_HELP, readShape)
-    .option("--tokens <t>", "tokens of a step, where a kernel takes several", integer, 1)
+    .option("--tokens <t>", "tokens of a step, if a kernel takes several", integer, 1)
     .option("--json", "print one object: of each shader its parts and overrides")
     .action(async (kernel: string, { json, ...flags }: Flags) => {
       const selection = { ...flags, kernel };

@@ -51,7 +51,7 @@ export function streamCommand(): Command {
         "(default: window:256,sinks:4+252)",
       readModes,
     )
-    .option("--sinks <list>", "ablation: sinks of so many tokens, such as 0,1,2,4,8", integers)
+    .option("--sinks <list>", "ablation: numbers of sinks, such as 0,1,2,4,8", integers)
     .option("--caches <list>", "ablation: sinks and window together, such as 64,128,256", integers)
     .option("--tokens <n>", "length of the stream", integer, 2000)
     .option("--parts <n>", "stretches that figures are given for", integer, 20)
