@@ -151,8 +151,8 @@ export function matvecTiling(adapter: Adapter, product: Product): MatvecTiling {
     const overrides = { ROWS: Math.ceil(share / least) * least };
     return { shader: "cpu/matvec-cpu", fragments: ["cpu/reduce-eight"], overrides };
   }
-  // Sums of a lane: of few vectors as many as of one.
-  const most = (isSoftware ? MATVEC_ROWS : CARD_ROWS) / TOKENS;
+  // Sums of a lane: of few vectors as many as of one on a card, since compilers unroll all of them.
+  const most = isSoftware && tokens === "one" ? MATVEC_ROWS : CARD_ROWS / TOKENS;
   const wanted = Math.min(most, 2 ** Math.floor(Math.log2(n / workgroups)));
   const ROWS = Math.max(least, wanted);
   return {
