@@ -19,6 +19,7 @@ import {
   writeRotation,
 } from "../../src/context/positions/rope-scaling.ts";
 import type { Target } from "../../src/kernels/adapter/target.ts";
+import { longAttention } from "../../src/kernels/adapter/tiling.ts";
 import { storeAndAttend } from "../../src/kernels/attention/attention.ts";
 import {
   type HeadShape,
@@ -348,7 +349,8 @@ describe("a single token is turned and stored where it attends, with the bits of
     expect(await pagesOf(shapeOf(wide), {})).toEqual(together);
     expect(await pagesOf(shapeOf({ ...wide, kvType: "f16", heads: 8 }), {})).toEqual(together);
     const apart = ["rope-store", ...together];
-    const severally = ["rope-store", "attention", ...together];
+    const long = longAttention(gpu.adapter, shapeOf(wide)).shader.replace(/^.*\//, "");
+    const severally = ["rope-store", "attention", long, "attention-merge"];
     expect(await pagesOf(shapeOf({ ...wide, kvType: "q8_0" }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf({ ...wide, heads: 10 }), {})).toEqual(apart);
     expect(await pagesOf(shapeOf(wide), { raw: true })).toEqual(apart);
