@@ -236,7 +236,7 @@ describe("every kernel that a recipe asks for", () => {
         ["cpu/inputs/norm-uniform", "matrix/inputs/normed"],
       ]) {
         const fragments = [...interleaved, "matrix/inputs/storage", ...input, "cpu/reduce-eight"];
-        const overrides = input.length > 1 ? { EPS: 1e-5 } : {};
+        const overrides = { LAST_SHARE: 0.5, ...(input.length > 1 ? { EPS: 1e-5 } : {}) };
         library.kernel({ shader: "cpu/matmul-cpu", fragments, overrides });
       }
     }

@@ -194,6 +194,7 @@ export function matmulTiling(adapter: Adapter): MatmulTiling {
     return {
       shader: "cpu/matmul-cpu",
       fragments: ["cpu/reduce-eight"],
+      overrides: { LAST_SHARE },
       grid(n, tokens) {
         const tiles = Math.ceil(tokens / CPU_TOKENS);
         // As few as suit a single vector: each workgroup loads its tokens again.

@@ -2,9 +2,9 @@
 // loads cost more than arithmetic. So no workgroup memory, a workgroup is one subgroup of 8 lanes,
 // and what was loaded serves many times.
 //
-// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It holds that chunk of TOKENS tokens in
-// registers, and lets the rows of W pass: each chunk of W is decoded once for all of them, each
-// number of X loaded once for all rows of the workgroup. Eight sums of each of eight lanes, one a
+// Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It keeps that chunk of TOKENS tokens and
+// lets the rows of W pass: each chunk of W is decoded once for all of them, four weights at a time
+// multiply four tokens, and each number of X is loaded once for all rows of the workgroup. Eight sums of each of eight lanes, one a
 // token, then become one a lane in three exchanges: in the order of `matvec-cpu`, so that a row comes
 // to the same bits whatever else is in the step. Appended: a weight format; where X lies and whether
 // it is normed on the way; the reduction of eight lanes.
@@ -13,7 +13,7 @@ const TOKENS = 8u;  // of a workgroup
 const MAX_TOKENS = TOKENS;
 const LANES = 8u;
 const MAX_ROWS = 1024u;  // of a workgroup: those of a tile share the matrix
-const LAST_SHARE = 0.35;  // of the last workgroup, if there is one tile: as in tiling.ts
+override LAST_SHARE: f32;  // of the last workgroup, if there is one tile: its size beside the others'
 
 struct Params {
   tokens: u32,  // T

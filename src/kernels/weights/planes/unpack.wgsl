@@ -68,7 +68,8 @@ fn chunk_dot(
     low += dot(four_of(packed_scales, place, packed, i), numbers[i]);
     high += dot(four_of(packed_scales, place, packed, i + 4u), numbers[i + 4u]);
   }
-  return dot(scales_of(packed_scales, place).scale, vec2f(low, high)) + dot(scales_of(packed_scales, place).offset, halves);
+  let scales = scales_of(packed_scales, place);
+  return dot(scales.scale, vec2f(low, high)) + dot(scales.offset, halves);
 }
 
 // Of eight packed scales: one of eight halves, or of eight words.
