@@ -4,10 +4,10 @@
 //
 // Lane i takes chunks i, i + 8, ... of a row, as in `matvec`. It keeps that chunk of TOKENS tokens and
 // lets the rows of W pass: each chunk of W is decoded once for all of them, four weights at a time
-// multiply four tokens, and each number of X is loaded once for all rows of the workgroup. Eight sums of each of eight lanes, one a
-// token, then become one a lane in three exchanges: in the order of `matvec-cpu`, so that a row comes
-// to the same bits whatever else is in the step. Appended: a weight format; where X lies and whether
-// it is normed on the way; the reduction of eight lanes.
+// multiply four tokens, and each number of X is loaded once for all rows of the workgroup. Eight sums
+// of each of eight lanes, one a token, then become one a lane in three exchanges: in the order of
+// `matvec-cpu`, so that a row comes to the same bits whatever else is in the step. Appended: a weight
+// format; where X lies and whether it is normed on the way; the reduction of eight lanes.
 
 const TOKENS = 8u;  // of a workgroup
 const MAX_TOKENS = TOKENS;
