@@ -280,9 +280,10 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       groups: groups.map(({ layers, window }) => {
         const seen = withSlidingWindow(policy, window, context);
         const one = pagesNeeded(seen, context, chunk, pageSize);
-        // As many texts as run need no more in a window than this, however long they are.
-        const all = Math.min(Math.ceil(cacheTokens / pageSize), sequences * one);
-        return { layers, window, pages: Math.max(one, all) };
+        const all = Math.ceil(cacheTokens / pageSize);
+        // However long texts are, as many as run need no more in a model's own window than this.
+        const most = window === Number.POSITIVE_INFINITY ? all : Math.min(all, sequences * one);
+        return { layers, window, pages: Math.max(one, most) };
       }),
     },
     requests: { sequences, maxWaiting },

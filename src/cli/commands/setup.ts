@@ -6,9 +6,7 @@ import { note, write } from "../terminal/terminal.ts";
 /** `dawnstream setup`: installs a GPU driver if Dawn finds none. */
 export function setupCommand(): Command {
   return new Command("setup")
-    .description(
-      "install a software GPU driver if WebGPU finds no adapter, then print the adapter",
-    )
+    .description("install a software GPU driver if WebGPU finds no adapter, then print the adapter")
     .example("dawnstream setup")
     .option("--verbose", "show the output of the commands it runs")
     .action(async ({ verbose }: { verbose?: boolean }) => {
