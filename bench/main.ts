@@ -4,12 +4,13 @@ import { UserError } from "../src/errors.ts";
 
 const BENCHES = {
   decode: {
-    about: "tokens per second against llama.cpp on the same adapter  [--install-peers] [--save]",
+    about:
+      "tokens per second against llama.cpp on the same adapter  [--model FILE] [--prompt TOKENS] [--engines vulkan,cpu] [--rounds N] [--install-peers] [--save]",
     load: () => import("./decode.ts"),
   },
   prefill: {
     about:
-      "a prompt of 128 tokens against llama.cpp on the same adapter  [--install-peers] [--save]",
+      "a prompt against llama.cpp on the same adapter  [--model FILE] [--prompt TOKENS] [--engines vulkan,cpu] [--rounds N] [--install-peers] [--save]",
     load: () => import("./prefill.ts"),
   },
   load: {

@@ -1,22 +1,21 @@
-// How fast does dawnstream compute a prompt of 128 tokens, compared with llama.cpp?
+// How fast does dawnstream compute a prompt, compared with llama.cpp?
 
 import { versus } from "./versus.ts";
-
-const TOKENS = 128;
 
 export function main(args: string[]): Promise<void> {
   const question = {
     name: "prefill",
-    title: `A prompt of ${TOKENS} tokens`,
-    request: {
-      prompt: Array.from({ length: TOKENS }, (_, i) => (i === 0 ? 1 : 300 + ((i * 7919) % 30000))),
-      batch: TOKENS,
-    },
+    title: (prompt: number) => `A prompt of ${prompt} tokens`,
+    prompt: 128,
+    batch: (prompt: number) => Math.min(prompt, 256),
     // The first time compiles: on llvmpipe, llama.cpp's Vulkan kernels take two minutes once, and are kept on disk.
-    effort: (slow: boolean) => ({ tokens: 1, repeats: slow ? 4 : 8 }),
+    effort: (slow: boolean, prompt: number) => ({
+      tokens: 1,
+      repeats: prompt > 2048 ? 1 : slow ? 4 : 8,
+    }),
     checked: 1,
     times: ({ prefillMs }: { prefillMs: readonly number[] }) => prefillMs,
-    tokensPerTime: TOKENS,
+    tokensPerTime: (prompt: number) => prompt,
   };
   return versus(question, args);
 }

@@ -6,7 +6,9 @@
 // 0.5 %. Tokens must agree as long as the likeliest one leads by more than four times that engine's own difference,
 // and an engine must say the same in every round.
 
+import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { UserError } from "../src/errors.ts";
 import { median } from "../src/numbers.ts";
 import { hasLlamaCpp, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
@@ -20,15 +22,18 @@ const TOLERANCE = 5e-3;
 /** What is asked of each engine, and which of the times that it took are compared. */
 export interface Question {
   readonly name: string;
-  readonly title: string;
-  readonly request: Omit<Request, "model" | "follow" | "wanted" | "tokens" | "repeats">;
+  /** How it is called with a prompt of so many tokens, and how many of these there are if none is asked for. */
+  readonly title: (prompt: number) => string;
+  readonly prompt: number;
+  /** Tokens of a prompt that are computed at a time. */
+  readonly batch: (prompt: number) => number;
   /** Few with a slow engine. */
-  readonly effort: (slow: boolean) => Pick<Request, "tokens" | "repeats">;
+  readonly effort: (slow: boolean, prompt: number) => Pick<Request, "tokens" | "repeats">;
   /** Tokens whose logits are compared. */
   readonly checked: number;
   /** Milliseconds, and the tokens that each of them stands for. */
   readonly times: (reply: Reply) => readonly number[];
-  readonly tokensPerTime: number;
+  readonly tokensPerTime: (prompt: number) => number;
 }
 
 interface Contestant extends ProcessOptions {
@@ -67,6 +72,8 @@ export async function versus(question: Question, args: string[]): Promise<void> 
     options: {
       shape: { type: "string", default: "134m" },
       model: { type: "string" },
+      prompt: { type: "string", default: `${question.prompt}` },
+      engines: { type: "string", default: "vulkan,cpu" },
       rounds: { type: "string", default: "3" },
       "install-peers": { type: "boolean", default: false },
       json: { type: "boolean", default: false },
@@ -76,18 +83,25 @@ export async function versus(question: Question, args: string[]): Promise<void> 
   const shape = shapeNamed(values.shape);
   const rounds = wholeNumber("--rounds", values.rounds, 1, 1000);
   if (values["install-peers"]) installPeers();
-  const peers = LLAMA_CPP.filter(({ backend }) => hasLlamaCpp(backend));
+  const prompt = wholeNumber("--prompt", values.prompt, 1, 2 ** 20);
+  const engines = values.engines.split(",");
+  const unknown = engines.find((name) => !LLAMA_CPP.some(({ backend }) => backend === name));
+  if (unknown !== undefined) {
+    throw new UserError(`--engines ${unknown}: expected vulkan, cpu or vulkan,cpu.`);
+  }
+  const asked = LLAMA_CPP.filter(({ backend }) => engines.includes(backend));
+  const peers = asked.filter(({ backend }) => hasLlamaCpp(backend));
   if (peers.length === 0) {
     console.error("llama.cpp is not installed: run again with --install-peers to compare with it.");
   }
   const model = values.model ?? (await benchModel(shape));
   const contestants = [OURS, ...peers];
-  const replies = await compete(question, model, contestants, rounds);
+  const replies = await compete(question, model, prompt, contestants, rounds);
 
   const perToken = (reply: Reply) =>
-    question.times(reply).map((time) => time / question.tokensPerTime);
+    question.times(reply).map((time) => time / question.tokensPerTime(prompt));
   const ours = median(replies.get(OURS)!.flatMap(perToken));
-  const engines = contestants.map((contestant) => {
+  const measured = contestants.map((contestant) => {
     const all = replies.get(contestant)!;
     const times = all.flatMap(perToken);
     return {
@@ -102,14 +116,23 @@ export async function versus(question: Question, args: string[]): Promise<void> 
       ratio: median(times) / ours,
     };
   });
-  const result = { question: question.name, model: values.shape, machine: machine(), engines };
-  if (values.save) await save(`${question.name}-${values.shape}`, result);
+  const name = values.model === undefined ? values.shape : basename(values.model, ".gguf");
+  const result = {
+    question: question.name,
+    model: name,
+    prompt,
+    machine: machine(),
+    engines: measured,
+  };
+  const length = prompt === question.prompt ? "" : `-${prompt}`;
+  if (values.save) await save(`${question.name}-${name}${length}`, result);
   if (values.json) return void console.log(JSON.stringify(result, null, 2));
-  console.log(`${question.title}, ${values.shape} parameters in Q4_K_M, on ${result.machine}`);
-  for (const { engine, device } of engines) console.log(`  ${engine}: ${device}`);
+  const what = values.model === undefined ? `${name} parameters in Q4_K_M` : name;
+  console.log(`${question.title(prompt)}, ${what}, on ${result.machine}`);
+  for (const { engine, device } of measured) console.log(`  ${engine}: ${device}`);
   printTable(
     ["engine", "tok/s", "ms/token", "spread", "samples", "ours is faster by"],
-    engines.map(({ engine, tokensPerSecond, msPerToken, samples, ratio, ...rest }) => [
+    measured.map(({ engine, tokensPerSecond, msPerToken, samples, ratio, ...rest }) => [
       engine,
       tokensPerSecond.toFixed(1),
       msPerToken.toFixed(msPerToken < 10 ? 2 : 1),
@@ -122,8 +145,9 @@ export async function versus(question: Question, args: string[]): Promise<void> 
 
 /** Lets every engine answer in turns, and compares what they say. */
 async function compete(
-  { request: asked, effort, checked }: Question,
+  { batch, effort, checked }: Question,
   model: string,
+  prompt: number,
   contestants: readonly Contestant[],
   rounds: number,
 ): Promise<Map<Contestant, Reply[]>> {
@@ -133,9 +157,10 @@ async function compete(
     for (const one of contestants) {
       console.error(`round ${round} of ${rounds}: ${one.name}`);
       const request: Request = {
-        ...asked,
-        ...effort(one.slow),
+        ...effort(one.slow, prompt),
         model,
+        prompt: tokensOf(prompt),
+        batch: batch(prompt),
         follow: reference?.ids ?? "own",
         wanted: round === 1 ? checked : 0, // slow engines are slow at it, too
       };
@@ -150,6 +175,11 @@ async function compete(
     }
   }
   return replies;
+}
+
+/** A beginning, and tokens that every model has. */
+function tokensOf(prompt: number): number[] {
+  return Array.from({ length: prompt }, (_, i) => (i === 0 ? 1 : 300 + ((i * 7919) % 30000)));
 }
 
 /** Throws where an engine's logits, or its tokens where they leave no doubt, are not ours. */

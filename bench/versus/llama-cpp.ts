@@ -2,7 +2,7 @@
 
 import { importPeer } from "../peers.ts";
 import { answer } from "../process.ts";
-import { checkedText, type Request, timeTokens } from "./protocol.ts";
+import { checkedText, contextOf, type Request, timeTokens } from "./protocol.ts";
 
 /** As much of node-llama-cpp 3.22 as is used here. */
 interface NodeLlamaCpp {
@@ -39,7 +39,7 @@ await answer(async (request: Request) => {
     ignoreMemorySafetyChecks: true,
   });
   const context = await model.createContext({
-    contextSize: 512,
+    contextSize: contextOf(request),
     batchSize: batch,
     threads: THREADS,
     ignoreMemorySafetyChecks: true,

@@ -25,6 +25,11 @@ export function checkedText(request: Request, ids: readonly number[]): number[] 
   return [...prompt, ...(follow === "own" ? ids : follow).slice(0, wanted - 1)];
 }
 
+/** Tokens of a context in which that all fits. */
+export function contextOf({ prompt, tokens }: Request): number {
+  return 512 * Math.ceil((prompt.length + tokens + 8) / 512);
+}
+
 export interface Reply {
   readonly device: string;
   readonly ids: readonly number[];

@@ -180,6 +180,24 @@ test("scores and texts that run side by side survive, too", async () => {
   expect(both[1].perplexity).toBeCloseTo(score.perplexity, 3);
 });
 
+test("eight texts under way go on with the tokens that each has alone", async () => {
+  const { engine, devices, loseAt } = await fragile({ cacheTokens: 2048 }, { steps: 2 });
+  const prompts = Array.from({ length: 8 }, (_, i) => `${PROMPT.slice(0, 12 + 4 * i)}`);
+  const ask = { temperature: 0, maxTokens: 20, ignoreEos: true };
+  const expected: number[][] = [];
+  for (const prompt of prompts)
+    expected.push((await engine.complete(prompt, ask)).tokens as number[]);
+  // In the prompts, while all decode, and again while they are computed anew.
+  for (const submits of [[1], [3], [9], [20], [12, 2]] as [number, ...number[]][]) {
+    const before = devices.length;
+    loseAt(...submits);
+    const all = await Promise.all(prompts.map((prompt) => engine.complete(prompt, ask)));
+    expect(all.map(({ tokens }) => tokens)).toEqual(expected);
+    expect(devices.length - before).toBe(submits.length);
+  }
+  expect(engine.usage).toMatchObject({ pages: 0, requests: { running: 0, waiting: 0 } });
+});
+
 test("three losses in a row are too many; the engine is there again when the device is", async () => {
   const { engine, devices, lose, doom } = await fragile();
   const expected = await ids(engine, { temperature: 0 });

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type Engine,
   EngineClosedError,
+  type EngineOptions,
   type StepReport,
   TooManyRequestsError,
 } from "../../src/index.ts";
@@ -93,20 +94,41 @@ function expectAlike(
   return false;
 }
 
-test("any requests at the same time give what each gives alone", async () => {
+/** Any requests at the same time give what each gives alone. */
+async function checkTogether(on: Engine, numRuns: number): Promise<void> {
   let nearTies = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(asked, { minLength: 2, maxLength: 9 }), async (requests) => {
-      const together = await Promise.all(requests.map((each) => complete(each)));
+      const together = await Promise.all(requests.map((each) => complete(each, on)));
       for (const [i, each] of requests.entries()) {
-        if (!expectAlike(together[i]!, await complete({ ...each, turns: 0 }))) nearTies++;
+        if (!expectAlike(together[i]!, await complete({ ...each, turns: 0 }, on))) nearTies++;
       }
-      expect(engine.usage.pages).toBe(0);
-      expect(engine.usage.requests).toMatchObject({ running: 0, waiting: 0 });
+      expect(on.usage.pages).toBe(0);
+      expect(on.usage.requests).toMatchObject({ running: 0, waiting: 0 });
     }),
-    { numRuns: 12, seed: 19 },
+    { numRuns, seed: 19 },
   );
   console.log(`near ties (the two best logits within 1e-4): ${nearTies}`);
+}
+
+test("any requests at the same time give what each gives alone", () => checkTogether(engine, 12));
+
+const wide = tinyModel({ seed: 12, width: 64, heads: 2, kvHeads: 1, headWidth: 32, context: 160 });
+const short = tinyModel({ seed: 14, context: 40 });
+const sliding = tinyModel({ seed: 13, context: 160, slidingWindow: 12, slidingPattern: 2 });
+
+const NTK = { kind: "dynamic-ntk", factor: 2 } as const;
+
+test.each<[name: string, file: Uint8Array, options: EngineOptions]>([
+  ["pages of one token, f16", wide.bytes, { pageSize: 1, kv: "f16" }],
+  ["pages of 32 tokens, q8_0, raw keys", wide.bytes, { pageSize: 32, kv: "q8_0", keys: "raw" }],
+  ["pages of 16 tokens, q4_0, pieces of 5", wide.bytes, { kv: "q4_0", chunk: 5 }],
+  ["dynamic NTK beyond 40 tokens", short.bytes, { rope: NTK, context: 160, kv: "f32" }],
+  ["windows of the model's own", sliding.bytes, { pageSize: 4, kv: "f32", cacheTokens: 400 }],
+  ["a cache that is too small for all", model.bytes, { pageSize: 4, kv: "f32", cacheTokens: 170 }],
+])("any requests at the same time: %s", async (_, file, options) => {
+  await using on = await loadEngine(file, options);
+  await checkTogether(on, 4);
 });
 
 test("texts that decode share every step, and are the same to the bit as alone", async () => {
