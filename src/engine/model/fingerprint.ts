@@ -14,12 +14,8 @@ const PRIME_2 = 0x85ebca77;
  * gigabytes a second, faster than a disk.
  */
 export class ContentHash {
-  readonly #lanes: Uint32Array<ArrayBuffer> = Uint32Array.of(
-    PRIME_1 + PRIME_2,
-    PRIME_2,
-    0,
-    -PRIME_1,
-  );
+  /** Signed, as engines multiply whole numbers: unsigned ones would become floats on the way. */
+  readonly #lanes: Int32Array = Int32Array.of(PRIME_1 + PRIME_2, PRIME_2, 0, -PRIME_1);
   readonly #rest: Uint8Array<ArrayBuffer> = new Uint8Array(BLOCK);
   /** Bytes so far; those after the last whole block are in `#rest`. */
   #bytes = 0;
@@ -32,20 +28,20 @@ export class ContentHash {
       at = Math.min(BLOCK - waiting, bytes.length);
       this.#rest.set(bytes.subarray(0, at), waiting);
       if (waiting + at < BLOCK) return;
-      this.#mix(new Uint32Array(this.#rest.buffer));
+      this.#mix(new Int32Array(this.#rest.buffer));
     }
     const whole = Math.floor((bytes.length - at) / BLOCK) * BLOCK;
     const { buffer, byteOffset } = bytes;
     const start = byteOffset + at;
     const blocks =
       start % 4 === 0
-        ? new Uint32Array(buffer, start, whole / 4)
-        : new Uint32Array(bytes.slice(at, at + whole).buffer);
+        ? new Int32Array(buffer, start, whole / 4)
+        : new Int32Array(bytes.slice(at, at + whole).buffer);
     this.#mix(blocks);
     this.#rest.set(bytes.subarray(at + whole));
   }
 
-  #mix(words: Uint32Array): void {
+  #mix(words: Int32Array): void {
     let [a, b, c, d] = this.#lanes as unknown as [number, number, number, number];
     for (let i = 0; i < words.length; i += 4) {
       a = round(a, words[i]!);
@@ -61,9 +57,11 @@ export class ContentHash {
     const waiting = this.#bytes % BLOCK;
     const lanes = this.#lanes.slice();
     if (waiting > 0) {
-      this.#mix(new Uint32Array(this.#rest.slice().fill(0, waiting).buffer));
+      this.#mix(new Int32Array(this.#rest.slice().fill(0, waiting).buffer));
     }
-    const hex = [this.#bytes, ...this.#lanes].map((n) => n.toString(16).padStart(8, "0")).join("");
+    const hex = [this.#bytes, ...new Uint32Array(this.#lanes)]
+      .map((n) => n.toString(16).padStart(8, "0"))
+      .join("");
     this.#lanes.set(lanes);
     return hex;
   }
