@@ -17,6 +17,10 @@ import { openDevice, shaderSource, type TestGpu, useGpu } from "../support/gpu.t
 import { imitated, ownShape, SHAPES } from "../support/matrices.ts";
 import { expectClose } from "../support/numbers.ts";
 
+// Read when the driver is loaded. The imitated matrices make large shaders, which run once or twice: llvmpipe compiles them
+// as they stand, in half the time that it takes to optimise them.
+process.env.GALLIVM_PERF = "nopt";
+
 /** The absolute error that halves allow in x W^T, element by element. */
 function bound(x: Float32Array, weights: Float32Array, tokens: number, n: number, k: number) {
   const most = reference.project(x.map(Math.abs), weights.map(Math.abs), tokens, n, k);
