@@ -146,6 +146,24 @@ test("texts that decode share every step, and are the same to the bit as alone",
   expect(steps).toEqual([{ tokens: 16, texts: 4 }, ...Array(19).fill({ tokens: 4, texts: 4 })]);
 });
 
+test("a step has 64 texts at most, and the others go in the next", async () => {
+  const texts: number[] = [];
+  await using many = await loadEngine(model.bytes, {
+    pageSize: 4,
+    kv: "f32",
+    sequences: 70,
+    cacheTokens: 70 * 8,
+    onStep: ({ pieces }) => texts.push(pieces.length),
+  });
+  const ask = { ...GREEDY, maxTokens: 5 };
+  const prompts = Array.from({ length: 70 }, (_, i) => promptOf(i, 2));
+  const together = await Promise.all(prompts.map((prompt) => many.complete(prompt, ask)));
+  expect(Math.max(...texts)).toBe(64);
+  for (const i of [0, 63, 64, 69]) {
+    expect(together[i]!.tokens).toEqual((await many.complete(prompts[i]!, ask)).tokens);
+  }
+});
+
 test("a long prompt goes beside a text that decodes, at most 32 tokens a step", async () => {
   const steps = await stepsOf(() =>
     Promise.all([

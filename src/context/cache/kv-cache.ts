@@ -55,15 +55,15 @@ export function pageBytes({ kvHeads, headWidth, pageSize, kvType }: CacheShape):
 }
 
 /**
- * Texts of a step whose page tables are all as long as a cache has pages: a page that several texts
- * share is in the table of each.
+ * The most texts of a step: there is room for as many page tables, each as long as the cache has
+ * pages, since a page that several texts share is in the table of each.
  */
-const TABLES = 64;
+export const STEP_TEXTS = 64;
 
 /** Lengths of the longest lists that a step writes. */
 function stepSizes({ shape, chunk, pages }: Pick<KvCacheOptions, "shape" | "chunk" | "pages">) {
   const items = chunk + partialRows(shape);
-  return { items, merges: chunk, entries: Math.min(chunk, TABLES) * pages };
+  return { items, merges: chunk, entries: Math.min(chunk, STEP_TEXTS) * pages };
 }
 
 /** Bytes of everything that the cache of a group allocates. */

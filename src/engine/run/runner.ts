@@ -1,7 +1,7 @@
 // Runs prepared plans: a step writes a few integers, replays a list of dispatches in one pass and one
 // submit, and reads back what is wanted of its rows.
 
-import type { KvCache } from "../../context/cache/kv-cache.ts";
+import { type KvCache, STEP_TEXTS } from "../../context/cache/kv-cache.ts";
 import type { KvType } from "../../kernels/attention/kv-types.ts";
 import { Commands, type Dispatch } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
@@ -35,6 +35,7 @@ export interface StepLimits {
   readonly logits: number;
   /** Rows whose likeliest tokens are wanted. */
   readonly lists: number;
+  readonly texts: number;
 }
 
 export class Runner {
@@ -64,7 +65,8 @@ export class Runner {
     onCompiled: OnCompiled,
   ) {
     this.vocabulary = config.vocabulary;
-    this.limits = { tokens: chunk, logits: plans.headScratch.logits.rows, lists: LISTS };
+    const logits = plans.headScratch.logits.rows;
+    this.limits = { tokens: chunk, logits, lists: LISTS, texts: STEP_TEXTS };
     this.#device = device;
     this.#caches = caches;
     this.#plans = plans;

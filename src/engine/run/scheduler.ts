@@ -62,6 +62,7 @@ interface Room {
   replays: number;
   logits: number;
   lists: number;
+  texts: number;
 }
 
 export class Scheduler implements StepRunner {
@@ -152,7 +153,7 @@ export class Scheduler implements StepRunner {
 
   /** What the next step takes. */
   #form(): Share[] {
-    const { tokens, logits, lists } = this.#recovery.session.runner.limits;
+    const { tokens, ...rest } = this.#recovery.session.runner.limits;
     const sequences = new Set<Sequence>();
     const firsts = this.#waiting.filter(({ rows: { sequence } }) => {
       const isFirst = !sequences.has(sequence); // the rows of a sequence run in the order of the calls
@@ -162,10 +163,11 @@ export class Scheduler implements StepRunner {
     const [late, others] = split(firsts, ({ waited }) => waited >= PATIENCE);
     const [decoding, prompts] = split(others, decodes);
     const isShared = firsts.some(decodes);
-    const room = { tokens, logits, lists, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
+    const room = { ...rest, tokens, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
     const shares: Share[] = [];
     for (const waiting of [...late, ...decoding, ...prompts]) {
-      const share = this.#closed ? undefined : this.#share(waiting, room, shares.length === 0);
+      const isOpen = !this.#closed && shares.length < room.texts;
+      const share = isOpen ? this.#share(waiting, room, shares.length === 0) : undefined;
       waiting.waited++;
       if (!share) continue;
       waiting.waited = 0;
