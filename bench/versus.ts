@@ -9,6 +9,7 @@
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
 import { UserError } from "../src/errors.ts";
+import { loadTokenizer } from "../src/index.ts";
 import { median } from "../src/numbers.ts";
 import { hasLlamaCpp, installPeers } from "./peers.ts";
 import { ask, type ProcessOptions } from "./process.ts";
@@ -91,12 +92,13 @@ export async function versus(question: Question, args: string[]): Promise<void> 
   }
   const asked = LLAMA_CPP.filter(({ backend }) => engines.includes(backend));
   const peers = asked.filter(({ backend }) => hasLlamaCpp(backend));
+  const model = values.model ?? (await benchModel(shape));
+  const text = tokensOf(prompt, (await loadTokenizer(model)).vocabulary.size);
   if (peers.length === 0) {
     console.error("llama.cpp is not installed: run again with --install-peers to compare with it.");
   }
-  const model = values.model ?? (await benchModel(shape));
   const contestants = [OURS, ...peers];
-  const replies = await compete(question, model, prompt, contestants, rounds);
+  const replies = await compete(question, model, text, contestants, rounds);
 
   const perToken = (reply: Reply) =>
     question.times(reply).map((time) => time / question.tokensPerTime(prompt));
@@ -147,7 +149,7 @@ export async function versus(question: Question, args: string[]): Promise<void> 
 async function compete(
   { batch, effort, checked }: Question,
   model: string,
-  prompt: number,
+  prompt: readonly number[],
   contestants: readonly Contestant[],
   rounds: number,
 ): Promise<Map<Contestant, Reply[]>> {
@@ -157,10 +159,10 @@ async function compete(
     for (const one of contestants) {
       console.error(`round ${round} of ${rounds}: ${one.name}`);
       const request: Request = {
-        ...effort(one.slow, prompt),
+        ...effort(one.slow, prompt.length),
         model,
-        prompt: tokensOf(prompt),
-        batch: batch(prompt),
+        prompt,
+        batch: batch(prompt.length),
         follow: reference?.ids ?? "own",
         wanted: round === 1 ? checked : 0, // slow engines are slow at it, too
       };
@@ -177,9 +179,11 @@ async function compete(
   return replies;
 }
 
-/** A beginning, and tokens that every model has. */
-function tokensOf(prompt: number): number[] {
-  return Array.from({ length: prompt }, (_, i) => (i === 0 ? 1 : 300 + ((i * 7919) % 30000)));
+/** A beginning, and tokens out of the first 30,300 of a vocabulary, if it has as many. */
+function tokensOf(prompt: number, vocabulary: number): number[] {
+  return Array.from({ length: prompt }, (_, i) =>
+    i === 0 ? 1 : (300 + ((i * 7919) % 30000)) % vocabulary,
+  );
 }
 
 /** Throws where an engine's logits, or its tokens where they leave no doubt, are not ours. */
