@@ -95,8 +95,9 @@ function expectAlike(
 }
 
 /** Any requests at the same time give what each gives alone. */
-async function checkTogether(on: Engine, numRuns: number): Promise<void> {
+async function checkTogether(on: Engine, numRuns: number, steps: StepReport[]): Promise<void> {
   let nearTies = 0;
+  steps.length = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(asked, { minLength: 2, maxLength: 9 }), async (requests) => {
       const together = await Promise.all(requests.map((each) => complete(each, on)));
@@ -108,10 +109,12 @@ async function checkTogether(on: Engine, numRuns: number): Promise<void> {
     }),
     { numRuns, seed: 19 },
   );
+  expect(steps.filter(({ pieces }) => pieces.length > 1).length).toBeGreaterThan(numRuns);
   console.log(`near ties (the two best logits within 1e-4): ${nearTies}`);
 }
 
-test("any requests at the same time give what each gives alone", () => checkTogether(engine, 12));
+test("any requests at the same time give what each gives alone", () =>
+  checkTogether(engine, 12, reports));
 
 const wide = tinyModel({ seed: 12, width: 64, heads: 2, kvHeads: 1, headWidth: 32, context: 160 });
 const short = tinyModel({ seed: 14, context: 40 });
@@ -127,8 +130,9 @@ test.each<[name: string, file: Uint8Array, options: EngineOptions]>([
   ["windows of the model's own", sliding.bytes, { pageSize: 4, kv: "f32", cacheTokens: 400 }],
   ["a cache that is too small for all", model.bytes, { pageSize: 4, kv: "f32", cacheTokens: 170 }],
 ])("any requests at the same time: %s", async (_, file, options) => {
-  await using on = await loadEngine(file, options);
-  await checkTogether(on, 4);
+  const steps: StepReport[] = [];
+  await using on = await loadEngine(file, { ...options, onStep: (step) => steps.push(step) });
+  await checkTogether(on, 4, steps);
 });
 
 test("texts that decode share every step, and are the same to the bit as alone", async () => {

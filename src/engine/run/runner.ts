@@ -35,6 +35,7 @@ export interface StepLimits {
   readonly logits: number;
   /** Rows whose likeliest tokens are wanted. */
   readonly lists: number;
+  /** Sequences that have rows in it. */
   readonly texts: number;
 }
 

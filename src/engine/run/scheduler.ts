@@ -166,7 +166,7 @@ export class Scheduler implements StepRunner {
     const room = { ...rest, tokens, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
     const shares: Share[] = [];
     for (const waiting of [...late, ...decoding, ...prompts]) {
-      const isOpen = !this.#closed && shares.length < room.texts;
+      const isOpen = !this.#closed && room.texts > 0;
       const share = isOpen ? this.#share(waiting, room, shares.length === 0) : undefined;
       waiting.waited++;
       if (!share) continue;
@@ -289,6 +289,7 @@ function hasRoom(room: Room, rows: Rows): boolean {
 function take(room: Room, rows: Rows, count: number): void {
   room.tokens -= count;
   if (count > 1) room.prompts -= count;
+  room.texts--;
   room.logits -= wantedRows(rows);
   if (rows.wanted.kind === "top") room.lists--;
 }

@@ -5,8 +5,9 @@
 //
 // Of a super-block of x, each lane loads a chunk and hands its numbers to all. Then rows pass, eight
 // at a time. What a chunk needs is asked for before the one before is multiplied: a processor does
-// not look so far ahead by itself. A second vector is another layer of workgroups. Appended: as for `matvec`, with planes in the order of
-// `interleaved`; the reduction is the one of eight lanes. Memory: registers.
+// not look so far ahead by itself. A second vector is another layer of workgroups. Appended: as for
+// `matvec`, with planes in the order of `interleaved`; the reduction is the one of eight lanes.
+// Memory: registers.
 override ROWS: u32 = 64;  // a multiple of 8, at most MAX_ROWS: the more, the fewer loads of x
 const LANES = 8u;
 const MAX_ROWS = 1024u;
