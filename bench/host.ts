@@ -42,8 +42,9 @@ export async function main(args: string[]): Promise<void> {
     },
   });
   const tokens = wholeNumber("--tokens", values.tokens, 2, 500);
+  const options = { context: 512, prefixes: false }; // every prompt is computed anew
   const load = async (platform: Platform, shape: ShapeName) =>
-    Engine.open(platform, await openModel(await benchModel(shape), openFile), { context: 512 });
+    Engine.open(platform, await openModel(await benchModel(shape), openFile), options);
   const backends: HostTimes[] = [];
   for (const shape of ["134m", "deep"] as const) {
     backends.push(

@@ -107,6 +107,7 @@ const { parseSpecial: _p, answers: _a, ...chatting } = GENERATE;
 const { maxTokens: _m, signal: _s, answers: _n, ...sampled } = GENERATE;
 
 const ENGINE: Wrong<typeof ENGINE_READERS> = {
+  prefixes: FLAG,
   context: [...COUNT, 0],
   attention: ATTENTION,
   whenFull: ["slide", "slide:-1", "stopp", 4, null, true, [], {}, { keep: "4" }, { kep: 4 }],

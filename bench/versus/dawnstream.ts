@@ -9,6 +9,7 @@ await answer(async (request: Request) => {
   await using engine = await Engine.load(model, {
     context: contextOf(request),
     chunk: batch,
+    prefixes: false, // every prompt is computed anew
   });
   async function* generate(): AsyncGenerator<number, void, void> {
     const options = { temperature: 0, maxTokens: tokens, ignoreEos: true };

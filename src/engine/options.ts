@@ -45,6 +45,7 @@ import {
   readOptions,
   whole,
   word,
+  yesOrNo,
 } from "../option-reader.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { cacheGroups, widestWindow } from "./model/traits.ts";
@@ -110,6 +111,11 @@ export interface EngineOptions {
   readonly pageSize?: number | undefined;
   /** The most tokens of a prompt that are computed at a time. Default: 256. */
   readonly chunk?: number | undefined;
+  /**
+   * Whether requests whose texts begin alike share the pages that hold the beginning: it is computed
+   * once, and `usage.cachedTokens` counts what a request found. Default: true.
+   */
+  readonly prefixes?: boolean | undefined;
   /** Requests that run at the same time, at most; others wait. Default: 8. It costs memory only when used. */
   readonly sequences?: number | undefined;
   /**
@@ -178,6 +184,7 @@ export const ENGINE_READERS = {
   kv: word(KV_TYPES),
   pageSize: whole(1, 1024),
   chunk: whole(1, 4096),
+  prefixes: yesOrNo,
   sequences: whole(1, 1024),
   cacheTokens: whole(1, 2 ** 31),
   maxWaiting: whole(0, 2 ** 31),
@@ -200,6 +207,8 @@ export interface CacheSetting {
   readonly shape: CacheShape;
   readonly keys: KeyStorage;
   readonly groups: readonly CacheGroup[];
+  /** Whether texts that begin alike share pages. */
+  readonly prefixes: boolean;
 }
 
 /** How many requests there may be. */
@@ -277,6 +286,7 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     cache: {
       shape: cacheShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
       keys,
+      prefixes: options.prefixes ?? true,
       groups: groups.map(({ layers, window }) => {
         const seen = withSlidingWindow(policy, window, context);
         const one = pagesNeeded(seen, context, chunk, pageSize);

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PagePool } from "../../src/context/cache/page-pool.ts";
-import { PageTable } from "../../src/context/cache/page-table.ts";
+import { type PageCopy, PageTable } from "../../src/context/cache/page-table.ts";
 import {
   type AttentionPolicy,
   attentionPolicy,
@@ -98,6 +98,7 @@ describe("page table", () => {
   test("survives any use: pages are free or mapped, slots are right, a failure changes nothing", () => {
     let failures = 0;
     let evictions = 0;
+    let copies = 0;
     const truncations = { done: 0, refused: 0 };
     fc.assert(
       fc.property(
@@ -119,8 +120,9 @@ describe("page table", () => {
               const before = stateOf(pool, tables);
               const start = table.length;
               let slots: Uint32Array;
+              let copied: readonly PageCopy[];
               try {
-                slots = table.append(count);
+                ({ slots, copies: copied } = table.append(count));
               } catch (error) {
                 expect(error).toBeInstanceOf(CapacityError);
                 expect(stateOf(pool, tables)).toEqual(before);
@@ -133,6 +135,19 @@ describe("page table", () => {
               ).length;
               expect(table.length).toBe(start + count);
               expect(slots.length).toBe(count);
+              // What is written to a page that another user reads is written to a copy of it.
+              const open = Math.floor(start / P) * P;
+              for (const { from, to } of copied) {
+                copies++;
+                expect(before.tables[t]!.entries.at(-1)).toEqual({ page: from, first: open });
+                for (let key = open; key < start; key++) {
+                  expect(slotOf[t]!.get(key)).toBe(from * P + (key - open));
+                  slotOf[t]!.set(key, to * P + (key - open));
+                }
+              }
+              const isAlone = start % P === 0 || count === 0 || copied.length === 1;
+              if (!isAlone)
+                expect(pool.users(table.entries.find(({ first }) => first === open)!.page)).toBe(1);
               for (const [i, slot] of slots.entries()) slotOf[t]!.set(start + i, slot);
               // Whatever the oldest query of this step can see is held, where it was put.
               for (let key = 0; key < table.length; key++) {
@@ -208,6 +223,7 @@ describe("page table", () => {
     expect(truncations.refused).toBeGreaterThan(100);
     expect(failures).toBeGreaterThan(100);
     expect(evictions).toBeGreaterThan(100);
+    expect(copies).toBeGreaterThan(20);
   });
 
   test("an endless stream stays within pagesNeeded, and goes on when the pool is exactly that", () => {
@@ -234,7 +250,7 @@ describe("page table", () => {
     const table = new PageTable(pool, attentionPolicy({ kind: "window", window: 2 }), 2);
     table.append(4);
     expect(pool.free).toBe(0);
-    expect([...table.append(1)]).toEqual([0]); // position 4 goes to page 0, which held positions 0 and 1
+    expect([...table.append(1).slots]).toEqual([0]); // position 4 goes to page 0, which held positions 0 and 1
     expect(table.entries).toEqual([
       { page: 1, first: 2 },
       { page: 0, first: 4 },

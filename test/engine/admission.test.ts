@@ -29,7 +29,7 @@ function queue(size: number, limits = { sequences: 100, maxWaiting: 100 }) {
   const admission = new Admission(pools, new IdlePrefixes(pools), limits);
   const sequence = (policy = FULL_ATTENTION) => cache.sequence(policy);
   const admit = (pages: number, signal?: AbortSignal) =>
-    admission.admit({ ids: [], signal }, [pages], sequence, () => sequence());
+    admission.admit({ ids: [], signal }, [pages], sequence, { own: () => [], take: sequence });
   return { pool: pools[0]!, admission, sequence, admit };
 }
 
@@ -122,7 +122,10 @@ describe("the queue", () => {
           const asked = { ids, tokens: prompt + more };
           const pages = pagesOf(asked, policy, chunk, P);
           const sequence = () => empty(policy);
-          const table = await admission.admit(asked, [pages], sequence, sequence);
+          const table = await admission.admit(asked, [pages], sequence, {
+            own: () => [],
+            take: sequence,
+          });
           for (let at = 0; at < prompt; at += chunk)
             table.append(many(Math.min(chunk, prompt - at)));
           for (let i = 0; i < more; i++) {

@@ -195,7 +195,7 @@ async function stream(
     const of = { q: rows(text.q, H), k: rows(text.k, G), v: rows(text.v, G) };
     const qkv = await on.activations(count, (H + 2 * G) * E, besideOneAnother(shape, count, of));
     const x = await on.activations(count, H * E);
-    const step = cache.prepare([{ table, slots: table.append(count) }]);
+    const step = cache.prepare([{ table, ...table.append(count) }]);
     const target = count === 1 ? single : on.several;
     const { rotations, slots, pageTable, work } = cache;
     const tokens = { qk: qkv, qkv, rotations, slots, rotated };

@@ -118,7 +118,7 @@ async function attendTo(
     const x = await on.activations(T, H * E);
     const starts = pieces.map(([text]) => tables[text]!.length);
     const step = cache.prepare(
-      pieces.map(([text, count]) => ({ table: tables[text]!, slots: tables[text]!.append(count) })),
+      pieces.map(([text, count]) => ({ table: tables[text]!, ...tables[text]!.append(count) })),
     );
     const { rotations, slots, pageTable, keyRotations, work } = cache;
     const tokens = { qk: qkv, qkv, rotations, slots, rotated };

@@ -50,6 +50,7 @@ export async function benchTexts(flags: TextsFlags, setting: TogetherSetting): P
   const options = (model: ModelFile) => ({
     ...engineOptions(flags),
     ...roomFor(setting, pageSizeOf(model, flags)),
+    prefixes: false, // every round computes its prompts anew
   });
   await withEngine(
     flags.model,
@@ -149,7 +150,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     const { sequences } = resolveSetting(model.config, given).requests;
     const room = roomOf(sequences, longestOf(mixture), pageSizeOf(model, flags));
     const { cacheTokens = room.cacheTokens } = given;
-    return { ...given, cacheTokens, maxWaiting: mixture.requests };
+    return { ...given, cacheTokens, maxWaiting: mixture.requests, prefixes: false };
   };
   await withEngine(
     flags.model,

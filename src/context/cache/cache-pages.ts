@@ -3,6 +3,7 @@
 // sees (positions/), and how keys are computed and read (kernels/attention).
 
 import { type AttentionPolicy, withSlidingWindow } from "../positions/attention-policy.ts";
+import { PageIndex } from "./page-index.ts";
 import { PagePool } from "./page-pool.ts";
 import { PageTable } from "./page-table.ts";
 import { Sequence, type SequenceSpace } from "./sequence.ts";
@@ -27,6 +28,8 @@ export interface CachePagesOptions {
   /** The most tokens of a step. */
   readonly chunk: number;
   readonly movesBeyond: number;
+  /** Whether texts with the same beginning share the pages that hold it. Default: true. */
+  readonly prefixes?: boolean | undefined;
 }
 
 /**
@@ -41,6 +44,7 @@ export class CachePages implements SequenceSpace {
   readonly pageSize: number;
   readonly chunk: number;
   readonly movesBeyond: number;
+  readonly index: PageIndex | undefined;
   readonly #context: number;
   #losses = 0;
 
@@ -52,6 +56,8 @@ export class CachePages implements SequenceSpace {
     this.chunk = options.chunk;
     this.movesBeyond = options.movesBeyond;
     this.#context = options.context;
+    const { prefixes = true, pageSize } = options;
+    if (prefixes) this.index = new PageIndex(this.pools, pageSize);
   }
 
   get losses(): number {
@@ -65,7 +71,11 @@ export class CachePages implements SequenceSpace {
 
   /** An empty sequence, under the policy of the cache or one of its own. */
   sequence(policy: AttentionPolicy = this.policy): Sequence {
-    const tables = this.groups.map(
+    return new Sequence(policy, this.#tables(policy), this);
+  }
+
+  #tables(policy: AttentionPolicy): PageTable[] {
+    return this.groups.map(
       ({ window }, i) =>
         new PageTable(
           this.pools[i]!,
@@ -73,13 +83,26 @@ export class CachePages implements SequenceSpace {
           this.pageSize,
         ),
     );
-    return new Sequence(policy, tables, this);
   }
 
   /**
-   * Marks the content of all pages as lost with the device: sequences have to be computed again.
+   * How many pages of each pool a text would find that other texts use: it need not take them. The
+   * last of `ids` is not looked for, since something is wanted of it.
+   */
+  shared(ids: readonly number[], policy: AttentionPolicy): number[] {
+    const found = this.index?.find(policy, ids, ids.length - 1, this.#tables(policy));
+    return this.pools.map((pool, i) => {
+      const entries = found?.entries[i] ?? [];
+      return entries.filter(({ page }) => pool.users(page) > 0).length;
+    });
+  }
+
+  /**
+   * Frees all pages, whose content is lost with the device: sequences have to be computed again.
    */
   lose(): void {
     this.#losses++;
+    this.index?.clear();
+    for (const pool of this.pools) pool.reset();
   }
 }

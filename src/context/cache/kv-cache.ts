@@ -23,12 +23,13 @@ import {
   SHORT_PIECE,
   type WorkOptions,
 } from "../../kernels/attention/work.ts";
+import type { Commands } from "../../kernels/gpu/commands.ts";
 import { bufferBytes, CapacityError, type Device } from "../../kernels/gpu/device.ts";
 import type { AttentionStep } from "../../kernels/gpu/params.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import type { Rope } from "../positions/rope-scaling.ts";
 import type { CacheGroup } from "./cache-pages.ts";
-import type { PageTable } from "./page-table.ts";
+import type { Appended, PageCopy, PageTable } from "./page-table.ts";
 import { type KeyStorage, Rotations, rotationBytes } from "./rotations.ts";
 
 export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
@@ -43,10 +44,9 @@ export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
   readonly range?: WorkOptions["range"] | undefined;
 }
 
-/** The last tokens of a text that a step computes: their slots are what `append` gave. */
-export interface StepPiece {
+/** The last tokens of a text that a step computes: their slots and copies are what `append` gave. */
+export interface StepPiece extends Appended {
   readonly table: PageTable;
-  readonly slots: Uint32Array<ArrayBuffer>;
 }
 
 /** Bytes of keys and values of one page in one layer. */
@@ -74,6 +74,7 @@ export function cacheBytes(options: Omit<KvCacheOptions, "adapter" | "rope">): n
   return (
     layers.length * 2 * bufferBytes((pages * pageBytes(shape)) / 2) +
     rotationBytes({ keys, headWidth, pageSize, pages, chunk }) +
+    bufferBytes(pageBytes(shape) / 2) +
     bufferBytes(chunk * 4) +
     bufferBytes(entries * 8) +
     2 * bufferBytes(items * ITEM_WORDS * 4) +
@@ -94,6 +95,8 @@ export class KvCache {
   /** What attention does in the step. */
   readonly work: WorkBuffers;
   readonly #rotations: Rotations;
+  /** The keys, or the values, of one page in one layer that is copied. */
+  readonly #onePage: GPUBuffer;
   readonly #device: Device;
   readonly #chunk: number;
   readonly #workOptions: WorkOptions;
@@ -105,8 +108,10 @@ export class KvCache {
     options: KvCacheOptions,
     buffers: Pick<KvCache, "layers" | "slots" | "pageTable" | "work">,
     rotations: Rotations,
+    onePage: GPUBuffer,
   ) {
     this.#device = device;
+    this.#onePage = onePage;
     this.shape = options.shape;
     this.pages = options.pages;
     this.layers = buffers.layers;
@@ -155,7 +160,8 @@ export class KvCache {
       long: await device.createBuffer("work of attention to prompts", itemBytes, storage),
       merges: await device.createBuffer("merges", merges * MERGE_WORDS * 4, storage),
     };
-    return new KvCache(device, options, { layers, slots, pageTable, work }, rotations);
+    const onePage = await device.createBuffer("copied page", pageBytes(shape) / 2, storage);
+    return new KvCache(device, options, { layers, slots, pageTable, work }, rotations, onePage);
   }
 
   /** The values of the step that was prepared last. Undefined before the first. */
@@ -195,6 +201,22 @@ export class KvCache {
    */
   get keyRotations(): GPUBuffer | undefined {
     return this.#rotations.read;
+  }
+
+  /** Records copies of pages in all layers, one after the other, before a step writes to any of them. */
+  copyPages(commands: Commands, copies: readonly PageCopy[]): void {
+    if (copies.length === 0) return;
+    const { encoder } = commands;
+    const bytes = pageBytes(this.shape) / 2;
+    for (const { keys, values } of this.layers.values()) {
+      for (const buffer of [keys, values]) {
+        for (const { from, to } of copies) {
+          // By way of another buffer: WebGPU copies nothing within one.
+          encoder.copyBufferToBuffer(buffer, from * bytes, this.#onePage, 0, bytes);
+          encoder.copyBufferToBuffer(this.#onePage, 0, buffer, to * bytes, bytes);
+        }
+      }
+    }
   }
 
   /**

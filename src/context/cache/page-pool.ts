@@ -7,8 +7,9 @@ export interface Claim {
 }
 
 /**
- * Physical pages: which are free, and how many sequences use each of the others. Integers only, no
- * GPU.
+ * Physical pages: how many sequences use each of them, and which may be taken. A page that nothing
+ * uses may be kept, so that a later text finds it: kept pages count as free, and are taken after the
+ * empty ones, the one first that was used longest ago. Integers only, no GPU.
  */
 export class PagePool {
   readonly size: number;
@@ -20,18 +21,29 @@ export class PagePool {
   /** Called when pages, or reservations of pages, are given back. */
   onFree: () => void = () => {};
   readonly #claims = new Set<Claim>();
-  readonly #free: number[];
+  /** Free pages that hold nothing. */
+  #empty: number[];
+  /** Free pages that are kept, the one first that was used longest ago. */
+  readonly #idle = new Set<number>();
+  /** Pages that are found by later texts, and what to call when one of them is found no more. */
+  readonly #kept = new Map<number, () => void>();
   readonly #users: Uint32Array;
+  #resets = 0;
 
   constructor(size: number) {
     this.size = size;
-    // Pages are taken from the end, so page 0 goes first.
-    this.#free = Array.from({ length: size }, (_, i) => size - 1 - i);
+    this.#empty = pagesFromTheEnd(size);
     this.#users = new Uint32Array(size);
   }
 
+  /** Pages that no sequence uses. */
   get free(): number {
-    return this.#free.length;
+    return this.#empty.length + this.#idle.size;
+  }
+
+  /** Pages that no sequence uses, but a later text may find. */
+  get idle(): number {
+    return this.#idle.size;
   }
 
   /** How many page tables have reserved pages. */
@@ -39,9 +51,10 @@ export class PagePool {
     return this.#claims.size;
   }
 
-  /** Free pages that are not reserved for other claims. */
+  /** Free pages that are not reserved for other claims, or are for this one. */
   availableTo(claim?: Claim): number {
-    return this.#free.length - this.#promisedBeside(claim);
+    const free = this.free - this.#promisedBeside(claim);
+    return claim ? Math.max(free, Math.min(claim.promised, this.free)) : free;
   }
 
   /**
@@ -62,13 +75,18 @@ export class PagePool {
     return promised;
   }
 
-  /** Makes sure that `count` pages are free for a claim, or throws a `CapacityError`. */
+  /**
+   * Makes sure that `count` pages are free for a claim, or throws a `CapacityError`. What was
+   * reserved for it, it may take whatever others were promised: after a lost device, texts that
+   * shared pages hold none, and together they may have been promised more than there are.
+   */
   require(count: number, claim?: Claim): void {
-    const promised = this.#promisedBeside(claim);
-    if (count + promised > this.#free.length) this.onShort(count + promised);
-    if (count + promised > this.#free.length) {
+    const isOwn = claim !== undefined && count <= claim.promised;
+    const promised = isOwn ? 0 : this.#promisedBeside(claim);
+    if (count + promised > this.free) this.onShort(count + promised);
+    if (count + promised > this.free) {
       throw new CapacityError(
-        `The cache is full: ${count} more pages are needed, ${this.#free.length - promised} of ${this.size} are free. ` +
+        `The cache is full: ${count} more pages are needed, ${Math.max(0, this.free - promised)} of ${this.size} are free. ` +
           "Give a larger context, a larger cacheTokens, or an attention window that forgets.",
       );
     }
@@ -77,23 +95,33 @@ export class PagePool {
   /** Takes `count` free pages; throws a `CapacityError` and takes none if there are fewer. */
   allocate(count: number, claim?: Claim): number[] {
     this.require(count, claim);
-    const pages = this.#free.splice(this.#free.length - count, count).reverse();
-    for (const page of pages) this.#users[page] = 1;
-    return pages;
+    return Array.from({ length: count }, () => this.#take());
   }
 
-  /** Counts one more sequence that uses the page. */
+  #take(): number {
+    const [oldest] = this.#idle;
+    const page = this.#empty.pop() ?? oldest!;
+    this.#idle.delete(page);
+    this.forget(page);
+    this.#users[page] = 1;
+    return page;
+  }
+
+  /** Counts one more sequence that uses a page, which is in use or kept. */
   retain(page: number): void {
-    if (!this.#users[page]) throw new Error(`page ${page} is free and cannot be shared`);
+    if (!this.#users[page] && !this.#idle.delete(page)) {
+      throw new Error(`page ${page} is empty and cannot be shared`);
+    }
     this.#users[page]! += 1;
   }
 
-  /** Counts one sequence fewer that uses the page; frees it after the last. */
+  /** Counts one sequence fewer that uses the page; it is free after the last. */
   release(page: number): void {
     if (!this.#users[page]) throw new Error(`page ${page} is freed twice`);
     this.#users[page]! -= 1;
     if (this.#users[page] !== 0) return;
-    this.#free.push(page);
+    if (this.#kept.has(page)) this.#idle.add(page);
+    else this.#empty.push(page);
     this.onFree();
   }
 
@@ -101,4 +129,38 @@ export class PagePool {
   users(page: number): number {
     return this.#users[page]!;
   }
+
+  /** Keeps a page in use for later texts. `onForgotten` is called when it is found no more. */
+  keep(page: number, onForgotten: () => void): void {
+    if (!this.#users[page]) throw new Error(`page ${page} is free and cannot be kept`);
+    this.#kept.set(page, onForgotten);
+  }
+
+  /** Keeps a page no more: its content is about to change, or is lost. */
+  forget(page: number): void {
+    const onForgotten = this.#kept.get(page);
+    if (!onForgotten) return;
+    this.#kept.delete(page);
+    if (this.#idle.delete(page)) this.#empty.push(page);
+    onForgotten();
+  }
+
+  /** How often the content of all pages was lost. */
+  get resets(): number {
+    return this.#resets;
+  }
+
+  /** Frees all pages, whatever used them: their content is lost. Reservations stay. */
+  reset(): void {
+    this.#resets++;
+    this.#empty = pagesFromTheEnd(this.size);
+    this.#idle.clear();
+    this.#kept.clear();
+    this.#users.fill(0);
+  }
+}
+
+/** All pages, so that page 0 is taken first. */
+function pagesFromTheEnd(size: number): number[] {
+  return Array.from({ length: size }, (_, i) => size - 1 - i);
 }

@@ -8,6 +8,19 @@ export interface PageEntry {
   readonly first: number;
 }
 
+/** A page whose content another one gets before a step, since two texts go different ways from it. */
+export interface PageCopy {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What appending tokens to a table gives. */
+export interface Appended {
+  /** The slots [count] of the tokens: page * P + place. */
+  readonly slots: Uint32Array<ArrayBuffer>;
+  readonly copies: readonly PageCopy[];
+}
+
 /** Called with evicted pages, in the order of their text positions. */
 export type OnEvict = (evicted: readonly PageEntry[]) => void;
 
@@ -22,9 +35,11 @@ export class PageTable implements Claim {
   #entries: PageEntry[] = [];
   #length = 0;
   #reserved = 0;
+  #resets: number;
 
   constructor(pool: PagePool, policy: AttentionPolicy, pageSize: number) {
     this.#pool = pool;
+    this.#resets = pool.resets;
     this.policy = policy;
     this.#pageSize = pageSize;
   }
@@ -39,9 +54,37 @@ export class PageTable implements Claim {
     return this.#entries;
   }
 
-  /** Pages that are reserved but not taken yet. */
+  /** Whether another text uses one of its pages, too. */
+  get isShared(): boolean {
+    return this.#entries.some(({ page }) => this.#pool.users(page) > 1);
+  }
+
+  /** Pages that are reserved but not taken yet, the copy of a page that it shares included. */
   get promised(): number {
-    return Math.max(0, this.#reserved - this.#entries.length);
+    if (this.#resets !== this.#pool.resets) return this.#reserved;
+    return Math.max(0, this.#reserved - this.#entries.length + (this.#mustCopy ? 1 : 0));
+  }
+
+  /** The page that the next token is written to, unless that is a new one. */
+  get #open(): PageEntry | undefined {
+    return this.#length % this.#pageSize === 0 ? undefined : this.#entries.at(-1);
+  }
+
+  /**
+   * Pages that it need not take again, or frees, if it goes on from `length`: it keeps those before,
+   * but must copy one that it shares and writes to, and frees what it alone uses of the others.
+   */
+  worth(length: number): number {
+    const isOpen = (first: number) => first < length && length < first + this.#pageSize;
+    return this.#entries.filter(
+      ({ page, first }) => this.#pool.users(page) === 1 || (first < length && !isOpen(first)),
+    ).length;
+  }
+
+  /** Whether the next token would be written to a page that another text uses, too. */
+  get #mustCopy(): boolean {
+    const open = this.#open;
+    return open !== undefined && this.#pool.users(open.page) > 1;
   }
 
   /**
@@ -78,21 +121,39 @@ export class PageTable implements Claim {
   }
 
   /**
-   * Makes room for `count` more tokens and returns their slots (page * P + place). Frees pages
-   * first that no later query can see. Throws a `CapacityError` and changes nothing if the pool has
-   * too few pages.
+   * Makes room for `count` more tokens. Frees pages first that no later query can see, and copies
+   * the page that they begin on if another text uses it, too. Throws a `CapacityError` and changes
+   * nothing if the pool has too few pages.
    */
-  append(count: number): Uint32Array<ArrayBuffer> {
+  append(count: number): Appended {
+    if (this.#resets !== this.#pool.resets) this.clear();
     const P = this.#pageSize;
     const start = this.#length;
     const { kept, forgotten, firstNew, needed, missing } = this.#change(count);
     this.#pool.require(missing, this);
     for (const { page } of forgotten) this.#pool.release(page);
+    this.#entries = kept;
+    const copies = this.#makeOwn();
     const fresh = this.#pool.allocate(needed, this);
-    this.#entries = [...kept, ...fresh.map((page, i) => ({ page, first: (firstNew + i) * P }))];
+    this.#entries.push(...fresh.map((page, i) => ({ page, first: (firstNew + i) * P })));
     this.#length += count;
     if (forgotten.length > 0) this.onEvict(forgotten);
-    return Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
+    const slots = Uint32Array.from({ length: count }, (_, i) => this.#slot(start + i));
+    return { slots, copies };
+  }
+
+  /** Sees to it that the open page can be written: no other text reads it, or will find it. */
+  #makeOwn(): PageCopy[] {
+    const open = this.#open;
+    if (!open) return [];
+    if (!this.#mustCopy) {
+      this.#pool.forget(open.page);
+      return [];
+    }
+    const [to] = this.#pool.allocate(1, this);
+    this.#pool.release(open.page);
+    this.#entries[this.#entries.length - 1] = { page: to!, first: open.first };
+    return [{ from: open.page, to: to! }];
   }
 
   /** Which pages are kept, freed and missing if `count` tokens are appended. */
@@ -107,7 +168,8 @@ export class PageTable implements Claim {
     }
     const firstNew = Math.ceil(start / P);
     const needed = Math.ceil((start + count) / P) - firstNew;
-    const missing = needed - forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
+    const freed = forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
+    const missing = needed + (this.#mustCopy ? 1 : 0) - freed;
     return { kept, forgotten, firstNew, needed, missing };
   }
 
@@ -131,31 +193,51 @@ export class PageTable implements Claim {
    */
   truncate(length: number): boolean {
     if (!this.canTruncate(length)) return false;
-    for (const { page, first } of this.#entries) if (first >= length) this.#pool.release(page);
+    for (const { page, first } of this.#entries.toReversed()) {
+      if (first >= length) this.#pool.release(page);
+    }
     this.#entries = this.#entries.filter(({ first }) => first < length);
     this.#length = length;
+    // Unless another text uses the page that is written next, it is found no more.
+    const open = this.#open;
+    if (open && this.#pool.users(open.page) === 1) this.#pool.forget(open.page);
     return true;
   }
 
-  /** Whether the token at `length` would be written into a page that another table uses, too. */
-  isShared(length: number): boolean {
-    const P = this.#pageSize;
-    const place = this.#entries.find(({ first }) => first < length && length < first + P);
-    return place !== undefined && this.#pool.users(place.page) > 1;
-  }
-
-  /** A table with the same pages up to `length`, a multiple of the page size: they are shared. */
+  /** A table with the same pages up to `length`: they are shared, and copied when one is written. */
   fork(length: number): PageTable {
     const fork = new PageTable(this.#pool, this.policy, this.#pageSize);
-    fork.#entries = this.#entries.filter(({ first }) => first < length);
-    fork.#length = length;
-    for (const { page } of fork.#entries) this.#pool.retain(page);
+    fork.hold(
+      this.#entries.filter(({ first }) => first < length),
+      length,
+    );
     return fork;
   }
 
-  /** Frees all pages. */
+  /** Takes over pages that hold the first `length` tokens of its text, in place of its own. */
+  hold(entries: readonly PageEntry[], length: number): void {
+    for (const { page } of entries) this.#pool.retain(page);
+    this.clear();
+    this.#entries = [...entries];
+    this.#length = length;
+  }
+
+  /** The page that holds the tokens from `first` on, a multiple of P; undefined if it has none. */
+  pageAt(first: number): number | undefined {
+    const last = this.#entries.at(-1);
+    if (!last) return undefined;
+    const entry = this.#entries.at(-1 - (last.first - first) / this.#pageSize);
+    return entry?.first === first
+      ? entry.page
+      : this.#entries.find((each) => each.first === first)?.page;
+  }
+
+  /** Frees all pages, the last one first: a text is found again by its beginning. */
   clear(): void {
-    for (const { page } of this.#entries) this.#pool.release(page);
+    if (this.#resets === this.#pool.resets) {
+      for (const { page } of this.#entries.toReversed()) this.#pool.release(page);
+    }
+    this.#resets = this.#pool.resets;
     this.#entries = [];
     this.#length = 0;
   }

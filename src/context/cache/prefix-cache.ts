@@ -11,8 +11,8 @@ interface Sequences {
 
 /** What a new text may begin with, if pages of the cache hold it already. */
 export interface Prefix {
-  /** Pages held in each pool, which come to the new text or are given back. */
-  readonly pages: readonly number[];
+  /** Pages in each pool that come to the new text, or are freed by it. */
+  pagesFor(ids: readonly number[], policy: AttentionPolicy): readonly number[];
   /** A sequence whose ids are the first of a text, but not the last, whose logits are wanted. */
   take(ids: readonly number[], policy: AttentionPolicy): Sequence;
 }
@@ -36,9 +36,9 @@ export class PrefixCache implements Disposable, Prefix {
     return this.#sequences === model;
   }
 
-  /** Pages held in each pool of the cache. */
-  get pages(): readonly number[] {
-    return this.#held?.tables.map(({ entries }) => entries.length) ?? [];
+  pagesFor(ids: readonly number[], policy: AttentionPolicy): readonly number[] {
+    const length = this.#common(ids, policy);
+    return this.#held?.tables.map((table) => table.worth(length)) ?? [];
   }
 
   /** The tokens held. */
@@ -53,15 +53,19 @@ export class PrefixCache implements Disposable, Prefix {
    */
   take(ids: readonly number[], policy: AttentionPolicy): Sequence {
     const held = this.#held;
+    const common = this.#common(ids, policy);
     this.#held = undefined;
     this.#idle.delete(this);
-    if (!held) return this.#sequences.sequence(policy);
-    const { sinks, window } = held.policy;
-    const common = Math.min(commonPrefix(held.ids, ids), ids.length - 1);
-    const isSame = sinks === policy.sinks && window === policy.window;
-    if (isSame && held.truncate(common)) return held;
-    held.clear();
+    if (common > 0 && held?.truncate(common)) return held;
+    held?.clear();
     return this.#sequences.sequence(policy);
+  }
+
+  /** Tokens that the held text has in common with another, whose last one is wanted anew. */
+  #common(ids: readonly number[], { sinks, window }: AttentionPolicy): number {
+    const held = this.#held;
+    if (held?.policy.sinks !== sinks || held.policy.window !== window) return 0;
+    return Math.min(commonPrefix(held.ids, ids), ids.length - 1);
   }
 
   /**

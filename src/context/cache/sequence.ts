@@ -1,5 +1,6 @@
 import type { AttentionPolicy } from "../positions/attention-policy.ts";
-import type { OnEvict, PageEntry, PageTable } from "./page-table.ts";
+import { FINDABLE_TOKENS, type PageIndex, type PageNode } from "./page-index.ts";
+import type { Appended, OnEvict, PageEntry, PageTable } from "./page-table.ts";
 
 /** What all sequences of a cache share. */
 export interface SequenceSpace {
@@ -14,6 +15,8 @@ export interface SequenceSpace {
   readonly movesBeyond: number;
   /** P */
   readonly pageSize: number;
+  /** Finds pages of other texts; undefined if texts share only what is forked. */
+  readonly index: PageIndex | undefined;
 }
 
 /**
@@ -31,9 +34,17 @@ export class Sequence {
   readonly #widest: PageTable;
   /** Called with pages that are freed because no later query can see them. */
   onEvict: OnEvict = () => {};
+  /** Whether tokens that are to be computed may be found in pages of other texts instead. */
+  finds = false;
   #ids: number[] = [];
   #length = 0;
   #losses: number;
+  /** Tokens whose keys and values are in the pages, in all layers. */
+  #computed = 0;
+  /** The node in the index of its whole pages so far, and how many these are. */
+  #node: PageNode | undefined;
+  #indexed = 0;
+  #cached = 0;
   /** The token that was appended last, if the GPU chooses it. */
   #pending: Promise<number> | undefined;
   /**
@@ -65,6 +76,26 @@ export class Sequence {
   /** Tokens appended so far, evicted ones included: the position of the next token. */
   get length(): number {
     return this.#length;
+  }
+
+  /** Tokens that it did not compute, but found in pages of the cache. */
+  get cached(): number {
+    return this.#cached;
+  }
+
+  /**
+   * Whether its next token needs a step of its own: keys are stored raw, its rotation frequencies
+   * change with its length, and another text, which may have another length, reads the same keys.
+   */
+  get rotatesAlone(): boolean {
+    if (this.#length < this.#space.movesBeyond) return false;
+    return this.tables.some(({ isShared }) => isShared);
+  }
+
+  /** Whole pages held in each group, which a fork need not copy. */
+  get wholePages(): readonly number[] {
+    const isWhole = this.#length % this.#space.pageSize === 0;
+    return this.tables.map(({ entries }) => entries.length - (isWhole ? 0 : 1));
   }
 
   /**
@@ -126,21 +157,76 @@ export class Sequence {
 
   /**
    * Makes room for tokens, or for one that the GPU is about to choose, and returns their slots in
-   * each group. Frees pages first that no later query can see. Throws a `CapacityError`, and
-   * changes nothing, if a pool has too few.
+   * each group, and the page to copy before they are written. Frees pages first that no later query
+   * can see. Throws a `CapacityError`, and changes nothing, if a pool has too few.
    */
-  append(tokens: readonly number[] | Promise<number>): Uint32Array<ArrayBuffer>[] {
+  append(tokens: readonly number[] | Promise<number>): Appended[] {
     const isKnown = "length" in tokens;
     if (isKnown) this.#checkFollows(tokens);
+    if (this.isStale) throw new Error("its pages are lost: discard them first");
     const count = isKnown ? tokens.length : 1;
     if (this.tables.length > 1) for (const table of this.tables) table.require(count);
     if (this.#length === 0) this.#losses = this.#space.losses;
-    const slots = this.tables.map((table) => table.append(count));
+    const appended = this.tables.map((table) => table.append(count));
     const start = this.#length;
     this.#length += count;
     if (!isKnown) this.#learn(tokens);
     else if (this.#ids.length === start) for (const id of tokens) this.#ids.push(id);
-    return slots;
+    return appended;
+  }
+
+  /**
+   * Says that all layers have computed the last `count` tokens. Other texts find its whole pages from
+   * now on, as far as their tokens are known; but not yet what it may take back.
+   */
+  computed(count: number, mayTakeBack = false): void {
+    if (this.#length - count > this.#computed) return; // there are tokens before that not all have
+    this.#computed = this.#length;
+    if (!mayTakeBack) this.#share();
+  }
+
+  #share(): void {
+    const { index, pageSize } = this.#space;
+    const known = Math.min(this.#computed, this.#ids.length, FINDABLE_TOKENS);
+    const whole = Math.floor(known / pageSize);
+    if (!index || whole <= this.#indexed || this.isStale) return;
+    this.#node = index.add(this.policy, this.#ids, known, this.tables, this.#node);
+    this.#indexed = whole;
+  }
+
+  /**
+   * Takes over pages of the cache that hold more of the beginning of a text than its own do, which
+   * must hold it, too: at most `most` tokens. Returns how many more these are.
+   */
+  find(ids: readonly number[], most: number): number {
+    const { index, pageSize } = this.#space;
+    if (this.isStale) this.discard();
+    const node = this.#node;
+    const isIndexed = node?.depth === Math.floor(this.#length / pageSize) && !node.isRemoved;
+    if (!index || (isIndexed && !index.hasNext(node, ids))) return 0;
+    const found = index.find(this.policy, ids, most, this.tables);
+    const gained = found ? found.length - this.#length : 0;
+    if (!found || gained <= 0) return 0;
+    for (const [i, table] of this.tables.entries()) table.hold(found.entries[i]!, found.length);
+    if (this.#ids.length < found.length) this.#ids = ids.slice(0, found.length);
+    this.#length = found.length;
+    this.#losses = this.#space.losses;
+    this.#computed = found.length;
+    this.#node = found.node;
+    this.#indexed = found.length / pageSize;
+    this.#cached += gained;
+    return gained;
+  }
+
+  /**
+   * A name for the page that it computes next, if `tokens` follow: two texts that are about to compute
+   * the same page have the same. Undefined if that page will not be found.
+   */
+  nextPage(tokens: readonly number[]): string | undefined {
+    const { index, pageSize } = this.#space;
+    const text = [...this.#ids.slice(0, this.#length), ...tokens];
+    const pages = Math.floor(this.#length / pageSize);
+    return index?.nextPage(this.policy, text, pages, this.#node);
   }
 
   /** Throws unless the tokens follow known ones, or repeat the text that is computed again. */
@@ -180,46 +266,54 @@ export class Sequence {
 
   /**
    * Removes the tokens from `length` on. Returns false, and changes nothing, if the text is
-   * shorter, or if the token at `length` would see an evicted page. Tokens on a page that it shares
-   * with another text are computed again, since the next token is not written there.
+   * shorter, or if the token at `length` would see an evicted page.
    */
   truncate(length: number): boolean {
     if (length > this.#ids.length) return false;
-    const isShared = this.tables.some((table) => table.isShared(length));
-    const kept = isShared ? this.#wholePages(length) : Math.min(length, this.#length);
+    if (this.isStale) this.discard();
+    const kept = Math.min(length, this.#length);
     if (!this.tables.every((table) => table.canTruncate(kept))) return false;
     for (const table of this.tables) table.truncate(kept);
     this.#length = kept;
     this.#ids = this.#ids.slice(0, length);
     this.#pending = undefined;
+    this.#cut(kept);
     return true;
   }
 
-  /**
-   * A text with the same tokens, which goes its own way from here. Whole pages are shared; the tokens
-   * beyond them are computed again before its next step. What it forgets it tells to a listener of its
-   * own.
-   */
-  fork(): Sequence {
-    const whole = this.#wholePages(Math.min(this.#length, this.#ids.length));
-    const isHeld = !this.isStale && this.tables.every((table) => table.canTruncate(whole));
-    const tables = this.tables.map((table) => table.fork(isHeld ? whole : 0));
-    const fork = new Sequence(this.policy, tables, this.#space);
-    fork.#ids = this.#ids.slice();
-    fork.#length = isHeld ? whole : 0;
-    fork.#losses = this.#losses;
-    return fork;
+  /** Goes back in the index to what `length` tokens are found by. */
+  #cut(length: number): void {
+    this.#computed = Math.min(this.#computed, length);
+    this.#indexed = Math.min(this.#indexed, Math.floor(length / this.#space.pageSize));
+    while (this.#node && this.#node.depth > this.#indexed) this.#node = this.#node.parent;
+    if (this.#indexed === 0) this.#node = undefined; // the whole index may have been lost
   }
 
-  #wholePages(length: number): number {
-    const { pageSize } = this.#space;
-    return Math.floor(length / pageSize) * pageSize;
+  /**
+   * A text with the same tokens, which goes its own way from here. Pages are shared; the last one is
+   * copied when either of them writes to it. What it forgets it tells to a listener of its own.
+   */
+  fork(): Sequence {
+    const held = this.isStale ? 0 : Math.min(this.#length, this.#ids.length);
+    const length = this.tables.every((table) => table.canTruncate(held)) ? held : 0;
+    const tables = this.tables.map((table) => table.fork(length));
+    const fork = new Sequence(this.policy, tables, this.#space);
+    fork.#ids = this.#ids.slice();
+    fork.#length = length;
+    fork.#losses = this.#losses;
+    fork.#node = this.#node;
+    fork.#indexed = this.#indexed;
+    fork.#computed = this.#computed;
+    fork.#cut(length);
+    return fork;
   }
 
   /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */
   discard(keep: number = this.#ids.length): void {
+    this.#share();
     for (const table of this.tables) table.clear();
     this.#length = 0;
+    this.#cut(0);
     this.#ids = this.#ids.slice(0, keep);
     this.#pending = undefined;
     if (keep === 0) this.#toldUntil = 0;

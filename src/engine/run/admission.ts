@@ -33,6 +33,8 @@ export interface TextRequest {
   readonly policy?: AttentionPolicy | undefined;
   /** A cached text whose beginning it may share. */
   readonly prefix?: Prefix | undefined;
+  /** Whether pages that hold its beginning are looked for. Default: false. */
+  readonly finds?: boolean | undefined;
   /** Aborts the waiting. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -54,8 +56,10 @@ export function pagesOf(
 interface Waiting {
   /** In each pool. */
   readonly pages: readonly number[];
-  /** What it may go on from: its pages come to it, or are given back. */
+  /** What it may go on from. */
   readonly prefix: Prefix | undefined;
+  /** How many pages it need not take from each pool, or frees. */
+  readonly own: () => readonly number[];
   readonly begin: () => void;
   readonly fail: (error: unknown) => void;
 }
@@ -123,7 +127,7 @@ export class Admission {
     { ids, prefix, signal }: TextRequest,
     pages: readonly number[],
     sequence: () => Sequence,
-    take: (prefix: Prefix) => Sequence,
+    { own, take }: { readonly own: () => readonly number[]; readonly take: () => Sequence },
   ): Promise<Sequence> {
     const small = this.#pools.findIndex(({ size }, i) => pages[i]! > size);
     if (small >= 0) {
@@ -134,8 +138,8 @@ export class Admission {
       );
     }
     if (signal?.aborted) return sequence();
-    const hasBegun = await this.#enqueue(pages, prefix, signal, "last", () => {
-      const taken = prefix ? take(prefix) : sequence();
+    const hasBegun = await this.#enqueue({ pages, prefix, own }, signal, "last", () => {
+      const taken = take();
       taken.reserve(pages);
       this.#pages.set(taken, pages);
       return taken;
@@ -156,7 +160,8 @@ export class Admission {
     if (this.#paused.delete(sequence)) return;
     const pages = this.#yielded.get(sequence);
     if (!pages || signal?.aborted) return;
-    await this.#enqueue(pages, undefined, signal, "first", () => {
+    const needed = { pages, prefix: undefined, own: () => [] };
+    await this.#enqueue(needed, signal, "first", () => {
       sequence.reserve(pages);
       this.#yielded.delete(sequence);
     });
@@ -176,8 +181,7 @@ export class Admission {
 
   /** What `begin` gives, when it is its turn; undefined if the signal is raised first. */
   #enqueue<T>(
-    pages: readonly number[],
-    prefix: Prefix | undefined,
+    needed: Pick<Waiting, "pages" | "prefix" | "own">,
     signal: AbortSignal | undefined,
     place: "first" | "last",
     begin: () => T,
@@ -190,8 +194,7 @@ export class Admission {
       };
       const end = () => signal?.removeEventListener("abort", abort);
       const waiting: Waiting = {
-        pages,
-        prefix,
+        ...needed,
         begin: () => {
           end();
           resolve(begin());
@@ -233,10 +236,11 @@ export class Admission {
   }
 
   /** Whether a request could begin, once idle prefixes have given way. */
-  #hasRoom({ pages, prefix }: Waiting): boolean {
-    const own = prefix?.pages;
-    const isRoom = () =>
-      this.#pools.every((pool, i) => pages[i]! <= pool.availableTo() + (own?.[i] ?? 0));
+  #hasRoom({ pages, prefix, own }: Waiting): boolean {
+    const isRoom = () => {
+      const spared = own();
+      return this.#pools.every((pool, i) => pages[i]! <= pool.availableTo() + (spared[i] ?? 0));
+    };
     this.#idle.giveWay(isRoom, prefix);
     return isRoom();
   }

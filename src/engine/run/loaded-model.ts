@@ -1,6 +1,6 @@
 // A model on a GPU, as tasks use it: sequences, and rows that run in steps.
 
-import { IdlePrefixes, type Prefix, PrefixCache } from "../../context/cache/prefix-cache.ts";
+import { IdlePrefixes, PrefixCache } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import {
   type AttentionPolicy,
@@ -96,8 +96,16 @@ export class LoadedModel implements OpenedModel, StepRunner {
       const seen = withSlidingWindow(policy, window, context);
       return pagesOf(request, seen, stepLimit, cache.shape.pageSize);
     });
-    const take = (prefix: Prefix) => prefix.take(ids, policy);
-    return this.#admission.admit(request, pages, sequence, take);
+    const { prefix, finds = false } = request;
+    const shared = () => (finds ? this.session.pages.shared(ids, policy) : []);
+    const own = () => prefix?.pagesFor(ids, policy) ?? shared();
+    const take = () => {
+      const taken = prefix?.take(ids, policy) ?? sequence();
+      taken.finds = finds;
+      if (finds) taken.find(ids, ids.length - 1);
+      return taken;
+    };
+    return this.#admission.admit(request, pages, sequence, { own, take });
   }
 
   /** Requests as they are now. */

@@ -1,6 +1,7 @@
 // The pieces of a step: rows of one sequence each, on their way from a request to an outcome. Integers
 // only, no GPU.
 
+import type { Appended } from "../../context/cache/page-table.ts";
 import { CHOSEN } from "../../kernels/choice/choice.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import { type Outcome, type Rows, wantedRows } from "./step.ts";
@@ -14,7 +15,7 @@ export interface Piece {
   /** How many of its last rows have logits that are wanted. */
   readonly tail: number;
   /** Where its tokens go in each cache group. */
-  slots: readonly Uint32Array<ArrayBuffer>[];
+  appended: readonly Appended[];
   /** The row of the step that is its first. */
   first: number;
   /** [tail, V], as far as they have been read. */
@@ -41,7 +42,7 @@ export async function arrive(
 ): Promise<Piece> {
   const { sequence } = rows;
   const tail = wantedRows(rows);
-  const piece = { rows, tail, slots: [], first: 0, logits: undefined, outcome: undefined };
+  const piece = { rows, tail, appended: [], first: 0, logits: undefined, outcome: undefined };
   const place = "length" in rows.tokens ? undefined : justChosen.get(rows.tokens);
   if (place !== undefined) return { ...piece, tokens: rows.tokens, words: [CHOSEN + place] };
   try {
@@ -57,7 +58,7 @@ export async function arrive(
 export function append(piece: Piece): boolean {
   if (piece.outcome) return false;
   try {
-    piece.slots = piece.rows.sequence.append(piece.tokens);
+    piece.appended = piece.rows.sequence.append(piece.tokens);
     return true;
   } catch (reason) {
     piece.outcome = { status: "rejected", reason };

@@ -191,17 +191,18 @@ export class Runner {
     const words = Uint32Array.from(pieces.flatMap((piece) => piece.words));
     this.#device.queue.writeBuffer(scratch.tokens, 0, words);
     this.#outputs.begin();
+    const commands = this.#begin(tokens);
     const steps = this.#caches.map((cache, group) => {
-      const step = cache.prepare(
-        pieces.map(({ rows, slots }) => ({
-          table: rows.sequence.tables[group]!,
-          slots: slots[group]!,
-        })),
-      );
+      const own = pieces.map(({ rows, appended }) => ({
+        table: rows.sequence.tables[group]!,
+        ...appended[group]!,
+      }));
+      const step = cache.prepare(own);
+      const copies = own.flatMap(({ copies }) => copies);
+      cache.copyPages(commands, copies);
       params.layers[group]!.write(step);
       return step;
     });
-    const commands = this.#begin(tokens);
     commands.run(layers, steps[0]!);
     return commands;
   }

@@ -165,14 +165,21 @@ export class Scheduler implements StepRunner {
     const isShared = firsts.some(decodes);
     const room = { ...rest, tokens, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
     const shares: Share[] = [];
+    /** The pages that prompts compute in the step: another text finds them after it. */
+    const coming = new Set<string>();
     for (const waiting of [...late, ...decoding, ...prompts]) {
-      const isOpen = !this.#closed && room.texts > 0;
-      const share = isOpen ? this.#share(waiting, room, shares.length === 0) : undefined;
+      if (find(waiting)) continue;
+      const isFirst = shares.length === 0;
+      const isOpen = !this.#closed && room.texts > 0 && (isFirst || !needsAll(waiting.rows));
+      const page = nextPage(waiting);
+      const isComing = page !== undefined && coming.has(page);
+      const share = isOpen && !isComing ? this.#share(waiting, room, isFirst) : undefined;
       waiting.waited++;
       if (!share) continue;
       waiting.waited = 0;
       shares.push(share);
-      if (isAlone(share.rows)) break;
+      if (page !== undefined) coming.add(page);
+      if (needsAll(share.rows)) break;
     }
     return shares;
   }
@@ -234,7 +241,10 @@ export class Scheduler implements StepRunner {
       const outcomes = await this.#recovery.run({ rows }, isProgress);
       this.#flying.push(Promise.all(outcomes.map(hasCome)));
       this.#onStep?.({ pieces, ms: performance.now() - began });
-      for (const [i, share] of shares.entries()) deliver(share, outcomes[i]!);
+      for (const [i, share] of shares.entries()) {
+        tellComputed(share.rows, outcomes[i]!);
+        deliver(share, outcomes[i]!);
+      }
     } catch (error) {
       await this.#recover(shares, error);
     }
@@ -264,6 +274,41 @@ export class Scheduler implements StepRunner {
   }
 }
 
+/**
+ * Takes over pages that hold the next tokens of a prompt, or of a text that is lost: other texts have
+ * computed them meanwhile. True if nothing is left to compute.
+ */
+function find(waiting: Waiting): boolean {
+  const { rows, taken, resolve } = waiting;
+  const { sequence, tokens } = rows;
+  if (!sequence.finds || !("length" in tokens) || isAlone(rows)) return false;
+  if (sequence.isLost) sequence.find(sequence.ids, sequence.ids.length);
+  const left = tokens.slice(taken);
+  if (left.length < 2 || sequence.isLost || sequence.ids.length > sequence.length) return false;
+  const most = sequence.length + left.length - wantedRows(rows);
+  waiting.taken += sequence.find([...sequence.ids, ...left], most);
+  if (waiting.taken < tokens.length) return false;
+  resolve(undefined);
+  return true;
+}
+
+/** A name for the page that a prompt computes next. */
+function nextPage({ rows: { sequence, tokens }, taken }: Waiting): string | undefined {
+  if (!sequence.finds || sequence.isLost || !("length" in tokens)) return undefined;
+  return tokens.length - taken > 1 ? sequence.nextPage(tokens.slice(taken)) : undefined;
+}
+
+/** Whether rows need a step of their own. */
+function needsAll(rows: Rows): boolean {
+  return isAlone(rows) || rows.sequence.rotatesAlone;
+}
+
+/** Tells a sequence that its rows have gone through all layers. Drafts may be taken back. */
+function tellComputed(rows: Rows, outcome: Outcome): void {
+  if (outcome.status === "rejected" || rows.wanted.kind === "hidden") return;
+  rows.sequence.computed(countOf(rows), wantedRows(rows) > 1);
+}
+
 function deliver({ waiting, own, isLast }: Share, outcome: Outcome): void {
   waiting.taken += own;
   if (outcome.status === "rejected") waiting.reject(outcome.reason);
@@ -282,7 +327,7 @@ function decodes({ rows, taken }: Waiting): boolean {
 }
 
 function hasRoom(room: Room, rows: Rows): boolean {
-  if (isAlone(rows)) return false; // unless it is the first
+  if (needsAll(rows)) return false; // unless it is the first
   return wantedRows(rows) <= room.logits && (rows.wanted.kind !== "top" || room.lists > 0);
 }
 

@@ -117,7 +117,7 @@ export class Session {
       const library = new KernelLibrary(device, shaders);
       const weights = await allocateWeights(device, file, config, facts.placement);
       const { chunk, context, policy } = setting;
-      const { groups, shape } = setting.cache;
+      const { groups, shape, prefixes } = setting.cache;
       const { pageSize } = shape;
       const { movesBeyond } = rope;
       const caches: KvCache[] = [];
@@ -128,7 +128,8 @@ export class Session {
       // Make these lists after the buffers: for a cache that no adapter can allocate they would
       // take gigabytes.
       const pages =
-        given ?? new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond });
+        given ??
+        new CachePages({ groups, policy, context, pageSize, chunk, movesBeyond, prefixes });
       const runner = await Runner.create(
         device,
         library,

@@ -17,7 +17,7 @@ type Start<P, R> = (
 
 /**
  * The pieces of answers as they come, each with the `index` of its answer, and all their results. The
- * tokens of the prompt but the last are computed once; whole pages of them are shared.
+ * tokens of the prompt but the last are computed once, and their pages are shared.
  */
 export async function* answersTo<P extends object, R>(
   model: LoadedModel,
@@ -26,7 +26,7 @@ export async function* answersTo<P extends object, R>(
   start: Start<P, R>,
 ): AsyncGenerator<P & { readonly index: number }, R[], void> {
   const prompt = await computePrompt(model, prepared[0]!);
-  const prefix: Prefix = { pages: [], take: () => prompt.fork() };
+  const prefix: Prefix = { pagesFor: () => prompt.wholePages, take: () => prompt.fork() };
   const own = prepared.map((): Held => []);
   const release = () => {
     model.leave(prompt);
@@ -53,9 +53,9 @@ async function computePrompt(
   model: LoadedModel,
   { ids, policy, request: { signal } }: PreparedGeneration,
 ): Promise<Sequence> {
-  const prompt = await model.admit({ ids, policy, signal });
+  const prompt = await model.admit({ ids, policy, signal, finds: true });
   try {
-    const before = ids.slice(0, -1);
+    const before = ids.slice(prompt.length, -1);
     if (before.length > 0) await prefill(model, prompt, before, NOTHING, signal);
   } catch (error) {
     prompt.release();

@@ -103,7 +103,7 @@ async function* pieces(
   const sequence = await admit(model, prepared, prefix);
   const ahead = new ReadAhead<TokenChoice>(model, sequence);
   held.push({ release: () => void abandon(model, sequence, ahead) });
-  const spent = { cachedTokens: sequence.length, prefillMs: 0, began: performance.now() };
+  const spent = new Spent(sequence);
   let finishReason: FinishReason;
   try {
     finishReason = yield* answered(model, sequence, prepared, {
@@ -161,14 +161,34 @@ function admit(
   }
   const tokens = ids.length + maxTokens;
   const isRecomputed = request.cache === false;
-  return model.admit({ ids, tokens, policy, prefix, signal, isRecomputed });
+  return model.admit({ ids, tokens, policy, prefix, signal, isRecomputed, finds: !isRecomputed });
 }
 
 /** What a text has cost so far. */
-interface Spent {
-  readonly cachedTokens: number;
-  readonly began: number;
-  prefillMs: number;
+class Spent {
+  readonly began: number = performance.now();
+  prefillMs = 0;
+  readonly #sequence: Sequence;
+  /** Tokens of its beginning that it computes itself, as far as these are known at the start. */
+  readonly #uncached: number;
+  #cachedTokens: number | undefined;
+
+  constructor(sequence: Sequence) {
+    this.#sequence = sequence;
+    this.#uncached = sequence.cached - sequence.length;
+  }
+
+  /** Tokens of the prompt that were not computed for it: some may be found on the way. */
+  get cachedTokens(): number {
+    return this.#cachedTokens ?? this.#sequence.cached - this.#uncached;
+  }
+
+  /** Says that the prompt has been computed. */
+  prefilled(): void {
+    if (this.#cachedTokens !== undefined) return;
+    this.#cachedTokens = this.cachedTokens;
+    this.prefillMs = performance.now() - this.began;
+  }
 }
 
 interface Progress {
@@ -206,7 +226,7 @@ async function* answered(
   const most = mayReadAhead(prepared) ? READ_AHEAD : 0;
   const source = (signal: AbortSignal) => choices(model, sequence, prepared, signal);
   for await (const choice of ahead.read(most, request.signal, source)) {
-    spent.prefillMs ||= performance.now() - spent.began;
+    spent.prefilled();
     evictions.tell(ids);
     if (endOfGeneration.has(choice.id) && !request.ignoreEos) return "eos";
     ids.push(choice.id);

@@ -83,7 +83,7 @@ async function asking(bench: Workbench, kvType: KvType, slots: number, tokens: n
   const cache = await cacheOf(bench, kvType, slots, tokens);
   const table = textIn(cache);
   table.append(slots - tokens);
-  const step = cache.prepare([{ table, slots: table.append(tokens) }]);
+  const step = cache.prepare([{ table, ...table.append(tokens) }]);
   const layer = cache.layers.get(0)!;
   // [N, G, P, E], pages in the order of the text
   const count = Math.ceil(slots / P) * P * G * E;
@@ -264,7 +264,7 @@ export function ropeStoreCase(kvType: KvType, tokens: number): KernelCase {
       const cache = await cacheOf(bench, kvType, start + tokens, tokens);
       const table = textIn(cache);
       table.append(start);
-      const step = cache.prepare([{ table, slots: table.append(tokens) }]);
+      const step = cache.prepare([{ table, ...table.append(tokens) }]);
       const numbers = randomFloats(1, tokens * rows * E);
       const qkv = await bench.activations(tokens, rows * E, numbers);
       const { rotations, slots } = cache;
