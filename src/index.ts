@@ -128,8 +128,8 @@ export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
 export type { EmbedOptions } from "./engine/tasks/embedding.ts";
 export type { Eviction } from "./engine/tasks/evictions.ts";
-export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation.ts";
 export type { GenerateOptions } from "./engine/tasks/generation-request.ts";
+export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation-result.ts";
 export type { Score } from "./engine/tasks/score.ts";
 export type {
   EngineSummarizerOptions,

@@ -90,6 +90,8 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   seed: COUNT,
   minKeep: COUNT,
   answers: [...COUNT, 0],
+  beams: [...COUNT, 0, 17],
+  lengthPenalty: [...REAL, 11],
   maxTokens: [...COUNT, 0],
   stop: [5, null, true, { stop: "a" }, ["a", 5], [null], new Set(["a"]), ""],
   ignoreEos: FLAG,
@@ -103,8 +105,9 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   fillLevel: [...REAL, 0, 1.01],
   signal: SIGNAL,
 };
-const { parseSpecial: _p, answers: _a, ...chatting } = GENERATE;
-const { maxTokens: _m, signal: _s, answers: _n, ...sampled } = GENERATE;
+const { answers: _a, beams: _b, lengthPenalty: _l, ...single } = GENERATE;
+const { parseSpecial: _p, ...chatting } = single;
+const { maxTokens: _m, signal: _s, ...sampled } = single;
 
 const ENGINE: Wrong<typeof ENGINE_READERS> = {
   prefixes: FLAG,

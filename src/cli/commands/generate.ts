@@ -5,8 +5,8 @@
 import type { Engine } from "../../engine/engine.ts";
 import type { ModelFile } from "../../engine/model/open.ts";
 import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
-import type { GenerationResult } from "../../engine/tasks/generation.ts";
 import { type GenerateOptions, prepareGeneration } from "../../engine/tasks/generation-request.ts";
+import type { GenerationResult } from "../../engine/tasks/generation-result.ts";
 import { UserError } from "../../errors.ts";
 import { freeInWords, promptInWords, usageJson, warnOfFill } from "../reports/usage-report.ts";
 import { Command } from "../terminal/command.ts";
@@ -17,6 +17,7 @@ import {
   type EngineFlags,
   engineOptions,
   integer,
+  number,
   type SamplingFlags,
   samplingOptions,
 } from "../terminal/flags.ts";
@@ -42,6 +43,8 @@ interface Flags extends EngineFlags, SamplingFlags {
   readonly parseSpecial?: boolean;
   readonly cache: boolean;
   readonly answers?: number;
+  readonly beams?: number;
+  readonly lengthPenalty?: number;
   readonly json?: boolean;
 }
 
@@ -58,6 +61,8 @@ export function generateCommand(): Command {
     .option("--logprobs <n>", "with --json: log-probabilities of the n likeliest tokens", integer)
     .option("--parse-special", "take special tokens spelled in the prompt as such")
     .option("--answers <n>", "give this many, with seeds that follow each other", integer)
+    .option("--beams <n>", "beam search: the likeliest whole text that n beams find", integer)
+    .option("--length-penalty <x>", "of beams: above 1 favours long texts (default: 1)", number)
     .option("--no-cache", "recompute the whole text for every token, for comparison")
     .option("--json", "print one object with text, ids, counts and timings");
   addSamplingFlags(addEngineFlags(command));
@@ -65,11 +70,12 @@ export function generateCommand(): Command {
     const prompt = await givenPrompt(argument, flags.file);
     const signal = interruptSignal();
     const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers } = flags;
+    const { beams, lengthPenalty } = flags;
     if (logprobs !== undefined && !flags.json) {
       throw new UserError("--logprobs is printed by --json: give both, or neither.");
     }
     const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers, signal };
-    const options = { ...samplingOptions(flags), ...own };
+    const options = { ...samplingOptions(flags), ...own, beams, lengthPenalty };
     await withEngine(
       flags.model,
       (model) => ({ ...engineOptions(flags), ...roomForAnswers(model, prompt, flags) }),
@@ -79,20 +85,20 @@ export function generateCommand(): Command {
   });
 }
 
-/** Room in the cache for all answers at the same time: in that of one context long ones would wait. */
+/** Room in the cache for all answers, or beams, at the same time: they do not fit that of one context. */
 export function roomForAnswers(
   { config, tokenizer }: ModelFile,
   prompt: string,
-  flags: Pick<Flags, "answers" | "maxTokens"> & EngineFlags,
+  flags: Pick<Flags, "answers" | "beams" | "maxTokens"> & EngineFlags,
 ): Pick<EngineOptions, "cacheTokens"> {
-  const { answers, maxTokens } = flags;
-  const isOne = answers === undefined || answers <= 1;
-  if (isOne || !Number.isInteger(answers) || flags.cacheTokens !== undefined) return {};
+  const { maxTokens } = flags;
+  const texts = flags.beams ?? flags.answers ?? 1;
+  if (texts <= 1 || !Number.isInteger(texts) || flags.cacheTokens !== undefined) return {};
   const { context, cache } = resolveSetting(config, engineOptions(flags));
   const promptTokens = tokenizer.encode(prompt).length;
   const most = maxTokens === undefined ? context : promptTokens + maxTokens;
   const page = cache.shape.pageSize; // a text may have one that is not full
-  return { cacheTokens: answers * (Math.min(context, most) + page) + promptTokens + page };
+  return { cacheTokens: texts * (Math.min(context, most) + page) + promptTokens + page };
 }
 
 async function generate(

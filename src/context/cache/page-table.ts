@@ -204,17 +204,15 @@ export class PageTable implements Claim {
     return true;
   }
 
-  /** A table with the same pages up to `length`: they are shared, and copied when one is written. */
-  fork(length: number): PageTable {
-    const fork = new PageTable(this.#pool, this.policy, this.#pageSize);
-    fork.hold(
-      this.#entries.filter(({ first }) => first < length),
-      length,
-    );
-    return fork;
+  /** An empty table of the same pool and policy. */
+  empty(): PageTable {
+    return new PageTable(this.#pool, this.policy, this.#pageSize);
   }
 
-  /** Takes over pages that hold the first `length` tokens of its text, in place of its own. */
+  /**
+   * Holds pages that other texts hold, or that are kept, with the first `length` tokens of its text,
+   * in place of its own. They are shared, and copied when one is written.
+   */
   hold(entries: readonly PageEntry[], length: number): void {
     for (const { page } of entries) this.#pool.retain(page);
     this.clear();

@@ -294,18 +294,32 @@ export class Sequence {
    * copied when either of them writes to it. What it forgets it tells to a listener of its own.
    */
   fork(): Sequence {
-    const held = this.isStale ? 0 : Math.min(this.#length, this.#ids.length);
-    const length = this.tables.every((table) => table.canTruncate(held)) ? held : 0;
-    const tables = this.tables.map((table) => table.fork(length));
+    const tables = this.tables.map((table) => table.empty());
     const fork = new Sequence(this.policy, tables, this.#space);
-    fork.#ids = this.#ids.slice();
-    fork.#length = length;
-    fork.#losses = this.#losses;
-    fork.#node = this.#node;
-    fork.#indexed = this.#indexed;
-    fork.#computed = this.#computed;
-    fork.#cut(length);
+    fork.become(this);
     return fork;
+  }
+
+  /** Takes the text of another one in place of its own, as `fork` does; what is reserved for it stays. */
+  become(other: Sequence): void {
+    const held = other.isStale ? 0 : Math.min(other.#length, other.#ids.length);
+    const length = other.tables.every((table) => table.canTruncate(held)) ? held : 0;
+    for (const [i, table] of this.tables.entries()) {
+      const { entries } = other.tables[i]!;
+      table.hold(
+        entries.filter(({ first }) => first < length),
+        length,
+      );
+    }
+    this.finds = other.finds;
+    this.#ids = other.#ids.slice();
+    this.#pending = undefined;
+    this.#length = length;
+    this.#losses = other.#losses;
+    this.#node = other.#node;
+    this.#indexed = other.#indexed;
+    this.#computed = other.#computed;
+    this.#cut(length);
   }
 
   /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */

@@ -29,15 +29,19 @@ import {
 import type { OpenedModel } from "../model/opened-model.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import { policyOf } from "../tasks/checks.ts";
-import { type GenerationResult, generate, type Piece } from "../tasks/generation.ts";
+import { generate } from "../tasks/generation.ts";
 import { GENERATE_READERS, type GenerateOptions } from "../tasks/generation-request.ts";
+import type { GenerationResult, Piece } from "../tasks/generation-result.ts";
 import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
-export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial" | "answers"> {
+/** A chat gives one answer, and keeps it for the next turn. */
+type NotOfChats = "parseSpecial" | "answers" | "beams" | "lengthPenalty";
+
+export interface ChatOptions extends Omit<GenerateOptions, NotOfChats> {
   /**
    * How messages are written for the model: a template, its name ("chatml"), or its source in
    * Jinja. Default: the file's own, or "plain" if it has none.
@@ -50,7 +54,13 @@ export interface ChatOptions extends Omit<GenerateOptions, "parseSpecial" | "ans
   readonly memory?: ConversationMemory | MemoryOptions | MemoryText | undefined;
 }
 
-const { parseSpecial: _p, answers: _a, ...generateReaders } = GENERATE_READERS;
+const {
+  parseSpecial: _p,
+  answers: _a,
+  beams: _b,
+  lengthPenalty: _l,
+  ...generateReaders
+} = GENERATE_READERS;
 
 export const CHAT_READERS = {
   ...generateReaders,

@@ -36,6 +36,13 @@ export interface RequestCounts {
   readonly yields: number;
 }
 
+/** Texts that begin with the same prompt. */
+export interface Forks {
+  readonly first: Sequence;
+  /** Call it once the first one holds the prompt: the others, with the same tokens. */
+  others(): Sequence[];
+}
+
 export class LoadedModel implements OpenedModel, StepRunner {
   readonly config: ModelConfig;
   readonly setting: Setting;
@@ -87,15 +94,53 @@ export class LoadedModel implements OpenedModel, StepRunner {
    * waiting is useless.
    */
   async admit(request: TextRequest): Promise<Sequence> {
-    if (this.#isClosed) throw new EngineClosedError();
+    return this.#admit(
+      request,
+      this.#pagesOf(request).map(({ pages }) => pages),
+    );
+  }
+
+  /**
+   * Waits as `admit` does, for room for `count` texts that begin with the same prompt. The others are
+   * forked from the first one, once it holds the prompt.
+   */
+  async admitForks(request: TextRequest, count: number): Promise<Forks> {
+    const needed = this.#pagesOf(request);
+    const own = needed.map(({ pages }) => pages);
+    // They share the whole pages of the prompt, as long as none of them forgets any.
+    const prompt = Math.floor(request.ids.length / this.setting.cache.shape.pageSize);
+    const all = needed.map(({ pages, window }) => {
+      const shared = window === Number.POSITIVE_INFINITY ? Math.min(prompt, pages) : 0;
+      return shared + count * (pages - shared);
+    });
+    const first = await this.#admit(request, all);
+    const others = () => {
+      first.reserve(own);
+      return Array.from({ length: count - 1 }, () => {
+        const fork = first.fork();
+        fork.reserve(own);
+        return fork;
+      });
+    };
+    return { first, others };
+  }
+
+  /** The most pages of each pool that a request comes to hold, and the window of its layers. */
+  #pagesOf(request: TextRequest): { readonly pages: number; readonly window: number }[] {
     const { context, cache } = this.setting;
+    const { policy = this.setting.policy } = request;
+    const { stepLimit } = this.sequence(policy);
+    return cache.groups.map(({ window }) => {
+      const seen = withSlidingWindow(policy, window, context);
+      const pages = pagesOf(request, seen, stepLimit, cache.shape.pageSize);
+      return { pages, window: seen.window };
+    });
+  }
+
+  async #admit(request: TextRequest, pages: readonly number[]): Promise<Sequence> {
+    if (this.#isClosed) throw new EngineClosedError();
     const { policy = this.setting.policy, ids } = request;
     const sequence = () => this.sequence(policy);
-    const { stepLimit } = sequence();
-    const pages = cache.groups.map(({ window }) => {
-      const seen = withSlidingWindow(policy, window, context);
-      return pagesOf(request, seen, stepLimit, cache.shape.pageSize);
-    });
     const { prefix, finds = false } = request;
     const shared = () => (finds ? this.session.pages.shared(ids, policy) : []);
     const own = () => prefix?.pagesFor(ids, policy) ?? shared();

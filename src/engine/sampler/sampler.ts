@@ -203,6 +203,7 @@ export class Sampler {
   }
 }
 
-function likeliest(logits: Float32Array, count: number): number[] {
+/** The ids of the largest of logits [V], the largest first, the first of equals first. */
+export function likeliest(logits: Float32Array, count: number): number[] {
   return take(descending(Float64Array.from(logits)), count);
 }

@@ -12,6 +12,7 @@ import {
   callback,
   instance,
   listOf,
+  number,
   type OptionsOf,
   positive,
   type Reader,
@@ -65,9 +66,23 @@ export interface GenerateOptions extends SamplingOptions {
    * prompt is computed once. Their seeds follow each other. Default: one, without an index.
    */
   readonly answers?: number | undefined;
+  /**
+   * Beam search with this many beams: the likeliest whole text, found by going on with the
+   * likeliest continuations of all beams after each token. It comes when the search has ended.
+   * With `answers`, the best of its texts. Default: none.
+   */
+  readonly beams?: number | undefined;
+  /**
+   * With `beams`: texts are compared by the sum of their log-probabilities over length to this
+   * power, so that more than 0 favours longer ones. Default: 1.
+   */
+  readonly lengthPenalty?: number | undefined;
   /** Ends the generation after the current token; `reason` is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
+
+/** Beams are rows of one step, of which 16 are summed alike. */
+const MAX_BEAMS = 16;
 
 const stopReader: Reader<readonly string[]> = (value, name) => {
   const stops = listOf(text, "a text or an array of texts")(
@@ -82,6 +97,8 @@ export const GENERATE_READERS = {
   ...SAMPLING_READERS,
   maxTokens: whole(1, 2 ** 40),
   answers: whole(1, 1024),
+  beams: whole(1, MAX_BEAMS),
+  lengthPenalty: number(-10, 10),
   stop: stopReader,
   ignoreEos: yesOrNo,
   logprobs: whole(0),
@@ -105,7 +122,8 @@ export interface PreparedGeneration {
   readonly policy: AttentionPolicy;
   readonly maxTokens: number;
   readonly sampler: Sampler;
-  readonly stops: StopStrings;
+  /** For a text of its own each time. */
+  readonly stops: () => StopStrings;
   readonly request: Request;
 }
 
@@ -129,15 +147,36 @@ export function prepareGeneration(
       "Without a cache there is no prefix to keep: leave out cache or prefixCache.",
     );
   }
-  const stops = new StopStrings(request.stop ?? [], (stop) =>
+  checkBeams(request);
+  const isControl = (stop: string) =>
     model.tokenizer
       .encode(stop, { addSpecial: false, parseSpecial: true })
-      .some((id) => isHidden(model.tokenizer.vocabulary, id)),
-  );
+      .some((id) => isHidden(model.tokenizer.vocabulary, id));
+  const stops = () => new StopStrings(request.stop ?? [], isControl);
   const ids = [...promptIds(model, textOrIds(prompt, "prompt"), request)];
   const policy = policyOf(model, request.attention);
   const maxTokens = tokenBudget(model, policy, ids.length, request.maxTokens);
   return { ids, policy, maxTokens, sampler, stops, request };
+}
+
+/** Beams choose by likelihood alone, and end when the search does. */
+function checkBeams(request: Request): void {
+  const { beams, answers = 1, lengthPenalty } = request;
+  if (beams === undefined) {
+    if (lengthPenalty === undefined) return;
+    throw new UserError("lengthPenalty compares the texts of beams: give beams, too.");
+  }
+  if (answers > beams) {
+    throw new UserError(`${beams} beams find no ${answers} answers: ask for fewer, or more beams.`);
+  }
+  const { seed: _, temperature, ...others } = samplingOf(request);
+  const { onEvict, prefixCache, cache } = request;
+  const refused = { temperature: temperature || undefined, ...others, onEvict, prefixCache };
+  const names = Object.entries({ ...refused, cache: cache === false ? cache : undefined })
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name);
+  if (names.length === 0) return;
+  throw new UserError(`Beams go on with the likeliest texts: leave out ${names.join(", ")}.`);
 }
 
 /** The options of a request that the sampler takes. */

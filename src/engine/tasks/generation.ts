@@ -9,48 +9,26 @@ import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
 import { collectable, type Held } from "../run/abandoned.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
-import type { TokenChoice, TokenLogprob } from "../sampler/sampler.ts";
-import type { StopStrings } from "../sampler/stop-strings.ts";
-import type { DecodeOptions, TokenDecoder } from "../tokenizer/decoder.ts";
-import type { Vocabulary } from "../tokenizer/vocabulary.ts";
+import type { TokenChoice } from "../sampler/sampler.ts";
+import type { DecodeOptions } from "../tokenizer/decoder.ts";
 import { answersTo } from "./answers.ts";
+import { beamAnswers } from "./beam-answers.ts";
 import { choices, mayReadAhead } from "./choices.ts";
 import { Evictions } from "./evictions.ts";
 import {
   type GenerateOptions,
-  isHidden,
   type PreparedGeneration,
   prepareGeneration,
 } from "./generation-request.ts";
+import {
+  Answer,
+  type FinishReason,
+  type GenerationResult,
+  type Piece,
+} from "./generation-result.ts";
 import { READ_AHEAD, ReadAhead } from "./read-ahead.ts";
+import { Spent } from "./spent.ts";
 import { FillWatch, type TokenUsage, tokenUsage } from "./token-usage.ts";
-
-/** A generated token and the text that it completes, which may be empty. */
-export interface Piece extends TokenChoice {
-  readonly text: string;
-  /** Which answer it is of, if several were asked for. */
-  readonly index?: number;
-}
-
-export type FinishReason = "eos" | "stop" | "length" | "aborted";
-
-export interface GenerationResult {
-  readonly text: string;
-  readonly tokens: readonly number[];
-  readonly logprobs: readonly {
-    readonly logprob: number;
-    readonly top?: readonly TokenLogprob[];
-  }[];
-  readonly finishReason: FinishReason;
-  /** The stop string that ended the text. */
-  readonly stopped: string | undefined;
-  readonly usage: TokenUsage;
-  readonly seed: number;
-  readonly prefillMs: number;
-  readonly decodeMs: number;
-  /** All answers, this one the first, if several were asked for. */
-  readonly answers?: readonly GenerationResult[];
-}
 
 /** See `Engine.generate`. Throws for a wrong request at once, not at the first piece. */
 export function generate(
@@ -61,7 +39,7 @@ export function generate(
   decoding: DecodeOptions = { continuation: true },
 ): Generation<Piece, GenerationResult> {
   const prepared = prepareGeneration(model, prompt, options);
-  const { answers } = prepared.request;
+  const { answers, beams } = prepared.request;
   const all = Array.from({ length: answers ?? 1 }, (_, i) =>
     i === 0
       ? prepared
@@ -69,6 +47,9 @@ export function generate(
   );
   return new Generation(prepared.request.signal, (signal) => {
     const own = (each: PreparedGeneration) => ({ ...each, request: { ...each.request, signal } });
+    if (beams !== undefined) {
+      return collectable((held) => beamAnswers(model, own(prepared), decoding, held));
+    }
     if (answers === undefined) {
       return collectable((held) => pieces(model, own(prepared), decoding, held));
     }
@@ -164,33 +145,6 @@ function admit(
   return model.admit({ ids, tokens, policy, prefix, signal, isRecomputed, finds: !isRecomputed });
 }
 
-/** What a text has cost so far. */
-class Spent {
-  readonly began: number = performance.now();
-  prefillMs = 0;
-  readonly #sequence: Sequence;
-  /** Tokens of its beginning that it computes itself, as far as these are known at the start. */
-  readonly #uncached: number;
-  #cachedTokens: number | undefined;
-
-  constructor(sequence: Sequence) {
-    this.#sequence = sequence;
-    this.#uncached = sequence.cached - sequence.length;
-  }
-
-  /** Tokens of the prompt that were not computed for it: some may be found on the way. */
-  get cachedTokens(): number {
-    return this.#cachedTokens ?? this.#sequence.cached - this.#uncached;
-  }
-
-  /** Says that the prompt has been computed. */
-  prefilled(): void {
-    if (this.#cachedTokens !== undefined) return;
-    this.#cachedTokens = this.cachedTokens;
-    this.prefillMs = performance.now() - this.began;
-  }
-}
-
 interface Progress {
   readonly spent: Spent;
   readonly promptTokens: number;
@@ -236,45 +190,4 @@ async function* answered(
     if (ids.length === promptTokens + maxTokens) return "length";
   }
   return "aborted";
-}
-
-/**
- * The text of the tokens so far. What may be the beginning of a stop string, or of a character, is
- * held back.
- */
-class Answer {
-  text = "";
-  readonly logprobs: GenerationResult["logprobs"][number][] = [];
-  /** The stop string that ended the text. */
-  stopped: string | undefined;
-  readonly #vocabulary: Vocabulary;
-  readonly #decoder: TokenDecoder;
-  readonly #stops: StopStrings;
-  #last: TokenChoice | undefined;
-
-  constructor({ tokenizer }: LoadedModel, { stops }: PreparedGeneration, decoding: DecodeOptions) {
-    this.#vocabulary = tokenizer.vocabulary;
-    this.#decoder = tokenizer.decoder(decoding);
-    this.#stops = stops;
-  }
-
-  push(choice: TokenChoice): Piece {
-    const { id, ...logprob } = choice;
-    this.logprobs.push(logprob);
-    this.#last = choice;
-    const out = isHidden(this.#vocabulary, id)
-      ? this.#stops.pushControl(this.#vocabulary.text(id))
-      : this.#stops.push(this.#decoder.push(id));
-    this.text += out.text;
-    this.stopped = out.stopped;
-    return { ...choice, text: out.text };
-  }
-
-  /** The text still held back at the end, with the last token; undefined if there is none. */
-  flush(): Piece | undefined {
-    if (this.stopped !== undefined) return undefined;
-    const text = this.#stops.push(this.#decoder.flush()).text + this.#stops.flush();
-    this.text += text;
-    return this.#last && text !== "" ? { ...this.#last, text } : undefined;
-  }
 }

@@ -24,11 +24,11 @@ import {
 import { requestPrompt } from "../chat/request-prompt.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import { resolveSampling } from "../sampler/sampling-options.ts";
-import type { GenerationResult, Piece } from "./generation.ts";
 import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
+import type { GenerationResult, Piece } from "./generation-result.ts";
 
 export interface EngineSummarizerOptions
-  extends Omit<GenerateOptions, "maxTokens" | "signal" | "answers"> {
+  extends Omit<GenerateOptions, "maxTokens" | "signal" | "answers" | "beams" | "lengthPenalty"> {
   /**
    * The prompt for a text. Default: `instructionBehind()`. It is put into the file's chat template,
    * if there is one.
@@ -36,7 +36,14 @@ export interface EngineSummarizerOptions
   readonly prompt?: ((text: string) => string) | undefined;
 }
 
-const { maxTokens: _m, signal: _s, answers: _a, ...sampledReaders } = GENERATE_READERS;
+const {
+  maxTokens: _m,
+  signal: _s,
+  answers: _a,
+  beams: _b,
+  lengthPenalty: _l,
+  ...sampledReaders
+} = GENERATE_READERS;
 
 export const SUMMARIZER_READERS = {
   ...sampledReaders,
