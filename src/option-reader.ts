@@ -95,11 +95,15 @@ export function hint(given: unknown, words: readonly string[]): string {
 function nearest(given: unknown, words: readonly string[]): string | undefined {
   if (typeof given !== "string" || given === "" || words.includes(given)) return undefined;
   const name = given.toLowerCase();
-  const distances = words.map((word) => editDistance(name, word.toLowerCase()));
+  const most = Math.max(1, name.length / 3);
+  // No distance is below the difference of the lengths. So a name of megabytes, as an untrusted
+  // file may have one, is compared with none.
+  const close = words.filter((word) => Math.abs(word.length - name.length) <= most);
+  const distances = close.map((word) => editDistance(name, word.toLowerCase()));
   const least = Math.min(...distances);
-  const near = words.filter((_, i) => distances[i] === least);
+  const near = close.filter((_, i) => distances[i] === least);
   const begun = words.filter((word) => word.toLowerCase().startsWith(name));
-  const meant = least <= Math.max(1, name.length / 3) ? near : begun;
+  const meant = least <= most ? near : begun;
   return meant.length === 0 ? undefined : meant.join(" or ");
 }
 

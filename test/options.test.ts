@@ -494,6 +494,10 @@ test("a misspelt word is answered with those that there are", async () => {
     const line = await refused(call);
     expect(line.slice(line.lastIndexOf("; "))).toBe(`; did you mean ${meant}?`);
   }
+  // Megabytes, as a request or a file may hold, are not compared with the words letter by letter.
+  const long = "a".repeat(2 ** 23);
+  expect(await refused(() => resolveSetting(engine.config, wrongly({ [long]: 1 })))).toContain("…");
+  expect(await refused(() => resolveSetting(engine.config, wrongly({ kv: long })))).toContain("…");
   // Right words with wrong details, and words that are far from all.
   for (const attention of ["window:0", "sinks:4", "sometimes"]) {
     const line = await refused(() => resolveSetting(engine.config, wrongly({ attention })));
