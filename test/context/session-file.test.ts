@@ -515,6 +515,12 @@ describe("a forged file with right seals", () => {
     ]) {
       await expectRefused(forge({ json: padded(text), jsonBytes, ids, parts }), `J ${jsonBytes}`);
     }
+    // These have seals for the lengths that they claim, so that only the lengths are wrong.
+    const impossible = / bytes of JSON and 21 tokens cannot be in its \d+ bytes/;
+    const odd = Buffer.from(`${text}${" ".repeat(5 - (Buffer.byteLength(text) % 4))}`);
+    await expectRefused(forge({ json: odd, ids, parts }), "not a multiple of 4", impossible);
+    const large = padded(text + " ".repeat(2 ** 24));
+    await expectRefused(forge({ json: large, ids, parts }), "beyond 16 MiB", impossible);
     for (const idCount of [0, 1, 20, 22, 200, 2 ** 30, largest]) {
       await expectRefused(forge({ json: padded(text), idCount, ids, parts }), `T ${idCount}`);
     }

@@ -30,8 +30,8 @@ export const MAX_JSON_BYTES = 16 * 2 ** 20;
 const MAX_JSON_DEPTH = 8;
 
 /**
- * The JSON of a session, without its ids: a multiple of 4 bytes. JSON has no Infinity: it is written
- * as null. Throws a `UserError` that says which field is wrong, or that the chat is too large.
+ * The JSON of a session, without its ids: a multiple of 4 bytes. JSON has no Infinity, so that an
+ * endless window is null. Throws a `UserError` that says which field is wrong, or that the chat is too large.
  */
 export function encodeSession(session: SavedSession): Uint8Array {
   const text = JSON.stringify(plain(session));
