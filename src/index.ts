@@ -25,6 +25,7 @@ export type { OnEvict, PageEntry } from "./context/cache/page-table.ts";
 export type { Prefix, PrefixCache } from "./context/cache/prefix-cache.ts";
 export type { KeyStorage } from "./context/cache/rotations.ts";
 export type { Sequence } from "./context/cache/sequence.ts";
+export { SessionFileError } from "./context/cache/session-file.ts";
 export type {
   AttentionChoice,
   AttentionOptions,
@@ -102,6 +103,7 @@ export type { ChosenTemplate } from "./engine/chat/chosen-template.ts";
 export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
 export type { Limit as TemplateLimit, Limits as TemplateLimits } from "./engine/chat/limits.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
+export type { OpenedSession } from "./engine/chat/saved-sessions.ts";
 export type { EngineUsage, LoadedFigures } from "./engine/engine.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";

@@ -13,6 +13,7 @@ import { DeviceLostError } from "../kernels/gpu/device.ts";
 import { readOptions } from "../option-reader.ts";
 import { CHAT_READERS, type ChatOptions, type ChatResult, chat } from "./chat/chat.ts";
 import { requestPrompt } from "./chat/request-prompt.ts";
+import { type OpenedSession, SavedSessions } from "./chat/saved-sessions.ts";
 import type { GgufFile } from "./gguf/gguf.ts";
 import type { ModelConfig } from "./model/config.ts";
 import { fingerprint, tensorList } from "./model/fingerprint.ts";
@@ -83,6 +84,7 @@ export class Engine implements AsyncDisposable {
   readonly #tensors: string;
   readonly #content: string;
   readonly #onProfile: EngineOptions["onProfile"];
+  readonly #saved: SavedSessions;
   #isClosed = false;
 
   private constructor(
@@ -90,6 +92,7 @@ export class Engine implements AsyncDisposable {
     model: LoadedModel,
     loadMs: number,
     onProfile: EngineOptions["onProfile"],
+    platform: Platform,
   ) {
     this.config = model.config;
     this.setting = model.setting;
@@ -101,6 +104,8 @@ export class Engine implements AsyncDisposable {
     this.#chats = model.prefixCache();
     this.#tensors = tensorList(file);
     this.#content = model.session.content;
+    const weights = [this.#tensors, this.#content];
+    this.#saved = new SavedSessions(model, this.#chats, weights, platform);
     this.#onProfile = onProfile;
   }
 
@@ -140,7 +145,8 @@ export class Engine implements AsyncDisposable {
       const recovery = new Recovery(session, reopen, onWarning);
       const { onStep } = options;
       const loaded = new LoadedModel({ config, setting, tokenizer }, recovery, onStep);
-      return new Engine(model.file, loaded, performance.now() - began, options.onProfile);
+      const ms = performance.now() - began;
+      return new Engine(model.file, loaded, ms, options.onProfile, platform);
     } finally {
       await model.file.close();
     }
@@ -304,6 +310,24 @@ export class Engine implements AsyncDisposable {
       throw new UserError("The sequence is another engine's: take one of this engine.");
     }
     return this.#model.run(read);
+  }
+
+  /**
+   * Saves a text to a file, with its pages, so that `openSession` takes it up without computing it
+   * again: a sequence of `run`, what a prefix cache keeps, or the messages of the conversation that
+   * `chat` has answered last. The file is complete, or as it was before.
+   */
+  saveSession(path: string, text: Sequence | PrefixCache | readonly Message[]): Promise<void> {
+    return this.#saved.save(path, text);
+  }
+
+  /**
+   * Takes up a text that was saved. Throws a `SessionFileError` if the file is damaged, or was made
+   * by another model, version or setting (rotation, attention policy, kind and size of pages), and
+   * a `CapacityError` if the cache has no room for it; then nothing has changed.
+   */
+  openSession(path: string): Promise<OpenedSession> {
+    return this.#saved.open(path);
   }
 
   /**

@@ -11,6 +11,7 @@ import { pollRarely } from "./dawn-polling.ts";
 import { openFile } from "./file.ts";
 import { noKernelCache } from "./kernel-cache.ts";
 import { fileMeasurements, measurementsFile } from "./measurements.ts";
+import { NewFile } from "./write-file.ts";
 
 const kernels = new URL("../kernels/", import.meta.url);
 
@@ -70,6 +71,7 @@ export const nodePlatform = {
   waitFor: (adapter: GPUAdapter): Wait =>
     adapter.info.isFallbackAdapter ? pollRarely : (start) => start(),
   openFile,
+  createFile: (path: string): Promise<NewFile> => NewFile.create(path),
   shaders,
   measurements: fileMeasurements(measurementsFile),
   cannotKeepKernels,

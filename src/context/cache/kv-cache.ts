@@ -219,6 +219,33 @@ export class KvCache {
     }
   }
 
+  /** The keys, or the values, of pages in a layer, one after the other. */
+  async readPages(
+    layer: number,
+    of: keyof LayerPages,
+    pages: readonly number[],
+  ): Promise<Uint8Array> {
+    const bytes = pageBytes(this.shape) / 2;
+    if (pages.length === 0) return new Uint8Array();
+    const from = this.layers.get(layer)![of];
+    const pieces = pages.map((page) => ({ offset: page * bytes, size: bytes }));
+    return new Uint8Array(await this.#device.gather(from, pieces));
+  }
+
+  /** Writes what `readPages` has given to other pages of a layer. */
+  writePages(
+    layer: number,
+    of: keyof LayerPages,
+    pages: readonly number[],
+    content: Uint8Array<ArrayBuffer>,
+  ): void {
+    const bytes = pageBytes(this.shape) / 2;
+    const into = this.layers.get(layer)![of];
+    for (const [i, page] of pages.entries()) {
+      this.#device.queue.writeBuffer(into, page * bytes, content, i * bytes, bytes);
+    }
+  }
+
   /**
    * Uploads the slots of the tokens of a step, piece after piece, the page tables of their texts,
    * the work of attention and the rotations. Returns the step's values for the kernels. No text may

@@ -220,6 +220,19 @@ export class PageTable implements Claim {
     this.#length = length;
   }
 
+  /**
+   * Takes pages for tokens that are computed already, `length` in all, in place of its own: the
+   * pages that begin at these positions. Throws a `CapacityError`, and has none then, if the pool
+   * has too few.
+   */
+  restore(firsts: readonly number[], length: number): readonly PageEntry[] {
+    this.clear();
+    const pages = this.#pool.allocate(firsts.length, this);
+    this.#entries = pages.map((page, i) => ({ page, first: firsts[i]! }));
+    this.#length = length;
+    return this.#entries;
+  }
+
   /** The page that holds the tokens from `first` on, a multiple of P; undefined if it has none. */
   pageAt(first: number): number | undefined {
     const last = this.#entries.at(-1);

@@ -25,6 +25,7 @@ export class PrefixCache implements Disposable, Prefix {
   readonly #sequences: Sequences;
   readonly #idle: IdlePrefixes;
   #held: Sequence | undefined;
+  #text: readonly number[] = [];
 
   constructor(sequences: Sequences, idle: IdlePrefixes) {
     this.#sequences = sequences;
@@ -44,6 +45,16 @@ export class PrefixCache implements Disposable, Prefix {
   /** The tokens held. */
   get ids(): readonly number[] {
     return this.#held?.ids ?? [];
+  }
+
+  /** The whole text of the last generation: its last token may be chosen, but not computed. */
+  get text(): readonly number[] {
+    return this.#text;
+  }
+
+  /** The sequence held; undefined if it is in use, or was freed for another text. */
+  get held(): Sequence | undefined {
+    return this.#held;
   }
 
   /**
@@ -69,15 +80,16 @@ export class PrefixCache implements Disposable, Prefix {
   }
 
   /**
-   * Holds the first `length` tokens of a sequence from now on. The rest is dropped: steps that were
-   * queued ahead of the text.
+   * Holds a sequence from now on, as far as it has the tokens of `text`. The rest is dropped: steps
+   * that were queued ahead of the text.
    */
-  give(sequence: Sequence, length: number): void {
+  give(sequence: Sequence, text: readonly number[]): void {
     sequence.onEvict = () => {};
     sequence.reserve([]);
     if (sequence.length === 0) return; // it never began, or failed: keep what is held
     this.clear();
-    if (!sequence.truncate(Math.min(length, sequence.length))) {
+    this.#text = text;
+    if (!sequence.truncate(Math.min(text.length, sequence.length))) {
       sequence.clear();
       return;
     }
@@ -89,6 +101,7 @@ export class PrefixCache implements Disposable, Prefix {
   clear(): void {
     this.#held?.clear();
     this.#held = undefined;
+    this.#text = [];
     this.#idle.delete(this);
   }
 

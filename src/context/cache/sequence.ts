@@ -322,6 +322,29 @@ export class Sequence {
     this.#cut(length);
   }
 
+  /**
+   * Becomes a text of which the first `length` tokens are computed already: their keys and values
+   * are about to be written to the pages that this returns, in each group, which begin at these
+   * positions. Throws a `CapacityError`, and is empty then, if a pool has too few.
+   */
+  restore(
+    ids: readonly number[],
+    length: number,
+    pages: readonly (readonly number[])[],
+  ): (readonly PageEntry[])[] {
+    this.clear();
+    try {
+      const entries = this.tables.map((table, i) => table.restore(pages[i]!, length));
+      this.#losses = this.#space.losses;
+      this.#ids = [...ids];
+      this.#length = length;
+      return entries;
+    } catch (error) {
+      this.clear();
+      throw error;
+    }
+  }
+
   /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */
   discard(keep: number = this.#ids.length): void {
     this.#share();

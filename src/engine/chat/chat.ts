@@ -4,6 +4,7 @@
 // conversation on a terminal (cli/chat).
 
 import type { PrefixCache } from "../../context/cache/prefix-cache.ts";
+import type { Sequence } from "../../context/cache/sequence.ts";
 import {
   conversationMemory,
   type MemoryOptions,
@@ -102,6 +103,17 @@ export interface ChatResult extends GenerationResult {
 
 /** The conversation in a prefix cache, with the tokens as generated. */
 const spokenOf = new WeakMap<PrefixCache, Spoken>();
+
+/** The conversation that a prefix cache keeps, to be saved: undefined if it has none. */
+export function spokenIn(kept: PrefixCache): Spoken | undefined {
+  return spokenOf.get(kept);
+}
+
+/** Has a prefix cache keep a conversation that was saved. */
+export function speakOn(kept: PrefixCache, sequence: Sequence, spoken: Spoken): void {
+  kept.give(sequence, spoken.ids);
+  spokenOf.set(kept, spoken);
+}
 
 /** See `Engine.chat`. Wrong options and messages are refused at once. */
 export function chat(

@@ -10,6 +10,7 @@ import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
 import { Profiler } from "../../kernels/gpu/profiler.ts";
 import { type Measurements, tuningOf } from "../../kernels/matrix/tuning.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
+import type { ByteSource } from "../gguf/source.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { readRopeDivisors } from "../model/rope-divisors.ts";
 import { allocateWeights, type ModelWeights, uploadAll } from "../model/weights.ts";
@@ -17,9 +18,21 @@ import type { LoadProgress, ReadEngineOptions, Setting } from "../options.ts";
 import { checkMemory, memoryPlan } from "./memory-plan.ts";
 import { Runner } from "./runner.ts";
 
+/** A file that is written whole or not at all. */
+export interface FileToWrite {
+  write(bytes: Uint8Array): Promise<void>;
+  /** Puts it in the place of the old one. */
+  commit(): Promise<void>;
+  /** Leaves the old one. */
+  discard(): Promise<void>;
+}
+
 /** What the engine needs from its platform: Node, or a browser. */
 export interface Platform {
   openGpu(): GPU;
+  /** Sessions are read from and written to files. */
+  openFile(path: string): Promise<ByteSource>;
+  createFile(path: string): Promise<FileToWrite>;
   /** Throws a `UserError` that says how to get an adapter if there is none. */
   requestAdapter(gpu: GPU): Promise<GPUAdapter>;
   describeAdapter(adapter: GPUAdapter): string;
@@ -48,6 +61,8 @@ export class Session {
   /** Which sequence has which pages. It outlives a lost device. */
   readonly pages: CachePages;
   readonly runner: Runner;
+  /** The buffers of the pages: one for each cache group. */
+  readonly caches: readonly KvCache[];
   /**
    * Bytes of the weights on the GPU, and of those that a step reads: all but the embeddings that it
    * looks up.
@@ -66,8 +81,7 @@ export class Session {
     device: Device,
     adapter: string,
     facts: Adapter,
-    pages: CachePages,
-    runner: Runner,
+    { pages, runner, caches }: Pick<Session, "pages" | "runner" | "caches">,
     { bytes, output, tokenEmbd }: ModelWeights,
     content: string,
     compiled: Session["compiled"],
@@ -78,6 +92,7 @@ export class Session {
     this.facts = facts;
     this.pages = pages;
     this.runner = runner;
+    this.caches = caches;
     this.compiled = compiled;
     this.weightBytes = bytes;
     this.stepBytes = output === tokenEmbd ? bytes : bytes - tokenEmbd.bytes;
@@ -145,7 +160,8 @@ export class Session {
       const forgets = platform.cannotKeepKernels(adapter);
       if (forgets !== undefined) onWarning(forgets);
       const content = JSON.stringify([tensors, divisors]);
-      return new Session(device, description, facts, pages, runner, weights, content, compiled);
+      const held = { pages, runner, caches };
+      return new Session(device, description, facts, held, weights, content, compiled);
     } catch (error) {
       await device.close();
       throw error;

@@ -101,7 +101,7 @@ async function* pieces(
   } finally {
     held.length = 0;
     model.leave(sequence);
-    if (prefixCache) prefixCache.give(sequence, ids.length);
+    if (prefixCache) prefixCache.give(sequence, ids);
     else sequence.release();
   }
   const { text, logprobs, stopped } = answer;

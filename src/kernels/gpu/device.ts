@@ -282,10 +282,23 @@ export class Device implements AsyncDisposable {
     offset = 0,
     size: number = buffer.size - offset,
   ): Promise<ArrayBuffer> {
+    return this.gather(buffer, [{ offset, size }]);
+  }
+
+  /** Pieces of a buffer, in bytes, one after the other. Throws as `createBuffer` does. */
+  async gather(
+    buffer: GPUBuffer,
+    pieces: readonly { readonly offset: number; readonly size: number }[],
+  ): Promise<ArrayBuffer> {
+    const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
     const usage = USAGE.COPY_DST | USAGE.MAP_READ;
     const staging = await this.createBuffer(`${buffer.label} (read back)`, size, usage);
     const encoder = this.handle.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, offset, staging, 0, size);
+    let at = 0;
+    for (const piece of pieces) {
+      encoder.copyBufferToBuffer(buffer, piece.offset, staging, at, piece.size);
+      at += piece.size;
+    }
     this.queue.submit([encoder.finish()]);
     try {
       return (await this.map(staging, size)).slice(0);
