@@ -105,6 +105,15 @@ export type { Limit as TemplateLimit, Limits as TemplateLimits } from "./engine/
 export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { OpenedSession } from "./engine/chat/saved-sessions.ts";
 export type { EngineUsage, LoadedFigures } from "./engine/engine.ts";
+export type { Eviction } from "./engine/generation/evictions.ts";
+export type { GenerateOptions } from "./engine/generation/generation-request.ts";
+export type {
+  FinishReason,
+  GenerationResult,
+  Piece,
+} from "./engine/generation/generation-result.ts";
+export type { TokenUsage } from "./engine/generation/token-usage.ts";
+export { ContextOverflowError } from "./engine/generation/token-usage.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";
 export type { Architecture } from "./engine/model/architectures.ts";
@@ -129,9 +138,6 @@ export type {
 export type { LogitBias } from "./engine/sampler/sampling-options.ts";
 export type { AttentionRowsOptions } from "./engine/tasks/attention-rows.ts";
 export type { EmbedOptions } from "./engine/tasks/embedding.ts";
-export type { Eviction } from "./engine/tasks/evictions.ts";
-export type { GenerateOptions } from "./engine/tasks/generation-request.ts";
-export type { FinishReason, GenerationResult, Piece } from "./engine/tasks/generation-result.ts";
 export type { Score } from "./engine/tasks/score.ts";
 export type {
   EngineSummarizerOptions,
@@ -139,8 +145,6 @@ export type {
   GeneratingModel,
 } from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
-export type { TokenUsage } from "./engine/tasks/token-usage.ts";
-export { ContextOverflowError } from "./engine/tasks/token-usage.ts";
 export type { PreTokenizer } from "./engine/tokenizer/pre-tokenizer.ts";
 export type { SpecialIds } from "./engine/tokenizer/special-ids.ts";
 export type {

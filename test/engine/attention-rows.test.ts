@@ -1,7 +1,7 @@
 // What queries attend to, read out of the cache of a real model while it streams.
 
 import { expect, test } from "vitest";
-import type { Eviction } from "../../src/engine/tasks/evictions.ts";
+import type { Eviction } from "../../src/engine/generation/evictions.ts";
 import type { AttentionRow, EngineOptions } from "../../src/index.ts";
 import { isVisible, parseAttention, UserError } from "../../src/index.ts";
 import { loadEngine } from "../support/engine.ts";

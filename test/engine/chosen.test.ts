@@ -3,12 +3,12 @@
 import { describe, expect, test } from "vitest";
 import type { Sequence } from "../../src/context/cache/sequence.ts";
 import { Engine } from "../../src/engine/engine.ts";
+import { chosenTokens } from "../../src/engine/generation/chosen-tokens.ts";
+import type { Eviction } from "../../src/engine/generation/evictions.ts";
 import { openModel } from "../../src/engine/model/open.ts";
 import type { EngineOptions } from "../../src/engine/options.ts";
 import type { Platform } from "../../src/engine/run/session.ts";
 import type { StepRunner } from "../../src/engine/run/step.ts";
-import { chosenTokens } from "../../src/engine/tasks/chosen-tokens.ts";
-import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { sharingPlatform, withMethods } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

@@ -2,9 +2,9 @@
 
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
+import type { GenerateOptions } from "../../src/engine/generation/generation-request.ts";
+import type { GenerationResult, Piece } from "../../src/engine/generation/generation-result.ts";
 import { logSoftmax } from "../../src/engine/sampler/sampler.ts";
-import type { GenerateOptions } from "../../src/engine/tasks/generation-request.ts";
-import type { GenerationResult, Piece } from "../../src/engine/tasks/generation-result.ts";
 import { ContextOverflowError, UserError } from "../../src/index.ts";
 import { loadEngine, step } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";

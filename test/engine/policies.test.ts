@@ -1,8 +1,8 @@
 // Policies that a text brings itself, a full context that stops or slides, and evictions that are heard.
 
 import { expect, test } from "vitest";
+import type { Eviction } from "../../src/engine/generation/evictions.ts";
 import { resolveSetting } from "../../src/engine/options.ts";
-import type { Eviction } from "../../src/engine/tasks/evictions.ts";
 import {
   type AttentionPolicy,
   ContextOverflowError,

@@ -9,8 +9,8 @@ import { readConversation } from "../../context/text/conversation.ts";
 import { type MemoryOptions, parseMemory } from "../../context/text/memory/conversation-memory.ts";
 import { type ChosenTemplate, chatTemplateOf } from "../../engine/chat/chosen-template.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { prepareGeneration } from "../../engine/generation/generation-request.ts";
 import type { Setting } from "../../engine/options.ts";
-import { prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { UserError } from "../../errors.ts";
 import { Command } from "../terminal/command.ts";
 import {

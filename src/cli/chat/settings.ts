@@ -2,10 +2,10 @@
 // is read as the flag is.
 
 import { InvalidArgumentError, type Option } from "commander";
+import type { GenerateOptions } from "../../engine/generation/generation-request.ts";
+import { DEFAULT_MAX_TOKENS } from "../../engine/generation/token-usage.ts";
 import type { SamplingOptions } from "../../engine/sampler/sampler.ts";
 import { resolveSampling, SAMPLING_READERS } from "../../engine/sampler/sampling-options.ts";
-import type { GenerateOptions } from "../../engine/tasks/generation-request.ts";
-import { DEFAULT_MAX_TOKENS } from "../../engine/tasks/token-usage.ts";
 import { OptionError, UserError } from "../../errors.ts";
 import { knownNames, quoteValue } from "../../option-reader.ts";
 

@@ -3,10 +3,13 @@
 // benchmarks (experiments/), options that commands share (terminal/), tables and plots (reports/).
 
 import type { Engine } from "../../engine/engine.ts";
+import {
+  type GenerateOptions,
+  prepareGeneration,
+} from "../../engine/generation/generation-request.ts";
+import type { GenerationResult } from "../../engine/generation/generation-result.ts";
 import type { ModelFile } from "../../engine/model/open.ts";
 import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
-import { type GenerateOptions, prepareGeneration } from "../../engine/tasks/generation-request.ts";
-import type { GenerationResult } from "../../engine/tasks/generation-result.ts";
 import { UserError } from "../../errors.ts";
 import { freeInWords, promptInWords, usageJson, warnOfFill } from "../reports/usage-report.ts";
 import { Command } from "../terminal/command.ts";

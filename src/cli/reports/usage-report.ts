@@ -1,6 +1,6 @@
 // Reports about the tokens of a text.
 
-import type { TokenUsage } from "../../engine/tasks/token-usage.ts";
+import type { TokenUsage } from "../../engine/generation/token-usage.ts";
 import { note } from "../terminal/terminal.ts";
 
 /** For JSON, which has no Infinity. */

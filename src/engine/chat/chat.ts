@@ -1,6 +1,6 @@
 // Messages in, an answer out: chooses which messages the model reads, renders them with its
 // template, and reuses what the cache holds.
-// In this room: from messages to a prompt. Not in it: how it is generated from (tasks/), and a
+// In this room: from messages to a prompt. Not in it: how it is generated from (generation/), and a
 // conversation on a terminal (cli/chat).
 
 import type { PrefixCache } from "../../context/cache/prefix-cache.ts";
@@ -27,12 +27,12 @@ import {
   type Readers,
   readOptions,
 } from "../../option-reader.ts";
+import { generate } from "../generation/generation.ts";
+import { GENERATE_READERS, type GenerateOptions } from "../generation/generation-request.ts";
+import type { GenerationResult, Piece } from "../generation/generation-result.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import { policyOf } from "../tasks/checks.ts";
-import { generate } from "../tasks/generation.ts";
-import { GENERATE_READERS, type GenerateOptions } from "../tasks/generation-request.ts";
-import type { GenerationResult, Piece } from "../tasks/generation-result.ts";
 import { engineSummarizer } from "../tasks/summarizer.ts";
 import { attentionOf, type BudgetOptions, chatBudget } from "./chat-budget.ts";
 import { chatPrompt, type Spoken } from "./chat-prompt.ts";

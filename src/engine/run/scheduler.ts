@@ -2,7 +2,7 @@
 // it has room for: the tokens that decode first, then pieces of prompts.
 //
 // In this room: what runs when, on which device, and what comes back of it. Not in it: what a request
-// does with its tokens (tasks/), and what a step computes (model/).
+// does with its tokens (generation/, tasks/), and what a step computes (model/).
 
 import type { Sequence } from "../../context/cache/sequence.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";

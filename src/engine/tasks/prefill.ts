@@ -1,3 +1,7 @@
+// Tokens of a text, in as many steps as they take.
+// In this room: what is asked of a model beside generated text, and the checks and the prefill that
+// all requests share. Not in it: generation (generation/), and what a step computes (run/).
+
 import { partsOf, type Sequence } from "../../context/cache/sequence.ts";
 import { NOTHING, type Output, type StepRunner, type Wanted } from "../run/step.ts";
 

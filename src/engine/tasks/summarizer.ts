@@ -22,10 +22,14 @@ import {
   whole,
 } from "../../option-reader.ts";
 import { requestPrompt } from "../chat/request-prompt.ts";
+import {
+  GENERATE_READERS,
+  type GenerateOptions,
+  samplingOf,
+} from "../generation/generation-request.ts";
+import type { GenerationResult, Piece } from "../generation/generation-result.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import { resolveSampling } from "../sampler/sampling-options.ts";
-import { GENERATE_READERS, type GenerateOptions, samplingOf } from "./generation-request.ts";
-import type { GenerationResult, Piece } from "./generation-result.ts";
 
 export interface EngineSummarizerOptions
   extends Omit<GenerateOptions, "maxTokens" | "signal" | "answers" | "beams" | "lengthPenalty"> {

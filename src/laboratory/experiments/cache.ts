@@ -4,9 +4,12 @@
 import { pageBytes } from "../../context/cache/kv-cache.ts";
 import { type AttentionPolicy, attentionPolicy } from "../../context/positions/attention-policy.ts";
 import type { Engine } from "../../engine/engine.ts";
+import {
+  type GenerateOptions,
+  prepareGeneration,
+} from "../../engine/generation/generation-request.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { LAST_LOGITS } from "../../engine/run/step.ts";
-import { type GenerateOptions, prepareGeneration } from "../../engine/tasks/generation-request.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import { median, nmse } from "../../numbers.ts";
 import { type Growth, growth } from "./growth.ts";

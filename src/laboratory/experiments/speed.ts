@@ -3,10 +3,10 @@
 
 import { partsOf } from "../../context/cache/sequence.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { chosenTokens } from "../../engine/generation/chosen-tokens.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { LAST_LOGITS, NOTHING } from "../../engine/run/step.ts";
 import { checkFits } from "../../engine/tasks/checks.ts";
-import { chosenTokens } from "../../engine/tasks/chosen-tokens.ts";
 import { prefill } from "../../engine/tasks/prefill.ts";
 import type { PhaseProfile } from "../../kernels/gpu/profiler.ts";
 import { argmax, median, nmse } from "../../numbers.ts";

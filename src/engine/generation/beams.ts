@@ -12,7 +12,7 @@ import type { Sequence } from "../../context/cache/sequence.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import { likeliest, type TokenChoice, type TopLogits } from "../sampler/sampler.ts";
 import { logSumExp } from "../sampler/softmax.ts";
-import { prefill } from "./prefill.ts";
+import { prefill } from "../tasks/prefill.ts";
 
 /** A text that beam search has found. */
 export interface Hypothesis {

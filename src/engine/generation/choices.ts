@@ -4,9 +4,9 @@
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import type { TokenChoice, TopLogits } from "../sampler/sampler.ts";
+import { prefill } from "../tasks/prefill.ts";
 import { chosenTokens } from "./chosen-tokens.ts";
 import type { PreparedGeneration } from "./generation-request.ts";
-import { prefill } from "./prefill.ts";
 
 /**
  * The tokens that follow a text, at most `maxTokens`: they end with the one that ends a generation, or

@@ -1,7 +1,7 @@
 // From a prompt to text, piece by piece: stop strings, evictions, how full the context is, and the
 // result at the end.
-// In this room: what a request asks for, step by step, on a text of its own. Not in it: which
-// requests share a step, and what a step computes (run/).
+// In this room: how a text is generated, step by step: choices, answers, beams. Not in it: which
+// requests share a step (run/), and what else is asked of a model (tasks/).
 
 import type { Prefix } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";

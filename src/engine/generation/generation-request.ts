@@ -27,8 +27,8 @@ import type { OpenedModel } from "../model/opened-model.ts";
 import { Sampler, type SamplingOptions } from "../sampler/sampler.ts";
 import { SAMPLING_READERS } from "../sampler/sampling-options.ts";
 import { StopStrings } from "../sampler/stop-strings.ts";
+import { checkIds, policyOf } from "../tasks/checks.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
-import { checkIds, policyOf } from "./checks.ts";
 import type { Eviction } from "./evictions.ts";
 import { type TokenUsage, tokenBudget } from "./token-usage.ts";
 

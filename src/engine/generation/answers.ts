@@ -5,8 +5,8 @@ import type { Sequence } from "../../context/cache/sequence.ts";
 import type { Held } from "../run/abandoned.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import { NOTHING } from "../run/step.ts";
+import { prefill } from "../tasks/prefill.ts";
 import type { PreparedGeneration } from "./generation-request.ts";
-import { prefill } from "./prefill.ts";
 
 /** Starts one of several generations. */
 type Start<P, R> = (
