@@ -17,6 +17,7 @@ import { summarizeCommand } from "./commands/summarize.ts";
 import { tokenizeCommand } from "./commands/tokenize.ts";
 import { attentionCommand } from "./experiments/attention.ts";
 import { benchCommand } from "./experiments/bench.ts";
+import { cacheCommand } from "./experiments/cache.ts";
 import { kernelsCommand } from "./experiments/kernels.ts";
 import { ropeCommand } from "./experiments/rope.ts";
 import { streamCommand } from "./experiments/stream.ts";
@@ -45,6 +46,7 @@ for (const command of [
   ropeCommand(),
   streamCommand(),
   attentionCommand(),
+  cacheCommand(),
   summarizeCommand(),
   indexCommand(),
   askCommand(),

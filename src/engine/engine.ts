@@ -43,6 +43,8 @@ export interface EngineUsage {
   readonly bytes: number;
   readonly buffers: number;
   readonly pages: number;
+  /** Pages that no text uses, and that a later one may find. */
+  readonly keptPages: number;
   /** Milliseconds that the host has spent on steps, without the time that it waited for the GPU. */
   readonly hostMs: number;
   /** Dispatches of a decoding step of one text, at most. */
@@ -163,7 +165,8 @@ export class Engine implements AsyncDisposable {
     const { device, pages, runner } = this.#model.session;
     const { hostMs, dispatches } = runner;
     const { requests } = this.#model;
-    return { ...device.memory, pages: pages.used, hostMs, dispatches, requests };
+    const { used, kept } = pages;
+    return { ...device.memory, pages: used, keptPages: kept, hostMs, dispatches, requests };
   }
 
   /**

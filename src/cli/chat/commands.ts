@@ -16,7 +16,7 @@ import type { Settings } from "./settings.ts";
 
 interface ChatCommand {
   /** In brackets: it may be missing. */
-  readonly argument?: "FILE" | "[STRATEGY]" | "[TEXT]" | "[NAME VALUE]";
+  readonly argument?: "FILE" | "save|load FILE" | "[STRATEGY]" | "[TEXT]" | "[NAME VALUE]";
   readonly help: string;
   /** Returns the text to print; undefined ends the conversation. */
   run(session: ChatSession, argument: string): Promise<string | undefined>;
@@ -78,6 +78,11 @@ const COMMANDS: Readonly<Record<string, ChatCommand>> = {
       return `${messages.length} messages`;
     },
   },
+  "/session": {
+    argument: "save|load FILE",
+    help: "the same with its pages of the cache, so that nothing is computed again",
+    run: session,
+  },
   "/help": { help: "this list", run: async () => HELP },
   "/bye": { help: "leave; /quit, /exit and Ctrl-D do, too", run: async () => undefined },
 };
@@ -85,7 +90,7 @@ const ALIASES: Readonly<Record<string, string>> = { "/quit": "/bye", "/exit": "/
 const NAMES = [...Object.keys(COMMANDS), ...Object.keys(ALIASES)];
 
 const HELP = `${Object.entries(COMMANDS)
-  .map(([name, { argument = "", help }]) => `${`${name} ${argument}`.padEnd(18)} ${help}`)
+  .map(([name, { argument = "", help }]) => `${`${name} ${argument}`.padEnd(23)} ${help}`)
   .join("\n")}
 A message of several lines: paste it, or begin and end it with """, or end each line but the last with \\.
 Ctrl-C stops an answer, or takes back what has been typed; without either it leaves.`;
@@ -115,6 +120,30 @@ export async function runCommand(session: ChatSession, line: string): Promise<bo
   if (said === undefined) return false;
   note(said);
   return true;
+}
+
+/** "save FILE" or "load FILE". */
+async function session(session: ChatSession, argument: string): Promise<string> {
+  const { engine, messages } = session;
+  const [verb = ""] = argument.split(/\s/, 1);
+  const path = argument.slice(verb.length).trim();
+  if (!["save", "load"].includes(verb) || path === "") {
+    throw new UserError("/session takes save FILE or load FILE.");
+  }
+  if (verb === "save") {
+    if (messages.length === 0) return "Nothing has been said yet.";
+    await engine.saveSession(path, messages);
+    return `${messages.length} messages and their pages in ${path}`;
+  }
+  const opened = await engine.openSession(path);
+  if (!opened.messages) {
+    opened.sequence?.clear();
+    throw new UserError(
+      `${path} has a text, not a conversation: \`dawnstream generate --session\` goes on from it.`,
+    );
+  }
+  session.begin(opened.messages);
+  return `${opened.messages.length} messages`;
 }
 
 /** "temperature 0.5"; without a value it prints the option, without a name all of them. */

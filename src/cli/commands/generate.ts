@@ -2,6 +2,7 @@
 // In this room: a command a file, from its options to what it prints. Not in it: experiments and
 // benchmarks (experiments/), options that commands share (terminal/), tables and plots (reports/).
 
+import { existsSync } from "node:fs";
 import type { Engine } from "../../engine/engine.ts";
 import {
   type GenerateOptions,
@@ -21,10 +22,11 @@ import {
   engineOptions,
   integer,
   number,
+  outputFile,
   type SamplingFlags,
   samplingOptions,
 } from "../terminal/flags.ts";
-import { givenPrompt } from "../terminal/input.ts";
+import { givenPrompt, givenPromptOrNone } from "../terminal/input.ts";
 import {
   duration,
   interruptSignal,
@@ -48,6 +50,7 @@ interface Flags extends EngineFlags, SamplingFlags {
   readonly answers?: number;
   readonly beams?: number;
   readonly lengthPenalty?: number;
+  readonly session?: string;
   readonly json?: boolean;
 }
 
@@ -66,11 +69,18 @@ export function generateCommand(): Command {
     .option("--answers <n>", "give this many, with seeds that follow each other", integer)
     .option("--beams <n>", "beam search: the likeliest whole text that n beams find", integer)
     .option("--length-penalty <x>", "of beams: above 1 favours long texts (default: 1)", number)
+    .option(
+      "--session <file>",
+      "go on from the text that this file has, pages and all, and write it back; a new one begins a text",
+      outputFile,
+    )
     .option("--no-cache", "recompute the whole text for every token, for comparison")
     .option("--json", "print one object with text, ids, counts and timings");
   addSamplingFlags(addEngineFlags(command));
   return command.action(async (argument: string | undefined, flags: Flags) => {
-    const prompt = await givenPrompt(argument, flags.file);
+    const { session } = flags;
+    const goesOn = session !== undefined && existsSync(session);
+    const prompt = await (goesOn ? givenPromptOrNone : givenPrompt)(argument, flags.file);
     const signal = interruptSignal();
     const { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers } = flags;
     const { beams, lengthPenalty } = flags;
@@ -79,11 +89,16 @@ export function generateCommand(): Command {
     }
     const own = { maxTokens, stop, ignoreEos, logprobs, parseSpecial, cache, answers, signal };
     const options = { ...samplingOptions(flags), ...own, beams, lengthPenalty };
+    if (session !== undefined) checkSession(flags);
     await withEngine(
       flags.model,
       (model) => ({ ...engineOptions(flags), ...roomForAnswers(model, prompt, flags) }),
-      (model) => prepareGeneration(model, prompt, options),
-      (engine) => generate(engine, prompt, options, flags.json ?? false),
+      (model) => prepareGeneration(model, goesOn ? [0] : prompt, options),
+      async (engine) => {
+        const json = flags.json ?? false;
+        if (session === undefined) await generate(engine, prompt, { options, json });
+        else await generateInSession(engine, prompt, { options, json, session, goesOn });
+      },
     );
   });
 }
@@ -104,11 +119,53 @@ export function roomForAnswers(
   return { cacheTokens: texts * (Math.min(context, most) + page) + promptTokens + page };
 }
 
+/** Throws a `UserError` for flags that a session cannot be kept with. */
+function checkSession({ answers, beams, cache }: Flags): void {
+  const given = [answers && "--answers", beams && "--beams", !cache && "--no-cache"];
+  const [flag] = given.filter((each) => each);
+  if (flag) throw new UserError(`A session keeps one text and its pages: leave out ${flag}.`);
+}
+
+interface Asked {
+  readonly options: GenerateOptions;
+  readonly json: boolean;
+  /** The tokens before the prompt, whose text is not printed again. */
+  readonly before?: readonly number[] | undefined;
+}
+
+/** Goes on from the text of a session, or begins one, and saves what has become of it. */
+async function generateInSession(
+  engine: Engine,
+  prompt: string,
+  {
+    options,
+    json,
+    session,
+    goesOn,
+  }: Asked & { readonly session: string; readonly goesOn: boolean },
+): Promise<void> {
+  const kept = engine.prefixCache();
+  let before: readonly number[] | undefined;
+  if (goesOn) {
+    const { sequence, messages } = await engine.openSession(session);
+    if (messages || !sequence) {
+      throw new UserError(
+        `${session} has a conversation: \`dawnstream chat\` goes on from it by /session load.`,
+      );
+    }
+    before = [...sequence.ids];
+    kept.give(sequence, before);
+  }
+  await generate(engine, prompt, { options: { ...options, prefixCache: kept }, json, before });
+  if (kept.text.length === 0) return; // nothing was computed
+  await engine.saveSession(session, kept);
+  note(`[${kept.text.length} tokens in ${session}]`);
+}
+
 async function generate(
   engine: Engine,
   prompt: string,
-  options: GenerateOptions,
-  json: boolean,
+  { options, json, before }: Asked,
 ): Promise<void> {
   if (engine.tokenizer.vocabulary.chatTemplates.size > 0) {
     note("[this model has a chat template: `dawnstream chat` has it answer, generate goes on]");
@@ -117,7 +174,14 @@ async function generate(
   const onFill = () => {
     isFull = true; // printed after the text
   };
-  const generation = engine.generate(prompt, { ...options, onFill });
+  const { parseSpecial = false } = options;
+  const text = before
+    ? [
+        ...before,
+        ...engine.tokenize(prompt, { continuation: true, addSpecial: false, parseSpecial }),
+      ]
+    : prompt;
+  const generation = engine.generate(text, { ...options, onFill });
   const isStreamed = !json && options.answers === undefined;
   if (isStreamed) await writeText(prompt);
   for (;;) {

@@ -70,7 +70,19 @@ export async function givenPrompt(
   argument: string | undefined,
   file: string | undefined,
 ): Promise<string> {
-  const text = await givenText(argument, file);
+  return asPrompt(await givenText(argument, file), argument);
+}
+
+/** The same if there may be none: the empty text then. */
+export async function givenPromptOrNone(
+  argument: string | undefined,
+  file: string | undefined,
+): Promise<string> {
+  if (argument !== undefined || file !== undefined) return givenPrompt(argument, file);
+  return asPrompt((await namedOrPiped(undefined))?.text ?? "", undefined);
+}
+
+function asPrompt(text: string, argument: string | undefined): string {
   return text === argument ? text : text.replace(/\r?\n$/, "");
 }
 

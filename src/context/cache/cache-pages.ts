@@ -69,6 +69,11 @@ export class CachePages implements SequenceSpace {
     return this.pools.reduce((sum, { size, free }) => sum + size - free, 0);
   }
 
+  /** Pages that no sequence uses, of all groups, and that a later text may find. */
+  get kept(): number {
+    return this.pools.reduce((sum, { idle }) => sum + idle, 0);
+  }
+
   /** An empty sequence, under the policy of the cache or one of its own. */
   sequence(policy: AttentionPolicy = this.policy): Sequence {
     return new Sequence(policy, this.#tables(policy), this);
