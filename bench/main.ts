@@ -31,6 +31,11 @@ const BENCHES = {
       "nDCG and recall on Cranfield: embeddings, BM25, both  [--data DIR] [--ways mean:0,last:5] [--save]",
     load: () => import("./retrieval.ts"),
   },
+  prefixes: {
+    about:
+      "what shared prompts and saved sessions save  [--model FILE] [--prompt TOKENS] [--requests N] [--turns N] [--save]",
+    load: () => import("./prefixes.ts"),
+  },
   host: {
     about: "host time per token, on the real adapter and on Dawn's null backend  [--save]",
     load: () => import("./host.ts"),

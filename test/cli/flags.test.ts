@@ -30,6 +30,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   rope: [stories, "--lengths", "64", "--chunks", "1", "--trials", "0", "--keep", folder],
   stream: [stories, "--tokens", "40"],
   attention: ["Once upon a time"],
+  cache: ["Once", "Once upon a time"],
   summarize: [stories, "--budget", "20"],
   index: [join(folder, "tale.txt"), "--out", join(folder, "other.index")],
   ask: ["Who?", "--index", join(folder, "tale.index")],
