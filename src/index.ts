@@ -104,6 +104,7 @@ export { chatTemplateOf } from "./engine/chat/chosen-template.ts";
 export type { Limit as TemplateLimit, Limits as TemplateLimits } from "./engine/chat/limits.ts";
 export { TemplateLimitError } from "./engine/chat/limits.ts";
 export type { OpenedSession } from "./engine/chat/saved-sessions.ts";
+export type { DraftChoice, DraftEngine, DraftText } from "./engine/drafts/draft-option.ts";
 export type { EngineUsage, LoadedFigures } from "./engine/engine.ts";
 export type { Eviction } from "./engine/generation/evictions.ts";
 export type { GenerateOptions } from "./engine/generation/generation-request.ts";
@@ -112,7 +113,7 @@ export type {
   GenerationResult,
   Piece,
 } from "./engine/generation/generation-result.ts";
-export type { TokenUsage } from "./engine/generation/token-usage.ts";
+export type { DraftUsage, TokenUsage } from "./engine/generation/token-usage.ts";
 export { ContextOverflowError } from "./engine/generation/token-usage.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";
@@ -128,7 +129,7 @@ export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
 export { EngineClosedError, type RequestCounts } from "./engine/run/loaded-model.ts";
 export { ModelChangedError } from "./engine/run/recovery.ts";
-export type { Choice, Output, Rows, StepReport, Wanted } from "./engine/run/step.ts";
+export type { Choice, Output, Rows, StepReport, StepRunner, Wanted } from "./engine/run/step.ts";
 export type {
   SamplingOptions,
   TokenChoice,

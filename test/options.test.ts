@@ -103,6 +103,11 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   prefixCache: [true, "mine", 5, null, {}],
   onFill: FUNCTION,
   fillLevel: [...REAL, 0, 1.01],
+  draft: [
+    ...["ngrams", "ngram:0", "ngram:16", "ngram:", "", 5, null, true, [], {}, promise],
+    ...[{ kind: "ngrams" }, { kind: "ngram", tokens: 0 }, { kind: "ngram", token: 3 }],
+    ...[{ engine: {} }, { engine, tokens: 16 }, { engine }, engine],
+  ],
   signal: SIGNAL,
 };
 const { answers: _a, beams: _b, lengthPenalty: _l, ...single } = GENERATE;

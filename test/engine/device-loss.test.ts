@@ -111,6 +111,24 @@ describe.each(WAYS)("a text %s", (_, options, load) => {
   });
 });
 
+test("a text with drafts is the same if its device is lost, or that of the model that drafts", async () => {
+  const own = await fragile();
+  const draft = await fragile({}, { steps: 2 });
+  for (const options of [{ temperature: 0 }, { temperature: 0, frequencyPenalty: 0.01 }]) {
+    const expected = await ids(own.engine, options);
+    const losses = [own.devices.length, draft.devices.length];
+    for (const submit of [1, 2, 3, 4]) {
+      draft.loseAt(submit);
+      expect(await ids(own.engine, { ...options, draft: draft.engine })).toEqual(expected);
+      own.loseAt(submit);
+      expect(await ids(own.engine, { ...options, draft: draft.engine })).toEqual(expected);
+    }
+    // The third and the fourth submit of the text verify a draft.
+    expect([own.devices.length, draft.devices.length]).toEqual(losses.map((n) => n + 4));
+  }
+  expect([own.engine.usage.pages, draft.engine.usage.pages]).toEqual([0, 0]);
+});
+
 test("what is forgotten is told once", async () => {
   const { engine, lose } = await fragile({
     attention: { kind: "sinks", sinks: 4, window: 12 },

@@ -22,7 +22,14 @@ export interface Totals extends Omit<TokenUsage, "freeTokens"> {
   readonly turns: number;
 }
 
-const NO_TURNS: Totals = { turns: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0 };
+const NO_TURNS: Totals = {
+  turns: 0,
+  promptTokens: 0,
+  cachedTokens: 0,
+  generatedTokens: 0,
+  draftTokens: 0,
+  acceptedTokens: 0,
+};
 
 interface SessionOptions {
   readonly template: ChatTemplate;
@@ -170,12 +177,14 @@ export class ChatSession {
     const isUnheard = result.finishReason === "aborted" && result.text === "";
     if (!isUnheard) this.#messages = [...asked, result.message];
     this.#last = result;
-    const { promptTokens, cachedTokens, generatedTokens } = result.usage;
+    const [all, { usage }] = [this.#totals, result];
     this.#totals = {
-      turns: this.#totals.turns + 1,
-      promptTokens: this.#totals.promptTokens + promptTokens,
-      cachedTokens: this.#totals.cachedTokens + cachedTokens,
-      generatedTokens: this.#totals.generatedTokens + generatedTokens,
+      turns: all.turns + 1,
+      promptTokens: all.promptTokens + usage.promptTokens,
+      cachedTokens: all.cachedTokens + usage.cachedTokens,
+      generatedTokens: all.generatedTokens + usage.generatedTokens,
+      draftTokens: all.draftTokens + usage.draftTokens,
+      acceptedTokens: all.acceptedTokens + usage.acceptedTokens,
     };
   }
 

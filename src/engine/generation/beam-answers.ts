@@ -40,7 +40,7 @@ export async function* beamAnswers(
       logprobs,
       finishReason,
       stopped,
-      usage: tokenUsage(model, policy, ids.length, cachedTokens, all),
+      usage: { ...tokenUsage(model, policy, ids.length, cachedTokens, all), ...prepared.drafts },
       seed: prepared.sampler.seed,
       score: hypothesis.score,
       prefillMs,

@@ -1,7 +1,12 @@
 // How the next token is chosen: by the GPU, with steps queued ahead, or by the sampler out of the
-// likeliest tokens.
+// likeliest tokens; one by one, or several at a time with drafts (drafts/).
 
 import type { Sequence } from "../../context/cache/sequence.ts";
+import type { Draw } from "../../kernels/choice/choice.ts";
+import { mostDrafted } from "../drafts/draft-option.ts";
+import { ModelDrafter } from "../drafts/model-drafter.ts";
+import { NgramDrafter } from "../drafts/ngram-drafter.ts";
+import { verifiedTokens } from "../drafts/verified-tokens.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import type { TokenChoice, TopLogits } from "../sampler/sampler.ts";
 import { prefill } from "../tasks/prefill.ts";
@@ -28,8 +33,13 @@ export async function* choices(
   });
   if (!first) return;
   yield first;
-  const draw = isGpuChoice(prepared) ? prepared.sampler.draw : undefined;
+  const draw = drawOf(prepared);
   let last = first.id;
+  if (request.draft) {
+    text.push(last);
+    if (!isEnd(last)) yield* drafted(model, sequence, prepared, { text, isEnd, signal });
+    return;
+  }
   if (draw) {
     if (isEnd(last)) return;
     const run = { draw, first: last, budget: maxTokens - 1, ahead: model.stepsAhead, signal };
@@ -59,9 +69,45 @@ export function mayReadAhead({ policy, request }: PreparedGeneration): boolean {
   return request.cache !== false && isWithdrawable;
 }
 
-/** Whether the GPU can choose alone, so that its choices need not wait for the host. */
-function isGpuChoice(prepared: PreparedGeneration): boolean {
-  return prepared.request.logprobs === undefined && mayReadAhead(prepared);
+/** How the GPU can choose alone, so that its choices need not wait for the host. */
+function drawOf(prepared: PreparedGeneration): Draw | undefined {
+  const isAlone = prepared.request.logprobs === undefined && mayReadAhead(prepared);
+  return isAlone ? prepared.sampler.draw : undefined;
+}
+
+/** A text that goes on, and when it ends. */
+interface Going {
+  /** With the last token, which is not in the sequence yet. */
+  readonly text: number[];
+  readonly isEnd: (id: number) => boolean;
+  readonly signal: AbortSignal;
+}
+
+/** The tokens that follow the first one, with drafts. */
+function drafted(
+  model: LoadedModel,
+  sequence: Sequence,
+  prepared: PreparedGeneration,
+  { text, isEnd, signal }: Going,
+): AsyncGenerator<TokenChoice, void, void> {
+  const { sampler, maxTokens, drafts: counts, request } = prepared;
+  const draft = request.draft!;
+  return verifiedTokens(model, sequence, {
+    drafter:
+      "engine" in draft
+        ? new ModelDrafter(draft.engine, sampler.noise, signal)
+        : new NgramDrafter(),
+    mostDrafted: mostDrafted(draft),
+    text,
+    budget: maxTokens - 1,
+    draw: drawOf(prepared),
+    sampler,
+    logprobs: request.logprobs,
+    next: () => nextChoice(model, sequence, text.slice(-1), text, { ...prepared, signal }),
+    isEnd,
+    counts,
+    signal,
+  });
 }
 
 /** Appends tokens and chooses the one after `text`: from the likeliest, or from all if these are too few. */

@@ -18,29 +18,30 @@ export async function* chosenTokens(
   sequence: Sequence,
   { draw, first, budget, ahead, signal }: ChosenRun,
 ): AsyncGenerator<TokenLogprob, void, void> {
-  const start = sequence.length;
+  const start = sequence.ids.length;
   const wanted = { kind: "choice", draw } as const;
-  let last = first;
+  let next: readonly number[] = typeof first === "number" ? [first] : first;
+  const before = start + next.length - 1;
   for (let given = 0; given < budget; ) {
     const onTheirWay: Choice[] = [];
-    let tokens: Rows["tokens"] = [last];
+    let tokens: Rows["tokens"] = next;
     try {
       for (let submitted = given; given < budget; ) {
         for (; submitted < Math.min(budget, given + ahead); submitted++) {
-          const next: Choice | undefined = await model.run({ sequence, tokens, wanted }, signal);
-          if (!next) return;
-          tokens = next.token;
-          onTheirWay.push(next);
+          const step: Choice | undefined = await model.run({ sequence, tokens, wanted }, signal);
+          if (!step) return;
+          tokens = step.token;
+          onTheirWay.push(step);
         }
         const { choice, token } = onTheirWay.shift()!;
         const chosen = await choice;
-        last = await token; // settles after the sequence has added the id to its own
+        next = [await token]; // settles after the sequence has added the id to its own
         given++;
         yield chosen;
       }
     } catch (error) {
       if (!(error instanceof DeviceLostError) || error instanceof DeviceGoneError) throw error;
-      sequence.discard(start + given); // keep the text before `last`, to go on from there
+      sequence.discard(given === 0 ? start : before + given); // keep the text before `next`
     }
   }
 }
@@ -48,7 +49,8 @@ export async function* chosenTokens(
 /** How to choose tokens, and how many. */
 interface ChosenRun {
   readonly draw: Draw;
-  readonly first: number;
+  /** The token, or the few, that the first of them follows. */
+  readonly first: number | readonly number[];
   /** The most tokens to yield. */
   readonly budget: number;
   /** The most steps in flight. */

@@ -23,6 +23,13 @@ import {
   whole,
   yesOrNo,
 } from "../../option-reader.ts";
+import {
+  checkDraft,
+  type DraftChoice,
+  type DraftEngine,
+  type DraftText,
+  draftReader,
+} from "../drafts/draft-option.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import { Sampler, type SamplingOptions } from "../sampler/sampler.ts";
 import { SAMPLING_READERS } from "../sampler/sampling-options.ts";
@@ -30,7 +37,7 @@ import { StopStrings } from "../sampler/stop-strings.ts";
 import { checkIds, policyOf } from "../tasks/checks.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import type { Eviction } from "./evictions.ts";
-import { type TokenUsage, tokenBudget } from "./token-usage.ts";
+import { type DraftUsage, type TokenUsage, tokenBudget } from "./token-usage.ts";
 
 export interface GenerateOptions extends SamplingOptions {
   /** The most tokens to generate. Default: 256, or fewer if the context has less room. */
@@ -77,6 +84,12 @@ export interface GenerateOptions extends SamplingOptions {
    * power, so that more than 0 favours longer ones. Default: 1.
    */
   readonly lengthPenalty?: number | undefined;
+  /**
+   * Has several tokens guessed, and verified in one step: by "ngram" what the text had before, by a
+   * smaller model of the same vocabulary what that would go on with. The text is the same, token for
+   * token. Default: no drafts.
+   */
+  readonly draft?: DraftChoice | DraftText | DraftEngine | undefined;
   /** Ends the generation after the current token; `reason` is then "aborted". */
   readonly signal?: AbortSignal | undefined;
 }
@@ -109,6 +122,7 @@ export const GENERATE_READERS = {
   prefixCache: instance(PrefixCache, "what engine.prefixCache() gives"),
   onFill: callback,
   fillLevel: positive(1),
+  draft: draftReader,
   signal: abortSignal,
 } satisfies Readers<GenerateOptions>;
 
@@ -125,6 +139,8 @@ export interface PreparedGeneration {
   /** For a text of its own each time. */
   readonly stops: () => StopStrings;
   readonly request: Request;
+  /** Tokens of drafts so far. */
+  readonly drafts: { -readonly [K in keyof DraftUsage]: DraftUsage[K] };
 }
 
 /**
@@ -148,6 +164,7 @@ export function prepareGeneration(
     );
   }
   checkBeams(request);
+  checkDraft(model, request.draft, request.cache);
   const isControl = (stop: string) =>
     model.tokenizer
       .encode(stop, { addSpecial: false, parseSpecial: true })
@@ -156,7 +173,8 @@ export function prepareGeneration(
   const ids = [...promptIds(model, textOrIds(prompt, "prompt"), request)];
   const policy = policyOf(model, request.attention);
   const maxTokens = tokenBudget(model, policy, ids.length, request.maxTokens);
-  return { ids, policy, maxTokens, sampler, stops, request };
+  const drafts = { draftTokens: 0, acceptedTokens: 0 };
+  return { ids, policy, maxTokens, sampler, stops, request, drafts };
 }
 
 /** Beams choose by likelihood alone, and end when the search does. */
@@ -170,8 +188,8 @@ function checkBeams(request: Request): void {
     throw new UserError(`${beams} beams find no ${answers} answers: ask for fewer, or more beams.`);
   }
   const { seed: _, temperature, ...others } = samplingOf(request);
-  const { onEvict, prefixCache, cache } = request;
-  const refused = { temperature: temperature || undefined, ...others, onEvict, prefixCache };
+  const { onEvict, prefixCache, draft, cache } = request;
+  const refused = { temperature: temperature || undefined, ...others, onEvict, prefixCache, draft };
   const names = Object.entries({ ...refused, cache: cache === false ? cache : undefined })
     .filter(([, value]) => value !== undefined)
     .map(([name]) => name);

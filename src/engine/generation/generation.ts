@@ -7,6 +7,7 @@ import type { Prefix } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import { Generation } from "../../context/text/running-text.ts";
 import { UserError } from "../../errors.ts";
+import { mostDrafted } from "../drafts/draft-option.ts";
 import { collectable, type Held } from "../run/abandoned.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import type { TokenChoice } from "../sampler/sampler.ts";
@@ -142,7 +143,9 @@ function admit(
   }
   const tokens = ids.length + maxTokens;
   const isRecomputed = request.cache === false;
-  return model.admit({ ids, tokens, policy, prefix, signal, isRecomputed, finds: !isRecomputed });
+  const rows = request.draft && 1 + mostDrafted(request.draft);
+  const finds = !isRecomputed;
+  return model.admit({ ids, tokens, rows, policy, prefix, signal, isRecomputed, finds });
 }
 
 interface Progress {
@@ -152,10 +155,12 @@ interface Progress {
 
 function usageOf(
   model: LoadedModel,
-  { ids, policy }: PreparedGeneration,
+  { ids, policy, drafts }: PreparedGeneration,
   { spent, promptTokens }: Progress,
 ): TokenUsage {
-  return tokenUsage(model, policy, promptTokens, spent.cachedTokens, ids.length);
+  const { draftTokens, acceptedTokens } = drafts;
+  const own = tokenUsage(model, policy, promptTokens, spent.cachedTokens, ids.length);
+  return { ...own, draftTokens, acceptedTokens };
 }
 
 /** Yields the pieces of the tokens that follow, and returns why they end. */

@@ -4,8 +4,16 @@ import type { AttentionPolicy } from "../../context/positions/attention-policy.t
 import { UserError } from "../../errors.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 
+/** Tokens of drafts: see `GenerateOptions.draft`. */
+export interface DraftUsage {
+  /** Tokens that were drafted and verified: 0 without drafts. */
+  readonly draftTokens: number;
+  /** Those of them that were right, also beyond the end of a text that was stopped. */
+  readonly acceptedTokens: number;
+}
+
 /** Tokens of a text. */
-export interface TokenUsage {
+export interface TokenUsage extends DraftUsage {
   readonly promptTokens: number;
   /** Tokens of the prompt that were in the cache already and were not computed again. */
   readonly cachedTokens: number;
@@ -61,7 +69,7 @@ export function tokenUsage(
   promptTokens: number,
   cachedTokens: number,
   tokens: number,
-): TokenUsage {
+): Omit<TokenUsage, keyof DraftUsage> {
   return {
     promptTokens,
     cachedTokens,

@@ -27,6 +27,8 @@ export interface TextRequest {
   readonly ids: readonly number[];
   /** The most tokens that it may grow to. Default: the length of `ids`. */
   readonly tokens?: number | undefined;
+  /** Tokens of a later step, at most. Default: 1. */
+  readonly rows?: number | undefined;
   /** Whether the whole text is computed again for every token. */
   readonly isRecomputed?: boolean | undefined;
   /** Default: the engine's. */
@@ -43,13 +45,13 @@ export interface TextRequest {
  * The most pages in each pool that a request comes to hold with steps of at most `chunk` tokens.
  */
 export function pagesOf(
-  { ids, tokens = ids.length, isRecomputed }: TextRequest,
+  { ids, tokens = ids.length, rows = 1, isRecomputed }: TextRequest,
   policy: AttentionPolicy,
   chunk: number,
   pageSize: number,
 ): number {
-  // After its first tokens, a text grows by one token a step.
-  const step = Math.max(1, Math.min(chunk, isRecomputed ? tokens : ids.length));
+  // After its first tokens, a text grows by one token a step, or by a few with drafts.
+  const step = Math.max(1, Math.min(chunk, isRecomputed ? tokens : Math.max(rows, ids.length)));
   return Math.min(Math.ceil(tokens / pageSize), pagesNeeded(policy, tokens, step, pageSize));
 }
 

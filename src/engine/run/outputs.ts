@@ -1,13 +1,15 @@
 // What a step computes of the logits of its rows, and how that comes to what asked for it.
 
 import type { KvType } from "../../kernels/attention/kv-types.ts";
+import type { RowDraw } from "../../kernels/choice/choice.ts";
 import { Commands } from "../../kernels/gpu/commands.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
+import type { TokenLogprob } from "../sampler/sampler.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
-import { type Piece, settle, type Tail } from "./pieces.ts";
+import { collect, type Piece, settle, type Tail } from "./pieces.ts";
 import type { Plans } from "./plans.ts";
 import type { ChoiceSlot } from "./read-back.ts";
-import { type Choice, chosenTokens, type Wanted } from "./step.ts";
+import { type Choice, chosenTokens, isChosen, listedRows, type Wanted } from "./step.ts";
 
 export class Outputs {
   readonly #device: Device;
@@ -56,46 +58,66 @@ export class Outputs {
     slot: ChoiceSlot | undefined,
   ): Promise<void> {
     const { choose, findTop, top } = this.#plans;
-    const choices = tails.filter(({ piece }) => piece.rows.wanted.kind === "choice");
-    const lists = tails.filter(({ piece }) => piece.rows.wanted.kind === "top");
+    const choices = tails.filter(({ piece }) => isChosen(piece.rows.wanted));
+    const draws = choices.flatMap(drawsOf);
+    const lists = tails.filter(({ piece }) => listedRows(piece.rows) > 0);
+    const listed = lists.flatMap(listsOf);
     const logits = tails.filter(({ piece }) => piece.rows.wanted.kind === "logits");
     if (choices.length > 0) {
-      slot!.write(choices.map(drawOf));
-      commands.run(choose, { tokens: choices.length });
+      slot!.write(draws);
+      commands.run(choose, { tokens: draws.length });
     }
     if (lists.length > 0) {
-      top.write(lists.map(({ piece, to }) => ({ row: to, keep: keepOf(piece.rows.wanted) })));
-      commands.run(findTop, { tokens: lists.length });
-      top.copyTo(commands.encoder, lists.length);
+      top.write(listed);
+      commands.run(findTop, { tokens: listed.length });
+      top.copyTo(commands.encoder, listed.length);
     }
-    if (choices.length > 0) slot!.copyTo(commands.encoder, choices.length);
+    if (choices.length > 0) slot!.copyTo(commands.encoder, draws.length);
     this.#copyLogits(commands, logits);
     commands.submit();
-    if (choices.length > 0) this.#choose(choices, slot!);
-    if (lists.length > 0) await this.#useLists(lists);
+    if (choices.length > 0) await this.#choose(choices, slot!.read(draws.length));
+    if (lists.length > 0) await this.#useLists(lists, listed.length);
     if (logits.length > 0) await this.#takeLogits(logits);
   }
 
-  #choose(tails: readonly Tail[], slot: ChoiceSlot): void {
+  /** Gives out single choices, which may be on their way, and waits for those of several rows. */
+  async #choose(tails: readonly Tail[], choices: readonly Promise<TokenLogprob>[]): Promise<void> {
     const justChosen = new Map<Promise<number>, number>();
-    for (const [place, choice] of slot.read(tails.length).entries()) {
-      const token = choice.then(({ id }) => id);
-      token.catch(() => {}); // what reads the choice gets the error
-      justChosen.set(token, place);
-      chosenTokens.add(token);
-      const value: Choice = { choice, token };
-      tails[place]!.piece.outcome = { status: "fulfilled", value };
+    const several: { readonly piece: Piece; readonly found: Promise<TokenLogprob[]> }[] = [];
+    let place = 0;
+    for (const { piece, count } of tails) {
+      if (piece.rows.wanted.kind === "choices") {
+        const found = Promise.all(choices.slice(place, place + count));
+        found.catch(() => {}); // it is awaited below
+        several.push({ piece, found });
+      } else {
+        const choice = choices[place]!;
+        const token = choice.then(({ id }) => id);
+        token.catch(() => {}); // what reads the choice gets the error
+        justChosen.set(token, place);
+        chosenTokens.add(token);
+        const value: Choice = { choice, token };
+        piece.outcome = { status: "fulfilled", value };
+      }
+      place += count;
     }
     this.#justChosen = justChosen;
+    for (const { piece, found } of several) {
+      await collect(piece, () => this.#wait(found));
+    }
   }
 
   /** Hands each list to what asked for it; reads all logits of a row whose list is not enough. */
-  async #useLists(tails: readonly Tail[]): Promise<void> {
-    const lists = await this.#wait(this.#plans.top.read(tails.length));
+  async #useLists(tails: readonly Tail[], count: number): Promise<void> {
+    const lists = await this.#wait(this.#plans.top.read(count));
     const short: Tail[] = [];
-    for (const [i, tail] of tails.entries()) {
+    for (const tail of tails) {
       const { wanted } = tail.piece.rows;
-      const list = lists[i];
+      const [list, ...others] = lists.splice(0, tail.count);
+      if (wanted.kind === "lists") {
+        tail.piece.byRow.push(list, ...others);
+        continue;
+      }
       await settle(tail.piece, async () =>
         list && wanted.kind === "top" ? wanted.use(list) : undefined,
       );
@@ -148,10 +170,26 @@ export class Outputs {
     piece.outcome = { status: "rejected", reason: new NotFiniteError(logit, this.#kvType) };
   }
 }
-function drawOf({ piece: { rows }, to }: Tail) {
-  const { wanted, sequence } = rows;
-  if (wanted.kind !== "choice") throw new Error("no choice is wanted");
-  return { row: to, ...wanted.draw, position: sequence.length };
+
+/** What the rows of a tail are drawn by. */
+function drawsOf({ piece, first, count, to }: Tail): RowDraw[] {
+  const { wanted, sequence } = piece.rows;
+  if (!isChosen(wanted)) throw new Error("no choice is wanted");
+  // The last row of a piece chooses the token that follows its sequence.
+  const position = sequence.length - (piece.first + piece.words.length - 1 - first);
+  return Array.from({ length: count }, (_, i) => {
+    return { row: to + i, ...wanted.draw, position: position + i };
+  });
+}
+
+/** How many tokens of the rows of a tail are listed. */
+function listsOf({ piece, first, count, to }: Tail): { row: number; keep: number }[] {
+  const { wanted } = piece.rows;
+  const at = first - (piece.first + piece.words.length - piece.tail);
+  return Array.from({ length: count }, (_, i) => {
+    const keep = wanted.kind === "lists" ? wanted.keep[at + i]! : keepOf(wanted);
+    return { row: to + i, keep };
+  });
 }
 
 function keepOf(wanted: Wanted): number {

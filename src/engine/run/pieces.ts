@@ -20,6 +20,8 @@ export interface Piece {
   first: number;
   /** [tail, V], as far as they have been read. */
   logits: Float32Array | undefined;
+  /** What has been read of its rows one by one, if it is wanted so. */
+  readonly byRow: unknown[];
   outcome: Outcome | undefined;
 }
 
@@ -42,7 +44,15 @@ export async function arrive(
 ): Promise<Piece> {
   const { sequence } = rows;
   const tail = wantedRows(rows);
-  const piece = { rows, tail, appended: [], first: 0, logits: undefined, outcome: undefined };
+  const piece = {
+    rows,
+    tail,
+    appended: [],
+    first: 0,
+    logits: undefined,
+    byRow: [],
+    outcome: undefined,
+  };
   const place = "length" in rows.tokens ? undefined : justChosen.get(rows.tokens);
   if (place !== undefined) return { ...piece, tokens: rows.tokens, words: [CHOSEN + place] };
   try {
@@ -119,6 +129,25 @@ export async function settle(piece: Piece, compute: () => Promise<unknown>): Pro
     if (reason instanceof DeviceLostError) throw reason;
     piece.outcome = { status: "rejected", reason };
   }
+}
+
+/** Adds what is read of rows to a piece. What is thrown is its outcome, as in `settle`. */
+export async function collect(
+  piece: Piece,
+  read: () => Promise<readonly unknown[]>,
+): Promise<void> {
+  try {
+    piece.byRow.push(...(await read()));
+  } catch (reason) {
+    if (reason instanceof DeviceLostError) throw reason;
+    piece.outcome = { status: "rejected", reason };
+  }
+}
+
+/** What was wanted of a piece that has been read. */
+export function resultOf({ rows: { wanted }, logits, byRow }: Piece): unknown {
+  if (wanted.kind === "choices" || wanted.kind === "lists") return byRow;
+  return wanted.kind === "logits" ? (logits ?? new Float32Array()) : logits;
 }
 
 /** Tells what the sequences of pieces have evicted: an error of a listener fails its piece alone. */

@@ -18,6 +18,7 @@ import {
   batchesOf,
   layOut,
   type Piece,
+  resultOf,
   settle,
   type Tail,
   tailsOf,
@@ -25,7 +26,7 @@ import {
 } from "./pieces.ts";
 import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
 import { type ChoiceSlot, LISTS } from "./read-back.ts";
-import { isAlone, type Outcome, type Step } from "./step.ts";
+import { isAlone, isChosen, type Outcome, type Step } from "./step.ts";
 
 /** What a step may have at most. */
 export interface StepLimits {
@@ -121,7 +122,7 @@ export class Runner {
       for (const each of rows) {
         pieces.push(await this.#wait(arrive(each, this.#outputs.justChosen)));
       }
-      const chooses = rows.some(({ wanted }) => wanted.kind === "choice");
+      const chooses = rows.some(({ wanted }) => isChosen(wanted));
       const slot = chooses ? await this.#wait(this.#outputs.slot()) : undefined;
       await this.#compute(pieces, slot);
       return pieces.map(({ outcome }) => outcome!);
@@ -157,12 +158,7 @@ export class Runner {
       await this.#outputs.submit(commands, batch, slot);
     }
     if (tails.length > 0) tellEvictions(pieces);
-    for (const piece of pieces) {
-      const { logits, rows } = piece;
-      await settle(piece, async () =>
-        rows.wanted.kind === "logits" ? (logits ?? new Float32Array()) : logits,
-      );
-    }
+    for (const piece of pieces) await settle(piece, async () => resultOf(piece));
   }
 
   /**

@@ -5,12 +5,15 @@
 // does with its tokens (generation/, tasks/), and what a step computes (model/).
 
 import type { Sequence } from "../../context/cache/sequence.ts";
+import { FEW } from "../../kernels/adapter/target.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Recovery } from "./recovery.ts";
 import {
   countOf,
   isAlone,
   isChoice,
+  isVerification,
+  listedRows,
   NOTHING,
   type Outcome,
   type Output,
@@ -57,6 +60,8 @@ interface Share {
 /** What a step has room for. */
 interface Room {
   tokens: number;
+  /** Until so many rows are in the step, each is summed as if it were alone. */
+  few: number;
   prompts: number;
   /** Texts that are computed again: each may take what free pages there are, so one at a time. */
   replays: number;
@@ -163,7 +168,8 @@ export class Scheduler implements StepRunner {
     const [late, others] = split(firsts, ({ waited }) => waited >= PATIENCE);
     const [decoding, prompts] = split(others, decodes);
     const isShared = firsts.some(decodes);
-    const room = { ...rest, tokens, prompts: isShared ? PROMPT_TOKENS : tokens, replays: 1 };
+    const most = isShared ? PROMPT_TOKENS : tokens;
+    const room = { ...rest, tokens, few: FEW, prompts: most, replays: 1 };
     const shares: Share[] = [];
     /** The pages that prompts compute in the step: another text finds them after it. */
     const coming = new Set<string>();
@@ -198,7 +204,7 @@ export class Scheduler implements StepRunner {
     const left = "length" in tokens ? tokens.slice(waiting.taken) : tokens;
     const whole = { ...waiting.rows, tokens: left };
     const count = countOf(whole);
-    const most = count === 1 ? room.tokens : Math.min(room.tokens, room.prompts);
+    const most = mostOf(room, whole);
     const share = { waiting, known };
     if ((count <= most && hasRoom(room, whole)) || isFirst) {
       take(room, whole, count);
@@ -284,7 +290,7 @@ function find(waiting: Waiting): boolean {
   if (!sequence.finds || !("length" in tokens) || isAlone(rows)) return false;
   if (sequence.isLost) sequence.find(sequence.ids, sequence.ids.length);
   const left = tokens.slice(taken);
-  if (left.length < 2 || sequence.isLost || sequence.ids.length > sequence.length) return false;
+  if (left.length <= wantedRows(rows) || sequence.isLost) return false;
   const most = sequence.length + left.length - wantedRows(rows);
   waiting.taken += sequence.find([...sequence.ids, ...left], most);
   if (waiting.taken < tokens.length) return false;
@@ -293,9 +299,12 @@ function find(waiting: Waiting): boolean {
 }
 
 /** A name for the page that a prompt computes next. */
-function nextPage({ rows: { sequence, tokens }, taken }: Waiting): string | undefined {
+function nextPage({ rows, taken }: Waiting): string | undefined {
+  const { sequence, tokens } = rows;
   if (!sequence.finds || sequence.isLost || !("length" in tokens)) return undefined;
-  return tokens.length - taken > 1 ? sequence.nextPage(tokens.slice(taken)) : undefined;
+  return tokens.length - taken > wantedRows(rows)
+    ? sequence.nextPage(tokens.slice(taken))
+    : undefined;
 }
 
 /** Whether rows need a step of their own. */
@@ -321,22 +330,32 @@ async function hasCome(outcome: Outcome): Promise<void> {
   await outcome.value.choice.catch(() => {}); // what reads the choice gets the error
 }
 
-/** Whether one token is left, which follows a text in the cache. */
+/**
+ * Whether one token is left, or a few that are verified, which follow a text in the cache.
+ */
 function decodes({ rows, taken }: Waiting): boolean {
-  return countOf(rows) - taken === 1 && !rows.sequence.isLost && rows.sequence.length > 0;
+  const isLittle = countOf(rows) - taken === 1 || isVerification(rows);
+  return isLittle && !rows.sequence.isLost && rows.sequence.length > 0;
+}
+
+/** The most tokens of some rows that a step has room for. */
+function mostOf({ tokens, few, prompts }: Room, rows: Rows): number {
+  if (countOf(rows) === 1) return tokens;
+  return Math.min(tokens, isVerification(rows) ? few : prompts);
 }
 
 function hasRoom(room: Room, rows: Rows): boolean {
   if (needsAll(rows)) return false; // unless it is the first
-  return wantedRows(rows) <= room.logits && (rows.wanted.kind !== "top" || room.lists > 0);
+  return wantedRows(rows) <= room.logits && listedRows(rows) <= room.lists;
 }
 
 function take(room: Room, rows: Rows, count: number): void {
   room.tokens -= count;
-  if (count > 1) room.prompts -= count;
+  room.few -= count;
+  if (count > 1 && !isVerification(rows)) room.prompts -= count;
   room.texts--;
   room.logits -= wantedRows(rows);
-  if (rows.wanted.kind === "top") room.lists--;
+  room.lists -= listedRows(rows);
 }
 
 function split<T>(all: readonly T[], isIn: (each: T) => boolean): [T[], T[]] {

@@ -1,6 +1,7 @@
 // A step, what runs on the GPU at once, as a value.
 
 import type { Sequence } from "../../context/cache/sequence.ts";
+import { FEW } from "../../kernels/adapter/target.ts";
 import type { Draw } from "../../kernels/choice/choice.ts";
 import type { TokenLogprob, TopLogits } from "../sampler/sampler.ts";
 import type { AttentionRow } from "./attention-probe.ts";
@@ -23,6 +24,13 @@ export type Wanted<R = unknown> =
     }
   /** A token after the last, chosen by the GPU. */
   | { readonly kind: "choice"; readonly draw: Draw }
+  /** A token after each of the last `rows` tokens, at most 16, chosen by the GPU. */
+  | { readonly kind: "choices"; readonly draw: Draw; readonly rows: number }
+  /**
+   * The likeliest tokens after each of the last tokens, at most 16: `keep` of them, or a few more, by
+   * row. Nothing for a row whose list would be too long, or whose logits are no numbers.
+   */
+  | { readonly kind: "lists"; readonly keep: readonly number[] }
   /**
    * The hidden states [T, D] behind the first `depth` layers. The sequence holds nothing for later
    * layers to go on from.
@@ -57,9 +65,13 @@ export type Output<W extends Wanted> = W extends { readonly kind: "logits" | "hi
     ? R | Float32Array
     : W extends { readonly kind: "choice" }
       ? Choice
-      : W extends { readonly kind: "attention" }
-        ? AttentionRow[]
-        : undefined;
+      : W extends { readonly kind: "choices" }
+        ? TokenLogprob[]
+        : W extends { readonly kind: "lists" }
+          ? (TopLogits | undefined)[]
+          : W extends { readonly kind: "attention" }
+            ? AttentionRow[]
+            : undefined;
 
 /** Rows of one sequence: the tokens to append, and what is wanted of them. */
 export interface Rows<W extends Wanted = Wanted> {
@@ -76,8 +88,28 @@ export function countOf({ tokens }: Pick<Rows, "tokens">): number {
 
 /** The last rows of a piece whose logits are wanted. */
 export function wantedRows({ wanted }: Pick<Rows, "wanted">): number {
-  if (wanted.kind === "logits") return wanted.rows;
+  if (wanted.kind === "logits" || wanted.kind === "choices") return wanted.rows;
+  if (wanted.kind === "lists") return wanted.keep.length;
   return wanted.kind === "top" || wanted.kind === "choice" ? 1 : 0;
+}
+
+/** Whether the GPU chooses tokens. */
+export function isChosen(
+  wanted: Wanted,
+): wanted is Wanted & { readonly kind: "choice" | "choices" } {
+  return wanted.kind === "choice" || wanted.kind === "choices";
+}
+
+/** The last rows of a piece whose likeliest tokens are wanted. */
+export function listedRows({ wanted }: Pick<Rows, "wanted">): number {
+  if (wanted.kind === "lists") return wanted.keep.length;
+  return wanted.kind === "top" ? 1 : 0;
+}
+
+/** Whether something is wanted of each of a few rows: so tokens are verified that were guessed. */
+export function isVerification(rows: Rows): boolean {
+  const count = countOf(rows);
+  return count > 1 && count <= FEW && wantedRows(rows) === count;
 }
 
 /** Whether rows are computed in a step of their own: something between the layers is read. */

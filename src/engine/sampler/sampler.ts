@@ -91,6 +91,13 @@ export class Sampler {
     return filters || !tells ? undefined : { temperature, seed };
   }
 
+  /** The temperature and the noise of its draws, as far as the GPU can take them. */
+  get noise(): Draw {
+    const { temperature, seed } = this.#options;
+    if (temperature < COLDEST) return { temperature: 0, seed };
+    return { temperature: Math.min(temperature, HOTTEST), seed };
+  }
+
   /**
    * How many of the likeliest tokens `sampleTop` needs after this text; undefined if `sample` needs
    * all.

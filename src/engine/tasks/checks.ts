@@ -9,6 +9,7 @@ import {
   withSlidingWindow,
 } from "../../context/positions/attention-policy.ts";
 import { UserError } from "../../errors.ts";
+import { FEW } from "../../kernels/adapter/target.ts";
 import {
   instance,
   invalid,
@@ -83,6 +84,11 @@ const WANTED = {
     use: (use: unknown) => typeof use === "function",
   },
   choice: { draw: isRecord },
+  choices: { draw: isRecord, rows: (rows: unknown) => isWhole(rows, 1) },
+  lists: {
+    keep: (keep: unknown) =>
+      Array.isArray(keep) && keep.length > 0 && keep.every((each) => isWhole(each, 1)),
+  },
   hidden: { depth: (depth: unknown) => isWhole(depth, 0) },
   attention: { layer: (layer: unknown) => isWhole(layer, 0) },
 };
@@ -93,7 +99,7 @@ const wantedReader: Reader<Wanted> = (value, name) => {
     name,
     value,
     '{ kind: "nothing" }, { kind: "logits", rows }, { kind: "top", keep, use }, ' +
-      '{ kind: "choice", draw }, { kind: "hidden", depth } or { kind: "attention", layer }',
+      '{ kind: "choice", draw }, { kind: "choices", draw, rows }, { kind: "lists", keep }, { kind: "hidden", depth } or { kind: "attention", layer }',
   );
 };
 
@@ -118,6 +124,9 @@ export function readRows<W extends Wanted>(model: OpenedModel, given: Rows<W>): 
   if ("length" in tokens) checkIds(model, tokens);
   whole(1, sequence.stepLimit)(count, "number of tokens");
   if (wanted.kind === "logits") whole(0, count)(wanted.rows, "wanted.rows");
+  const byRow = Math.min(count, FEW);
+  if (wanted.kind === "choices") whole(1, byRow)(wanted.rows, "wanted.rows");
+  if (wanted.kind === "lists") whole(1, byRow)(wanted.keep.length, "number of wanted.keep");
   if (wanted.kind === "attention") {
     const { shape, groups } = model.setting.cache;
     const { pages } = groups.find((group) => group.layers.includes(wanted.layer))!;
