@@ -105,8 +105,8 @@ const GENERATE: Wrong<typeof GENERATE_READERS> = {
   fillLevel: [...REAL, 0, 1.01],
   draft: [
     ...["ngrams", "ngram:0", "ngram:16", "ngram:", "", 5, null, true, [], {}, promise],
-    ...[{ kind: "ngrams" }, { kind: "ngram", tokens: 0 }, { kind: "ngram", token: 3 }],
-    ...[{ engine: {} }, { engine, tokens: 16 }, { engine }, engine],
+    ...[{ kind: "ngrams" }, { tokens: 0, kind: "ngram" }, { kind: "ngram", token: 3 }],
+    ...[{ engine: {} }, { tokens: 16, engine }],
   ],
   signal: SIGNAL,
 };

@@ -123,7 +123,7 @@ describe.each([
 });
 
 test("no more steps are submitted than were asked for, and no more ahead than may be", async () => {
-  const sequence = { length: 3 } as Sequence;
+  const sequence = { ids: [4, 5, 6] as readonly number[] } as Sequence;
   const seen: number[] = [];
   let given = 0;
   const run = async ({ tokens }: { tokens: readonly number[] | Promise<number> }) => {

@@ -13,6 +13,7 @@ import { prepareGeneration } from "../../engine/generation/generation-request.ts
 import type { Setting } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
 import { Command } from "../terminal/command.ts";
+import { addDraftFlag, type DraftFlag, draftToCheck, withDraft } from "../terminal/drafts.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -35,7 +36,7 @@ import { type LineSource, PipedLines, TerminalLines, terminal } from "./line-sou
 import { ChatSession } from "./session.ts";
 import { Settings } from "./settings.ts";
 
-interface Flags extends EngineFlags, SamplingFlags, TemplateFlag {
+interface Flags extends EngineFlags, SamplingFlags, TemplateFlag, DraftFlag {
   readonly system?: string;
   readonly memory?: MemoryOptions;
   readonly load?: string;
@@ -59,7 +60,7 @@ export function chatCommand(): Command {
     .option("-n, --max-tokens <n>", "the most tokens of an answer (default: 256)", integer)
     .option("--stop <text>", "end an answer before this text (repeatable)", collect)
     .option("--no-history", "keep nothing of what is entered on a terminal for later chats");
-  addSamplingFlags(addEngineFlags(addTemplateFlag(command)));
+  addSamplingFlags(addEngineFlags(addTemplateFlag(addDraftFlag(command))));
   return command.action(async (flags: Flags) => {
     const begun = flags.load === undefined ? [] : await readUserFile(flags.load, readConversation);
     const answer = { ...samplingOptions(flags), maxTokens: flags.maxTokens, stop: flags.stop };
@@ -70,23 +71,24 @@ export function chatCommand(): Command {
       (model) => {
         chatTemplateOf(model.tokenizer.vocabulary, choice);
         const attention = flags.memory?.kind === "sinks" ? flags.memory : undefined;
-        prepareGeneration(model, [0], { attention, ...answer });
+        prepareGeneration(model, [0], { attention, ...answer, draft: draftToCheck(flags) });
       },
-      async (engine) => {
-        const chosen = chatTemplateOf(engine.tokenizer.vocabulary, choice);
-        if (chosen.warning !== undefined) note(`warning: ${chosen.warning}`);
-        const session = new ChatSession(engine, {
-          template: chosen.template,
-          memory: flags.memory ?? ownMemory(engine.setting),
-          answer,
-          settings: new Settings(command.options),
-          system: flags.system,
-        });
-        session.begin(begun);
-        const output = terminal();
-        if (output) note(greeting(engine, flags.model, chosen));
-        await converse(session, output, flags.history);
-      },
+      (engine) =>
+        withDraft(flags, engine, async (draft) => {
+          const chosen = chatTemplateOf(engine.tokenizer.vocabulary, choice);
+          if (chosen.warning !== undefined) note(`warning: ${chosen.warning}`);
+          const session = new ChatSession(engine, {
+            template: chosen.template,
+            memory: flags.memory ?? ownMemory(engine.setting),
+            answer: { ...answer, draft },
+            settings: new Settings(command.options),
+            system: flags.system,
+          });
+          session.begin(begun);
+          const output = terminal();
+          if (output) note(greeting(engine, flags.model, chosen));
+          await converse(session, output, flags.history);
+        }),
     );
   });
 }

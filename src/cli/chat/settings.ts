@@ -9,7 +9,7 @@ import { resolveSampling, SAMPLING_READERS } from "../../engine/sampler/sampling
 import { OptionError, UserError } from "../../errors.ts";
 import { knownNames, quoteValue } from "../../option-reader.ts";
 
-export type AnswerOptions = SamplingOptions & Pick<GenerateOptions, "maxTokens" | "stop">;
+export type AnswerOptions = SamplingOptions & Pick<GenerateOptions, "maxTokens" | "stop" | "draft">;
 
 const NAMES: readonly string[] = [...Object.keys(SAMPLING_READERS), "maxTokens", "stop"];
 
@@ -57,7 +57,7 @@ export class Settings {
 
   /** A line for each option, or for the one named. */
   describe(options: AnswerOptions, name?: string): string {
-    const { seed, logitBias, stop, ...numbers } = options;
+    const { seed, logitBias, stop, draft: _, ...numbers } = options;
     const values: Readonly<Record<string, unknown>> = {
       ...resolveSampling({ seed: 0 }, 1),
       ...numbers,

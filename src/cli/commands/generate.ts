@@ -12,8 +12,15 @@ import type { GenerationResult } from "../../engine/generation/generation-result
 import type { ModelFile } from "../../engine/model/open.ts";
 import { type EngineOptions, resolveSetting } from "../../engine/options.ts";
 import { UserError } from "../../errors.ts";
-import { freeInWords, promptInWords, usageJson, warnOfFill } from "../reports/usage-report.ts";
+import {
+  draftsInWords,
+  freeInWords,
+  promptInWords,
+  usageJson,
+  warnOfFill,
+} from "../reports/usage-report.ts";
 import { Command } from "../terminal/command.ts";
+import { addDraftFlag, type DraftFlag, draftToCheck, withDraft } from "../terminal/drafts.ts";
 import {
   addEngineFlags,
   addSamplingFlags,
@@ -39,7 +46,7 @@ import {
   writeText,
 } from "../terminal/terminal.ts";
 
-interface Flags extends EngineFlags, SamplingFlags {
+interface Flags extends EngineFlags, SamplingFlags, DraftFlag {
   readonly file?: string;
   readonly maxTokens?: number;
   readonly stop?: readonly string[];
@@ -76,7 +83,7 @@ export function generateCommand(): Command {
     )
     .option("--no-cache", "recompute the whole text for every token, for comparison")
     .option("--json", "print one object with text, ids, counts and timings");
-  addSamplingFlags(addEngineFlags(command));
+  addSamplingFlags(addEngineFlags(addDraftFlag(command)));
   return command.action(async (argument: string | undefined, flags: Flags) => {
     const { session } = flags;
     const goesOn = session !== undefined && existsSync(session);
@@ -93,12 +100,16 @@ export function generateCommand(): Command {
     await withEngine(
       flags.model,
       (model) => ({ ...engineOptions(flags), ...roomForAnswers(model, prompt, flags) }),
-      (model) => prepareGeneration(model, goesOn ? [0] : prompt, options),
-      async (engine) => {
-        const json = flags.json ?? false;
-        if (session === undefined) await generate(engine, prompt, { options, json });
-        else await generateInSession(engine, prompt, { options, json, session, goesOn });
+      (model) => {
+        const draft = draftToCheck(flags);
+        return prepareGeneration(model, goesOn ? [0] : prompt, { ...options, draft });
       },
+      (engine) =>
+        withDraft(flags, engine, (draft) => {
+          const asked = { options: { ...options, draft }, json: flags.json ?? false };
+          if (session === undefined) return generate(engine, prompt, asked);
+          return generateInSession(engine, prompt, { ...asked, session, goesOn });
+        }),
     );
   });
 }
@@ -247,6 +258,7 @@ function timingLine(engine: Engine, result: GenerationResult): string {
     `[${loadInWords(engine)}`,
     `${promptInWords(usage)} in ${duration(prefillMs)}`,
     `${tokens.length} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
+    ...draftsInWords(usage),
     ...freeInWords(usage),
     `${result.finishReason}`,
     `seed ${result.seed}`,

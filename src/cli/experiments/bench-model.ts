@@ -22,6 +22,7 @@ import { writePlot } from "../reports/plot.ts";
 import { profileTable } from "../reports/profile-report.ts";
 import { table } from "../reports/table.ts";
 import { Command } from "../terminal/command.ts";
+import { addDraftFlag, type DraftFlag } from "../terminal/drafts.ts";
 import {
   addEngineFlags,
   type EngineFlags,
@@ -40,12 +41,14 @@ import {
   write,
   writeJson,
 } from "../terminal/terminal.ts";
+import { benchDrafts } from "./bench-drafts.ts";
 import { benchTexts } from "./bench-together.ts";
 
 /** Texts that decode at the same time, at most. */
 const MAX_TEXTS = 64;
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, DraftFlag {
+  readonly file?: string;
   readonly at?: readonly number[];
   readonly tokens: number;
   readonly texts?: readonly number[];
@@ -66,7 +69,13 @@ export function benchDecodeCommand(): Command {
       "numbers of texts that decode at the same time, at one position: --at, or 16",
       readTexts,
     )
-    .option("--rounds <n>", "with --texts, times that each is timed (default: 5)", integer);
+    .option(
+      "--rounds <n>",
+      "with --texts or --draft, times that each is timed (default: 5)",
+      integer,
+    )
+    .option("-f, --file <file>", "with --draft, the text or request that is answered");
+  addDraftFlag(command, "; beside the same text without, by turns");
   const decided = {
     sequences: "--texts tells how many texts there are",
     cacheTokens: "the cache has room for all --texts",
@@ -74,8 +83,12 @@ export function benchDecodeCommand(): Command {
   };
   return addReportFlags(command, decided).action((flags: Flags) => {
     if (flags.tokens < 1) throw new UserError("Invalid --tokens: expected at least 1.");
+    if (flags.draft !== undefined) return benchDrafts(flags, draftTiming(flags));
+    if (flags.file !== undefined) throw new UserError("--file is of --draft: give both.");
     if (flags.texts) return benchTexts(flags, textsSetting(flags, flags.texts));
-    if (flags.rounds !== undefined) throw new UserError("--rounds are of --texts: give both.");
+    if (flags.rounds !== undefined) {
+      throw new UserError("--rounds are of --texts or --draft: give both.");
+    }
     return bench("decode", flags, {
       more: moreThanPlace(flags.tokens),
       placesIn: (model) => decodingPlaces(model, flags.tokens, flags.at),
@@ -104,6 +117,14 @@ export function benchPrefillCommand(): Command {
 function roundsOf({ rounds = 5 }: Flags): number {
   if (rounds >= 1) return rounds;
   throw new UserError("Invalid --rounds: expected at least 1.");
+}
+
+/** What is timed with drafts: one text, of which all tokens count. */
+function draftTiming(flags: Flags) {
+  const { texts, at, plot, tokens } = flags;
+  const other = Object.entries({ texts, at, plot }).find(([, value]) => value !== undefined);
+  if (other) throw new UserError(`--${other[0]} does nothing beside --draft: leave one out.`);
+  return { tokens, rounds: roundsOf(flags) };
 }
 
 function textsSetting(flags: Flags, texts: readonly number[]): TogetherSetting {

@@ -19,6 +19,11 @@ export function freeInWords({ freeTokens }: TokenUsage): string[] {
   return freeTokens === Number.POSITIVE_INFINITY ? [] : [`${freeTokens} free`];
 }
 
+/** "31 of 40 drafted right"; nothing if none were. */
+export function draftsInWords({ draftTokens, acceptedTokens }: TokenUsage): string[] {
+  return draftTokens === 0 ? [] : [`${acceptedTokens} of ${draftTokens} drafted right`];
+}
+
 /** Warns that a context is almost full. */
 export function warnOfFill({ promptTokens, generatedTokens, freeTokens }: TokenUsage): void {
   const used = promptTokens + generatedTokens;

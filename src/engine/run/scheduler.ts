@@ -290,7 +290,8 @@ function find(waiting: Waiting): boolean {
   if (!sequence.finds || !("length" in tokens) || isAlone(rows)) return false;
   if (sequence.isLost) sequence.find(sequence.ids, sequence.ids.length);
   const left = tokens.slice(taken);
-  if (left.length <= wantedRows(rows) || sequence.isLost) return false;
+  const isKnown = !sequence.isLost && sequence.ids.length === sequence.length;
+  if (left.length <= wantedRows(rows) || !isKnown) return false;
   const most = sequence.length + left.length - wantedRows(rows);
   waiting.taken += sequence.find([...sequence.ids, ...left], most);
   if (waiting.taken < tokens.length) return false;
