@@ -11,6 +11,7 @@ const DOCUMENTS = [
   "CHANGELOG.md",
   "docs/architecture.md",
   "docs/context.md",
+  "docs/drafts.md",
   "docs/matvec.md",
 ];
 

@@ -55,6 +55,8 @@ describe("the next turn of a conversation", () => {
       cachedTokens: 0,
       generatedTokens: 12,
       freeTokens: 160 - first.length - 12,
+      draftTokens: 0,
+      acceptedTokens: 0,
     });
 
     const added = engine.tokenize(" She had a dog.", { continuation: true });
