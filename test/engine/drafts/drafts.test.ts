@@ -304,6 +304,22 @@ test("a text ends with the token that ends it, within a draft, too", async () =>
   expect(position + rows, "the last step has rows beyond the end").toBeGreaterThan(end);
 });
 
+test("texts in a small cache have pages for the rows of their drafts", async () => {
+  // 15 pages: three texts of one row a step would go in, of which each may want seven for 16 rows.
+  const options = { ...SMALL, attention: "window:9", pageSize: 4 } as const;
+  const engine = await loadEngine(large.bytes, options);
+  const draft = await loadEngine(large.bytes, { ...options, cacheTokens: 800 });
+  const prompts = [3, 9, 14, 20].map((id) => [id]);
+  const ask = { temperature: 0, ignoreEos: true, maxTokens: 90 };
+  const alone = [];
+  for (const prompt of prompts) alone.push((await complete(engine, prompt, ask)).answer);
+  const together = await Promise.all(
+    prompts.map((prompt) => complete(engine, prompt, { ...ask, draft })),
+  );
+  expect(together.map(({ answer }) => answer)).toEqual(alone);
+  for (const { acceptedTokens } of together) expect(acceptedTokens).toBeGreaterThan(70);
+});
+
 test("rows of one step choose and list as steps of one row do", async () => {
   const engine = await loadEngine(large.bytes, SMALL);
   const sequence = engine.sequence();
