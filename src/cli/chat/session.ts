@@ -13,7 +13,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { prepareGeneration } from "../../engine/generation/generation-request.ts";
 import type { TokenUsage } from "../../engine/generation/token-usage.ts";
 import { engineSummarizer } from "../../engine/tasks/summarizer.ts";
-import { freeInWords, promptInWords } from "../reports/usage-report.ts";
+import { draftsInWords, freeInWords, promptInWords } from "../reports/usage-report.ts";
 import { duration, note, rate } from "../terminal/terminal.ts";
 import type { AnswerOptions, Settings } from "./settings.ts";
 
@@ -210,6 +210,7 @@ function timingLine({ usage, prefillMs, decodeMs, finishReason }: ChatResult): s
   return [
     `[${promptInWords(usage)} in ${duration(prefillMs)}`,
     `${usage.generatedTokens} tokens, ${rate(decoded, decodeMs).toFixed(1)} tok/s`,
+    ...draftsInWords(usage),
     ...freeInWords(usage),
     `${finishReason}]`,
   ].join(" | ");
