@@ -5,9 +5,8 @@ import { parseRope } from "../../context/positions/rope-choice.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { perplexity } from "../../engine/tasks/score.ts";
 import type { Watch } from "../watch.ts";
-import type { OpenEngine } from "./experiment.ts";
 import { type PasskeyTask, passkeyAccuracy } from "./passkey.ts";
-import { type Cell, type CellStore, sweep } from "./sweep.ts";
+import { type Cell, type CellStore, type OpenEngine, sweep } from "./sweep.ts";
 
 /** Parts of a window, for perplexity by position. */
 export const PARTS = 8;

@@ -14,7 +14,7 @@ import { prefill } from "../../engine/tasks/prefill.ts";
 import { perplexity } from "../../engine/tasks/score.ts";
 import { median } from "../../numbers.ts";
 import type { Watch } from "../watch.ts";
-import type { OpenEngine } from "./experiment.ts";
+import type { OpenEngine } from "./sweep.ts";
 
 /** A policy of the cache, or a sliding window that is recomputed from scratch for every token. */
 export interface StreamMode {

@@ -1,7 +1,14 @@
 // Cells of a long measurement: each is computed once and kept, so that a stopped sweep goes on
 // where it was.
+// In this room: experiments on a whole model, data in, data out. Not in it: kernels by themselves
+// (kernels/), and flags, files, tables and plots (the command line's).
 
+import type { Engine } from "../../engine/engine.ts";
+import type { EngineOptions } from "../../engine/options.ts";
 import type { Watch } from "../watch.ts";
+
+/** Loads the model of an experiment, with what this part of it needs; the experiment closes it. */
+export type OpenEngine = (needed: EngineOptions) => Promise<Engine>;
 
 export interface Cell<T> {
   /** What the result depends on, beside what all cells of the sweep share. Becomes JSON. */
