@@ -10,6 +10,7 @@ const DOCUMENTS = [
   "CONTRIBUTING.md",
   "CHANGELOG.md",
   "docs/architecture.md",
+  "docs/cache.md",
   "docs/context.md",
   "docs/drafts.md",
   "docs/matvec.md",
