@@ -21,7 +21,7 @@ import { openFile } from "./platform/file.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
 export type { CacheGroup } from "./context/cache/cache-pages.ts";
-export type { OnEvict, PageEntry } from "./context/cache/page-table.ts";
+export type { Appended, OnEvict, PageCopy, PageEntry } from "./context/cache/page-table.ts";
 export type { Prefix, PrefixCache } from "./context/cache/prefix-cache.ts";
 export type { KeyStorage } from "./context/cache/rotations.ts";
 export type { Sequence } from "./context/cache/sequence.ts";

@@ -39,10 +39,8 @@ import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
-/** A chat gives one answer, and keeps it for the next turn. */
-type NotOfChats = "parseSpecial" | "answers" | "beams" | "lengthPenalty";
-
-export interface ChatOptions extends Omit<GenerateOptions, NotOfChats> {
+export interface ChatOptions // It gives one answer, and keeps it for the next turn.
+  extends Omit<GenerateOptions, "parseSpecial" | "answers" | "beams" | "lengthPenalty"> {
   /**
    * How messages are written for the model: a template, its name ("chatml"), or its source in
    * Jinja. Default: the file's own, or "plain" if it has none.
