@@ -11,7 +11,7 @@ import { Engine, type Message, SHIPPED_MODEL, UserError } from "../src/index.ts"
 import { median } from "../src/numbers.ts";
 import type { TurnReply } from "./prefixes/next-turn.ts";
 import { ask } from "./process.ts";
-import { machine, percent, printTable, save, wholeNumber } from "./report.ts";
+import { machine, printTable, save, wholeNumber } from "./report.ts";
 
 const ASK = { temperature: 0, maxTokens: 4, ignoreEos: true, logprobs: 2 } as const;
 const ANSWER = { temperature: 0, maxTokens: 12, ignoreEos: true } as const;
@@ -50,7 +50,10 @@ export async function main(args: string[]): Promise<void> {
       ["a prompt of requests that begin alike", "ms to the first token"],
       [
         ["the first request", first.toFixed(0)],
-        [`the ${requests - 1} others, median`, `${median(others).toFixed(0)} (${percent(ratio)})`],
+        [
+          `the ${requests - 1} others, median`,
+          `${median(others).toFixed(0)}, ${(100 * ratio).toFixed(0)} % of that`,
+        ],
       ],
     );
     console.log(`${pages} pages held by all at the same time; each alone would hold ${alone}`);

@@ -39,7 +39,8 @@ import { chatPrompt, type Spoken } from "./chat-prompt.ts";
 import { ChatTemplate } from "./chat-template.ts";
 import { chatTemplateOf } from "./chosen-template.ts";
 
-export interface ChatOptions // It gives one answer, and keeps it for the next turn.
+/** One answer, which is kept for the next turn. */
+export interface ChatOptions
   extends Omit<GenerateOptions, "parseSpecial" | "answers" | "beams" | "lengthPenalty"> {
   /**
    * How messages are written for the model: a template, its name ("chatml"), or its source in
