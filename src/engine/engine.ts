@@ -318,7 +318,8 @@ export class Engine implements AsyncDisposable {
   /**
    * Saves a text to a file, with its pages, so that `openSession` takes it up without computing it
    * again: a sequence of `run`, what a prefix cache keeps, or the messages of the conversation that
-   * `chat` has answered last. The file is complete, or as it was before.
+   * `chat` has answered last (others are saved without pages). The file is complete, or as it was
+   * before. Throws a `UserError` if the text is another engine's, or if the file cannot be written.
    */
   saveSession(path: string, text: Sequence | PrefixCache | readonly Message[]): Promise<void> {
     return this.#saved.save(path, text);
@@ -327,7 +328,8 @@ export class Engine implements AsyncDisposable {
   /**
    * Takes up a text that was saved. Throws a `SessionFileError` if the file is damaged, or was made
    * by another model, version or setting (rotation, attention policy, kind and size of pages), and
-   * a `CapacityError` if the cache has no room for it; then nothing has changed.
+   * a `CapacityError` if the cache has no room for it; then nothing has changed. A sequence with an
+   * attention policy of its own opens only in an engine that was loaded with that policy.
    */
   openSession(path: string): Promise<OpenedSession> {
     return this.#saved.open(path);

@@ -102,6 +102,18 @@ describe("whole pages", () => {
     expect(pages.sequence().find([...many(6), 70, 71], 8)).toBe(8);
   });
 
+  test("are found no more once they are written anew, also if another text read them when they were cut", () => {
+    const pages = cache();
+    const [text, other] = [pages.sequence(), pages.sequence()];
+    compute(text, many(8));
+    expect(other.find(many(9), 8)).toBe(8);
+    text.truncate(6); // the other still reads its second page
+    other.clear();
+    compute(text, [70, 71]);
+    const found = pages.sequence();
+    expect(found.find(many(8), 8)).toBe(4);
+  });
+
   test("that a layer has not computed, or whose tokens are unknown, are not found", async () => {
     const pages = cache();
     const text = pages.sequence();

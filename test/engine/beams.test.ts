@@ -192,7 +192,7 @@ describe("beam search", () => {
   test.each<[GenerateOptions, RegExp]>([
     [{ beams: 4, temperature: 0.5 }, /leave out temperature/],
     [{ beams: 4, topK: 5, cache: false }, /leave out topK, cache/],
-    [{ beams: 2, answers: 3 }, /2 beams find no 3 answers/],
+    [{ beams: 2, answers: 3 }, /2 beams give at most 2 answers, not 3/],
     [{ lengthPenalty: 2 }, /give beams, too/],
     [{ beams: 17 }, /beams/],
   ])("refuses %o", (options, message) => {

@@ -305,6 +305,20 @@ describe("a saved conversation", () => {
     expect((await cold.chat(asked, options).result).usage.cachedTokens).toBe(0);
   });
 
+  test("that is not the one answered last is saved without pages", async () => {
+    await using engine = await loadEngine(model.bytes, SETTING);
+    const options = { temperature: 0, maxTokens: 30, ignoreEos: true };
+    const { message } = await engine.chat([user("hello")], options).result;
+    await engine.saveSession(file("answered"), [user("hello"), message]);
+    await engine.saveSession(file("another"), [user("good day"), message]);
+    const sizes = [await stat(file("answered")), await stat(file("another"))].map(
+      ({ size }) => size,
+    );
+    expect(sizes[0]! - sizes[1]!).toBeGreaterThan(2000);
+    const opened = await engine.openSession(file("another"));
+    expect(opened.messages).toEqual([user("good day"), message]);
+  });
+
   test("that has not begun is its messages", async () => {
     await using engine = await loadEngine(model.bytes, SETTING);
     await engine.saveSession(file("new"), [user("hello")]);

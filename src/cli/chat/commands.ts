@@ -80,7 +80,7 @@ const COMMANDS: Readonly<Record<string, ChatCommand>> = {
   },
   "/session": {
     argument: "save|load FILE",
-    help: "the same with its pages of the cache, so that nothing is computed again",
+    help: "save or load the conversation with its pages: only new messages are computed",
     run: session,
   },
   "/help": { help: "this list", run: async () => HELP },

@@ -75,10 +75,14 @@ export function generateCommand(): Command {
     .option("--parse-special", "take special tokens spelled in the prompt as such")
     .option("--answers <n>", "give this many, with seeds that follow each other", integer)
     .option("--beams <n>", "beam search: the likeliest whole text that n beams find", integer)
-    .option("--length-penalty <x>", "of beams: above 1 favours long texts (default: 1)", number)
+    .option(
+      "--length-penalty <x>",
+      "of beams: 0 favours short texts, 1 compares means, more favours long ones (default: 1)",
+      number,
+    )
     .option(
       "--session <file>",
-      "go on from the text that this file has, pages and all, and write it back; a new one begins a text",
+      "keep the text and its pages in this file: go on from it if it exists, and save it at the end",
       outputFile,
     )
     .option("--no-cache", "recompute the whole text for every token, for comparison")

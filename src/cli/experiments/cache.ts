@@ -20,7 +20,7 @@ interface Flags extends EngineFlags {
 /** `dawnstream cache` */
 export function cacheCommand(): Command {
   const command = new Command("cache")
-    .description("show which pages of the cache texts share, and who holds them")
+    .description("show which pages of the cache texts share")
     .example('dawnstream cache "One day a girl" "One day a boy" --page 2')
     .argument("<texts...>", "texts, computed one after the other; each keeps its pages")
     .option("--json", "print one object");
@@ -48,15 +48,16 @@ export function cacheCommand(): Command {
   });
 }
 
-/** Each text a row, each of its pages a column: the page's number in the cache, and who else holds it. */
+/** Each text a row, each of its pages a column: the number of the page in the cache. */
 function drawing(
-  { pageSize, texts, used, kept, size }: SharedPages,
+  { pageSize, groups, texts, used, kept, size }: SharedPages,
   given: readonly string[],
 ): string {
   const holders = new Map<number, number>();
   for (const page of texts.flatMap(({ pages }) => pages)) {
     if (page !== undefined) holders.set(page, (holders.get(page) ?? 0) + 1);
   }
+  const ofGroup = groups > 1 ? `, in the first of ${groups} groups of layers` : "";
   const cell = (page: number | undefined) => {
     if (page === undefined) return "-";
     return holders.get(page)! > 1 ? `[${page}]` : `${page} `;
@@ -74,7 +75,7 @@ function drawing(
     return row(`text ${i + 1}`, pages.map(cell), `${rest}   ${told}: ${shortened(given[i]!)}`);
   });
   return [
-    `Pages of ${pageSize} tokens by the position that they begin at; [n] is held by several texts.`,
+    `Pages of ${pageSize} tokens by the position that they begin at${ofGroup}; [n] is held by several texts.`,
     row("", heads),
     ...lines,
     `${used} of ${size} pages are in use; when the texts end, ${kept} stay to be found by others.`,

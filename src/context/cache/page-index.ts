@@ -61,8 +61,9 @@ export class PageIndex {
   }
 
   /**
-   * The pages that hold the most of the first tokens of a text, at most `most` of them; undefined if
-   * there are none, or if a layer has lost what it still sees there.
+   * The longest beginning of a text whose pages are in the index, in whole pages and at most `most`
+   * tokens, for which each group still has all pages that the next token sees. Undefined if there is
+   * none.
    */
   find(
     policy: AttentionPolicy,

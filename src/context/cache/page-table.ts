@@ -198,7 +198,7 @@ export class PageTable implements Claim {
     }
     this.#entries = this.#entries.filter(({ first }) => first < length);
     this.#length = length;
-    // Unless another text uses the page that is written next, it is found no more.
+    // At once, so that no text finds the page that is written next: a copy of it is not reserved.
     const open = this.#open;
     if (open && this.#pool.users(open.page) === 1) this.#pool.forget(open.page);
     return true;

@@ -11,7 +11,7 @@ import type { KeyStorage } from "./rotations.ts";
 
 /** What made the pages of a session; pages of any other make are not read. */
 export interface MadeBy {
-  /** SHA-256, in hexadecimal, of the model, the engine's attention policy and its rotations. */
+  /** SHA-256, in hexadecimal, of the weights and the rotation. */
   readonly fingerprint: string;
   /** The model's name, for messages. */
   readonly model: string;
@@ -110,7 +110,7 @@ function modelDifference(made: MadeBy, here: MadeBy): string | undefined {
     return `it was made with the attention policy ${policyText(policy)}, and here it is ${policyText(here.policy)}. Use the policy that it was made with.`;
   }
   if (isSame) return undefined;
-  return `it was made with other weights of the model ${quoteValue(made.model)}, another RoPE scaling or another attention policy of the engine. Load the model as it was when the session was saved.`;
+  return `it was made with other weights of the model ${quoteValue(made.model)}, or with another RoPE scaling. Load the same file with the same scaling.`;
 }
 
 function policyText({ name, sinks, window }: AttentionPolicy): string {

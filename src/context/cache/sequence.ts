@@ -34,7 +34,7 @@ export class Sequence {
   readonly #widest: PageTable;
   /** Called with pages that are freed because no later query can see them. */
   onEvict: OnEvict = () => {};
-  /** Whether tokens that are to be computed may be found in pages of other texts instead. */
+  /** Whether the scheduler may take pages of other texts for it. Default: false. */
   finds = false;
   #ids: number[] = [];
   #length = 0;
@@ -176,16 +176,16 @@ export class Sequence {
   }
 
   /**
-   * Says that all layers have computed the last `count` tokens. Other texts find its whole pages from
-   * now on, as far as their tokens are known; but not yet what it may take back.
+   * Says that all layers have computed the last `count` tokens: its whole pages go into the index, as
+   * far as their ids are known, unless some may be taken back.
    */
   computed(count: number, mayTakeBack = false): void {
     if (this.#length - count > this.#computed) return; // there are tokens before that not all have
     this.#computed = this.#length;
-    if (!mayTakeBack) this.#share();
+    if (!mayTakeBack) this.#addToIndex();
   }
 
-  #share(): void {
+  #addToIndex(): void {
     const { index, pageSize } = this.#space;
     const known = Math.min(this.#computed, this.#ids.length, FINDABLE_TOKENS);
     const whole = Math.floor(known / pageSize);
@@ -195,8 +195,9 @@ export class Sequence {
   }
 
   /**
-   * Takes over pages of the cache that hold more of the beginning of a text than its own do, which
-   * must hold it, too: at most `most` tokens. Returns how many more these are.
+   * Takes pages from the index if they hold more of a text than the sequence has: `ids` is the whole
+   * text, and begins with what the sequence has. Uses at most `most` tokens. Returns how many tokens
+   * were gained.
    */
   find(ids: readonly number[], most: number): number {
     const { index, pageSize } = this.#space;
@@ -347,7 +348,7 @@ export class Sequence {
 
   /** Frees all pages and keeps the first `keep` tokens of the text, to be computed again. */
   discard(keep: number = this.#ids.length): void {
-    this.#share();
+    this.#addToIndex();
     for (const table of this.tables) table.clear();
     this.#length = 0;
     this.#cut(0);

@@ -100,18 +100,35 @@ export interface ChatResult extends GenerationResult {
   readonly recollection: Recollection | undefined;
 }
 
-/** The conversation in a prefix cache, with the tokens as generated. */
-const spokenOf = new WeakMap<PrefixCache, Spoken>();
+/** A conversation up to an answer, with the tokens as generated. */
+interface Conversation {
+  readonly messages: readonly Message[];
+  readonly spoken: Spoken;
+}
 
-/** The conversation that a prefix cache keeps, to be saved: undefined if it has none. */
-export function spokenIn(kept: PrefixCache): Spoken | undefined {
-  return spokenOf.get(kept);
+/** The conversation in a prefix cache. */
+const conversationOf = new WeakMap<PrefixCache, Conversation>();
+
+/** The text of a conversation, if it is the one that a prefix cache keeps. */
+export function keptConversation(
+  kept: PrefixCache,
+  messages: readonly Message[],
+): Spoken | undefined {
+  const found = conversationOf.get(kept);
+  const isSame = (message: Message, i: number) =>
+    message.role === messages[i]?.role && message.content === messages[i].content;
+  const isKept = found?.messages.length === messages.length && found.messages.every(isSame);
+  return isKept ? found.spoken : undefined;
 }
 
 /** Has a prefix cache keep a conversation that was saved. */
-export function speakOn(kept: PrefixCache, sequence: Sequence, spoken: Spoken): void {
-  kept.give(sequence, spoken.ids);
-  spokenOf.set(kept, spoken);
+export function keepConversation(
+  kept: PrefixCache,
+  sequence: Sequence,
+  conversation: Conversation,
+): void {
+  kept.give(sequence, conversation.spoken.ids);
+  conversationOf.set(kept, conversation);
 }
 
 /** See `Engine.chat`. Wrong options and messages are refused at once. */
@@ -148,7 +165,7 @@ async function* answer(
   const written = (spoken?: Spoken) =>
     chatPrompt(engine.tokenizer, template, messages, { addGenerationPrompt: true }, spoken);
   const attention = attentionOf(options);
-  let prompt = written(prefixCache && spokenOf.get(prefixCache));
+  let prompt = written(prefixCache && conversationOf.get(prefixCache)?.spoken);
   // With the tokens as generated, a conversation may take more tokens than its text, which memories
   // count.
   const { context } = engine.setting;
@@ -157,14 +174,16 @@ async function* answer(
   // Decoded as a text of its own: without the space that SentencePiece puts before its first word,
   // as Hugging Face decodes it.
   const result = yield* generate(engine, prompt.ids, { ...generating, attention }, {});
+  const message: Message = { role: "assistant", content: result.text };
   if (prefixCache) {
     // A stop string ends a text within its tokens, and a token may end within a character: then the
     // two are not the same.
     const isWhole = result.stopped === undefined && !result.text.endsWith("\ufffd");
-    if (isWhole) spokenOf.set(prefixCache, prompt.answered(result.text, result.tokens));
-    else spokenOf.delete(prefixCache);
+    const spoken = prompt.answered(result.text, result.tokens);
+    if (isWhole) conversationOf.set(prefixCache, { messages: [...conversation, message], spoken });
+    else conversationOf.delete(prefixCache);
   }
-  return { ...result, message: { role: "assistant", content: result.text }, recollection };
+  return { ...result, message, recollection };
 }
 
 /** The messages that a memory keeps; undefined if it is aborted. */

@@ -9,7 +9,7 @@ import { text as textReader } from "../../option-reader.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import type { Platform } from "../run/session.ts";
 import { madeBy, openText, saveText, type TextToSave } from "../tasks/saved-text.ts";
-import { speakOn, spokenIn } from "./chat.ts";
+import { keepConversation, keptConversation } from "./chat.ts";
 
 /** A text that was saved, in the cache again. */
 export interface OpenedSession {
@@ -66,8 +66,10 @@ export class SavedSessions {
       const { sequence, saved } = await openText(this.#model, await this.#madeBy(), source);
       if (!saved.chat) return { sequence, messages: undefined };
       const { messages, spoken } = saved.chat;
-      if (spoken) speakOn(this.#chats, sequence, { ...spoken, ids: [...saved.ids] });
-      else sequence.clear();
+      if (spoken) {
+        const whole = { ...spoken, ids: [...saved.ids] };
+        keepConversation(this.#chats, sequence, { messages, spoken: whole });
+      } else sequence.clear();
       return { sequence: undefined, messages };
     } finally {
       await source.close();
@@ -85,7 +87,7 @@ export class SavedSessions {
       throw new UserError("The prefix cache is another engine's: save it with that engine.");
     }
     const messages = messagesReader(text, "conversation");
-    const spoken = spokenIn(this.#chats);
+    const spoken = keptConversation(this.#chats, messages);
     const { held } = this.#chats;
     return { sequence: spoken && held, ids: spoken?.ids ?? [], chat: { messages, spoken } };
   }

@@ -74,20 +74,21 @@ export interface GenerateOptions extends SamplingOptions {
    */
   readonly answers?: number | undefined;
   /**
-   * Beam search with this many beams: the likeliest whole text, found by going on with the
-   * likeliest continuations of all beams after each token. It comes when the search has ended.
-   * With `answers`, the best of its texts. Default: none.
+   * Beam search with this many beams, 1 to 16: the likeliest whole text is searched for, and given
+   * at the end. With `answers`, the best of its texts. Not with options that sample, nor with
+   * onEvict, prefixCache, draft or `cache: false`. Default: none.
    */
   readonly beams?: number | undefined;
   /**
-   * With `beams`: texts are compared by the sum of their log-probabilities over length to this
-   * power, so that more than 0 favours longer ones. Default: 1.
+   * With `beams`: texts are compared by the sum of their log-probabilities / length^lengthPenalty: 0
+   * favours short texts, 1 compares means, more favours long ones. Default: 1.
    */
   readonly lengthPenalty?: number | undefined;
   /**
-   * Has several tokens guessed, and verified in one step: by "ngram" what the text had before, by a
-   * smaller model of the same vocabulary what that would go on with. The text is the same, token for
-   * token. Default: no drafts.
+   * Guesses several tokens and verifies them in one step: the tokens stay the same. "ngram" or
+   * "ngram:K" repeats what followed the last tokens earlier in the text, K tokens at most (1 to 15,
+   * default 15); an engine, or `{ engine, tokens }`, asks a smaller model of the same vocabulary.
+   * Not with beams or `cache: false`. Default: none.
    */
   readonly draft?: DraftChoice | DraftText | DraftEngine | undefined;
   /** Ends the generation after the current token; `reason` is then "aborted". */
@@ -185,7 +186,9 @@ function checkBeams(request: Request): void {
     throw new UserError("lengthPenalty compares the texts of beams: give beams, too.");
   }
   if (answers > beams) {
-    throw new UserError(`${beams} beams find no ${answers} answers: ask for fewer, or more beams.`);
+    throw new UserError(
+      `${beams} beams give at most ${beams} answers, not ${answers}: ask for fewer answers or more beams.`,
+    );
   }
   const { seed: _, temperature, ...others } = samplingOf(request);
   const { onEvict, prefixCache, draft, cache } = request;

@@ -7,18 +7,21 @@ export class Spent {
   readonly began: number = performance.now();
   prefillMs = 0;
   readonly #sequence: Sequence;
-  /** Tokens of its beginning that it computes itself, as far as these are known at the start. */
-  readonly #uncached: number;
+  /** Tokens that the sequence had when the request began. */
+  readonly #held: number;
+  /** Its `cached` at that time. */
+  readonly #cachedBefore: number;
   #cachedTokens: number | undefined;
 
   constructor(sequence: Sequence) {
     this.#sequence = sequence;
-    this.#uncached = sequence.cached - sequence.length;
+    this.#held = sequence.length;
+    this.#cachedBefore = sequence.cached;
   }
 
-  /** Tokens of the prompt that were not computed for it: some may be found on the way. */
+  /** Tokens of the prompt that the request did not compute: held at the start, or found since. */
   get cachedTokens(): number {
-    return this.#cachedTokens ?? this.#sequence.cached - this.#uncached;
+    return this.#cachedTokens ?? this.#held + this.#sequence.cached - this.#cachedBefore;
   }
 
   /** Says that the prompt has been computed. */

@@ -114,22 +114,28 @@ function checkText(
   { madeBy: { policy }, pages }: SavedSession,
   ids: readonly number[],
 ): void {
+  const unusable = (why: string) =>
+    new SessionFileError(`${name}: the session cannot be used here: ${why}`);
   try {
     checkIds(model, ids);
     checkFits(model, policy, ids.length);
   } catch (error) {
-    throw new SessionFileError(
-      `${name}: the session cannot be used here: ${(error as Error).message}`,
-    );
+    throw unusable((error as Error).message);
   }
   const { groups, shape } = model.setting.cache;
+  // A step frees all pages that the policy hides: a text never has more than these.
+  const most = pagesNeeded(policy, ids.length, model.setting.chunk, shape.pageSize);
   for (const [i, { length }] of pages.entries()) {
-    // More pages than the policy leaves after a step are none that a step has left.
-    const most = pagesNeeded(policy, ids.length, model.setting.chunk, shape.pageSize);
-    if (length <= Math.min(most, groups[i]!.pages)) continue;
-    throw new SessionFileError(
-      `${name}: the session cannot be used here: it has ${length} pages, and this cache ${groups[i]!.pages}. ` +
-        "Load with a larger context or cacheTokens.",
-    );
+    if (length > groups[i]!.pages) {
+      const { pages: size } = groups[i]!;
+      throw unusable(
+        `it has ${length} pages, and the cache ${size}. Load with a larger context or cacheTokens.`,
+      );
+    }
+    if (length > most) {
+      throw unusable(
+        `it has ${length} pages, and its policy keeps at most ${most}. Load with a larger chunk.`,
+      );
+    }
   }
 }

@@ -9,6 +9,8 @@ import type { Watch } from "../watch.ts";
 export interface SharedPages {
   /** P: tokens a page. */
   readonly pageSize: number;
+  /** Groups of layers, each with a cache of its own. */
+  readonly groups: number;
   readonly texts: readonly {
     readonly tokens: number;
     /** Tokens whose pages another text had computed. */
@@ -56,7 +58,7 @@ export async function sharedPages(
     for (const sequence of sequences) sequence.clear();
     const { keptPages: kept } = engine.usage;
     const size = engine.setting.cache.groups.reduce((sum, { pages }) => sum + pages, 0);
-    return { pageSize, texts: found, used, kept, size };
+    return { pageSize, groups: engine.setting.cache.groups.length, texts: found, used, kept, size };
   } finally {
     for (const sequence of sequences) sequence.clear();
   }
