@@ -38,6 +38,8 @@ test("generate writes prompt and text, the same for the same seed; --json prints
     promptTokens: 5,
     cachedTokens: 0,
     generatedTokens: 20,
+    draftTokens: 0,
+    acceptedTokens: 0,
     freeTokens: 512 - 25,
   });
   expect(object.tokens.length).toBe(20);

@@ -642,7 +642,11 @@ describe("a session of another make is refused in one line, which names the diff
       { policy: { ...madeBy.policy, sinks: 3 } },
       /here it is .* \(3 sinks, a window of 9/,
     ],
-    ["rotations", { fingerprint }, /other weights of the model "a model", another RoPE scaling or/],
+    [
+      "rotations",
+      { fingerprint },
+      /other weights of the model "a model", or with another RoPE scaling/,
+    ],
     [
       "kv",
       { kv: "q8_0" },

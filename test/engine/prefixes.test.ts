@@ -4,10 +4,8 @@
 
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Engine } from "../../src/engine/engine.ts";
-import { openModel } from "../../src/engine/model/open.ts";
-import type { EngineOptions, GenerateOptions, StepReport } from "../../src/index.ts";
-import { bytesOpener, loadEngine, sharingPlatform, withMethods } from "../support/engine.ts";
+import type { Engine, EngineOptions, GenerateOptions, StepReport } from "../../src/index.ts";
+import { loadEngine, losableEngine } from "../support/engine.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 
 const P = 4;
@@ -210,23 +208,9 @@ test.each<[name: string, file: Uint8Array, options: EngineOptions]>([
 });
 
 test("texts that shared pages on a device that is lost share them again on the next", async () => {
-  const devices: GPUDevice[] = [];
-  const platform = {
-    ...sharingPlatform,
-    requestAdapter: async (gpu: GPU) => {
-      const adapter = await sharingPlatform.requestAdapter(gpu);
-      const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
-        const device = await adapter.requestDevice(descriptor);
-        devices.push(device);
-        return device;
-      };
-      return withMethods(adapter, { requestDevice });
-    },
-  };
-  const file = await openModel("test.gguf", bytesOpener({ "test.gguf": model.bytes }));
   // Four texts of 84 tokens share 60: without that, there is room for two.
   const setting = { ...SETTING, cacheTokens: 60 + 4 * 28 };
-  await using on = await Engine.open(sharingPlatform && platform, file, setting);
+  const { engine: on, lose, opened } = await losableEngine(model.bytes, setting);
   const prompt = promptOf(8, 60);
   await on.complete(prompt, { ...GREEDY, maxTokens: 1 });
   const asks = Array.from({ length: 4 }, (_, i) => [...prompt, 2 + i]);
@@ -235,14 +219,61 @@ test("texts that shared pages on a device that is lost share them again on the n
     const tokens: number[] = [];
     for await (const { id } of on.generate(ids, { ...GREEDY, maxTokens: 22 })) {
       tokens.push(id);
-      if (++pieces === 30) devices.at(-1)!.destroy();
+      if (++pieces === 30) lose();
     }
     return tokens;
   });
   const found = await Promise.all(running);
-  expect(devices.length).toBe(2);
+  expect(opened()).toBe(2);
   for (const [i, ids] of asks.entries()) {
     expect(found[i]).toEqual((await text(alone, ids, { ...GREEDY, maxTokens: 22 })).tokens);
   }
   expect(on.usage.pages).toBe(0);
+});
+
+describe("what a request was promised stays there for it", () => {
+  const window = { ...SETTING, attention: "window:60" } as const;
+
+  test("though a window lets go of pages that others still read", async () => {
+    await using on = await loadEngine(model.bytes, { ...window, cacheTokens: 120 });
+    await using oracle = await loadEngine(model.bytes, { ...window, prefixes: false });
+    const ask = { temperature: 0.9, seed: 3, ignoreEos: true, maxTokens: 100, answers: 3 };
+    const found = await on.complete(promptOf(9, 60), ask);
+    const expected = await oracle.complete(promptOf(9, 60), ask);
+    expect(found.answers!.map(({ tokens }) => tokens)).toEqual(
+      expected.answers!.map(({ tokens }) => tokens),
+    );
+    // Others that begin alike, beside one whose reader is slow.
+    const slow = on.generate(promptOf(9, 60), { ...GREEDY, maxTokens: 100 });
+    await slow.next();
+    const asks = [5, 6, 7].map((id) => [...promptOf(9, 60), id]);
+    const texts = await Promise.all(
+      asks.map((ids) => on.complete(ids, { ...GREEDY, maxTokens: 80 })),
+    );
+    for (const [i, ids] of asks.entries()) {
+      const own = await oracle.complete(ids, { ...GREEDY, maxTokens: 80 });
+      expect(texts[i]!.tokens).toEqual(own.tokens);
+    }
+    await slow.return(undefined as never);
+    expect(on.usage.pages).toBe(0);
+  });
+
+  test("though a kept text has lost its pages with a device", async () => {
+    const setting = { ...SETTING, context: 120, cacheTokens: 252 };
+    const { engine: on, lose } = await losableEngine(model.bytes, setting);
+    const prefixCache = on.prefixCache();
+    await on.complete(promptOf(4, 70), { ...GREEDY, maxTokens: 5, prefixCache });
+    lose();
+    const [running, again] = await Promise.all([
+      on.complete(promptOf(5, 60), { ...GREEDY, maxTokens: 60 }),
+      on.complete(promptOf(4, 75), { ...GREEDY, maxTokens: 40, prefixCache }),
+    ]);
+    for (const [prompt, maxTokens, found] of [
+      [promptOf(5, 60), 60, running],
+      [promptOf(4, 75), 40, again],
+    ] as const) {
+      expect(found.tokens).toEqual((await text(alone, prompt, { ...GREEDY, maxTokens })).tokens);
+    }
+    expect(again.usage.cachedTokens).toBeLessThan(75);
+  });
 });

@@ -14,7 +14,8 @@ import {
   type Sequence,
   SessionFileError,
 } from "../../src/index.ts";
-import { loadEngine } from "../support/engine.ts";
+import { nodePlatform } from "../../src/platform/node.ts";
+import { loadEngine, losableEngine } from "../support/engine.ts";
 import { fixtureModel } from "../support/models.ts";
 import { tinyModel } from "../support/tiny-model.ts";
 
@@ -131,6 +132,69 @@ describe("a saved sequence", () => {
     expect([opened!.ids.length, opened!.length]).toEqual([20, 0]);
     expect(await next(engine, opened!, 9, 6)).toEqual(expected);
   });
+});
+
+describe("a device that is lost", () => {
+  test("while a sequence is saved leaves its tokens, and no page of another text", async () => {
+    let ready = () => {};
+    const isReady = new Promise<void>((resolve) => {
+      ready = resolve;
+    });
+    let asked = () => {};
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const createFile = async (path: string) => {
+      asked();
+      await isReady;
+      return nodePlatform.createFile(path);
+    };
+    const { engine, lose } = await losableEngine(model.bytes, SETTING, { createFile });
+    const sequence = engine.sequence();
+    await prefill(engine, sequence, textOf(8, 40), LAST_LOGITS);
+    const saving = engine.saveSession(file("around"), sequence);
+    await isAsked;
+    lose();
+    // Another text takes the same pages on the next device.
+    await engine.complete(textOf(9, 60), { temperature: 0, maxTokens: 4, ignoreEos: true });
+    ready();
+    await saving;
+    await using after = await loadEngine(model.bytes, SETTING);
+    const { sequence: opened } = await after.openSession(file("around"));
+    expect([opened!.ids.length, opened!.length]).toEqual([40, 0]);
+    const anew = after.sequence();
+    await prefill(after, anew, textOf(8, 40), LAST_LOGITS);
+    expect(await next(after, opened!, 5, 10)).toEqual(await next(after, anew, 5, 10));
+  });
+
+  test("and not missed yet: sessions are saved and opened with their tokens", async () => {
+    const { engine, lose } = await losableEngine(model.bytes, SETTING);
+    const sequence = engine.sequence();
+    await prefill(engine, sequence, textOf(8, 40), LAST_LOGITS);
+    await engine.saveSession(file("before"), sequence);
+    lose();
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the loss is told
+    await engine.saveSession(file("lost now"), sequence);
+    for (const name of ["before", "lost now"]) {
+      const { sequence: opened } = await engine.openSession(file(name));
+      expect([opened!.ids.length, opened!.length]).toEqual([40, 0]);
+      const anew = engine.sequence();
+      await prefill(engine, anew, textOf(8, 40), LAST_LOGITS);
+      expect(await next(engine, opened!, 5, 6)).toEqual(await next(engine, anew, 5, 6));
+    }
+  });
+});
+
+test("what a generation is about to change is not saved", async () => {
+  await using engine = await loadEngine(model.bytes, SETTING);
+  const kept = engine.prefixCache();
+  const ask = { temperature: 0, maxTokens: 30, ignoreEos: true, prefixCache: kept };
+  await engine.complete(textOf(3, 20), ask);
+  const running = engine.generate(textOf(3, 24), ask);
+  await running.next();
+  await expect(engine.saveSession(file("in use"), kept)).rejects.toThrow(/in use/);
+  await running.result;
+  await engine.saveSession(file("in use"), kept);
 });
 
 /** Fewer in CI, for time. */

@@ -115,6 +115,32 @@ export function loadEngine(
   return load("test.gguf", bytesOpener({ "test.gguf": model }), options);
 }
 
+/** An engine whose device can be lost, with parts of its platform replaced. */
+export async function losableEngine(
+  model: Uint8Array,
+  options: EngineOptions,
+  changes: Partial<Platform> = {},
+): Promise<{ readonly engine: Engine; lose(): void; readonly opened: () => number }> {
+  const own: GPUDevice[] = [];
+  const platform: Platform = {
+    ...sharingPlatform,
+    requestAdapter: async (gpu) => {
+      const adapter = await sharingPlatform.requestAdapter(gpu);
+      const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
+        const device = await adapter.requestDevice(descriptor);
+        own.push(device);
+        return device;
+      };
+      return withMethods(adapter, { requestDevice });
+    },
+    ...changes,
+  };
+  const file = await openModel("test.gguf", bytesOpener({ "test.gguf": model }));
+  const engine = await Engine.open(platform, file, options);
+  engines.push(engine);
+  return { engine, lose: () => own.at(-1)!.destroy(), opened: () => own.length };
+}
+
 /** The same for a model of several files in memory. */
 export function loadShards(
   files: Readonly<Record<string, Uint8Array>>,

@@ -106,7 +106,9 @@ export function generateCommand(): Command {
       (model) => ({ ...engineOptions(flags), ...roomForAnswers(model, prompt, flags) }),
       (model) => {
         const draft = draftToCheck(flags);
-        return prepareGeneration(model, goesOn ? [0] : prompt, { ...options, draft });
+        if (!goesOn) return prepareGeneration(model, prompt, { ...options, draft });
+        // The text is in the file: whether it fits is known when that has been read.
+        return prepareGeneration(model, [0], { ...options, draft, maxTokens: 1 });
       },
       (engine) =>
         withDraft(flags, engine, (draft) => {

@@ -42,6 +42,7 @@ export function number(text: string): number {
 
 /** A file whose folder can be written: checked first, so that a wrong path wastes no work. */
 export function outputFile(path: string): string {
+  if (path === "") throw new InvalidArgumentError("Expected the name of a file.");
   try {
     accessSync(dirname(resolve(path)), constants.W_OK);
   } catch {

@@ -91,13 +91,15 @@ export class CachePages implements SequenceSpace {
   }
 
   /**
-   * How many pages of each pool a text would find that other texts use: it need not take them. The
-   * last of `ids` is not looked for, since something is wanted of it.
+   * How many pages of each pool a text would find that other texts use: it need not take them, unless
+   * a window lets them go. The last of `ids` is not looked for, since something is wanted of it.
    */
   shared(ids: readonly number[], policy: AttentionPolicy): number[] {
-    const found = this.index?.find(policy, ids, ids.length - 1, this.#tables(policy));
+    const tables = this.#tables(policy);
+    const found = this.index?.find(policy, ids, ids.length - 1, tables);
     return this.pools.map((pool, i) => {
-      const entries = found?.entries[i] ?? [];
+      const isKept = tables[i]!.policy.window === Number.POSITIVE_INFINITY;
+      const entries = (isKept && found?.entries[i]) || [];
       return entries.filter(({ page }) => pool.users(page) > 0).length;
     });
   }

@@ -95,8 +95,8 @@ export class KvCache {
   /** What attention does in the step. */
   readonly work: WorkBuffers;
   readonly #rotations: Rotations;
-  /** The keys, or the values, of one page in one layer that is copied. */
-  readonly #onePage: GPUBuffer;
+  /** The keys, or the values, of one page in one layer, on their way from one page to another. */
+  readonly copied: GPUBuffer;
   readonly #device: Device;
   readonly #chunk: number;
   readonly #workOptions: WorkOptions;
@@ -108,10 +108,10 @@ export class KvCache {
     options: KvCacheOptions,
     buffers: Pick<KvCache, "layers" | "slots" | "pageTable" | "work">,
     rotations: Rotations,
-    onePage: GPUBuffer,
+    copied: GPUBuffer,
   ) {
     this.#device = device;
-    this.#onePage = onePage;
+    this.copied = copied;
     this.shape = options.shape;
     this.pages = options.pages;
     this.layers = buffers.layers;
@@ -160,8 +160,8 @@ export class KvCache {
       long: await device.createBuffer("work of attention to prompts", itemBytes, storage),
       merges: await device.createBuffer("merges", merges * MERGE_WORDS * 4, storage),
     };
-    const onePage = await device.createBuffer("copied page", pageBytes(shape) / 2, storage);
-    return new KvCache(device, options, { layers, slots, pageTable, work }, rotations, onePage);
+    const copied = await device.createBuffer("copied page", pageBytes(shape) / 2, storage);
+    return new KvCache(device, options, { layers, slots, pageTable, work }, rotations, copied);
   }
 
   /** The values of the step that was prepared last. Undefined before the first. */
@@ -212,8 +212,8 @@ export class KvCache {
       for (const buffer of [keys, values]) {
         for (const { from, to } of copies) {
           // By way of another buffer: WebGPU copies nothing within one.
-          encoder.copyBufferToBuffer(buffer, from * bytes, this.#onePage, 0, bytes);
-          encoder.copyBufferToBuffer(this.#onePage, 0, buffer, to * bytes, bytes);
+          encoder.copyBufferToBuffer(buffer, from * bytes, this.copied, 0, bytes);
+          encoder.copyBufferToBuffer(this.copied, 0, buffer, to * bytes, bytes);
         }
       }
     }

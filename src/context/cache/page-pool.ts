@@ -1,8 +1,11 @@
 import { CapacityError } from "../../kernels/gpu/device.ts";
 
+/** Parts of pages are sums of 1/n. */
+const ROUNDING = 1e-6;
+
 /** A page table that free pages are reserved for. */
 export interface Claim {
-  /** Reserved pages that it has not taken yet. */
+  /** Reserved pages that it has not taken yet; parts of them if it shares pages. */
   readonly promised: number;
 }
 
@@ -54,7 +57,7 @@ export class PagePool {
   /** Free pages that are not reserved for other claims, or are for this one. */
   availableTo(claim?: Claim): number {
     const free = this.free - this.#promisedBeside(claim);
-    return claim ? Math.max(free, Math.min(claim.promised, this.free)) : free;
+    return claim ? Math.max(free, Math.min(Math.floor(claim.promised), this.free)) : free;
   }
 
   /**
@@ -72,7 +75,7 @@ export class PagePool {
   #promisedBeside(claim: Claim | undefined): number {
     let promised = 0;
     for (const other of this.#claims) if (other !== claim) promised += other.promised;
-    return promised;
+    return Math.ceil(promised - ROUNDING);
   }
 
   /**
@@ -80,9 +83,12 @@ export class PagePool {
    * reserved for it, it may take whatever others were promised: after a lost device, texts that
    * shared pages hold none, and together they may have been promised more than there are.
    */
-  require(count: number, claim?: Claim): void {
-    const isOwn = claim !== undefined && count <= claim.promised;
-    const promised = isOwn ? 0 : this.#promisedBeside(claim);
+  require(
+    count: number,
+    claim?: Claim,
+    isPromised: boolean = claim !== undefined && count <= claim.promised + ROUNDING,
+  ): void {
+    const promised = isPromised ? 0 : this.#promisedBeside(claim);
     if (count + promised > this.free) this.onShort(count + promised);
     if (count + promised > this.free) {
       throw new CapacityError(

@@ -56,13 +56,30 @@ export class PageTable implements Claim {
 
   /** Whether another text uses one of its pages, too. */
   get isShared(): boolean {
-    return this.#entries.some(({ page }) => this.#pool.users(page) > 1);
+    return !this.#isStale && this.#entries.some(({ page }) => this.#pool.users(page) > 1);
   }
 
-  /** Pages that are reserved but not taken yet, the copy of a page that it shares included. */
+  /** Whether its pages were lost with their content. */
+  get #isStale(): boolean {
+    return this.#resets !== this.#pool.resets;
+  }
+
+  /** Pages that are reserved but not taken yet. */
   get promised(): number {
-    if (this.#resets !== this.#pool.resets) return this.#reserved;
-    return Math.max(0, this.#reserved - this.#entries.length + (this.#mustCopy ? 1 : 0));
+    return this.#isStale ? this.#reserved : this.#promisedBeside(this.#entries);
+  }
+
+  /**
+   * Pages that it may still take if it holds these. A page that it shares and writes to has yet to
+   * be copied. Under a window, a page counts for as much as each of its users has of it: if one of
+   * them lets it go, it takes another, and the page is no more free than before.
+   */
+  #promisedBeside(entries: readonly PageEntry[]): number {
+    const held =
+      this.policy.window === Number.POSITIVE_INFINITY
+        ? entries.length - (this.#mustCopy ? 1 : 0)
+        : entries.reduce((sum, { page }) => sum + 1 / this.#pool.users(page), 0);
+    return Math.max(0, this.#reserved - held);
   }
 
   /** The page that the next token is written to, unless that is a new one. */
@@ -72,12 +89,16 @@ export class PageTable implements Claim {
 
   /**
    * Pages that it need not take again, or frees, if it goes on from `length`: it keeps those before,
-   * but must copy one that it shares and writes to, and frees what it alone uses of the others.
+   * but must copy one that it shares and writes to, and frees what it alone uses of the others. A
+   * window may let go of a shared page, which others keep: it is not spared.
    */
   worth(length: number): number {
+    if (this.#isStale) return 0;
     const isOpen = (first: number) => first < length && length < first + this.#pageSize;
+    const isKept = this.policy.window === Number.POSITIVE_INFINITY;
     return this.#entries.filter(
-      ({ page, first }) => this.#pool.users(page) === 1 || (first < length && !isOpen(first)),
+      ({ page, first }) =>
+        this.#pool.users(page) === 1 || (isKept && first < length && !isOpen(first)),
     ).length;
   }
 
@@ -117,7 +138,8 @@ export class PageTable implements Claim {
    * nothing.
    */
   require(count: number): void {
-    this.#pool.require(this.#change(count).missing, this);
+    const { missing, isPromised } = this.#change(count);
+    this.#pool.require(missing, this, isPromised);
   }
 
   /**
@@ -126,11 +148,11 @@ export class PageTable implements Claim {
    * nothing if the pool has too few pages.
    */
   append(count: number): Appended {
-    if (this.#resets !== this.#pool.resets) this.clear();
+    if (this.#isStale) this.clear();
     const P = this.#pageSize;
     const start = this.#length;
-    const { kept, forgotten, firstNew, needed, missing } = this.#change(count);
-    this.#pool.require(missing, this);
+    const { kept, forgotten, firstNew, needed, missing, isPromised } = this.#change(count);
+    this.#pool.require(missing, this, isPromised);
     for (const { page } of forgotten) this.#pool.release(page);
     this.#entries = kept;
     const copies = this.#makeOwn();
@@ -169,8 +191,9 @@ export class PageTable implements Claim {
     const firstNew = Math.ceil(start / P);
     const needed = Math.ceil((start + count) / P) - firstNew;
     const freed = forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
-    const missing = needed + (this.#mustCopy ? 1 : 0) - freed;
-    return { kept, forgotten, firstNew, needed, missing };
+    const taken = needed + (this.#mustCopy ? 1 : 0);
+    const isPromised = taken <= this.#promisedBeside(kept);
+    return { kept, forgotten, firstNew, needed, missing: taken - freed, isPromised };
   }
 
   /**
@@ -245,7 +268,7 @@ export class PageTable implements Claim {
 
   /** Frees all pages, the last one first: a text is found again by its beginning. */
   clear(): void {
-    if (this.#resets === this.#pool.resets) {
+    if (!this.#isStale) {
       for (const { page } of this.#entries.toReversed()) this.#pool.release(page);
     }
     this.#resets = this.#pool.resets;

@@ -26,6 +26,7 @@ export class PrefixCache implements Disposable, Prefix {
   readonly #idle: IdlePrefixes;
   #held: Sequence | undefined;
   #text: readonly number[] = [];
+  #isInUse = false;
 
   constructor(sequences: Sequences, idle: IdlePrefixes) {
     this.#sequences = sequences;
@@ -52,6 +53,11 @@ export class PrefixCache implements Disposable, Prefix {
     return this.#text;
   }
 
+  /** Whether a generation has taken the text out. */
+  get isInUse(): boolean {
+    return this.#isInUse;
+  }
+
   /** The sequence held; undefined if it is in use, or was freed for another text. */
   get held(): Sequence | undefined {
     return this.#held;
@@ -66,6 +72,7 @@ export class PrefixCache implements Disposable, Prefix {
     const held = this.#held;
     const common = this.#common(ids, policy);
     this.#held = undefined;
+    this.#isInUse = true;
     this.#idle.delete(this);
     if (common > 0 && held?.truncate(common)) return held;
     held?.clear();
@@ -86,6 +93,7 @@ export class PrefixCache implements Disposable, Prefix {
   give(sequence: Sequence, text: readonly number[]): void {
     sequence.onEvict = () => {};
     sequence.reserve([]);
+    this.#isInUse = false;
     if (sequence.length === 0) return; // it never began, or failed: keep what is held
     this.clear();
     this.#text = text;

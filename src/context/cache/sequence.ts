@@ -92,10 +92,12 @@ export class Sequence {
     return this.tables.some(({ isShared }) => isShared);
   }
 
-  /** Whole pages held in each group, which a fork need not copy. */
+  /** Pages in each group that a fork need not take: whole ones that no window lets go. */
   get wholePages(): readonly number[] {
     const isWhole = this.#length % this.#space.pageSize === 0;
-    return this.tables.map(({ entries }) => entries.length - (isWhole ? 0 : 1));
+    return this.tables.map(({ entries, policy }) =>
+      policy.window === Number.POSITIVE_INFINITY ? entries.length - (isWhole ? 0 : 1) : 0,
+    );
   }
 
   /**
@@ -208,6 +210,7 @@ export class Sequence {
     const found = index.find(this.policy, ids, most, this.tables);
     const gained = found ? found.length - this.#length : 0;
     if (!found || gained <= 0) return 0;
+    const known = this.#ids.length;
     for (const [i, table] of this.tables.entries()) table.hold(found.entries[i]!, found.length);
     if (this.#ids.length < found.length) this.#ids = ids.slice(0, found.length);
     this.#length = found.length;
@@ -215,7 +218,7 @@ export class Sequence {
     this.#computed = found.length;
     this.#node = found.node;
     this.#indexed = found.length / pageSize;
-    this.#cached += gained;
+    this.#cached += Math.max(0, found.length - known); // what it knew before it has computed once
     return gained;
   }
 

@@ -43,17 +43,21 @@ export class SavedSessions {
     textReader(path, "path");
     const { sequence, ids, chat } = this.#toSave(text);
     if (sequence && sequence.ids.length < sequence.length) await sequence.settled();
-    // Keeps the pages as they are now, whatever is done with the text meanwhile.
+    // Keeps the pages as they are now, whatever is done with the text meanwhile. They are those of
+    // this session: if its device is lost, there are none, and the tokens are saved alone.
+    const { session } = this.#model;
     const fork = sequence?.fork();
-    try {
+    const isLost = () => session.device.isLost || this.#model.session !== session;
+    const save = async (held: Sequence | undefined) => {
       const made = await this.#madeBy(sequence?.policy);
       const file = await this.#platform.createFile(path);
-      await saveText(
-        this.#model,
-        made,
-        { sequence: fork, ids: ids ?? fork?.ids ?? [], chat },
-        file,
-      );
+      await saveText(session, made, { sequence: held, ids: ids ?? fork?.ids ?? [], chat }, file);
+    };
+    try {
+      await save(isLost() ? undefined : fork);
+    } catch (error) {
+      if (!fork || !isLost()) throw error;
+      await save(undefined);
     } finally {
       fork?.clear();
     }
@@ -83,6 +87,9 @@ export class SavedSessions {
       throw new UserError("The sequence is another engine's: save it with that engine.");
     }
     if (text instanceof PrefixCache) {
+      if (text.isInUse) {
+        throw new UserError("The prefix cache is in use: save it when its generation has ended.");
+      }
       if (text.isOf(this.#model)) return { sequence: text.held, ids: text.text };
       throw new UserError("The prefix cache is another engine's: save it with that engine.");
     }

@@ -48,9 +48,12 @@ export async function madeBy(
   };
 }
 
-/** Saves a text, which must not change meanwhile. The file is complete, or as it was before. */
+/**
+ * Saves a text, which must not change meanwhile; its pages are those of a session. The file is
+ * complete, or as it was before.
+ */
 export async function saveText(
-  model: LoadedModel,
+  session: Session,
   made: MadeBy,
   { sequence, ids, chat }: TextToSave,
   file: FileToWrite,
@@ -59,7 +62,7 @@ export async function saveText(
     const { length = 0, tables = [] } = sequence ?? {};
     const pages = made.groups.map((_, i) => tables[i]?.entries.map(({ first }) => first) ?? []);
     const saved: SavedSession = { madeBy: made, ids: Uint32Array.from(ids), length, pages, chat };
-    const parts = partsIn(model.session, saved, sequence);
+    const parts = partsIn(session, saved, sequence);
     await writeSession(saved, parts, (bytes) => file.write(bytes));
   } catch (error) {
     await file.discard();
@@ -76,7 +79,8 @@ async function* partsIn(session: Session, saved: SavedSession, sequence: Sequenc
 }
 
 /**
- * Reads a text into the cache. Throws a `SessionFileError` if the file is damaged, or was made by
+ * Reads a text into the cache; if its device is lost, only the tokens, so that it is computed again.
+ * Throws a `SessionFileError` if the file is damaged, or was made by
  * another model or setting, and a `CapacityError` if the cache has no room; then the cache is as it
  * was.
  */
@@ -92,14 +96,16 @@ export async function openText(
   checkText(model, source.name, saved, ids);
   const sequence = model.sequence(saved.madeBy.policy);
   const { session } = model;
+  const isLost = () => session.device.isLost || model.session !== session;
   try {
     const entries = sequence.restore(ids, saved.length, saved.pages);
     for await (const { group, layer, of, bytes } of file.parts()) {
+      if (isLost()) continue; // its seal is checked all the same
       const pages = entries[group]!.map(({ page }) => page);
       session.caches[group]!.writePages(layer, of, pages, bytes);
     }
-    session.device.check();
-    sequence.computed(saved.length);
+    if (isLost()) sequence.discard();
+    else sequence.computed(saved.length);
   } catch (error) {
     sequence.clear();
     throw error;

@@ -59,8 +59,8 @@ async function cacheOf(
 
 function releaseCache(bench: Workbench, cache: KvCache): void {
   const { keys, values } = cache.layers.get(0)!;
-  const { rotations, slots, pageTable, work } = cache;
-  bench.release(keys, values, rotations, slots, pageTable, ...Object.values(work));
+  const { rotations, slots, pageTable, work, copied } = cache;
+  bench.release(keys, values, rotations, slots, pageTable, copied, ...Object.values(work));
 }
 
 /** An empty text in a cache of this many pages. */
