@@ -218,8 +218,8 @@ async function stream(
   const { pages } = cache;
   table.clear();
   expect(pool.free).toBe(pages);
-  const { rotations, slots, pageTable, work } = cache;
-  on.release(partial, rotated, rotations, slots, pageTable, ...Object.values(work));
+  const { rotations, slots, pageTable, work, copied } = cache;
+  on.release(partial, rotated, rotations, slots, pageTable, copied, ...Object.values(work));
   on.release(layer.keys, layer.values);
   expect(on.device.memory.buffers).toBe(before);
   return { outputs, pages, cells };
