@@ -133,13 +133,14 @@ async function attendTo(
     });
     on.release(qkv, x);
   }
-  const { rotations, slots, pageTable, keyRotations, work } = cache;
+  const { rotations, slots, pageTable, keyRotations, work, copied } = cache;
   on.release(
     partial,
     rotated,
     rotations,
     slots,
     pageTable,
+    copied,
     ...Object.values(work),
     layer.keys,
     layer.values,
