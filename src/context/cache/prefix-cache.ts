@@ -146,7 +146,7 @@ export class IdlePrefixes {
 }
 
 /** The length of the common prefix of two texts, in tokens. */
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
+export function commonPrefix(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < a.length && length < b.length && a[length] === b[length]) length++;
   return length;

@@ -1,5 +1,6 @@
 // Drafts by a smaller model, which computes the same text in a sequence of its own.
 
+import { commonPrefix } from "../../context/cache/prefix-cache.ts";
 import type { Sequence } from "../../context/cache/sequence.ts";
 import type { Draw } from "../../kernels/choice/choice.ts";
 import { CapacityError } from "../../kernels/gpu/device.ts";
@@ -77,7 +78,7 @@ export class ModelDrafter implements Drafter {
     const { context } = this.#engine.setting;
     // The last token is computed again if it is there: the next one comes out of it.
     const own = this.#from === 0 ? text : text.slice(this.#from);
-    const common = Math.min(commonLength(sequence.ids, own), own.length - 1);
+    const common = Math.min(commonPrefix(sequence.ids, own), own.length - 1);
     const fits = !this.#isBounded || own.length + budget <= context;
     if (fits && sequence.truncate(common)) return;
     sequence.clear();
@@ -98,11 +99,4 @@ export class ModelDrafter implements Drafter {
   get #room(): number {
     return this.#isBounded ? this.#engine.setting.context - this.#kept : Number.POSITIVE_INFINITY;
   }
-}
-
-/** How many tokens two texts begin with in common. */
-function commonLength(a: readonly number[], b: readonly number[]): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
-  return length;
 }

@@ -13,6 +13,7 @@ import type { LoadedModel } from "../run/loaded-model.ts";
 import { likeliest, type TokenChoice, type TopLogits } from "../sampler/sampler.ts";
 import { logSumExp } from "../sampler/softmax.ts";
 import { prefill } from "../tasks/prefill.ts";
+import type { FinishReason } from "./generation-result.ts";
 
 /** A text that beam search has found. */
 export interface Hypothesis {
@@ -20,7 +21,7 @@ export interface Hypothesis {
   readonly choices: readonly TokenChoice[];
   /** The sum of log-probabilities over length^lengthPenalty. */
   readonly score: number;
-  readonly finishReason: "eos" | "stop" | "length" | "aborted";
+  readonly finishReason: FinishReason;
 }
 
 export interface BeamOptions {
@@ -162,7 +163,7 @@ class Ended {
   add(
     { choices, sum }: Pick<Beam, "choices" | "sum">,
     length: number,
-    finishReason: Hypothesis["finishReason"],
+    finishReason: FinishReason,
   ): void {
     const score = sum / Math.max(1, length) ** this.#options.lengthPenalty;
     this.#all.push({ choices, score, finishReason });
