@@ -157,6 +157,8 @@ const asked = fc.record({
   temperature: fc.constantFrom(0, 0.8),
   attention: fc.constantFrom(...POLICIES),
   answers: fc.constantFrom(undefined, undefined, 3),
+  beams: fc.constantFrom(undefined, undefined, undefined, 3),
+  draft: fc.constantFrom(undefined, undefined, "ngram" as const),
   turns: fc.integer({ min: 0, max: 8 }),
 });
 
@@ -164,11 +166,12 @@ const short = tinyModel({ seed: 14, context: 40 });
 const wide = tinyModel({ seed: 12, width: 64, heads: 2, kvHeads: 1, headWidth: 32, context: 160 });
 const sliding = tinyModel({ seed: 13, context: 160, slidingWindow: 12, slidingPattern: 2 });
 const NTK = { kind: "dynamic-ntk", factor: 2 } as const;
+const RAW = { pageSize: 32, kv: "q8_0", keys: "raw" } as const;
 
 test.each<[name: string, file: Uint8Array, options: EngineOptions]>([
   ["pages of 4 tokens", model.bytes, { cacheTokens: 800 }],
   ["pages of one token, f16", wide.bytes, { pageSize: 1, kv: "f16" }],
-  ["pages of 32 tokens, q8_0, raw keys", wide.bytes, { pageSize: 32, kv: "q8_0", keys: "raw" }],
+  ["pages of 32 tokens, q8_0, raw keys", wide.bytes, { ...RAW, cacheTokens: 320 }],
   ["q4_0, pieces of 5", wide.bytes, { kv: "q4_0", chunk: 5 }],
   ["dynamic NTK beyond 40 tokens", short.bytes, { rope: NTK, context: 160, cacheTokens: 500 }],
   ["windows of the model's own", sliding.bytes, { cacheTokens: 400 }],
@@ -181,13 +184,13 @@ test.each<[name: string, file: Uint8Array, options: EngineOptions]>([
   let texts = 0;
   await fc.assert(
     fc.asyncProperty(fc.array(asked, { minLength: 2, maxLength: 8 }), async (requests) => {
-      const run = async (
-        to: Engine,
-        { seed, common, own, turns, ...ask }: (typeof requests)[0],
-      ) => {
+      const run = async (to: Engine, request: (typeof requests)[0]) => {
+        const { seed, common, own, turns, beams, draft, temperature, ...ask } = request;
         for (let i = 0; i < turns; i++) await new Promise(setImmediate);
         const prompt = [...promptOf(seed, common), ...own];
-        const options = { ...ask, seed, ignoreEos: true, logprobs: 2 };
+        // Beams do not sample.
+        const way = beams === undefined ? { seed, temperature, draft } : { beams };
+        const options = { ...ask, ...way, ignoreEos: true, logprobs: 2 };
         const { answers, ...first } = await to.complete(prompt, options);
         const all = (answers ?? [first]).map(({ tokens, logprobs }) => ({ tokens, logprobs }));
         return { all, cached: first.usage.cachedTokens };

@@ -1,7 +1,7 @@
 import { CapacityError } from "../../kernels/gpu/device.ts";
 
 /** Parts of pages are sums of 1/n. */
-const ROUNDING = 1e-6;
+export const ROUNDING = 1e-6;
 
 /** A page table that free pages are reserved for. */
 export interface Claim {
@@ -101,10 +101,15 @@ export class PagePool {
   /** Takes `count` free pages; throws a `CapacityError` and takes none if there are fewer. */
   allocate(count: number, claim?: Claim): number[] {
     this.require(count, claim);
-    return Array.from({ length: count }, () => this.#take());
+    return this.take(count);
   }
 
-  #take(): number {
+  /** Takes free pages that `require` has found to be there. */
+  take(count: number): number[] {
+    return Array.from({ length: count }, () => this.#takeOne());
+  }
+
+  #takeOne(): number {
     const [oldest] = this.#idle;
     const page = this.#empty.pop() ?? oldest!;
     this.#idle.delete(page);

@@ -1,5 +1,5 @@
 import { type AttentionPolicy, isForgotten } from "../positions/attention-policy.ts";
-import type { Claim, PagePool } from "./page-pool.ts";
+import { type Claim, type PagePool, ROUNDING } from "./page-pool.ts";
 
 export interface PageEntry {
   /** Physical page. */
@@ -66,20 +66,21 @@ export class PageTable implements Claim {
 
   /** Pages that are reserved but not taken yet. */
   get promised(): number {
-    return this.#isStale ? this.#reserved : this.#promisedBeside(this.#entries);
+    if (this.#isStale) return this.#reserved;
+    const isWhole = this.policy.window === Number.POSITIVE_INFINITY;
+    // A page that it shares and writes to has yet to be copied.
+    const copies = isWhole && this.#mustCopy ? 1 : 0;
+    return Math.max(0, this.#reserved - this.#share(this.#entries) + copies);
   }
 
   /**
-   * Pages that it may still take if it holds these. A page that it shares and writes to has yet to
-   * be copied. Under a window, a page counts for as much as each of its users has of it: if one of
-   * them lets it go, it takes another, and the page is no more free than before.
+   * How many of its reserved pages these take. Under a window a page counts for as much as each of
+   * its users has of it: if one of them lets it go, it takes another, and the page is no more free
+   * than before.
    */
-  #promisedBeside(entries: readonly PageEntry[]): number {
-    const held =
-      this.policy.window === Number.POSITIVE_INFINITY
-        ? entries.length - (this.#mustCopy ? 1 : 0)
-        : entries.reduce((sum, { page }) => sum + 1 / this.#pool.users(page), 0);
-    return Math.max(0, this.#reserved - held);
+  #share(entries: readonly PageEntry[]): number {
+    if (this.policy.window === Number.POSITIVE_INFINITY) return entries.length;
+    return entries.reduce((sum, { page }) => sum + 1 / this.#pool.users(page), 0);
   }
 
   /** The page that the next token is written to, unless that is a new one. */
@@ -156,7 +157,7 @@ export class PageTable implements Claim {
     for (const { page } of forgotten) this.#pool.release(page);
     this.#entries = kept;
     const copies = this.#makeOwn();
-    const fresh = this.#pool.allocate(needed, this);
+    const fresh = this.#pool.take(needed);
     this.#entries.push(...fresh.map((page, i) => ({ page, first: (firstNew + i) * P })));
     this.#length += count;
     if (forgotten.length > 0) this.onEvict(forgotten);
@@ -172,7 +173,7 @@ export class PageTable implements Claim {
       this.#pool.forget(open.page);
       return [];
     }
-    const [to] = this.#pool.allocate(1, this);
+    const [to] = this.#pool.take(1);
     this.#pool.release(open.page);
     this.#entries[this.#entries.length - 1] = { page: to!, first: open.first };
     return [{ from: open.page, to: to! }];
@@ -191,8 +192,11 @@ export class PageTable implements Claim {
     const firstNew = Math.ceil(start / P);
     const needed = Math.ceil((start + count) / P) - firstNew;
     const freed = forgotten.filter(({ page }) => this.#pool.users(page) === 1).length;
-    const taken = needed + (this.#mustCopy ? 1 : 0);
-    const isPromised = taken <= this.#promisedBeside(kept);
+    const copied = this.#mustCopy ? 1 : 0;
+    const taken = needed + copied;
+    // What is copied is given back: the copy takes its place among the reserved ones.
+    const isPromised =
+      taken + this.#share(kept.slice(0, kept.length - copied)) <= this.#reserved + ROUNDING;
     return { kept, forgotten, firstNew, needed, missing: taken - freed, isPromised };
   }
 
