@@ -170,11 +170,21 @@ describe("beam search", () => {
   });
 
   test("ends beams at a stop string, and gives none of it", async () => {
-    const free = await engine.complete(PROMPT, { beams: 3, maxTokens: 12, ignoreEos: true });
-    const stop = free.text.slice(3, 5);
-    const cut = await engine.complete(PROMPT, { beams: 3, maxTokens: 12, ignoreEos: true, stop });
-    expect(cut.text).not.toContain(stop);
-    if (cut.finishReason === "stop") expect(cut.stopped).toBe(stop);
+    const ask = { maxTokens: 12, ignoreEos: true };
+    const one = await engine.complete(PROMPT, { ...ask, beams: 1 });
+    const stop = one.text.slice(3, 5);
+    const cut = await engine.complete(PROMPT, { ...ask, beams: 1, stop });
+    expect([cut.finishReason, cut.stopped]).toEqual(["stop", stop]);
+    expect(cut.text).toBe(one.text.slice(0, one.text.indexOf(stop)));
+    // Of several beams, too: without the stop string, one of their texts has it.
+    const several = { ...ask, beams: 3, answers: 3 };
+    const texts = async (options: GenerateOptions) =>
+      (await engine.complete(PROMPT, options)).answers!.map(({ text }) => text);
+    const [last] = (await texts(several)).map((text) => text.slice(3, 5));
+    expect((await texts(several)).some((text) => text.includes(last!))).toBe(true);
+    expect((await texts({ ...several, stop: last })).some((text) => text.includes(last!))).toBe(
+      false,
+    );
   });
 
   test("that is aborted gives the best so far, and all pages back", async () => {
