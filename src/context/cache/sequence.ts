@@ -1,5 +1,6 @@
 import type { AttentionPolicy } from "../positions/attention-policy.ts";
-import { FINDABLE_TOKENS, type PageIndex, type PageNode } from "./page-index.ts";
+import { IndexPlace } from "./index-place.ts";
+import type { PageIndex } from "./page-index.ts";
 import type { Appended, OnEvict, PageEntry, PageTable } from "./page-table.ts";
 
 /** What all sequences of a cache share. */
@@ -39,11 +40,7 @@ export class Sequence {
   #ids: number[] = [];
   #length = 0;
   #losses: number;
-  /** Tokens whose keys and values are in the pages, in all layers. */
-  #computed = 0;
-  /** The node in the index of its whole pages so far, and how many these are. */
-  #node: PageNode | undefined;
-  #indexed = 0;
+  readonly #place: IndexPlace;
   #cached = 0;
   /** The token that was appended last, if the GPU chooses it. */
   #pending: Promise<number> | undefined;
@@ -58,6 +55,7 @@ export class Sequence {
     this.policy = policy;
     this.tables = tables;
     this.#space = space;
+    this.#place = new IndexPlace(space.index, space.pageSize);
     this.#widest = tables.reduce((a, b) => (b.policy.window > a.policy.window ? b : a));
     this.#losses = space.losses;
     this.#widest.onEvict = (evicted) => {
@@ -182,18 +180,12 @@ export class Sequence {
    * far as their ids are known, unless some may be taken back.
    */
   computed(count: number, mayTakeBack = false): void {
-    if (this.#length - count > this.#computed) return; // there are tokens before that not all have
-    this.#computed = this.#length;
-    if (!mayTakeBack) this.#addToIndex();
+    const isComputed = this.#place.computed(count, this.#length);
+    if (isComputed && !mayTakeBack) this.#addToIndex();
   }
 
   #addToIndex(): void {
-    const { index, pageSize } = this.#space;
-    const known = Math.min(this.#computed, this.#ids.length, FINDABLE_TOKENS);
-    const whole = Math.floor(known / pageSize);
-    if (!index || whole <= this.#indexed || this.isStale) return;
-    this.#node = index.add(this.policy, this.#ids, known, this.tables, this.#node);
-    this.#indexed = whole;
+    if (!this.isStale) this.#place.add(this);
   }
 
   /**
@@ -202,22 +194,16 @@ export class Sequence {
    * were gained.
    */
   find(ids: readonly number[], most: number): number {
-    const { index, pageSize } = this.#space;
     if (this.isStale) this.discard();
-    const node = this.#node;
-    const isIndexed = node?.depth === Math.floor(this.#length / pageSize) && !node.isRemoved;
-    if (!index || (isIndexed && !index.hasNext(node, ids))) return 0;
-    const found = index.find(this.policy, ids, most, this.tables);
-    const gained = found ? found.length - this.#length : 0;
-    if (!found || gained <= 0) return 0;
+    const found = this.#place.find(this, ids, most);
+    if (!found) return 0;
+    const gained = found.length - this.#length;
     const known = this.#ids.length;
     for (const [i, table] of this.tables.entries()) table.hold(found.entries[i]!, found.length);
-    if (this.#ids.length < found.length) this.#ids = ids.slice(0, found.length);
+    if (known < found.length) this.#ids = ids.slice(0, found.length);
     this.#length = found.length;
     this.#losses = this.#space.losses;
-    this.#computed = found.length;
-    this.#node = found.node;
-    this.#indexed = found.length / pageSize;
+    this.#place.goTo(found.node);
     this.#cached += Math.max(0, found.length - known); // what it knew before it has computed once
     return gained;
   }
@@ -227,10 +213,7 @@ export class Sequence {
    * the same page have the same. Undefined if that page will not be found.
    */
   nextPage(tokens: readonly number[]): string | undefined {
-    const { index, pageSize } = this.#space;
-    const text = [...this.#ids.slice(0, this.#length), ...tokens];
-    const pages = Math.floor(this.#length / pageSize);
-    return index?.nextPage(this.policy, text, pages, this.#node);
+    return this.#place.nextPage(this, [...this.#ids.slice(0, this.#length), ...tokens]);
   }
 
   /** Throws unless the tokens follow known ones, or repeat the text that is computed again. */
@@ -281,16 +264,8 @@ export class Sequence {
     this.#length = kept;
     this.#ids = this.#ids.slice(0, length);
     this.#pending = undefined;
-    this.#cut(kept);
+    this.#place.cut(kept);
     return true;
-  }
-
-  /** Goes back in the index to what `length` tokens are found by. */
-  #cut(length: number): void {
-    this.#computed = Math.min(this.#computed, length);
-    this.#indexed = Math.min(this.#indexed, Math.floor(length / this.#space.pageSize));
-    while (this.#node && this.#node.depth > this.#indexed) this.#node = this.#node.parent;
-    if (this.#indexed === 0) this.#node = undefined; // the whole index may have been lost
   }
 
   /**
@@ -320,10 +295,8 @@ export class Sequence {
     this.#pending = undefined;
     this.#length = length;
     this.#losses = other.#losses;
-    this.#node = other.#node;
-    this.#indexed = other.#indexed;
-    this.#computed = other.#computed;
-    this.#cut(length);
+    this.#place.become(other.#place);
+    this.#place.cut(length);
   }
 
   /**
@@ -354,7 +327,7 @@ export class Sequence {
     this.#addToIndex();
     for (const table of this.tables) table.clear();
     this.#length = 0;
-    this.#cut(0);
+    this.#place.cut(0);
     this.#ids = this.#ids.slice(0, keep);
     this.#pending = undefined;
     if (keep === 0) this.#toldUntil = 0;
