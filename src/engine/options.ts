@@ -12,12 +12,10 @@ import {
   withSlidingWindow,
 } from "../context/positions/attention-policy.ts";
 import {
-  chooseRope,
   freqBaseReader,
   freqScaleReader,
   type RopeChoiceOption,
   ropeReader,
-  withFreqScale,
 } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
 import { OptionError, UserError } from "../errors.ts";
@@ -48,7 +46,9 @@ import {
   yesOrNo,
 } from "../option-reader.ts";
 import type { ModelConfig } from "./model/config.ts";
+import type { Rotation } from "./model/rotation.ts";
 import { cacheGroups, widestWindow } from "./model/traits.ts";
+import { type RopeSetting, resolveRope, ropeModelOf } from "./rope-setting.ts";
 import type { StepReport } from "./run/step.ts";
 
 /**
@@ -202,11 +202,16 @@ export function readEngineOptions(options: EngineOptions): ReadEngineOptions {
   return readOptions("Engine.load", options, ENGINE_READERS);
 }
 
+/** A cache group, and how its layers rotate: undefined if they do not. */
+export interface GroupSetting extends CacheGroup {
+  readonly rope: RopeSetting | undefined;
+}
+
 /** The groups and shape of the cache. */
 export interface CacheSetting {
   readonly shape: CacheShape;
   readonly keys: KeyStorage;
-  readonly groups: readonly CacheGroup[];
+  readonly groups: readonly GroupSetting[];
   /** Whether texts that begin alike share pages. */
   readonly prefixes: boolean;
 }
@@ -255,21 +260,17 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
   const groups = cacheGroups(config.traits);
   const policy = withSlidingWindow(sliding, widestWindow(config.traits), context);
   if (whenFull !== undefined) checkCanFill(whenFull, attention, policy);
-  const choice =
-    options.rope === "auto"
-      ? chooseRope({ trainedContext: trained, ...config.rope }, context)
-      : undefined;
-  const asked = options.rope === "auto" ? undefined : options.rope;
-  const scaling = withFreqScale(
-    choice?.scaling ?? asked ?? config.rope.scaling,
-    options.ropeFreqScale,
-  );
+  const { model: ropeModel, scaling, reason } = resolveRope(config, options, context);
   const keys = options.keys ?? (scaling.kind === "dynamic-ntk" ? "raw" : "rotated");
   if (keys === "rotated" && scaling.kind === "dynamic-ntk") {
     throw new UserError(
       "RoPE scaling dynamic-ntk moves its frequencies: its keys cannot be stored rotated.",
     );
   }
+  const ropeOf = (rotation: Rotation | undefined): RopeSetting | undefined => {
+    if (rotation === config.rope) return { model: ropeModel, scaling };
+    return rotation && { model: ropeModelOf(rotation, context), scaling: rotation.scaling };
+  };
   return {
     context,
     chunk,
@@ -277,27 +278,22 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
     stopsWhenFull: whenFull === "stop",
     keptWhenFull,
     scaling,
-    ropeModel: {
-      width: config.rope.width,
-      base: options.ropeFreqBase ?? config.rope.base,
-      originalContext: config.rope.originalContext,
-      context,
-    },
+    ropeModel,
     cache: {
       shape: cacheShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
       keys,
       prefixes: options.prefixes ?? true,
-      groups: groups.map(({ layers, window }) => {
+      groups: groups.map(({ layers, window, rotation }) => {
         const seen = withSlidingWindow(policy, window, context);
         const one = pagesNeeded(seen, context, chunk, pageSize);
         const all = Math.ceil(cacheTokens / pageSize);
         // However long texts are, as many as run need no more in a model's own window than this.
         const most = window === Number.POSITIVE_INFINITY ? all : Math.min(all, sequences * one);
-        return { layers, window, pages: Math.max(one, most) };
+        return { layers, window, pages: Math.max(one, most), rope: ropeOf(rotation) };
       }),
     },
     requests: { sequences, maxWaiting },
-    warnings: choice ? [`RoPE: ${choice.reason}`] : warningsOf(config, context, policy, scaling),
+    warnings: reason ? [`RoPE: ${reason}`] : warningsOf(config, context, policy, scaling),
   };
 }
 

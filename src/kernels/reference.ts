@@ -36,10 +36,31 @@ export function rmsNorm(x: Numbers, weight: Numbers, rows: number, eps: number):
   return y;
 }
 
+/** y [R, D] = weight (x - mean(x)) / sqrt(variance(x) + eps) + bias. */
+export function layerNorm(
+  x: Numbers,
+  weight: Numbers,
+  bias: Numbers,
+  rows: number,
+  eps: number,
+): Float64Array {
+  const d = weight.length;
+  const y = new Float64Array(rows * d);
+  for (let r = 0; r < rows; r++) {
+    const row = Float64Array.from(x.subarray(r * d, (r + 1) * d));
+    const mean = row.reduce((a, b) => a + b, 0) / d;
+    const variance = row.reduce((sum, value) => sum + (value - mean) ** 2, 0) / d;
+    const scale = 1 / Math.sqrt(variance + eps);
+    for (let i = 0; i < d; i++) y[r * d + i] = weight[i]! * (row[i]! - mean) * scale + bias[i]!;
+  }
+  return y;
+}
+
 /** The activation functions of a feed-forward, by the name of their fragment in `rows`. */
 export const ACTIVATION_FUNCTIONS = {
   silu: (z: number) => z / (1 + Math.exp(-z)),
   gelu: (z: number) => (z / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (z + 0.044715 * z ** 3))),
+  relu2: (z: number) => Math.max(z, 0) ** 2,
 } as const;
 
 export type ActivationFunction = keyof typeof ACTIVATION_FUNCTIONS;
@@ -60,11 +81,16 @@ export function gatedActivation(
 
 /**
  * x [R, E] with pair i of every row rotated by `angles[i]` and scaled by `magnitude`. The two
- * numbers of a pair are `gap` apart: 1 (neighbours) or E/2 (halves).
+ * numbers of a pair are `gap` apart: 1 (neighbours) or half of the numbers that rotate (halves).
  */
-export function rope(x: Numbers, angles: Numbers, gap: number, magnitude = 1): Float64Array {
-  const e = angles.length * 2;
-  const y = new Float64Array(x.length);
+export function rope(
+  x: Numbers,
+  angles: Numbers,
+  gap: number,
+  magnitude = 1,
+  e = angles.length * 2,
+): Float64Array {
+  const y = Float64Array.from(x);
   for (let row = 0; row < x.length; row += e) {
     angles.forEach((angle, i) => {
       const a = row + (gap === 1 ? 2 * i : i);

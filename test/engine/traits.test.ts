@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { GgufError, openGguf } from "../../src/engine/gguf/gguf.ts";
 import type { MetadataValue } from "../../src/engine/gguf/metadata.ts";
 import { readConfig } from "../../src/engine/model/config.ts";
+import type { Rotation } from "../../src/engine/model/rotation.ts";
 import { cacheGroups, headShape, type LayerTraits } from "../../src/engine/model/traits.ts";
 import { openFile } from "../../src/platform/file.ts";
 import { bytesOpener } from "../support/engine.ts";
@@ -27,41 +28,42 @@ async function configOf(
   return readConfig({ ...file, metadata });
 }
 
+const ROTATION: Rotation = {
+  width: 8,
+  pairs: "neighbours",
+  base: 10000,
+  scaling: { kind: "none" },
+  originalContext: 64,
+  attentionFactor: 1,
+  temperature: undefined,
+};
 const LLAMA: LayerTraits = {
-  headNorms: false,
-  postNorms: false,
-  rotation: {
-    width: 8,
-    pairs: "neighbours",
-    base: 10000,
-    scaling: { kind: "none" },
-    originalContext: 64,
-    attentionFactor: 1,
-  },
+  branchNorms: "before",
+  parallel: false,
+  headNorms: undefined,
+  normsRotated: false,
+  rotation: ROTATION,
   window: Number.POSITIVE_INFINITY,
   scoreScale: 1 / Math.sqrt(8),
   scoreCap: undefined,
   activation: "silu",
+  gated: true,
 };
-const HALVES = { ...LLAMA.rotation, pairs: "halves" } as const;
+const HALVES = { ...ROTATION, pairs: "halves" } as const;
 
 describe("the traits of a layer", () => {
   test.each<[string, Partial<TinyShape>, Partial<LayerTraits>]>([
     ["llama", {}, {}],
     ["qwen2", { architecture: "qwen2", biases: "qkv" }, { rotation: HALVES }],
-    ["qwen3", { architecture: "qwen3" }, { rotation: HALVES, headNorms: true }],
+    ["qwen3", { architecture: "qwen3" }, { rotation: HALVES, headNorms: "heads" }],
     ["a sliding window", { slidingWindow: 5 }, { window: 5 }],
     ["an attention scale", { attentionScale: 0.125 }, { scoreScale: 0.125 }],
     [
       "linear scaling",
       { linear: 2 },
-      { rotation: { ...LLAMA.rotation, scaling: { kind: "linear", factor: 2 } } },
+      { rotation: { ...ROTATION, scaling: { kind: "linear", factor: 2 } } },
     ],
-    [
-      "wide heads",
-      { headWidth: 16 },
-      { rotation: { ...LLAMA.rotation, width: 16 }, scoreScale: 1 / 4 },
-    ],
+    ["wide heads", { headWidth: 16 }, { rotation: { ...ROTATION, width: 16 }, scoreScale: 1 / 4 }],
   ])("of %s", async (_, shape, differences) => {
     const { traits, rope } = await configOf(shape);
     expect(traits).toEqual(new Array(4).fill({ ...LLAMA, ...differences }));
@@ -92,7 +94,12 @@ describe("of a Gemma 2", () => {
     await file.close();
     return readConfig({ ...file, metadata });
   }
-  const shared = { postNorms: true, headNorms: false, activation: "gelu", scoreScale: 1 / 4 };
+  const shared = {
+    branchNorms: "both",
+    headNorms: undefined,
+    activation: "gelu",
+    scoreScale: 1 / 4,
+  };
 
   test("what the file says", async () => {
     const { traits, embeddingScale, logitCap } = await configWith({});
@@ -169,7 +176,10 @@ describe("a window a layer", () => {
 });
 
 describe("layers that see alike", () => {
-  const groups = (...windows: number[]) => cacheGroups(windows.map((window) => ({ window })));
+  const groups = (...windows: number[]) =>
+    cacheGroups(windows.map((window) => ({ window, rotation: ROTATION }))).map(
+      ({ window, layers }) => ({ window, layers }),
+    );
 
   test("share a cache group", () => {
     expect(groups(Infinity, Infinity, Infinity)).toEqual([{ window: Infinity, layers: [0, 1, 2] }]);

@@ -25,7 +25,14 @@ import { ParamBlock } from "../../src/kernels/gpu/params.ts";
 import { USAGE } from "../../src/kernels/gpu/usage-flags.ts";
 import { gate, project } from "../../src/kernels/matrix/products.ts";
 import { ACTIVATION_FUNCTIONS, type ActivationFunction } from "../../src/kernels/reference.ts";
-import { embed, rmsNorm, softcap } from "../../src/kernels/rows/rows.ts";
+import {
+  activate,
+  addRows,
+  embed,
+  normalize,
+  scale,
+  softcap,
+} from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { decoderOf } from "../../src/kernels/weights/formats/format.ts";
@@ -56,7 +63,7 @@ const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 8, kvHeads: 2, headWidth: 16, pageSize: 4 },
   { heads: 32, kvHeads: 8, headWidth: 64, pageSize: 16 },
   { heads: 9, kvHeads: 3, headWidth: 64, pageSize: 16, pairGap: 32, scoreCap: 50 },
-  { heads: 32, kvHeads: 32, headWidth: 80, pageSize: 32 },
+  { heads: 32, kvHeads: 32, headWidth: 80, pageSize: 32, pairGap: 10 },
   { heads: 32, kvHeads: 32, headWidth: 96, pageSize: 64, pairGap: 48 },
   { heads: 32, kvHeads: 8, headWidth: 128, pageSize: 16, pairGap: 64 },
   { heads: 8, kvHeads: 1, headWidth: 256, pageSize: 16 },
@@ -90,10 +97,18 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
   }
   for (const headWidth of [256, 64, 32, 8]) {
     const norm = await createWeights(device, { label: "norm", format: F32, n: 1, k: headWidth });
-    rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5 });
-    rmsNorm(one, { x, weight: norm, y: x, eps: 1e-5, add: true });
-    softcap(one, { label: "cap", y: x, cap: 30 });
+    normalize(one, { x, weight: norm, y: x, eps: 1e-5 });
+    normalize(one, { x, weight: norm, y: x, eps: 1e-5, add: true });
+    normalize(one, { x, weight: undefined, y: x, eps: 1e-5, parts: 1, width: headWidth });
+    const own = await createWeights(device, { label: "own", format: F32, n: 1, k: 2 * headWidth });
+    for (const kind of ["rms", "layer"] as const) {
+      normalize(one, { x, weight: own, y: x, eps: 1e-5, kind, width: headWidth / 2, parts: 2 });
+    }
   }
+  softcap(one, { label: "cap", y: x, cap: 30 });
+  scale(one, { label: "scale", y: x, factor: 2 });
+  addRows(one, { label: "sum", x, y, factor: 2 });
+  for (const activation of ACTIVATIONS) activate(one, { label: "hidden", y: x, activation });
   const both = await createActivations(device, "both", 2, 80);
   for (const format of FORMATS.values()) {
     const gates = await createStack(device, {
@@ -132,6 +147,13 @@ async function askForAll(device: Device, library: KernelLibrary): Promise<void> 
       const shape: HeadShape = { ...base, ...heads, kvType };
       const tokens = { qk: x, qkv: x, rotations: buffer, slots: buffer, rotated: buffer };
       ropeStore(one, { label: "rope", shape, tokens, pages });
+      const queryNorms = await createWeights(device, {
+        label: "norms",
+        format: F32,
+        n: 1,
+        k: 2 * heads.headWidth,
+      });
+      ropeStore(one, { label: "rope", shape, tokens: { ...tokens, queryNorms }, pages });
       const buffers = { pages, pageTable: buffer, work, partial: buffer, x };
       storeAndAttend(one, { label: "both", shape, tokens, buffers });
       attend(one, { label: "attend", shape, queries: buffer, buffers });
@@ -241,7 +263,10 @@ describe("every kernel that a recipe asks for", () => {
       }
     }
     for (const { fragment } of Object.values(KV_FORMATS)) {
-      for (const keys of [["attention/keys/rotated"], ["attention/keys/raw", "attention/rotate"]]) {
+      for (const keys of [
+        ["attention/keys/rotated"],
+        ["attention/keys/raw", "attention/rotations/halves"],
+      ]) {
         for (const scores of [
           ["attention/scores/plain"],
           ["attention/scores/capped", "rows/softcap"],
@@ -257,7 +282,7 @@ describe("every kernel that a recipe asks for", () => {
             ],
             overrides: {
               ...{ H: 9, G: 3, E: 64, P: 16, STRIDE: 576 },
-              ...(keys.length > 1 ? { GAP: 1 } : {}),
+              ...(keys.length > 1 ? { GAP: 32 } : {}),
               ...(scores.length > 1 ? { CAP: 50 } : {}),
             },
           });
@@ -266,7 +291,7 @@ describe("every kernel that a recipe asks for", () => {
     }
     library.kernel({
       shader: "rows/rms-norm",
-      fragments: ["rows/reduce-subgroup"],
+      fragments: ["rows/reduce-subgroup", "rows/norms/weighted"],
       overrides: { D: 64, STRIDE: 64, EPS: 1e-5, LANES: 32 },
     });
     await library.ready();

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { FEW, type Target } from "../../src/kernels/adapter/target.ts";
 import { gate, type InputNorm, project } from "../../src/kernels/matrix/products.ts";
 import * as reference from "../../src/kernels/reference.ts";
-import { embed, rmsNorm } from "../../src/kernels/rows/rows.ts";
+import { embed, normalize } from "../../src/kernels/rows/rows.ts";
 import type { WeightFormat } from "../../src/kernels/weights/formats/format.ts";
 import { FORMATS } from "../../src/kernels/weights/formats/index.ts";
 import type { Weights } from "../../src/kernels/weights/tensor.ts";
@@ -160,7 +160,7 @@ describe.each(Object.entries(adapters))("an adapter %s", (name, gpu) => {
       const embedded = await gpu.activations(count, k);
       const tokens = await gpu.buffer(Uint32Array.from({ length: count }, (_, t) => first + 2 * t));
       const dispatches = [
-        ...rmsNorm(target, { x, weight, y, eps: EPS }),
+        ...normalize(target, { x, weight, y, eps: EPS }),
         ...embed(target, { tokens, choices: tokens, table, x: embedded }),
       ];
       await gpu.run(dispatches, { tokens: count });

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { project } from "../../src/kernels/matrix/products.ts";
 import type { ActivationFunction } from "../../src/kernels/reference.ts";
 import * as reference from "../../src/kernels/reference.ts";
-import { gatedActivation, rmsNorm, softcap } from "../../src/kernels/rows/rows.ts";
+import { gatedActivation, normalize, softcap } from "../../src/kernels/rows/rows.ts";
 import { F32 } from "../../src/kernels/weights/formats/f32.ts";
 import { randomFloats } from "../../src/laboratory/kernels/random.ts";
 import { useGpu } from "../support/gpu.ts";
@@ -27,7 +27,7 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(3, d),
     ];
-    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 3 });
+    await gpu.run(normalize(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 3 });
     expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 3, EPS), {
       rel: rel(d),
     });
@@ -46,7 +46,7 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, heads * e),
     ];
-    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
+    await gpu.run(normalize(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
     expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 2 * heads, EPS), {
       rel: rel(e),
     });
@@ -62,7 +62,7 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, d),
     ];
-    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
+    await gpu.run(normalize(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
     const found = await gpu.readActivations(to);
     expectClose(found.subarray(0, d), reference.rmsNorm(x.subarray(0, d), weight, 1, EPS), {
       rel: rel(d),
@@ -84,7 +84,7 @@ describe("rms-norm", () => {
       await gpu.activations(2, d, before),
     ];
     const norm = { x: from, weight: w, y: to, eps: EPS, add: true };
-    await gpu.run(rmsNorm(gpu.one, norm), { tokens: 2 });
+    await gpu.run(normalize(gpu.one, norm), { tokens: 2 });
     const normed = reference.rmsNorm(x, weight, 2, EPS);
     expectClose(
       await gpu.readActivations(to),
@@ -104,7 +104,7 @@ describe("rms-norm", () => {
       await gpu.vector(weight),
       await gpu.activations(2, d),
     ];
-    await gpu.run(rmsNorm(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
+    await gpu.run(normalize(gpu.one, { x: from, weight: w, y: to, eps: EPS }), { tokens: 2 });
     expectClose(await gpu.readActivations(to), reference.rmsNorm(x, weight, 2, EPS), {
       rel: rel(d),
     });

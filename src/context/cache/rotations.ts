@@ -4,7 +4,12 @@
 import { bufferBytes, type Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { sinkPosition } from "../positions/attention-policy.ts";
-import { type Rope, type RopeFrequencies, writeRotation } from "../positions/rope-scaling.ts";
+import {
+  type Rope,
+  type RopeFrequencies,
+  temperatureAt,
+  writeRotation,
+} from "../positions/rope-scaling.ts";
 import type { PageTable } from "./page-table.ts";
 
 /**
@@ -45,8 +50,8 @@ export interface RotatedPiece {
 export class Rotations {
   /**
    * For the tokens of the step, [3, T, E/2, 2]: for queries that meet the window, for queries that
-   * meet the sinks, and for keys when they are stored, which equals the first, or is (1, 0) if keys
-   * stay raw.
+   * meet the sinks, and for keys when they are stored, which equals the first unless queries
+   * grow with their position, or is (1, 0) if keys stay raw.
    */
   readonly step: GPUBuffer;
   /**
@@ -89,6 +94,7 @@ export class Rotations {
   /** Uploads the rotations of the tokens of a step, piece after piece, and of the keys they see. */
   write(pieces: readonly RotatedPiece[]): void {
     const { rope, headWidth: E } = this.#options;
+    const { temperature } = rope;
     const T = pieces.reduce((sum, { tokens }) => sum + tokens, 0);
     const rows = this.#stepRows;
     let t = 0;
@@ -96,8 +102,14 @@ export class Rotations {
       const { policy, length } = table;
       const frequencies = rope.frequencies(Math.min(length, policy.sinks + policy.window));
       for (let position = length - tokens; position < length; position++, t++) {
-        writeRotation(frequencies, position, rows, t * E);
-        writeRotation(frequencies, sinkPosition(policy, position), rows, (T + t) * E);
+        // Beyond what is seen, a text grows but its queries do not: as if positions were re-assigned.
+        const sink = sinkPosition(policy, position);
+        const factor = temperatureAt(temperature, sink);
+        writeRotation(frequencies, position, rows, t * E, E, factor);
+        writeRotation(frequencies, sink, rows, (T + t) * E, E, factor);
+        if (temperature && !this.read) {
+          writeRotation(frequencies, position, rows, (2 * T + t) * E, E);
+        }
       }
       if (this.read) this.#writePages(this.read, table, frequencies);
     }
@@ -106,7 +118,7 @@ export class Rotations {
       stored.forEach((_, i) => {
         stored[i] = 1 - (i % 2);
       }); // (1, 0), (1, 0), ...
-    else stored.set(rows.subarray(0, T * E));
+    else if (!temperature) stored.set(rows.subarray(0, T * E));
     this.#device.queue.writeBuffer(this.step, 0, rows, 0, 3 * T * E);
   }
 
@@ -118,7 +130,7 @@ export class Rotations {
       if (written?.first === first && written.frequencies === frequencies) continue;
       this.#written[page] = { first, frequencies };
       for (let i = 0; i < pageSize; i++) {
-        writeRotation(frequencies, first + i, this.#pageRows, i * headWidth);
+        writeRotation(frequencies, first + i, this.#pageRows, i * headWidth, headWidth);
       }
       this.#device.queue.writeBuffer(read, page * pageSize * headWidth * 4, this.#pageRows);
     }

@@ -76,7 +76,7 @@ export interface RopeDivisors {
 
 /** The rotation that a model's file describes, and the context it is used with. */
 export interface RopeModel {
-  /** E: numbers of a head that rotate. */
+  /** R: numbers of a head that rotate. */
   readonly width: number;
   readonly base: number;
   /** The length the model was trained for, before any scaling. */
@@ -87,13 +87,31 @@ export interface RopeModel {
    */
   readonly context?: number | undefined;
   readonly divisors?: RopeDivisors | undefined;
+  readonly temperature?: QueryTemperature | undefined;
 }
 
 export interface RopeFrequencies {
-  /** theta_i in radians a position, [E/2]. */
+  /** theta_i in radians a position, [R/2]. */
   readonly theta: Float64Array;
   /** Both query and key are scaled by it. */
   readonly magnitude: number;
+}
+
+/** How much queries grow with their position: 1 + scale ln(1 + floor(position / length)). */
+export interface QueryTemperature {
+  readonly scale: number;
+  /** Tokens. */
+  readonly length: number;
+}
+
+/**
+ * What queries at a position are multiplied by: so that attention stays sharp in long texts.
+ *                                                Nakanishi 2025, arXiv:2501.19399 (Ministral 3, Llama 4)
+ */
+export function temperatureAt(temperature: QueryTemperature | undefined, position: number): number {
+  if (!temperature) return 1;
+  const { scale, length } = temperature;
+  return 1 + scale * Math.log(1 + Math.floor(position / length));
 }
 
 /** Rotations of a model under a method. */
@@ -103,9 +121,13 @@ export interface Rope {
    * rotated.
    */
   readonly movesBeyond: number;
+  readonly temperature?: QueryTemperature | undefined;
   /** The frequencies when `length` tokens are visible. */
   frequencies(length: number): RopeFrequencies;
 }
+
+/** The rotations of layers that know no positions: by nothing. */
+export const NO_ROPE: Rope = fixedRope({ theta: new Float64Array(), magnitude: 1 });
 
 /** Rotations that do not depend on the length of the text. */
 export function fixedRope(frequencies: RopeFrequencies): Rope {
@@ -117,12 +139,16 @@ export function fixedRope(frequencies: RopeFrequencies): Rope {
  * it needs.
  */
 export function createRope(model: RopeModel, scaling: RopeScaling): Rope {
-  if (scaling.kind !== "dynamic-ntk") return fixedRope(ropeFrequencies(model, scaling));
+  const { temperature } = model;
+  if (scaling.kind !== "dynamic-ntk") {
+    return { ...fixedRope(ropeFrequencies(model, scaling)), temperature };
+  }
   const { originalContext: L } = model;
   const plain = ropeFrequencies(model, { kind: "none" });
   let last = { factor: 1, frequencies: plain };
   return {
     movesBeyond: L,
+    temperature,
     frequencies(length: number): RopeFrequencies {
       if (length <= L) return plain;
       const factor = (scaling.factor * length) / L - (scaling.factor - 1);
@@ -213,19 +239,23 @@ function llama3(
 }
 
 /**
- * Writes (cos, sin) of every pair at a position, [E/2, 2], scaled by the magnitude. Angles are
- * computed in f64: f32 cannot hold the angle of position 4,000,000, and WGSL promises little about
- * its sine.
+ * Writes (cos, sin) of every pair of a head at a position, [E/2, 2], scaled by the magnitude; pairs
+ * that do not rotate get (1, 0). All are multiplied by `factor`. Angles are computed in f64: f32
+ * cannot hold the angle of position 4,000,000, and WGSL promises little about its sine.
  */
 export function writeRotation(
   { theta, magnitude }: RopeFrequencies,
   position: number,
   into: Float32Array,
   at: number,
+  headWidth = 2 * theta.length,
+  factor = 1,
 ): void {
-  for (let i = 0; i < theta.length; i++) {
-    const angle = position * theta[i]!;
-    into[at + 2 * i] = Math.cos(angle) * magnitude;
-    into[at + 2 * i + 1] = Math.sin(angle) * magnitude;
+  for (let i = 0; i < headWidth / 2; i++) {
+    const rotates = i < theta.length;
+    const angle = rotates ? position * theta[i]! : 0;
+    const length = rotates ? magnitude * factor : factor;
+    into[at + 2 * i] = Math.cos(angle) * length;
+    into[at + 2 * i + 1] = Math.sin(angle) * length;
   }
 }

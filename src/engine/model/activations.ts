@@ -34,7 +34,7 @@ function scratchTable(
       x: [chunk, D],
       normed: [chunk, D],
       qkv,
-      ...(config.traits.some(({ headNorms }) => headNorms) ? { qkNormed: qkv } : {}),
+      ...(config.traits.some(({ headNorms }) => headNorms !== undefined) ? { qkNormed: qkv } : {}),
       attended: [chunk, H * E],
       gateUp: [chunk, 2 * F],
       hidden: [chunk, F],

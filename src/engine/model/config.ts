@@ -3,9 +3,10 @@
 // honoured, or the file is refused with the field's name.
 
 import type { Pooling } from "../../context/text/embedder.ts";
+import type { NormKind } from "../../kernels/rows/rows.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
-import { architectureOf } from "./architectures.ts";
+import { type Architecture, architectureOf } from "./architectures.ts";
 import { ModelMetadata } from "./model-metadata.ts";
 import { type Rotation, readRotation } from "./rotation.ts";
 import { type LayerTraits, readTraits } from "./traits.ts";
@@ -29,15 +30,23 @@ export interface ModelConfig {
   readonly vocabulary: number;
   /** The longest text that the model was trained for, in tokens. */
   readonly trainedContext: number;
+  /** The kind of all norms. */
+  readonly norm: NormKind;
   readonly normEpsilon: number;
   /** What the embeddings of tokens are multiplied by: 1 in most families. */
   readonly embeddingScale: number;
+  /** What attention and feed-forward are multiplied by before they are added: 1 in most families. */
+  readonly residualScale: number;
+  /** What logits are multiplied by: 1 in most families. */
+  readonly logitScale: number;
   /** c, if a logit z is kept within it: c tanh(z / c). */
   readonly logitCap: number | undefined;
   /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
-  /** The file's rotation; options may override it. */
+  /** The rotation that the file describes; options may ask for another scaling or base. */
   readonly rope: Rotation;
+  /** What the file calls tensors of a layer, if it is not what other families do. */
+  readonly names: Architecture["names"];
   /** What each layer computes, [L]. */
   readonly traits: readonly LayerTraits[];
 }
@@ -60,7 +69,6 @@ const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   "attention.shared_kv_layers": [0],
   use_parallel_residual: [0],
   rescale_every_n_layers: [0],
-  nextn_predict_layers: [0],
   "rope.scaling.yarn_log_multiplier": [0],
   "rope.scaling.alpha": [0, 1],
   "rope.scaling.yarn_attn_factor": [1],
@@ -78,15 +86,21 @@ type Size = "layers" | "width" | "heads" | "kvHeads" | "headWidth" | "feedForwar
 export function readConfig(file: GgufFile): ModelConfig {
   const general = new Metadata(file);
   const name = general.string("general.architecture");
-  const architecture = architectureOf(file.name, name);
-  const shape = readShape(new ModelMetadata(file, name));
-  const defaults = architecture.defaults(shape);
-  const metadata = new ModelMetadata(file, name, defaults);
-  refuseOthers(metadata, defaults);
+  const plain = new ModelMetadata(file, name);
+  const architecture = architectureOf(file.name, name, () => ({
+    ...readShape(plain),
+    has: (tensor) => file.tensors.has(tensor),
+    flag: (key) => (plain.has(key) ? plain.boolean(key) : undefined),
+  }));
+  const shape = readShape(plain);
+  const { defaults, ignored, norm } = architecture;
+  const metadata = new ModelMetadata(file, name, defaults, ignored);
+  refuseOthers(metadata, architecture);
   const trainedContext = metadata.count("context_length");
   const rope = readRotation(metadata, architecture, shape.headWidth, trainedContext);
   const traits = readTraits(metadata, architecture, shape, rope);
-  const epsilon = "attention.layer_norm_rms_epsilon";
+  const epsilon =
+    norm === "rms" ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
   // The tokenizer's number of tokens; a file without a tokenizer states the size.
   const tokens = general.strings("tokenizer.ggml.tokens", []).length;
   return Object.freeze({
@@ -95,29 +109,41 @@ export function readConfig(file: GgufFile): ModelConfig {
     ...shape,
     vocabulary: tokens > 0 ? tokens : metadata.integer("vocab_size"),
     trainedContext,
+    norm,
     normEpsilon: metadata.between(epsilon, metadata.number(epsilon), 1e-30, 1),
     embeddingScale: metadata.nonzero("embedding_scale", 1e-6, 1e6) ?? 1,
+    residualScale: metadata.nonzero("residual_scale", 1e-6, 1e6) ?? 1,
+    logitScale: readLogitScale(metadata, architecture),
     logitCap: metadata.nonzero("final_logit_softcapping", 1e-3, 1e6),
     pooling: readPooling(metadata),
     rope,
+    names: architecture.names,
     traits,
   });
 }
 
+function readLogitScale(metadata: ModelMetadata, { logitScale }: Architecture): number {
+  const scale = metadata.nonzero("logit_scale", 1e-6, 1e6) ?? 1;
+  return logitScale === "times" ? scale : 1 / scale;
+}
+
 function readShape(metadata: ModelMetadata): Pick<ModelConfig, Size> {
-  const layers = metadata.count("block_count");
-  if (layers > MAX_LAYERS) {
+  // Blocks for the prediction of several tokens are counted, but not run: they are the last ones.
+  const blocks = metadata.count("block_count");
+  const predicting = metadata.integer("nextn_predict_layers", 0);
+  const layers = blocks - metadata.between("nextn_predict_layers", predicting, 0, 16);
+  if (layers < 1 || layers > MAX_LAYERS) {
     const key = metadata.key("block_count");
-    metadata.refuse(`${key} is ${layers}; at most ${MAX_LAYERS} layers are supported.`);
+    metadata.refuse(`${key} says ${layers} layers; 1 to ${MAX_LAYERS} are supported.`);
   }
   const width = metadata.count("embedding_length");
-  const heads = metadata.uniform("attention.head_count", layers);
-  const kvHeads = metadata.uniform("attention.head_count_kv", layers, heads);
+  const heads = metadata.uniform("attention.head_count", blocks);
+  const kvHeads = metadata.uniform("attention.head_count_kv", blocks, heads);
   if (heads % kvHeads !== 0) {
     metadata.refuse(`${heads} query heads cannot share ${kvHeads} key/value heads evenly.`);
   }
   const headWidth = readHeadWidth(metadata, width, heads);
-  const feedForward = metadata.uniform("feed_forward_length", layers);
+  const feedForward = metadata.uniform("feed_forward_length", blocks);
   if (width % 4 !== 0 || feedForward % 4 !== 0) {
     metadata.refuse(`widths must be multiples of 4, found ${width} and ${feedForward}.`);
   }
@@ -140,13 +166,20 @@ function readHeadWidth(metadata: ModelMetadata, width: number, heads: number): n
 }
 
 /** Refuses keys that change the result but are in neither configuration nor traits. */
-function refuseOthers(metadata: ModelMetadata, own: Readonly<Record<string, number>>): void {
+function refuseOthers(metadata: ModelMetadata, { defaults, slidingRotation }: Architecture): void {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
-    if (Object.hasOwn(own, name)) continue;
+    if (Object.hasOwn(defaults, name)) continue;
     const value = metadata.value(name);
     if (value !== undefined && !neutral.includes(Number(value))) {
       metadata.refuse(`${metadata.key(name)} (${String(value)}) is not supported.`);
     }
+  }
+  const [base, own] = ["rope.freq_base", "rope.freq_base_swa"].map((key) =>
+    metadata.number(key, 10000),
+  );
+  if (!slidingRotation && metadata.has("rope.freq_base_swa") && own !== base) {
+    const key = metadata.key("rope.freq_base_swa");
+    metadata.refuse(`${key} is not supported: the layers of this family share one rotation.`);
   }
   if (!metadata.boolean("attention.causal", true)) metadata.refuse("attention must be causal.");
 }

@@ -16,12 +16,12 @@ import { type NewTokens, storeAndAttend } from "../../kernels/attention/attentio
 import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
-import { gate, type Projection, project } from "../../kernels/matrix/products.ts";
-import { embed, rmsNorm, softcap } from "../../kernels/rows/rows.ts";
+import { gate, type InputNorm, type Projection, project } from "../../kernels/matrix/products.ts";
+import { activate, addRows, embed, normalize, scale, softcap } from "../../kernels/rows/rows.ts";
 import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { headShape, type LayerTraits } from "./traits.ts";
-import type { ModelWeights } from "./weights.ts";
+import type { LayerWeights, ModelWeights } from "./weights.ts";
 
 /** The activations of a step, with room for the most tokens of one. */
 export interface Scratch {
@@ -57,14 +57,14 @@ export function layers(
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
-  const { x, normed, qkv, qkNormed, partial, attended } = scratch;
+  const { x, normed, qkv, partial, attended } = scratch;
   const target = targets[0]!; // the target of what all layers share
-  const { heads: H, kvHeads: G, headWidth: E, normEpsilon: eps } = config;
 
   const { tokens, choices } = scratch;
-  const scale = config.embeddingScale;
-  const steps = [embed(target, { tokens, choices, table: weights.tokenEmbd, x, scale })];
+  const embedding = { table: weights.tokenEmbd, scale: config.embeddingScale };
+  const steps = [embed(target, { tokens, choices, x, ...embedding })];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
+    const traits = config.traits[i]!;
     // The rest of the layer before. That of the last layer is in `head`, for wanted tokens only.
     if (i > 0) steps.push(afterAttention(target, config, weights, i - 1, scratch));
     const label = `blk.${i}.attention`;
@@ -72,24 +72,12 @@ export function layers(
     const cache = caches[group]!;
     const { pageTable, keyRotations, work } = cache;
     const pages = cache.layers.get(i)!;
-    const norm = { weight: layer.attnNorm, eps, into: normed };
+    const norm = inputNorm(config, layer.attnNorm, normed);
     steps.push(
       project(target, { x, weights: layer.attnQkv, y: qkv, norm, bias: layer.attnQkvBias }),
+      headNorms(target, config, traits, layer, scratch),
     );
-    if (layer.attnQNorm)
-      steps.push(rmsNorm(target, { x: qkv, weight: layer.attnQNorm, y: qkNormed, eps, parts: H }));
-    if (layer.attnKNorm)
-      steps.push(
-        rmsNorm(target, {
-          x: qkv,
-          weight: layer.attnKNorm,
-          y: qkNormed,
-          eps,
-          first: H * E,
-          parts: G,
-        }),
-      );
-    const { shape, tokens: arriving } = attentionInputs(config.traits[i]!, cache, scratch);
+    const { shape, tokens: arriving } = attentionInputs(traits, layer, cache, scratch);
     const buffers = { pages, pageTable, keyRotations, work, partial, x: attended };
     const attends = storeAndAttend(targets[group]!, { label, shape, tokens: arriving, buffers });
     steps.push(ofCache(cache, attends));
@@ -97,14 +85,43 @@ export function layers(
   return steps.flat();
 }
 
+/** The norm before a branch, if it has one there. */
+function inputNorm(
+  { norm: kind, normEpsilon: eps }: ModelConfig,
+  weight: Weights | undefined,
+  into: Activations,
+): InputNorm | undefined {
+  return weight && { kind, weight, eps, into };
+}
+
+/** qkNormed = the norms of queries and keys: of each head, or of all heads as one row. */
+function headNorms(
+  target: Target,
+  { heads: H, kvHeads: G, headWidth: E, norm: kind, normEpsilon: eps }: ModelConfig,
+  { headNorms: rows }: LayerTraits,
+  { attnQNorm, attnKNorm }: LayerWeights,
+  { qkv: x, qkNormed: y }: Pick<Scratch, "qkv" | "qkNormed">,
+): Dispatch[] {
+  if (rows === undefined) return [];
+  return [
+    { weight: attnQNorm, first: 0, heads: H },
+    { weight: attnKNorm, first: H * E, heads: G },
+  ].flatMap(({ weight, first, heads }) => {
+    const [parts, width] = rows === "rows" ? [1, heads * E] : [heads, E];
+    return normalize(target, { x, y, weight, kind, eps, first, parts, width });
+  });
+}
+
 /** The shape of a layer's heads, and the buffers of a step's tokens that its attention reads. */
 export function attentionInputs(
   traits: LayerTraits,
+  { attnRotatedNorms: queryNorms }: LayerWeights,
   { shape, rotations, slots }: KvCache,
   { qkv, qkNormed, rotated }: Pick<Scratch, "qkv" | "qkNormed" | "rotated">,
 ): { readonly shape: HeadShape; readonly tokens: NewTokens } {
   const qk = traits.headNorms ? qkNormed : qkv;
-  return { shape: headShape(shape, traits), tokens: { qk, qkv, rotations, slots, rotated } };
+  const tokens = { qk, qkv, rotations, slots, rotated, queryNorms };
+  return { shape: headShape(shape, traits), tokens };
 }
 
 /** Dispatches whose grids follow what a cache has prepared; before its first step, what is given. */
@@ -116,42 +133,52 @@ function ofCache(cache: KvCache, dispatches: readonly Dispatch[]): Dispatch[] {
 }
 
 /**
- * The rest of a layer: the attention output is added to the residual stream, then the feed-forward.
+ * The rest of a layer: what attention and the feed-forward have computed is added to the residual
+ * stream, one after the other, or both at once if they are parallel.
  */
 export function afterAttention(
   target: Target,
-  { normEpsilon: eps, traits }: ModelConfig,
+  config: ModelConfig,
   weights: ModelWeights,
   i: number,
   { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
 ): Dispatch[] {
+  const { parallel, gated, activation } = config.traits[i]!;
   const layer = weights.layers[i]!;
-  const norm = { weight: layer.ffnNorm, eps, into: normed };
-  /** x += the product, or its norm if there is one. */
-  const addTo = (product: Omit<Projection, "y">, postNorm: Weights | undefined) =>
-    postNorm
-      ? [
-          project(target, { ...product, y: normed }),
-          rmsNorm(target, { x: normed, weight: postNorm, y: x, eps, add: true }),
-        ].flat()
-      : project(target, { ...product, y: x, add: true });
+  const norm = inputNorm(config, parallel ? layer.attnNorm : layer.ffnNorm, normed);
+  const [matrix, bias] = [layer.ffnGateUp, layer.ffnGateUpBias];
+  const label = `blk.${i}.hidden`;
+  const hide = gated
+    ? gate(target, { label, x, weights: matrix, gateUp, hidden, activation, norm, bias })
+    : [
+        ...project(target, { x, weights: matrix, y: hidden, norm, bias }),
+        ...activate(target, { label, y: hidden, activation }),
+      ];
+  const attention = { x: attended, weights: layer.attnOutput, bias: layer.attnOutputBias };
+  const feedForward = { x: hidden, weights: layer.ffnDown, bias: layer.ffnDownBias };
+  const addAttention = addTo(target, config, x, normed, attention, layer.attnPostNorm);
+  const addFeedForward = addTo(target, config, x, normed, feedForward, layer.ffnPostNorm);
+  return parallel
+    ? [...hide, ...addAttention, ...addFeedForward]
+    : [...addAttention, ...hide, ...addFeedForward];
+}
+
+/** x += a branch's product: its norm if it has one there, and scaled if branches are. */
+function addTo(
+  target: Target,
+  { norm: kind, normEpsilon: eps, residualScale: factor }: ModelConfig,
+  x: Activations,
+  branch: Activations,
+  product: Omit<Projection, "y">,
+  weight: Weights | undefined,
+): Dispatch[] {
+  if (!weight && factor === 1) return project(target, { ...product, y: x, add: true });
   return [
-    addTo(
-      { x: attended, weights: layer.attnOutput, bias: layer.attnOutputBias },
-      layer.attnPostNorm,
-    ),
-    gate(target, {
-      label: `blk.${i}.gate`,
-      x,
-      weights: layer.ffnGateUp,
-      gateUp,
-      hidden,
-      activation: traits[i]!.activation,
-      norm,
-      bias: layer.ffnGateUpBias,
-    }),
-    addTo({ x: hidden, weights: layer.ffnDown, bias: layer.ffnDownBias }, layer.ffnPostNorm),
-  ].flat();
+    ...project(target, { ...product, y: branch }),
+    ...(weight
+      ? normalize(target, { x: branch, weight, y: x, kind, eps, add: true })
+      : addRows(target, { label: branch.label, x: branch, y: x, factor })),
+  ];
 }
 
 /** The rest of the last layer, and the output head: logits [R, V] of R tokens. */
@@ -162,11 +189,12 @@ export function head(
   scratch: HeadScratch,
 ): Dispatch[] {
   const { x, normed, logits } = scratch;
-  const { logitCap: cap } = config;
-  const norm = { weight: weights.outputNorm, eps: config.normEpsilon, into: normed };
+  const { logitScale: factor, logitCap: cap } = config;
+  const norm = inputNorm(config, weights.outputNorm, normed);
   return [
     afterAttention(target, config, weights, config.layers - 1, scratch),
     project(target, { x, weights: weights.output, y: logits, norm, bias: weights.outputBias }),
+    factor === 1 ? [] : scale(target, { label: "logits", y: logits, factor }),
     cap === undefined ? [] : softcap(target, { label: "logits", y: logits, cap }),
   ].flat();
 }

@@ -4,7 +4,7 @@ import type { KvCache } from "../../context/cache/kv-cache.ts";
 import type { Target } from "../../kernels/adapter/target.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
-import { rmsNorm } from "../../kernels/rows/rows.ts";
+import { normalize } from "../../kernels/rows/rows.ts";
 import type { ModelConfig } from "./config.ts";
 import { afterAttention, layers, type Scratch } from "./forward.ts";
 import type { ModelWeights } from "./weights.ts";
@@ -33,7 +33,9 @@ export function hiddenStates(
   if (depth > 0)
     dispatches.push(...afterAttention(targets[0]!, config, weights, depth - 1, scratch));
   if (depth < config.layers) return { dispatches, states: x };
-  const norm = { x, weight: weights.outputNorm, y: normed, eps: config.normEpsilon };
-  dispatches.push(...rmsNorm(targets[0]!, norm));
+  const { norm: kind, normEpsilon: eps } = config;
+  dispatches.push(
+    ...normalize(targets[0]!, { x, weight: weights.outputNorm, y: normed, kind, eps }),
+  );
   return { dispatches, states: normed };
 }

@@ -13,20 +13,24 @@ export class UnsupportedError extends UserError {
 /** Typed access by the names of keys without the architecture's, such as "block_count". */
 export class ModelMetadata extends Metadata {
   readonly #file: string;
-  readonly #defaults: Readonly<Record<string, number>>;
+  readonly #defaults: Readonly<Record<string, MetadataValue>>;
+  readonly #ignored: readonly string[];
 
-  /** `defaults`: the values of keys that the file may leave out. */
+  /** `defaults`: the values of keys that the file may leave out; `ignored`: keys that are not read. */
   constructor(
     file: GgufFile,
     architecture: string,
-    defaults: Readonly<Record<string, number>> = {},
+    defaults: Readonly<Record<string, MetadataValue>> = {},
+    ignored: readonly string[] = [],
   ) {
     super(file, `${architecture}.`);
     this.#file = file.name;
     this.#defaults = defaults;
+    this.#ignored = ignored;
   }
 
   override value(name: string): MetadataValue | undefined {
+    if (this.#ignored.includes(name)) return undefined;
     return super.value(name) ?? this.#defaults[name];
   }
 

@@ -7,71 +7,110 @@ import type { CacheShape, HeadShape } from "../../kernels/attention/head-shape.t
 import type { ActivationFunction } from "../../kernels/reference.ts";
 import type { Architecture } from "./architectures.ts";
 import type { ModelMetadata } from "./model-metadata.ts";
-import type { Rotation } from "./rotation.ts";
+import { type Rotation, slidingRotation } from "./rotation.ts";
 
 /** The types allow only values that can be run; a file with another is refused. */
 export interface LayerTraits {
-  /** RMSNorm over each head of queries and keys, before the rotation. */
-  readonly headNorms: boolean;
-  /** RMSNorm also behind attention and the feed-forward, before they are added to the stream. */
-  readonly postNorms: boolean;
-  /** How positions rotate queries and keys; equal rotations are one shared record. */
-  readonly rotation: Rotation;
+  /**
+   * Where a branch (attention, feed-forward) has norms: before it, behind it, before what it adds to
+   * the stream, or both.
+   */
+  readonly branchNorms: Architecture["branchNorms"];
+  /** Whether the feed-forward reads what attention reads, instead of what attention has added to. */
+  readonly parallel: boolean;
+  /** Norms of queries and keys: of each head, of all heads at once, or of each by its own weights. */
+  readonly headNorms: Architecture["headNorms"];
+  /** Whether these are taken after the rotation instead of before it. */
+  readonly normsRotated: boolean;
+  /**
+   * How positions rotate queries and keys; equal rotations are one shared record. Undefined if they
+   * do not.
+   */
+  readonly rotation: Rotation | undefined;
   /** W: tokens that a query sees, its own included; Infinity if it sees all. */
   readonly window: number;
   /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
   readonly scoreScale: number;
   /** c, if a score s is kept within it: c tanh(s / c). */
   readonly scoreCap: number | undefined;
-  /** The activation function of the feed-forward, down(activation(gate x) * (up x)). */
   readonly activation: ActivationFunction;
+  /** Whether the feed-forward is down(activation(gate x) * (up x)) instead of down(activation(up x)). */
+  readonly gated: boolean;
 }
 
 /** Reads the traits of each layer, [L]. */
 export function readTraits(
   metadata: ModelMetadata,
-  { headNorms, postNorms, activation }: Architecture,
+  architecture: Architecture,
   { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
   rotation: Rotation,
 ): LayerTraits[] {
+  const { branchNorms, parallel, headNorms, normsRotated, activation, gated, rotates } =
+    architecture;
   const scoreScale = metadata.nonzero("attention.scale", 1e-6, 1e6) ?? 1 / Math.sqrt(headWidth);
   const scoreCap = metadata.nonzero("attn_logit_softcapping", 1e-3, 1e6);
-  const sliding = metadata.integer("attention.sliding_window", 0);
+  const window = metadata.integer("attention.sliding_window", 0);
   // Without a pattern, all layers slide if there is a window.
-  const slides = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
-  return slides.map((slides) => ({
-    headNorms,
-    postNorms,
-    rotation,
-    window: slides && sliding > 0 ? sliding : Number.POSITIVE_INFINITY,
-    scoreScale,
-    scoreCap,
-    activation,
-  }));
+  const pattern = metadata.booleanPerLayer("attention.sliding_window_pattern", layers, 0);
+  const own = architecture.slidingRotation ? slidingRotation(metadata, rotation) : rotation;
+  return pattern.map((inPattern, i) => {
+    const slides = inPattern && window > 0;
+    return {
+      ...{
+        branchNorms,
+        parallel,
+        headNorms,
+        normsRotated,
+        activation,
+        gated,
+        scoreScale,
+        scoreCap,
+      },
+      rotation: rotates({ i, slides }) ? (slides ? own : rotation) : undefined,
+      window: slides ? window : Number.POSITIVE_INFINITY,
+    };
+  });
 }
 
 /** The shape of a layer's heads in a cache. */
 export function headShape(
   shape: CacheShape,
-  { rotation: { pairs, width }, scoreScale, scoreCap }: LayerTraits,
+  { rotation, scoreScale, scoreCap }: LayerTraits,
 ): HeadShape {
-  const pairGap = pairs === "neighbours" ? 1 : width / 2;
+  const pairGap = rotation?.pairs === "halves" ? rotation.width / 2 : 1;
   return { ...shape, pairGap, scale: scoreScale, scoreCap };
+}
+
+/** Layers that see alike and rotate alike. */
+export interface LayerGroup extends Pick<CacheGroup, "layers" | "window"> {
+  readonly rotation: Rotation | undefined;
 }
 
 /**
  * The groups of a model's layers, in the order of their first layers: each layer is in one of them.
  */
 export function cacheGroups(
-  layers: readonly Pick<LayerTraits, "window">[],
-): Omit<CacheGroup, "pages">[] {
-  const groups = new Map<number, number[]>();
-  for (const [i, { window }] of layers.entries()) {
-    const group = groups.get(window);
-    if (group) group.push(i);
-    else groups.set(window, [i]);
+  layers: readonly Pick<LayerTraits, "window" | "rotation">[],
+): LayerGroup[] {
+  const groups: (LayerGroup & { readonly layers: number[] })[] = [];
+  for (const [i, { window, rotation }] of layers.entries()) {
+    const group = groups.find((other) => other.window === window && other.rotation === rotation);
+    if (group) group.layers.push(i);
+    else groups.push({ window, rotation, layers: [i] });
   }
-  return [...groups].map(([window, numbers]) => ({ window, layers: numbers }));
+  return groups;
+}
+
+/**
+ * Whether the layers that see farthest rotate as the file says: a user may ask for another scaling
+ * or base then.
+ */
+export function canScaleRope(
+  layers: readonly Pick<LayerTraits, "window" | "rotation">[],
+  rope: Rotation,
+): boolean {
+  const widest = widestWindow(layers);
+  return layers.some(({ window, rotation }) => window === widest && rotation === rope);
 }
 
 /** The largest W of any layer: how much of a text the model sees. */

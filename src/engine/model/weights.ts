@@ -4,6 +4,7 @@
 
 import type { Placement } from "../../kernels/adapter/adapter.ts";
 import type { Device } from "../../kernels/gpu/device.ts";
+import type { NormKind } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import { type StackedTensor, stackBytes } from "../../kernels/weights/layout.ts";
 import { createStack, type Weights } from "../../kernels/weights/tensor.ts";
@@ -16,27 +17,30 @@ import { ropeTensors, whyNoDivisors } from "./rope-divisors.ts";
 import { formatOf, readValues } from "./tensor-values.ts";
 import type { LayerTraits } from "./traits.ts";
 
-/** A tensor as the table declares it: [n, k], or [k] if it is a vector. */
+/** A tensor as the table declares it: a matrix [n, k], or a vector of any shape, kept as f32. */
 interface Declaration {
   readonly name: string;
   readonly shape: readonly [number, number] | readonly [number];
   readonly required: boolean;
+  readonly isVector: boolean;
 }
 
 /**
  * The weights of a layer. Tensors that are multiplied with the same x are stacked in one matrix.
  */
 export interface LayerWeights {
-  readonly attnNorm: Weights; // [D]
+  // A norm has its weights [D], and biases behind them if it is a LayerNorm: [2, D].
+  readonly attnNorm: Weights | undefined;
   readonly attnQkv: Weights; // [(H + 2 G) E, D]
   readonly attnQkvBias: Weights | undefined; // [(H + 2 G) E]
-  readonly attnQNorm: Weights | undefined; // [E]
-  readonly attnKNorm: Weights | undefined; // [E]
+  readonly attnQNorm: Weights | undefined; // [E], or of all heads [H E]
+  readonly attnKNorm: Weights | undefined; // [E], or [G E]
+  readonly attnRotatedNorms: Weights | undefined; // [2, E] of queries and keys, after the rotation
   readonly attnOutput: Weights; // [D, H E]
   readonly attnOutputBias: Weights | undefined;
   readonly attnPostNorm: Weights | undefined; // [D]
-  readonly ffnNorm: Weights; // [D]
-  readonly ffnGateUp: Weights; // [2 F, D]
+  readonly ffnNorm: Weights | undefined;
+  readonly ffnGateUp: Weights; // [2 F, D], or [F, D] without a gate
   readonly ffnGateUpBias: Weights | undefined;
   readonly ffnDown: Weights; // [D, F]
   readonly ffnDownBias: Weights | undefined;
@@ -61,36 +65,88 @@ type Stack = readonly Declaration[];
 
 /** The tensors of each field of `LayerWeights`, by the ends of their names. */
 function layerTable(
-  { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F }: ModelConfig,
-  { headNorms, postNorms }: LayerTraits,
+  { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, norm: kind }: ModelConfig,
+  { branchNorms, parallel, headNorms, normsRotated, gated }: LayerTraits,
+  rowsOf: (name: string) => number,
 ): Record<keyof LayerWeights, Stack> {
-  const weight = (name: string, ...shape: Declaration["shape"]) =>
-    ({ name: `${name}.weight`, shape, required: true }) as const;
-  const bias = (name: string, k: number) =>
-    ({ name: `${name}.bias`, shape: [k], required: false }) as const;
+  const norms = (condition: boolean, name: string, ...shape: Declaration["shape"]) =>
+    condition ? normStack(kind, name, shape) : [];
+  const isBefore = branchNorms !== "behind";
+  const isBehind = branchNorms !== "before";
+  const shapeOf = (heads: number): Declaration["shape"] =>
+    headNorms === "own" ? [heads, E] : headNorms === "rows" ? [heads * E] : [E];
+  // Several matrices may be one in the file, in the order in which they are stacked here.
+  const qkv = rowsOf("attn_qkv")
+    ? ([["attn_qkv", (H + 2 * G) * E]] as const)
+    : ([
+        ["attn_q", H * E],
+        ["attn_k", G * E],
+        ["attn_v", G * E],
+      ] as const);
+  const gateUp =
+    gated && rowsOf("ffn_up") !== 2 * F
+      ? ([
+          ["ffn_gate", F],
+          ["ffn_up", F],
+        ] as const)
+      : ([["ffn_up", gated ? 2 * F : F]] as const);
   return {
-    attnNorm: [weight("attn_norm", D)],
-    attnQkv: [weight("attn_q", H * E, D), weight("attn_k", G * E, D), weight("attn_v", G * E, D)],
-    attnQkvBias: [bias("attn_q", H * E), bias("attn_k", G * E), bias("attn_v", G * E)],
-    attnQNorm: headNorms ? [weight("attn_q_norm", E)] : [],
-    attnKNorm: headNorms ? [weight("attn_k_norm", E)] : [],
-    attnOutput: [weight("attn_output", D, H * E)],
+    attnNorm: norms(isBefore, "attn_norm", D),
+    attnQkv: qkv.map(([name, n]) => matrix(name, n, D)),
+    attnQkvBias: qkv.map(([name, n]) => bias(name, n)),
+    attnQNorm: norms(headNorms !== undefined && !normsRotated, "attn_q_norm", ...shapeOf(H)),
+    attnKNorm: norms(headNorms !== undefined && !normsRotated, "attn_k_norm", ...shapeOf(G)),
+    attnRotatedNorms: normsRotated ? [vector("attn_q_norm", E), vector("attn_k_norm", E)] : [],
+    attnOutput: [matrix("attn_output", D, H * E)],
     attnOutputBias: [bias("attn_output", D)],
-    attnPostNorm: postNorms ? [weight("post_attention_norm", D)] : [],
-    ffnNorm: [weight("ffn_norm", D)],
-    ffnGateUp: [weight("ffn_gate", F, D), weight("ffn_up", F, D)],
-    ffnGateUpBias: [bias("ffn_gate", F), bias("ffn_up", F)],
-    ffnDown: [weight("ffn_down", D, F)],
+    attnPostNorm: norms(isBehind, "post_attention_norm", D),
+    ffnNorm: norms(isBefore && !parallel, "ffn_norm", D),
+    ffnGateUp: gateUp.map(([name, n]) => matrix(name, n, D)),
+    ffnGateUpBias: gateUp.map(([name, n]) => bias(name, n)),
+    ffnDown: [matrix("ffn_down", D, F)],
     ffnDownBias: [bias("ffn_down", D)],
-    ffnPostNorm: postNorms ? [weight("post_ffw_norm", D)] : [],
+    ffnPostNorm: norms(isBehind, "post_ffw_norm", D),
   };
 }
 
+const matrix = (name: string, n: number, k: number): Declaration => ({
+  name: `${name}.weight`,
+  shape: [n, k],
+  required: true,
+  isVector: false,
+});
+const vector = (name: string, ...shape: Declaration["shape"]): Declaration => ({
+  name: `${name}.weight`,
+  shape,
+  required: true,
+  isVector: true,
+});
+const bias = (name: string, ...shape: Declaration["shape"]): Declaration => ({
+  name: `${name}.bias`,
+  shape,
+  required: false,
+  isVector: true,
+});
+
+/** The weights of a norm, and its biases if it is a LayerNorm: these are zero if the file has none. */
+function normStack(kind: NormKind, name: string, shape: Declaration["shape"]): Stack {
+  return kind === "rms" ? [vector(name, ...shape)] : [vector(name, ...shape), bias(name, ...shape)];
+}
+
 /** The stacks of a layer, with the whole names of its tensors. */
-function layerStacks(config: ModelConfig, layer: number): Record<keyof LayerWeights, Stack> {
+function layerStacks(
+  file: GgufFile,
+  config: ModelConfig,
+  layer: number,
+): Record<keyof LayerWeights, Stack> {
+  const whole = (name: string) => {
+    const [stem = "", ending] = name.split(".");
+    return `blk.${layer}.${config.names[stem] ?? stem}.${ending}`;
+  };
   const named = (stack: Stack): Stack =>
-    stack.map(({ name, ...rest }) => ({ name: `blk.${layer}.${name}`, ...rest }));
-  const table = Object.entries(layerTable(config, config.traits[layer]!));
+    stack.map(({ name, ...rest }) => ({ name: whole(name), ...rest }));
+  const rowsOf = (name: string) => file.tensors.get(whole(`${name}.weight`))?.shape[1] ?? 0;
+  const table = Object.entries(layerTable(config, config.traits[layer]!, rowsOf));
   return Object.fromEntries(table.map(([field, stack]) => [field, named(stack)])) as Record<
     keyof LayerWeights,
     Stack
@@ -98,22 +154,34 @@ function layerStacks(config: ModelConfig, layer: number): Record<keyof LayerWeig
 }
 
 /** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
-function declareStacks(config: ModelConfig): Stack[] {
-  const { width: D, vocabulary: V, traits } = config;
+function declareStacks(file: GgufFile, config: ModelConfig): Stack[] {
+  const { width: D, vocabulary: V, traits, norm } = config;
   return [
-    [{ name: "token_embd.weight", shape: [V, D], required: true }],
-    ...traits.flatMap((_, layer) => Object.values(layerStacks(config, layer))),
-    [{ name: "output_norm.weight", shape: [D], required: true }],
-    [{ name: "output.weight", shape: [V, D], required: false }],
-    [{ name: "output.bias", shape: [V], required: false }],
+    [matrix("token_embd", V, D)],
+    ...traits.flatMap((_, layer) => Object.values(layerStacks(file, config, layer))),
+    normStack(norm, "output_norm", [D]),
+    [{ ...matrix("output", V, D), required: false }],
+    [bias("output", V)],
   ];
 }
 
 /** All tensors that a file may have, including those that only the host reads. */
-export function declareTensors(config: ModelConfig): Declaration[] {
-  const shape = [config.rope.width / 2] as const;
-  const read = ropeTensors(config).map((name) => ({ name, shape, required: false }));
-  return [...declareStacks(config).flat(), ...read];
+export function declareTensors(file: GgufFile, config: ModelConfig): Declaration[] {
+  const read = ropeTensors(config).map((name) => ({
+    name,
+    shape: [config.rope.width / 2] as const,
+    required: false,
+    isVector: true,
+  }));
+  return [...declareStacks(file, config).flat(), ...read];
+}
+
+/** Whether a tensor that no model uses here may be left out: what it holds is known to change nothing. */
+function isSkipped(name: string, { layers }: ModelConfig): boolean {
+  const [, layer, rest] = /^blk\.(\d+)\.(.+)$/.exec(name) ?? [];
+  if (layer === undefined) return false;
+  // Blocks that predict several tokens; frequencies that old converters wrote.
+  return Number(layer) >= layers || rest === "attn_rot_embd.weight" || rest === "attn_rot_embd";
 }
 
 /**
@@ -121,7 +189,7 @@ export function declareTensors(config: ModelConfig): Declaration[] {
  * read.
  */
 export function checkTensors(file: GgufFile, config: ModelConfig): void {
-  const declared = new Map(declareTensors(config).map((tensor) => [tensor.name, tensor]));
+  const declared = new Map(declareTensors(file, config).map((tensor) => [tensor.name, tensor]));
   for (const { name, shape, required } of declared.values()) {
     const tensor = file.tensors.get(name);
     if (!tensor) {
@@ -140,7 +208,7 @@ export function checkTensors(file: GgufFile, config: ModelConfig): void {
     }
   }
   for (const name of file.tensors.keys()) {
-    if (!declared.has(name)) {
+    if (!declared.has(name) && !isSkipped(name, config)) {
       const why = whyNoDivisors(name, config.architecture);
       throw new UnsupportedError(
         `${file.name}: tensor ${name} is none that a ${config.architecture} model uses here` +
@@ -161,7 +229,7 @@ function withoutTrailingOnes(shape: readonly number[]): readonly number[] {
 /** Bytes that the weights of a file take on the GPU, format by format, from its header alone. */
 export function gpuBytesByFormat(file: GgufFile, config: ModelConfig): Record<string, number> {
   const all: Record<string, number> = {};
-  for (const stack of declareStacks(config)) {
+  for (const stack of declareStacks(file, config)) {
     const layout = layoutOf(file, stack);
     const parts = layout ? stackBytes(layout.tensors, layout.k) : [];
     for (const { format, bytes } of parts) all[format] = (all[format] ?? 0) + bytes;
@@ -182,7 +250,7 @@ function layoutOf(
   if (isVectors(stack)) {
     // Vectors (norms, biases) are few and small: they are converted to f32, and missing ones are
     // zero.
-    const k = stack.reduce((sum, { shape }) => sum + shape[0], 0);
+    const k = stack.reduce((sum, tensor) => sum + numbersOf(tensor), 0);
     return { tensors: [{ format: F32, n: 1 }], k };
   }
   const tensors = present.map((tensor) => ({
@@ -208,14 +276,14 @@ export async function allocateWeights(
     stacks.set(weights, stack);
     return weights;
   };
-  const [embedding, ...rest] = declareStacks(config);
+  const [embedding, ...rest] = declareStacks(file, config);
   const [outputNorm, output, outputBias] = rest.slice(-3);
   // checkTensors has checked that the required ones exist.
   const tokenEmbd = (await allocate(embedding!))!;
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const entries: [string, Weights | undefined][] = [];
-    for (const [field, stack] of Object.entries(layerStacks(config, layer))) {
+    for (const [field, stack] of Object.entries(layerStacks(file, config, layer))) {
       entries.push([field, await allocate(stack)]);
     }
     layers.push(Object.fromEntries(entries) as unknown as LayerWeights);
@@ -282,17 +350,21 @@ function presentOf(file: GgufFile, stack: Stack): TensorInfo[] {
 }
 
 function isVectors(stack: Stack): boolean {
-  return stack[0]!.shape.length === 1;
+  return stack[0]!.isVector;
+}
+
+function numbersOf({ shape: [n, k = 1] }: Declaration): number {
+  return n * k;
 }
 
 /** Reads vectors one after the other, with zeros for one that is missing. */
 async function readVectors(file: GgufFile, stack: Stack): Promise<Float32Array> {
-  const values = new Float32Array(stack.reduce((sum, { shape }) => sum + shape[0], 0));
+  const values = new Float32Array(stack.reduce((sum, tensor) => sum + numbersOf(tensor), 0));
   let at = 0;
-  for (const { name, shape } of stack) {
-    const tensor = file.tensors.get(name);
+  for (const declaration of stack) {
+    const tensor = file.tensors.get(declaration.name);
     if (tensor) values.set(await readValues(file, tensor), at);
-    at += shape[0];
+    at += numbersOf(declaration);
   }
   return values;
 }

@@ -13,6 +13,7 @@ import type { Device } from "../../kernels/gpu/device.ts";
 import { USAGE } from "../../kernels/gpu/usage-flags.ts";
 import { attentionInputs, type Scratch } from "../model/forward.ts";
 import type { LayerTraits } from "../model/traits.ts";
+import type { LayerWeights } from "../model/weights.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 
 /** What one query attended to. */
@@ -47,6 +48,7 @@ export function attentionRowsOf(shape: CacheShape, pages: number): number {
 interface Probed {
   readonly layer: number;
   readonly traits: LayerTraits;
+  readonly weights: LayerWeights;
   readonly count: number;
 }
 
@@ -83,10 +85,10 @@ export class AttentionProbe {
     target: Target,
     cache: KvCache,
     scratch: Pick<Scratch, "qkNormed" | "qkv" | "rotated">,
-    { layer, count, traits }: Probed,
+    { layer, count, traits, weights: layerWeights }: Probed,
   ): Promise<AttentionProbe> {
     const { pageTable, keyRotations } = cache;
-    const { shape, tokens: arriving } = attentionInputs(traits, cache, scratch);
+    const { shape, tokens: arriving } = attentionInputs(traits, layerWeights, cache, scratch);
     const pages = cache.layers.get(layer)!;
     const usage = USAGE.STORAGE | USAGE.COPY_SRC;
     const bytes = count * rowBytes(shape, cache.pages);

@@ -9,6 +9,7 @@ import type { KernelLibrary } from "../../kernels/gpu/kernel.ts";
 import type { Profiler } from "../../kernels/gpu/profiler.ts";
 import { type OnCompiled, rehearse } from "../../kernels/gpu/rehearsal.ts";
 import type { LayerTraits } from "../model/traits.ts";
+import type { LayerWeights } from "../model/weights.ts";
 import { AttentionProbe, type AttentionRow } from "./attention-probe.ts";
 import { firstNotFinite, NotFiniteError } from "./not-finite.ts";
 import { Outputs } from "./outputs.ts";
@@ -56,13 +57,14 @@ export class Runner {
   readonly #caches: readonly KvCache[];
   readonly #plans: Plans;
   readonly #traits: readonly LayerTraits[];
+  readonly #weights: readonly LayerWeights[];
   /** Settles when the GPU has done the last step whose results were not read back. */
   #ahead: Promise<unknown> = Promise.resolve();
   readonly #outputs: Outputs;
 
   private constructor(
     device: Device,
-    { config, caches, chunk }: PlanOptions,
+    { config, weights, caches, chunk }: PlanOptions,
     plans: Plans,
     onCompiled: OnCompiled,
   ) {
@@ -73,6 +75,7 @@ export class Runner {
     this.#caches = caches;
     this.#plans = plans;
     this.#traits = config.traits;
+    this.#weights = weights.layers;
     this.#onCompiled = onCompiled;
     const { kvType } = caches[0]!.shape;
     this.#outputs = new Outputs(device, plans, kvType, (promise) => this.#wait(promise));
@@ -269,6 +272,7 @@ export class Runner {
       layer,
       count,
       traits: this.#traits[layer]!,
+      weights: this.#weights[layer]!,
     });
     try {
       // Only the kernel of the weights is new. Storing keys is the plans', which has run: it must not

@@ -3,7 +3,7 @@
 
 import { CachePages } from "../../context/cache/cache-pages.ts";
 import { KvCache } from "../../context/cache/kv-cache.ts";
-import { createRope } from "../../context/positions/rope-scaling.ts";
+import { createRope, NO_ROPE } from "../../context/positions/rope-scaling.ts";
 import { type Adapter, readAdapter } from "../../kernels/adapter/adapter.ts";
 import { Device, type Wait } from "../../kernels/gpu/device.ts";
 import { KernelLibrary, type ShaderSource } from "../../kernels/gpu/kernel.ts";
@@ -115,7 +115,9 @@ export class Session {
     const progressOf = (phase: LoadProgress["phase"]) => (done: number, total: number) =>
       onProgress({ phase, done, total });
     const divisors = await readRopeDivisors(file, config);
-    const rope = createRope({ ...setting.ropeModel, divisors }, setting.scaling);
+    const ropes = setting.cache.groups.map(({ rope }) =>
+      rope ? createRope({ ...rope.model, divisors }, rope.scaling) : NO_ROPE,
+    );
     const gpu = platform.openGpu();
     const adapter = await platform.requestAdapter(gpu);
     const description = platform.describeAdapter(adapter);
@@ -134,9 +136,10 @@ export class Session {
       const { chunk, context, policy } = setting;
       const { groups, shape, prefixes } = setting.cache;
       const { pageSize } = shape;
-      const { movesBeyond } = rope;
+      const movesBeyond = Math.min(...ropes.map((rope) => rope.movesBeyond));
       const caches: KvCache[] = [];
-      for (const group of groups) {
+      for (const [i, group] of groups.entries()) {
+        const rope = ropes[i]!;
         const options = { ...setting.cache, ...group, adapter: facts, rope, chunk };
         caches.push(await KvCache.create(device, options));
       }

@@ -13,6 +13,7 @@ import {
 import { type AttentionPolicy, pagesNeeded } from "../../context/positions/attention-policy.ts";
 import type { ByteSource } from "../gguf/source.ts";
 import { fingerprint } from "../model/fingerprint.ts";
+import type { RopeSetting } from "../rope-setting.ts";
 import type { LoadedModel } from "../run/loaded-model.ts";
 import type { FileToWrite, Session } from "../run/session.ts";
 import { checkFits, checkIds } from "./checks.ts";
@@ -32,20 +33,24 @@ export async function madeBy(
   tensors: readonly string[],
   policy: AttentionPolicy,
 ): Promise<MadeBy> {
-  const { scaling, ropeModel, cache } = setting;
-  const { context, ...rotation } = ropeModel;
-  // The context decides between the two sets of LongRoPE's divisors, and nothing else of a rotation.
-  const made = scaling.kind === "longrope" ? { ...rotation, context } : rotation;
+  const { cache } = setting;
+  const rotations = cache.groups.map(({ rope }) => rope && rotationOf(rope));
   return {
-    fingerprint: await fingerprint(...tensors, { scaling, made }),
+    fingerprint: await fingerprint(...tensors, { ...config, name: undefined }, rotations),
     model: config.name,
     policy,
     keys: cache.keys,
     kv: cache.shape.kvType,
     pageSize: cache.shape.pageSize,
     pageBytes: pageBytes(cache.shape),
-    groups: cache.groups,
+    groups: cache.groups.map(({ layers, window }) => ({ layers, window })),
   };
+}
+
+/** What decides about rotated keys. */
+function rotationOf({ scaling, model: { context, ...rotation } }: RopeSetting) {
+  // The context decides between the two sets of LongRoPE's divisors, and nothing else of a rotation.
+  return { scaling, rotation: scaling.kind === "longrope" ? { ...rotation, context } : rotation };
 }
 
 /**

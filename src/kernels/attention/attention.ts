@@ -14,6 +14,7 @@ import {
 import type { Activations } from "../gpu/activations.ts";
 import type { Dispatch } from "../gpu/commands.ts";
 import { activationBinding, bufferBinding, type Recipe } from "../gpu/dispatcher.ts";
+import { vectorBinding, type Weights } from "../weights/tensor.ts";
 import type { HeadShape, LayerPages } from "./head-shape.ts";
 import { KV_FORMATS } from "./kv-types.ts";
 
@@ -26,6 +27,8 @@ export interface NewTokens {
   readonly rotations: GPUBuffer; // [3, T, E/2, 2] of queries before the window and before the sinks, and of keys
   readonly slots: GPUBuffer; // [T]
   readonly rotated: GPUBuffer; // [T, 2, H, E] queries, if `rope-store` rotates them
+  /** Weights of norms after the rotation, of queries and of keys: [2, E]. */
+  readonly queryNorms?: Weights | undefined;
 }
 
 /** The work of a step: the lists of work.ts. */
@@ -74,9 +77,10 @@ export function storeAndAttend(target: Target, operation: StoreAndAttend): Dispa
   const { qk, qkv, rotations, rotated } = tokens;
   const atOnce = target.tokens === "one" && qk === qkv && !buffers.keyRotations;
   if (atOnce && canFuseStore(shape)) {
+    const rotation = rotationOf(shape);
     const queries: Queries = {
-      fragments: ["attention/queries/projected", "attention/rotated-cell", "attention/rotate"],
-      overrides: { GAP: shape.pairGap, SCALE: shape.scale },
+      fragments: ["attention/queries/projected", "attention/step-rotations", ...rotation.fragments],
+      overrides: { ...rotation.overrides, SCALE: shape.scale },
       bindings: { qk: activationBinding(qkv), rotations: bufferBinding(rotations) },
     };
     return attendBy(target, { label, shape, queries, buffers });
@@ -102,26 +106,33 @@ export interface RopeStore {
  */
 export function ropeStore(target: Target, operation: RopeStore): Dispatch[] {
   const { label, shape, tokens: arriving, pages } = operation;
-  const { qk, qkv, rotations, slots, rotated } = arriving;
-  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, pairGap: GAP, scale: SCALE } = shape;
+  const { qk, qkv, rotations, slots, rotated, queryNorms } = arriving;
+  const { heads: H, kvHeads: G, headWidth: E, pageSize: P, scale: SCALE } = shape;
   const { adapter } = target;
   const { lanes } = adapter;
   const { fragment, blockNumbers } = KV_FORMATS[shape.kvType];
+  const rotation = rotationOf(shape);
   const count = (H * E) / CELL_NUMBERS + (G * E) / blockNumbers;
   return [
     target.dispatcher.dispatch({
       label,
       shader: "attention/rope-store",
-      fragments: ["attention/rotated-cell", "attention/rotate", fragment],
-      overrides: { H, G, E, P, GAP, SCALE, STRIDE: qkv.stride, LANES: lanes },
+      fragments: [
+        "attention/step-rotations",
+        ...rotation.fragments,
+        queryNorms ? "attention/query-norms/after-rotation" : "attention/query-norms/none",
+        fragment,
+      ],
+      overrides: { H, G, E, P, SCALE, STRIDE: qkv.stride, LANES: lanes, ...rotation.overrides },
       bindings: {
         qk: activationBinding(qk),
         qkv: activationBinding(qkv),
         rotations: bufferBinding(rotations),
         slots: bufferBinding(slots),
-        rotated: bufferBinding(rotated),
+        queries: bufferBinding(rotated),
         k_pages: bufferBinding(pages.keys),
         v_pages: bufferBinding(pages.values),
+        ...(queryNorms ? { norms: vectorBinding(queryNorms) } : {}),
       },
       grid: ({ tokens }) => [rowGroups(adapter, { count, lanes, tokens: tokens }), tokens, 1],
     }),
@@ -286,14 +297,25 @@ function scoreFunction({ scoreCap: CAP }: HeadShape) {
 }
 
 /** How cached keys are read: as stored, or rotated on the way if they are stored raw. */
-function keyReader({ kvType, pairGap: GAP }: HeadShape, keyRotations: GPUBuffer | undefined) {
-  const { fragment } = KV_FORMATS[kvType];
+function keyReader(shape: HeadShape, keyRotations: GPUBuffer | undefined) {
+  const { fragment } = KV_FORMATS[shape.kvType];
   if (!keyRotations) {
     return { fragments: [fragment, "attention/keys/rotated"], overrides: {}, bindings: {} };
   }
+  const { fragments, overrides } = rotationOf(shape);
   return {
-    fragments: [fragment, "attention/keys/raw", "attention/rotate"],
-    overrides: { GAP },
+    fragments: [fragment, "attention/keys/raw", ...fragments],
+    overrides,
     bindings: { key_rotations: bufferBinding(keyRotations) },
   };
+}
+
+/** How the numbers of a head rotate in pairs. */
+function rotationOf({ pairGap: GAP }: HeadShape): {
+  readonly fragments: readonly string[];
+  readonly overrides: Readonly<Record<string, number>>;
+} {
+  if (GAP === 1) return { fragments: ["attention/rotations/neighbours"], overrides: {} };
+  const kind = GAP % CELL_NUMBERS === 0 ? "halves" : "any-halves";
+  return { fragments: [`attention/rotations/${kind}`], overrides: { GAP } };
 }

@@ -20,7 +20,7 @@ export interface CacheShape {
 
 /** The shape of a layer's heads and of the cache's pages. */
 export interface HeadShape extends CacheShape {
-  /** Distance of the two numbers that rotate together: 1, or E/2. */
+  /** Distance of the two numbers that rotate together: 1, or R/2 if the first R of a head rotate. */
   readonly pairGap: number;
   /** Usually 1 / sqrt(E). */
   readonly scale: number;

@@ -10,15 +10,20 @@ import type { Dispatch } from "../gpu/commands.ts";
 import { activationBinding, type Recipe } from "../gpu/dispatcher.ts";
 import { KernelError } from "../gpu/kernel.ts";
 import type { ActivationFunction } from "../reference.ts";
-import { addBias, gatedActivation, rmsNorm } from "../rows/rows.ts";
+import { addBias, gatedActivation, type NormKind, normalize } from "../rows/rows.ts";
 import { decoderOf } from "../weights/formats/format.ts";
 import { vectorBinding, type WeightPart, type Weights } from "../weights/tensor.ts";
 
-/** RMSNorm of what is multiplied: on the way, or into activations for many tokens on a card. */
+/**
+ * The norm of what is multiplied: on the way, or into activations for many tokens on a card. A
+ * LayerNorm always has a pass of its own, since its mean has to be known before.
+ */
 export interface InputNorm {
-  readonly weight: Weights; // [k]
+  /** Default: RMSNorm. */
+  readonly kind?: NormKind;
+  readonly weight: Weights; // [k], or [2, k] of a LayerNorm
   readonly eps: number;
-  /** [T, k]: the normed input of several tokens. */
+  /** [T, k]: the normed input. */
   readonly into: Activations;
 }
 
@@ -37,7 +42,10 @@ export interface Projection {
  * first.
  */
 export function project(target: Target, projection: Projection): Dispatch[] {
-  const { x, weights, y, bias } = projection;
+  const { x, weights, y, bias, norm } = projection;
+  if (norm?.kind === "layer") {
+    return [...normed(target, x, norm), ...project(target, { ...projection, ...afterNorm(norm) })];
+  }
   if (x.width !== weights.k || y.width !== weights.n) {
     throw new KernelError(
       `${weights.label}: [${weights.n}, ${weights.k}] does not take ${x.width} numbers to ${y.width}`,
@@ -45,6 +53,16 @@ export function project(target: Target, projection: Projection): Dispatch[] {
   }
   const products = waysOf(target, weights).flatMap((way) => productsBy(way, target, projection));
   return [...products, ...(bias ? addBias(target, { bias, y }) : [])];
+}
+
+/** The input of a product, normed in a pass of its own, */
+function normed(target: Target, x: Activations, { into, ...norm }: InputNorm): Dispatch[] {
+  return normalize(target, { x, y: into, ...norm });
+}
+
+/** and what the product reads then. */
+function afterNorm({ into }: InputNorm) {
+  return { x: into, norm: undefined };
 }
 
 /** The products of a projection, by one way. */
@@ -58,8 +76,7 @@ function productsBy(way: Way, target: Target, projection: Projection): Dispatch[
       ? matvec(target, { label, part, x, norm, output: plainOutput(y), add, most: way.most })
       : matmul(target, { label, part, x: from, y, norm: own, add }),
   );
-  const before =
-    norm && !own ? rmsNorm(target, { x, weight: norm.weight, y: norm.into, eps: norm.eps }) : [];
+  const before = norm && !own ? normed(target, x, norm) : [];
   return within(way, [...before, ...recipes.map((recipe) => target.dispatcher.dispatch(recipe))]);
 }
 
@@ -117,6 +134,9 @@ export interface GatedProjection {
  */
 export function gate(target: Target, gated: GatedProjection): Dispatch[] {
   const { label, x, weights, gateUp, hidden, activation, norm, bias } = gated;
+  if (norm?.kind === "layer") {
+    return [...normed(target, x, norm), ...gate(target, { ...gated, ...afterNorm(norm) })];
+  }
   const [part, ...more] = weights.parts;
   const projection = { x, weights, y: gateUp, norm, bias };
   const activated = () => gatedActivation(target, { label, gateUp, hidden, activation });

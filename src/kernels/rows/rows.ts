@@ -1,5 +1,5 @@
-// Operations on rows of activations: decode rows of the embedding table, norm, gate and cap rows,
-// add a bias. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
+// Operations on rows of activations: decode rows of the embedding table, norm, gate, scale and cap
+// rows, add a bias or other rows. Not in this room: products with a matrix (matrix/), and operations on logits (choice/).
 
 import type { Target } from "../adapter/target.ts";
 import { reduction, rowGroups } from "../adapter/tiling.ts";
@@ -41,11 +41,22 @@ export function embed(target: Target, embedding: Embedding): Dispatch[] {
   );
 }
 
+/** RMSNorm, or LayerNorm. */
+export type NormKind = "rms" | "layer";
+
 export interface RowNorm {
   readonly x: Activations;
-  readonly weight: Weights; // [D]
+  /**
+   * [D], or [parts, D] if the rows of a token have weights of their own; of a LayerNorm, followed by
+   * as many biases. Undefined: no weights.
+   */
+  readonly weight: Weights | undefined;
   readonly y: Activations;
   readonly eps: number;
+  /** Default: RMSNorm. */
+  readonly kind?: NormKind;
+  /** D. Default: that of the weights. */
+  readonly width?: number;
   /** Numbers of a token before its rows; default 0. */
   readonly first?: number;
   /** Rows of a token. Default: as many as fill it. */
@@ -55,31 +66,50 @@ export interface RowNorm {
 }
 
 /**
- * y [T, parts, D] = RMSNorm(x [T, parts, D]) weight, or y += it if `add` is set: rows are whole
- * tokens, or heads of them.
+ * y [T, parts, D] = the norm of x [T, parts, D], or y += it if `add` is set: rows are whole tokens,
+ * or heads of them.
  */
-export function rmsNorm(target: Target, norm: RowNorm): Dispatch[] {
-  const { x, weight, y, eps, first = 0, parts = x.width / weight.k, add = false } = norm;
+export function normalize(target: Target, norm: RowNorm): Dispatch[] {
+  const { x, weight, y, eps, kind = "rms", first = 0, add = false } = norm;
+  const count = weightsOf(weight, kind) ?? x.width;
+  const { width: D = count, parts = x.width / D } = norm;
   const { lanes } = target.adapter;
+  const weights = normWeights(weight, kind, D);
   const recipe = {
-    label: weight.label,
-    shader: "rows/rms-norm",
-    fragments: [reduction(target.adapter, lanes)],
+    label: weight?.label ?? x.label,
+    shader: kind === "rms" ? "rows/rms-norm" : "rows/layer-norm",
+    fragments: [reduction(target.adapter, lanes), ...weights.fragments],
     overrides: {
-      D: weight.k,
+      D,
       FIRST: first,
       STRIDE: x.stride,
       EPS: eps,
       ADD: Number(add),
       LANES: lanes,
+      ...weights.overrides,
     },
-    bindings: {
-      x: activationBinding(x),
-      weight: vectorBinding(weight),
-      y: activationBinding(y),
-    },
+    bindings: { x: activationBinding(x), y: activationBinding(y), ...weights.bindings },
   };
   return [target.dispatcher.dispatch({ ...recipe, grid: (step) => [parts, step.tokens, 1] })];
+}
+
+/** How many weights a norm has, without biases. */
+function weightsOf(weight: Weights | undefined, kind: NormKind): number | undefined {
+  return weight && (kind === "layer" ? weight.k / 2 : weight.k);
+}
+
+/** How a norm reads its weights, and biases if it has any. */
+function normWeights(weight: Weights | undefined, kind: NormKind, width: number) {
+  const count = weightsOf(weight, kind);
+  if (!weight || count === undefined) {
+    return { fragments: ["rows/norms/bare"], overrides: {}, bindings: {} };
+  }
+  const PITCH = count === width ? 0 : width;
+  return {
+    fragments: [kind === "layer" ? "rows/norms/biased" : "rows/norms/weighted"],
+    overrides: kind === "layer" ? { PITCH, BIASES: count } : { PITCH },
+    bindings: { weight: vectorBinding(weight) },
+  };
 }
 
 export interface Bias {
@@ -102,23 +132,66 @@ export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
   ];
 }
 
-export interface Cap {
+export interface RowMap {
   readonly label: string;
   readonly y: Activations; // [T, N]
-  readonly cap: number;
 }
 
 /** y [T, N] = cap tanh(y / cap), in place. */
-export function softcap(target: Target, { label, y, cap: CAP }: Cap): Dispatch[] {
+export function softcap(target: Target, { cap, ...map }: RowMap & { readonly cap: number }) {
+  return mapRows(target, map, ["rows/maps/capped", "rows/softcap"], { CAP: cap });
+}
+
+/** y [T, N] = factor y, in place. */
+export function scale(target: Target, { factor, ...map }: RowMap & { readonly factor: number }) {
+  return mapRows(target, map, ["rows/maps/scaled"], { SCALE: factor });
+}
+
+/** y [T, N] = activation(y), in place: the hidden numbers of a feed-forward without a gate. */
+export function activate(
+  target: Target,
+  { activation, ...map }: RowMap & { readonly activation: ActivationFunction },
+) {
+  return mapRows(target, map, ["rows/maps/activated", `rows/${activation}`], {});
+}
+
+function mapRows(
+  target: Target,
+  { label, y }: RowMap,
+  fragments: readonly string[],
+  overrides: Readonly<Record<string, number>>,
+): Dispatch[] {
   const { lanes: LANES } = target.adapter;
   const columns = Math.ceil(y.width / 4 / LANES);
   return [
     target.dispatcher.dispatch({
       label,
-      shader: "rows/cap",
-      fragments: ["rows/softcap"],
-      overrides: { N: y.width, STRIDE: y.stride, CAP, LANES },
+      shader: "rows/map",
+      fragments,
+      overrides: { N: y.width, STRIDE: y.stride, LANES, ...overrides },
       bindings: { y: activationBinding(y) },
+      grid: (step) => [columns, step.tokens, 1],
+    }),
+  ];
+}
+
+export interface RowSum {
+  readonly label: string;
+  readonly x: Activations; // [T, N]
+  readonly y: Activations; // [T, N]
+  readonly factor: number;
+}
+
+/** y [T, N] += factor x [T, N]. */
+export function addRows(target: Target, { label, x, y, factor }: RowSum): Dispatch[] {
+  const { lanes: LANES } = target.adapter;
+  const columns = Math.ceil(y.width / 4 / LANES);
+  return [
+    target.dispatcher.dispatch({
+      label,
+      shader: "rows/add-rows",
+      overrides: { N: y.width, STRIDE: y.stride, SCALE: factor, LANES },
+      bindings: { x: activationBinding(x), y: activationBinding(y) },
       grid: (step) => [columns, step.tokens, 1],
     }),
   ];

@@ -3,7 +3,7 @@
 import { chooseTokens, listTop, packDraws } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
 import * as reference from "../../kernels/reference.ts";
-import { gatedActivation, rmsNorm, softcap } from "../../kernels/rows/rows.ts";
+import { gatedActivation, normalize, softcap } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -24,7 +24,7 @@ export function normCase({ k, tokens }: Sizes): KernelCase {
       const y = await bench.activations(tokens, k);
       const weight = await bench.vector(factors);
       return {
-        variants: [rmsNorm(bench.several, { x, weight, y, eps: EPS })],
+        variants: [normalize(bench.several, { x, weight, y, eps: EPS })],
         step: { tokens },
         result: () => bench.readActivations(y),
         expected: () => reference.rmsNorm(numbers, factors, tokens, EPS),
@@ -101,7 +101,7 @@ export function biasCase({ n, tokens }: Sizes): KernelCase {
 /** y [T, n] = cap tanh(y / cap). */
 export function capCase({ n, tokens }: Sizes): KernelCase {
   return {
-    kernel: "cap",
+    kernel: "map",
     format: "F32",
     shape: `[${tokens}, ${n}]`,
     bytes: 2 * tokens * n * 4,

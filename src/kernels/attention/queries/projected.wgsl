@@ -1,7 +1,7 @@
 // The queries of a single token as projected: they are rotated when they are read, and the
 // workgroup that attends also stores the token's key and value. The lane that stores a cell also
 // loads it, so no barrier is needed. This takes kv types whose blocks are single cells, and
-// workgroups that have all queries of a key/value head. Needs `rotated-cell` and `rotate`.
+// workgroups that have all queries of a key/value head. Needs `step-rotations` and a rotation.
 override SCALE: f32;  // of queries: 1 / sqrt(E)
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4f>;            // [H + 2 G, E/4]
@@ -17,12 +17,12 @@ fn store_token(item: Item, group: u32, lane: u32) {
   let mine = item.begin < item.end && page.y + place == item.start;
   let to = ((page.x * G + group) * P + place) * (E / 4u);
   for (var i = lane; mine && i < E / 4u; i += LANES) {
-    k_pages[to + i] = pack_block(array(rotated_cell((H + group) * (E / 4u), i, 2u)))[0];
+    k_pages[to + i] = pack_block(array(rotated((H + group) * (E / 4u), i, 2u)))[0];
     v_pages[to + i] = pack_block(array(qk[(H + G + group) * (E / 4u) + i]))[0];
   }
 }
 
 // Four numbers of a query, for the window (side 0) or for the sinks.
 fn query_cell(_token: u32, side: u32, head: u32, i: u32) -> vec4f {
-  return SCALE * rotated_cell(head * (E / 4u), i, side);
+  return SCALE * rotated(head * (E / 4u), i, side);
 }
