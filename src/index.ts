@@ -35,7 +35,12 @@ export type {
 export { isVisible, parseAttention } from "./context/positions/attention-policy.ts";
 export type { RopeChoiceOption, RopeText } from "./context/positions/rope-choice.ts";
 export { parseRope } from "./context/positions/rope-choice.ts";
-export type { RopeDivisors, RopeModel, RopeScaling } from "./context/positions/rope-scaling.ts";
+export type {
+  QueryTemperature,
+  RopeDivisors,
+  RopeModel,
+  RopeScaling,
+} from "./context/positions/rope-scaling.ts";
 export { readConversation, writeConversation } from "./context/text/conversation.ts";
 export type { Embedder, Pooling } from "./context/text/embedder.ts";
 export type { MemoryOptions, MemoryText } from "./context/text/memory/conversation-memory.ts";
@@ -117,13 +122,13 @@ export type { DraftUsage, TokenUsage } from "./engine/generation/token-usage.ts"
 export { ContextOverflowError } from "./engine/generation/token-usage.ts";
 export { GgufError } from "./engine/gguf/gguf.ts";
 export type { GgufFault } from "./engine/gguf/reader.ts";
-export type { Architecture } from "./engine/model/architectures.ts";
+export type { Architecture, HeadNorms } from "./engine/model/architectures.ts";
 export type { ModelConfig } from "./engine/model/config.ts";
 export { UnsupportedError } from "./engine/model/model-metadata.ts";
 export type { OpenedModel } from "./engine/model/opened-model.ts";
 export type { Rotation } from "./engine/model/rotation.ts";
 export type { LayerTraits } from "./engine/model/traits.ts";
-export type { CacheSetting, RequestLimits, Setting } from "./engine/options.ts";
+export type { CacheSetting, GroupSetting, RequestLimits, Setting } from "./engine/options.ts";
 export { TooManyRequestsError } from "./engine/run/admission.ts";
 export type { AttentionRow } from "./engine/run/attention-probe.ts";
 export type { EngineProfiler } from "./engine/run/engine-profiler.ts";
@@ -229,3 +234,5 @@ export async function largestContext(
     await file.close();
   }
 }
+export type { RopeSetting } from "./engine/rope-setting.ts";
+export type { NormKind } from "./kernels/rows/rows.ts";

@@ -29,7 +29,7 @@ import { ModelChangedError, Recovery } from "./run/recovery.ts";
 import { type Platform, Session } from "./run/session.ts";
 import type { Output, Rows, Wanted } from "./run/step.ts";
 import { type AttentionRowsOptions, attentionRows } from "./tasks/attention-rows.ts";
-import { readRows } from "./tasks/checks.ts";
+import { checkDecodes, readRows } from "./tasks/checks.ts";
 import { type EmbedOptions, embed } from "./tasks/embedding.ts";
 import { type Score, score } from "./tasks/score.ts";
 import { type EngineSummaryOptions, summarizeBy } from "./tasks/summarizer.ts";
@@ -161,6 +161,12 @@ export class Engine implements AsyncDisposable {
     return { adapter, ms, compiled, weightBytes, stepBytes, stepsAhead };
   }
 
+  /** The model, for what needs a next token. */
+  get #decoder(): LoadedModel {
+    checkDecodes(this.#model);
+    return this.#model;
+  }
+
   get usage(): EngineUsage {
     const { device, pages, runner } = this.#model.session;
     const { hostMs, dispatches } = runner;
@@ -207,7 +213,7 @@ export class Engine implements AsyncDisposable {
     prompt: string | readonly number[],
     options: GenerateOptions = {},
   ): Generation<Piece, GenerationResult> {
-    return generate(this.#model, prompt, options);
+    return generate(this.#decoder, prompt, options);
   }
 
   /**
@@ -237,7 +243,7 @@ export class Engine implements AsyncDisposable {
   chat(conversation: readonly Message[], options: ChatOptions = {}): Generation<Piece, ChatResult> {
     const read = readOptions("chat", options, CHAT_READERS);
     const own = read.cache === false ? undefined : this.#chats;
-    return chat(this.#model, conversation, { ...read, prefixCache: read.prefixCache ?? own });
+    return chat(this.#decoder, conversation, { ...read, prefixCache: read.prefixCache ?? own });
   }
 
   /**
@@ -248,7 +254,7 @@ export class Engine implements AsyncDisposable {
     ids: readonly number[],
     onRow?: (position: number, logits: Float32Array) => void | Promise<void>,
   ): Promise<Score> {
-    return score(this.#model, ids, onRow);
+    return score(this.#decoder, ids, onRow);
   }
 
   /**
@@ -279,7 +285,7 @@ export class Engine implements AsyncDisposable {
     prompt: string | readonly number[],
     options: AttentionRowsOptions,
   ): AsyncGenerator<AttentionRow, void, void> {
-    return attentionRows(this.#model, prompt, options);
+    return attentionRows(this.#decoder, prompt, options);
   }
   /**
    * Makes a cache that keeps the text of a generation: the next one that uses it computes only what

@@ -45,6 +45,7 @@ import {
   word,
   yesOrNo,
 } from "../option-reader.ts";
+import { encoderOptions } from "./encoder-options.ts";
 import type { ModelConfig } from "./model/config.ts";
 import type { Rotation } from "./model/rotation.ts";
 import { cacheGroups, widestWindow } from "./model/traits.ts";
@@ -249,7 +250,8 @@ const DEFAULT_SEQUENCES = 8;
 const DEFAULT_WAITING = 1024;
 
 export function resolveSetting(config: ModelConfig, given: EngineOptions): Setting {
-  const options = readEngineOptions(given);
+  const read = readEngineOptions(given);
+  const options = config.isEncoder ? encoderOptions(config, read) : read;
   const trained = config.trainedContext;
   const { context = Math.min(trained, DEFAULT_CONTEXT), pageSize = DEFAULT_PAGE } = options;
   const { chunk = Math.min(DEFAULT_CHUNK, context), cacheTokens = 0 } = options;
@@ -283,13 +285,13 @@ export function resolveSetting(config: ModelConfig, given: EngineOptions): Setti
       shape: cacheShape(config, pageSize, checkedKvType(options.kv ?? "f16", config.headWidth)),
       keys,
       prefixes: options.prefixes ?? true,
-      groups: groups.map(({ layers, window, rotation }) => {
+      groups: groups.map(({ layers, window, ahead, rotation }) => {
         const seen = withSlidingWindow(policy, window, context);
         const one = pagesNeeded(seen, context, chunk, pageSize);
         const all = Math.ceil(cacheTokens / pageSize);
         // However long texts are, as many as run need no more in a model's own window than this.
         const most = window === Number.POSITIVE_INFINITY ? all : Math.min(all, sequences * one);
-        return { layers, window, pages: Math.max(one, most), rope: ropeOf(rotation) };
+        return { layers, window, ahead, pages: Math.max(one, most), rope: ropeOf(rotation) };
       }),
     },
     requests: { sequences, maxWaiting },

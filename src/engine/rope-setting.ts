@@ -1,6 +1,6 @@
 // The rotation of a model under a user's options.
 
-import { chooseRope, withFreqScale } from "../context/positions/rope-choice.ts";
+import { chooseRope, formatRope, withFreqScale } from "../context/positions/rope-choice.ts";
 import type { RopeModel, RopeScaling } from "../context/positions/rope-scaling.ts";
 import { OptionError } from "../errors.ts";
 import type { ModelConfig } from "./model/config.ts";
@@ -52,10 +52,12 @@ export function ropeModelOf(
 
 function refuseScaling(options: RopeOptions): void {
   for (const option of ["rope", "ropeFreqBase", "ropeFreqScale"] as const) {
-    if (options[option] === undefined) continue;
+    const value = options[option];
+    if (value === undefined) continue;
+    const what = typeof value === "object" ? formatRope(value) : value;
     throw new OptionError(
       option,
-      "the layers of this model that see the whole text have no rotary positions to scale: leave it out.",
+      `"${what}": the layers of this model that see the whole text have no rotary positions to scale; leave it out.`,
     );
   }
 }

@@ -44,6 +44,7 @@ const LLAMA: LayerTraits = {
   normsRotated: false,
   rotation: ROTATION,
   window: Number.POSITIVE_INFINITY,
+  ahead: 0,
   scoreScale: 1 / Math.sqrt(8),
   scoreCap: undefined,
   activation: "silu",
@@ -77,7 +78,7 @@ describe("the traits of a layer", () => {
       ["qwen2", 4],
     ] as const) {
       const { traits } = await configOf({ architecture, attentionScale: 0.125 });
-      expect(headShape(shape, traits[0]!)).toEqual({ ...shape, pairGap, scale: 0.125 });
+      expect(headShape(shape, traits[0]!)).toEqual({ ...shape, pairGap, scale: 0.125, ahead: 0 });
     }
   });
 });
@@ -177,7 +178,7 @@ describe("a window a layer", () => {
 
 describe("layers that see alike", () => {
   const groups = (...windows: number[]) =>
-    cacheGroups(windows.map((window) => ({ window, rotation: ROTATION }))).map(
+    cacheGroups(windows.map((window) => ({ window, ahead: 0, rotation: ROTATION }))).map(
       ({ window, layers }) => ({ window, layers }),
     );
 

@@ -62,7 +62,7 @@ const HEADS: readonly (Partial<HeadShape> & { headWidth: number })[] = [
   { heads: 4, kvHeads: 4, headWidth: 8, pageSize: 1 },
   { heads: 8, kvHeads: 2, headWidth: 16, pageSize: 4 },
   { heads: 32, kvHeads: 8, headWidth: 64, pageSize: 16 },
-  { heads: 9, kvHeads: 3, headWidth: 64, pageSize: 16, pairGap: 32, scoreCap: 50 },
+  { heads: 9, kvHeads: 3, headWidth: 64, pageSize: 16, pairGap: 32, scoreCap: 50, ahead: 4 },
   { heads: 32, kvHeads: 32, headWidth: 80, pageSize: 32, pairGap: 10 },
   { heads: 32, kvHeads: 32, headWidth: 96, pageSize: 64, pairGap: 48 },
   { heads: 32, kvHeads: 8, headWidth: 128, pageSize: 16, pairGap: 64 },
@@ -278,6 +278,7 @@ describe("every kernel that a recipe asks for", () => {
               ...keys,
               "attention/queries/rotated",
               ...scores,
+              "attention/sight/causal",
               "attention/work",
             ],
             overrides: {

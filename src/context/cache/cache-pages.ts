@@ -13,6 +13,8 @@ export interface CacheGroup {
   readonly layers: readonly number[];
   /** The most tokens that a query of these layers sees, its own included; Infinity for all. */
   readonly window: number;
+  /** Tokens after a query that it sees, Infinity for all: those of an encoder. Default: 0. */
+  readonly ahead?: number | undefined;
   /** N: pages of the pool. */
   readonly pages: number;
 }

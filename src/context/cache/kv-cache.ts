@@ -32,7 +32,7 @@ import type { CacheGroup } from "./cache-pages.ts";
 import type { Appended, PageCopy, PageTable } from "./page-table.ts";
 import { type KeyStorage, Rotations, rotationBytes } from "./rotations.ts";
 
-export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages"> {
+export interface KvCacheOptions extends Pick<CacheGroup, "layers" | "pages" | "ahead"> {
   readonly adapter: Adapter;
   readonly shape: CacheShape;
   readonly rope: Rope;
@@ -99,6 +99,7 @@ export class KvCache {
   readonly copied: GPUBuffer;
   readonly #device: Device;
   readonly #chunk: number;
+  readonly #ahead: number;
   readonly #workOptions: WorkOptions;
   #step: AttentionStep | undefined;
   #pieces = new Uint32Array();
@@ -120,6 +121,7 @@ export class KvCache {
     this.work = buffers.work;
     this.#rotations = rotations;
     this.#chunk = options.chunk;
+    this.#ahead = options.ahead ?? 0;
     const { heads, kvHeads, pageSize } = options.shape;
     const rows = partialRows(options.shape, device.limits.maxStorageBufferBindingSize);
     const most = Math.max(1, Math.floor(rows / SHORT_PIECE) - SPARE_RANGES);
@@ -269,6 +271,7 @@ export class KvCache {
       entries: table.entries,
       sinks: table.policy.sinks,
       window: Math.min(table.policy.window, 0xffffffff),
+      ahead: this.#ahead,
     }));
     const work = planWork(asked, this.#workOptions);
     queue.writeBuffer(this.pageTable, 0, work.tables);

@@ -27,7 +27,8 @@ function scratchTable(
   bindingBytes?: number,
 ) {
   const { width: D, heads: H, kvHeads: G, headWidth: E, feedForward: F, vocabulary: V } = config;
-  const logitsRows = Math.max(1, Math.min(chunk, Math.floor(LOGITS_BYTES / (V * 4))));
+  const most = config.isEncoder ? 1 : Math.floor(LOGITS_BYTES / (V * 4));
+  const logitsRows = Math.max(1, Math.min(chunk, most));
   const qkv = [chunk, (H + 2 * G) * E] as const;
   return {
     activations: {
@@ -45,9 +46,10 @@ function scratchTable(
     } as Readonly<Record<string, readonly [number, number]>>,
     floats: {
       tokens: chunk,
+      ...(config.positions ? { positions: chunk } : {}),
       rotated: rotatedSize(shape, chunk),
       partial: partialSize(shape, partialRows(shape, bindingBytes)),
-    },
+    } as Readonly<Record<string, number>>,
   };
 }
 
@@ -86,6 +88,7 @@ export async function createScratch(
   const get = (label: string) => made.get(label)!;
   const scratch = {
     tokens: buffers.get("tokens")!,
+    positions: buffers.get("positions"),
     x: get("x"),
     normed: get("normed"),
     qkv: get("qkv"),

@@ -15,9 +15,13 @@ export interface Architecture {
   readonly norm: NormKind;
   /**
    * Where a branch (attention, feed-forward) has norms: before it, behind it, before what it adds to
-   * the stream, or both.
+   * the stream, or both; or of the sum, which is the stream then (BERT).
    */
-  readonly branchNorms: "before" | "behind" | "both";
+  readonly branchNorms: "before" | "behind" | "both" | "sum";
+  /** Whether tokens see those after them: an encoder turns texts into vectors and generates none. */
+  readonly isEncoder: boolean;
+  /** Whether positions are rows of a table, added to the embeddings. */
+  readonly positions: boolean;
   /** Whether the feed-forward reads what attention reads, instead of what attention has added to. */
   readonly parallel: boolean;
   readonly headNorms: HeadNorms | undefined;
@@ -65,6 +69,8 @@ const COMMON: Architecture = {
   pairs: "neighbours",
   norm: "rms",
   branchNorms: "before",
+  isEncoder: false,
+  positions: false,
   parallel: false,
   headNorms: undefined,
   normsRotated: false,
@@ -105,6 +111,13 @@ const gemma3 = (facts: FileFacts): Row => ({
     final_logit_softcapping: 0,
   },
 });
+
+const BERT: Row = {
+  isEncoder: true,
+  norm: "layer",
+  branchNorms: "sum",
+  names: { post_attention_norm: "attn_output_norm", post_ffw_norm: "layer_output_norm" },
+};
 
 /** Only layers with a window of their own know positions; a model without any rotates everywhere. */
 const slidingOnly = ({ slides }: { readonly slides: boolean }) => slides;
@@ -203,6 +216,10 @@ const ARCHITECTURES: Readonly<Record<string, Row | ((facts: FileFacts) => Row)>>
     ignored: ["use_parallel_residual"], // the tensors say it
   }),
   nemotron: { ...HALVES, norm: "layer", activation: "relu2", gated: false },
+  "gemma-embedding": (facts) => ({ ...gemma3(facts), isEncoder: true }),
+  // BERT, and what was made from it: BGE, MiniLM, mxbai, Arctic. Devlin et al. 2018, arXiv:1810.04805
+  bert: { ...BERT, positions: true, rotates: () => false, activation: "gelu", gated: false },
+  "nomic-bert": { ...BERT, ...HALVES },
 };
 
 /** Families that cannot be run, by what their names begin with: what is missing for them. */

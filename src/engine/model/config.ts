@@ -43,6 +43,10 @@ export interface ModelConfig {
   readonly logitCap: number | undefined;
   /** How hidden states are pooled to the vector of a text, if the file says so. */
   readonly pooling: Pooling | "none" | undefined;
+  /** Whether tokens see those after them: texts become vectors, and none is generated. */
+  readonly isEncoder: boolean;
+  /** Whether positions are rows of a table, added to the embeddings. */
+  readonly positions: boolean;
   /** The rotation that the file describes; options may ask for another scaling or base. */
   readonly rope: Rotation;
   /** What the file calls tensors of a layer, if it is not what other families do. */
@@ -116,6 +120,8 @@ export function readConfig(file: GgufFile): ModelConfig {
     logitScale: readLogitScale(metadata, architecture),
     logitCap: metadata.nonzero("final_logit_softcapping", 1e-3, 1e6),
     pooling: readPooling(metadata),
+    isEncoder: architecture.isEncoder,
+    positions: architecture.positions,
     rope,
     names: architecture.names,
     traits,
@@ -166,7 +172,10 @@ function readHeadWidth(metadata: ModelMetadata, width: number, heads: number): n
 }
 
 /** Refuses keys that change the result but are in neither configuration nor traits. */
-function refuseOthers(metadata: ModelMetadata, { defaults, slidingRotation }: Architecture): void {
+function refuseOthers(
+  metadata: ModelMetadata,
+  { defaults, slidingRotation, isEncoder }: Architecture,
+): void {
   for (const [name, neutral] of Object.entries(NEUTRAL)) {
     if (Object.hasOwn(defaults, name)) continue;
     const value = metadata.value(name);
@@ -181,7 +190,12 @@ function refuseOthers(metadata: ModelMetadata, { defaults, slidingRotation }: Ar
     const key = metadata.key("rope.freq_base_swa");
     metadata.refuse(`${key} is not supported: the layers of this family share one rotation.`);
   }
-  if (!metadata.boolean("attention.causal", true)) metadata.refuse("attention must be causal.");
+  if (metadata.boolean("attention.causal", !isEncoder) === isEncoder) {
+    const what = isEncoder
+      ? "an encoder, whose attention cannot"
+      : "a decoder, whose attention must";
+    metadata.refuse(`this architecture is ${what} be causal.`);
+  }
 }
 
 function readPooling(metadata: ModelMetadata): ModelConfig["pooling"] {

@@ -17,7 +17,15 @@ import type { HeadShape } from "../../kernels/attention/head-shape.ts";
 import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import { gate, type InputNorm, type Projection, project } from "../../kernels/matrix/products.ts";
-import { activate, addRows, embed, normalize, scale, softcap } from "../../kernels/rows/rows.ts";
+import {
+  activate,
+  addBias,
+  addRows,
+  embed,
+  normalize,
+  scale,
+  softcap,
+} from "../../kernels/rows/rows.ts";
 import type { Weights } from "../../kernels/weights/tensor.ts";
 import type { ModelConfig } from "./config.ts";
 import { headShape, type LayerTraits } from "./traits.ts";
@@ -26,6 +34,7 @@ import type { LayerWeights, ModelWeights } from "./weights.ts";
 /** The activations of a step, with room for the most tokens of one. */
 export interface Scratch {
   readonly tokens: GPUBuffer; // [T] ids, or the places of choices
+  readonly positions: GPUBuffer | undefined; // [T] text positions, if they are rows of a table
   readonly choices: GPUBuffer; // [choices, 2] of the step before
   readonly x: Activations; // [T, D] the residual stream
   readonly normed: Activations; // [T, D]: a norm, if T > 1; what a layer norms before it is added
@@ -57,12 +66,11 @@ export function layers(
   scratch: Scratch,
   depth: number = config.layers,
 ): Dispatch[] {
-  const { x, normed, qkv, partial, attended } = scratch;
+  const { normed, qkv, partial, attended } = scratch;
   const target = targets[0]!; // the target of what all layers share
+  const x = streamOf(config, scratch);
 
-  const { tokens, choices } = scratch;
-  const embedding = { table: weights.tokenEmbd, scale: config.embeddingScale };
-  const steps = [embed(target, { tokens, choices, x, ...embedding })];
+  const steps = [embeddings(target, config, weights, scratch)];
   for (const [i, layer] of weights.layers.slice(0, depth).entries()) {
     const traits = config.traits[i]!;
     // The rest of the layer before. That of the last layer is in `head`, for wanted tokens only.
@@ -83,6 +91,36 @@ export function layers(
     steps.push(ofCache(cache, attends));
   }
   return steps.flat();
+}
+
+/**
+ * Where the residual stream is between layers: in x; or, if it is a norm of sums, where norms are.
+ */
+export function streamOf(
+  { traits }: ModelConfig,
+  { x, normed }: Pick<Scratch, "x" | "normed">,
+): Activations {
+  return traits[0]?.branchNorms === "sum" ? normed : x;
+}
+
+/** The stream before the first layer: embeddings of tokens, and of positions in an encoder. */
+function embeddings(
+  target: Target,
+  config: ModelConfig,
+  { tokenEmbd, positionEmbd, tokenTypes, tokenEmbdNorm }: ModelWeights,
+  scratch: Scratch,
+): Dispatch[] {
+  const { tokens, positions, choices, x } = scratch;
+  const { embeddingScale, norm: kind, normEpsilon: eps } = config;
+  const of = (tokens: GPUBuffer, table: Weights) => ({ tokens, choices, table, x });
+  return [
+    embed(target, { ...of(tokens, tokenEmbd), scale: embeddingScale }),
+    positions && positionEmbd ? embed(target, { ...of(positions, positionEmbd), add: true }) : [],
+    tokenTypes ? addBias(target, { bias: tokenTypes, y: x }) : [],
+    tokenEmbdNorm
+      ? normalize(target, { x, weight: tokenEmbdNorm, y: streamOf(config, scratch), kind, eps })
+      : [],
+  ].flat();
 }
 
 /** The norm before a branch, if it has one there. */
@@ -143,7 +181,7 @@ export function afterAttention(
   i: number,
   { x, normed, attended, gateUp, hidden }: Omit<HeadScratch, "logits">,
 ): Dispatch[] {
-  const { parallel, gated, activation } = config.traits[i]!;
+  const { branchNorms, parallel, gated, activation } = config.traits[i]!;
   const layer = weights.layers[i]!;
   const norm = inputNorm(config, parallel ? layer.attnNorm : layer.ffnNorm, normed);
   const [matrix, bias] = [layer.ffnGateUp, layer.ffnGateUpBias];
@@ -156,11 +194,33 @@ export function afterAttention(
       ];
   const attention = { x: attended, weights: layer.attnOutput, bias: layer.attnOutputBias };
   const feedForward = { x: hidden, weights: layer.ffnDown, bias: layer.ffnDownBias };
+  if (branchNorms === "sum") {
+    return [
+      ...normOfSum(target, config, normed, x, attention, layer.attnPostNorm),
+      ...hide,
+      ...normOfSum(target, config, x, normed, feedForward, layer.ffnPostNorm),
+    ];
+  }
   const addAttention = addTo(target, config, x, normed, attention, layer.attnPostNorm);
   const addFeedForward = addTo(target, config, x, normed, feedForward, layer.ffnPostNorm);
   return parallel
     ? [...hide, ...addAttention, ...addFeedForward]
     : [...addAttention, ...hide, ...addFeedForward];
+}
+
+/** y = the norm of x + a branch's product. */
+function normOfSum(
+  target: Target,
+  { norm: kind, normEpsilon: eps }: ModelConfig,
+  x: Activations,
+  y: Activations,
+  product: Omit<Projection, "y">,
+  weight: Weights | undefined,
+): Dispatch[] {
+  return [
+    ...project(target, { ...product, y: x, add: true }),
+    ...normalize(target, { x, weight, y, kind, eps }),
+  ];
 }
 
 /** x += a branch's product: its norm if it has one there, and scaled if branches are. */

@@ -6,7 +6,7 @@ import type { Activations } from "../../kernels/gpu/activations.ts";
 import type { Dispatch } from "../../kernels/gpu/commands.ts";
 import { normalize } from "../../kernels/rows/rows.ts";
 import type { ModelConfig } from "./config.ts";
-import { afterAttention, layers, type Scratch } from "./forward.ts";
+import { afterAttention, layers, type Scratch, streamOf } from "./forward.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** Dispatches that compute the hidden states [T, D] of a layer, and where these are. */
@@ -28,14 +28,14 @@ export function hiddenStates(
   scratch: Scratch,
   depth: number,
 ): HiddenPlan {
-  const { x, normed } = scratch;
+  const x = streamOf(config, scratch);
+  const { normed } = scratch;
   const dispatches = layers(targets, config, weights, caches, scratch, depth);
   if (depth > 0)
     dispatches.push(...afterAttention(targets[0]!, config, weights, depth - 1, scratch));
-  if (depth < config.layers) return { dispatches, states: x };
+  const { outputNorm: weight } = weights;
+  if (depth < config.layers || !weight) return { dispatches, states: x };
   const { norm: kind, normEpsilon: eps } = config;
-  dispatches.push(
-    ...normalize(targets[0]!, { x, weight: weights.outputNorm, y: normed, kind, eps }),
-  );
+  dispatches.push(...normalize(targets[0]!, { x, weight, y: normed, kind, eps }));
   return { dispatches, states: normed };
 }

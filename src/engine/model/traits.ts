@@ -13,7 +13,7 @@ import { type Rotation, slidingRotation } from "./rotation.ts";
 export interface LayerTraits {
   /**
    * Where a branch (attention, feed-forward) has norms: before it, behind it, before what it adds to
-   * the stream, or both.
+   * the stream, or both; or of the sum, which is the stream then.
    */
   readonly branchNorms: Architecture["branchNorms"];
   /** Whether the feed-forward reads what attention reads, instead of what attention has added to. */
@@ -27,8 +27,10 @@ export interface LayerTraits {
    * do not.
    */
   readonly rotation: Rotation | undefined;
-  /** W: tokens that a query sees, its own included; Infinity if it sees all. */
+  /** W: tokens that a query sees, its own included; Infinity if it sees all before it. */
   readonly window: number;
+  /** Tokens after a query that it sees: none, or those of an encoder, Infinity for all. */
+  readonly ahead: number;
   /** What scores are multiplied by: 1 / sqrt(E), unless the file says otherwise. */
   readonly scoreScale: number;
   /** c, if a score s is kept within it: c tanh(s / c). */
@@ -45,8 +47,8 @@ export function readTraits(
   { layers, headWidth }: { readonly layers: number; readonly headWidth: number },
   rotation: Rotation,
 ): LayerTraits[] {
-  const { branchNorms, parallel, headNorms, normsRotated, activation, gated, rotates } =
-    architecture;
+  const { branchNorms, parallel, headNorms, normsRotated, activation, gated } = architecture;
+  const { rotates, isEncoder } = architecture;
   const scoreScale = metadata.nonzero("attention.scale", 1e-6, 1e6) ?? 1 / Math.sqrt(headWidth);
   const scoreCap = metadata.nonzero("attn_logit_softcapping", 1e-3, 1e6);
   const window = metadata.integer("attention.sliding_window", 0);
@@ -55,6 +57,11 @@ export function readTraits(
   const own = architecture.slidingRotation ? slidingRotation(metadata, rotation) : rotation;
   return pattern.map((inPattern, i) => {
     const slides = inPattern && window > 0;
+    const half = Math.floor(window / 2); // of a window around a query
+    const [behind, ahead] = slides ? [half + 1, half] : [Infinity, Infinity];
+    const sight = isEncoder
+      ? { window: behind, ahead }
+      : { window: slides ? window : Infinity, ahead: 0 };
     return {
       ...{
         branchNorms,
@@ -67,7 +74,7 @@ export function readTraits(
         scoreCap,
       },
       rotation: rotates({ i, slides }) ? (slides ? own : rotation) : undefined,
-      window: slides ? window : Number.POSITIVE_INFINITY,
+      ...sight,
     };
   });
 }
@@ -75,14 +82,15 @@ export function readTraits(
 /** The shape of a layer's heads in a cache. */
 export function headShape(
   shape: CacheShape,
-  { rotation, scoreScale, scoreCap }: LayerTraits,
+  { rotation, scoreScale, scoreCap, ahead }: LayerTraits,
 ): HeadShape {
   const pairGap = rotation?.pairs === "halves" ? rotation.width / 2 : 1;
-  return { ...shape, pairGap, scale: scoreScale, scoreCap };
+  return { ...shape, pairGap, scale: scoreScale, scoreCap, ahead };
 }
 
 /** Layers that see alike and rotate alike. */
 export interface LayerGroup extends Pick<CacheGroup, "layers" | "window"> {
+  readonly ahead: number;
   readonly rotation: Rotation | undefined;
 }
 
@@ -90,13 +98,13 @@ export interface LayerGroup extends Pick<CacheGroup, "layers" | "window"> {
  * The groups of a model's layers, in the order of their first layers: each layer is in one of them.
  */
 export function cacheGroups(
-  layers: readonly Pick<LayerTraits, "window" | "rotation">[],
+  layers: readonly Pick<LayerTraits, "window" | "ahead" | "rotation">[],
 ): LayerGroup[] {
   const groups: (LayerGroup & { readonly layers: number[] })[] = [];
-  for (const [i, { window, rotation }] of layers.entries()) {
+  for (const [i, { window, ahead, rotation }] of layers.entries()) {
     const group = groups.find((other) => other.window === window && other.rotation === rotation);
     if (group) group.layers.push(i);
-    else groups.push({ window, rotation, layers: [i] });
+    else groups.push({ window, ahead, rotation, layers: [i] });
   }
   return groups;
 }

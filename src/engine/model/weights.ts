@@ -49,8 +49,11 @@ export interface LayerWeights {
 
 export interface ModelWeights {
   readonly tokenEmbd: Weights; // [V, D]
+  readonly positionEmbd: Weights | undefined; // [the longest text, D]
+  readonly tokenTypes: Weights | undefined; // [types, D], of which texts have the first
+  readonly tokenEmbdNorm: Weights | undefined;
   readonly layers: readonly LayerWeights[];
-  readonly outputNorm: Weights; // [D]
+  readonly outputNorm: Weights | undefined;
   /** [V, D]: the embedding itself if the file has no output tensor. */
   readonly output: Weights;
   readonly outputBias: Weights | undefined; // [V]
@@ -71,7 +74,7 @@ function layerTable(
 ): Record<keyof LayerWeights, Stack> {
   const norms = (condition: boolean, name: string, ...shape: Declaration["shape"]) =>
     condition ? normStack(kind, name, shape) : [];
-  const isBefore = branchNorms !== "behind";
+  const isBefore = branchNorms === "before" || branchNorms === "both";
   const isBehind = branchNorms !== "before";
   const shapeOf = (heads: number): Declaration["shape"] =>
     headNorms === "own" ? [heads, E] : headNorms === "rows" ? [heads * E] : [E];
@@ -153,16 +156,31 @@ function layerStacks(
   >;
 }
 
+type OtherField = Exclude<keyof ModelWeights, "layers" | "stacks" | "bytes">;
+
+/** The stacks outside the layers: those in front of them, and those behind. */
+function otherStacks(
+  file: GgufFile,
+  { width: D, vocabulary: V, trainedContext, norm, isEncoder, positions, traits }: ModelConfig,
+): Record<OtherField, Stack> {
+  const isOfSums = traits[0]?.branchNorms === "sum";
+  const types = file.tensors.get("token_types.weight")?.shape[1] ?? 1;
+  return {
+    tokenEmbd: [matrix("token_embd", V, D)],
+    positionEmbd: positions ? [matrix("position_embd", trainedContext, D)] : [],
+    tokenTypes: isOfSums ? [{ ...vector("token_types", types, D), required: false }] : [],
+    tokenEmbdNorm: isOfSums ? normStack(norm, "token_embd_norm", [D]) : [],
+    outputNorm: isOfSums ? [] : normStack(norm, "output_norm", [D]),
+    output: isEncoder ? [] : [{ ...matrix("output", V, D), required: false }],
+    outputBias: isEncoder ? [] : [bias("output", V)],
+  };
+}
+
 /** All tensors that a model of this configuration may have, as they are stacked on the GPU. */
 function declareStacks(file: GgufFile, config: ModelConfig): Stack[] {
-  const { width: D, vocabulary: V, traits, norm } = config;
-  return [
-    [matrix("token_embd", V, D)],
-    ...traits.flatMap((_, layer) => Object.values(layerStacks(file, config, layer))),
-    normStack(norm, "output_norm", [D]),
-    [{ ...matrix("output", V, D), required: false }],
-    [bias("output", V)],
-  ];
+  const others = otherStacks(file, config);
+  const layers = config.traits.flatMap((_, i) => Object.values(layerStacks(file, config, i)));
+  return [...Object.values(others), ...layers];
 }
 
 /** All tensors that a file may have, including those that only the host reads. */
@@ -276,10 +294,12 @@ export async function allocateWeights(
     stacks.set(weights, stack);
     return weights;
   };
-  const [embedding, ...rest] = declareStacks(file, config);
-  const [outputNorm, output, outputBias] = rest.slice(-3);
+  const others = otherStacks(file, config);
   // checkTensors has checked that the required ones exist.
-  const tokenEmbd = (await allocate(embedding!))!;
+  const tokenEmbd = (await allocate(others.tokenEmbd))!;
+  const positionEmbd = await allocate(others.positionEmbd);
+  const tokenTypes = await allocate(others.tokenTypes);
+  const tokenEmbdNorm = await allocate(others.tokenEmbdNorm);
   const layers: LayerWeights[] = [];
   for (let layer = 0; layer < config.layers; layer++) {
     const entries: [string, Weights | undefined][] = [];
@@ -290,10 +310,13 @@ export async function allocateWeights(
   }
   return {
     tokenEmbd,
+    positionEmbd,
+    tokenTypes,
+    tokenEmbdNorm,
     layers,
-    outputNorm: (await allocate(outputNorm!))!,
-    output: (await allocate(output!)) ?? tokenEmbd,
-    outputBias: await allocate(outputBias!),
+    outputNorm: await allocate(others.outputNorm),
+    output: (await allocate(others.output)) ?? tokenEmbd,
+    outputBias: await allocate(others.outputBias),
     stacks,
     bytes: [...stacks.keys()].reduce((sum, { bytes }) => sum + bytes, 0),
   };

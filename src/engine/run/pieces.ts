@@ -86,6 +86,11 @@ export function layOut(pieces: readonly Piece[]): number {
   return tokens;
 }
 
+/** The text positions of the tokens of a piece that has been appended. */
+export function positionsOf({ rows: { sequence }, words }: Piece): number[] {
+  return words.map((_, i) => sequence.length - words.length + i);
+}
+
 /** The rows of laid out pieces whose logits are wanted. */
 export function tailsOf(pieces: readonly Piece[]): Tail[] {
   const tails: Tail[] = [];

@@ -90,15 +90,17 @@ export async function createPlans(
     return {
       targets,
       layers: layers(targets, config, weights, caches, own),
-      head: head(last, config, weights, headScratch),
+      head: config.isEncoder ? [] : head(last, config, weights, headScratch),
     };
   };
   const [single, few, several] = [plan("one"), plan("few"), plan("several")];
   const hidden = new Map<string, HiddenPlan>();
   const states = { ...scratch, choices: choices.buffer };
   const last = targetOf({ adapter, library, params: params.head }, "one");
-  const choose = chooseTokens(last, { logits, draws: choices.draws, choices: choices.buffer });
-  const findTop = listTop(last, { logits, wanted: top.wanted, top: top.buffer });
+  const choice = { logits, draws: choices.draws, choices: choices.buffer };
+  const choose = config.isEncoder ? [] : chooseTokens(last, choice);
+  const list = { logits, wanted: top.wanted, top: top.buffer };
+  const findTop = config.isEncoder ? [] : listTop(last, list);
   const plans = {
     scratch,
     headScratch,

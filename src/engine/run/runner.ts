@@ -19,6 +19,7 @@ import {
   batchesOf,
   layOut,
   type Piece,
+  positionsOf,
   resultOf,
   settle,
   type Tail,
@@ -27,7 +28,7 @@ import {
 } from "./pieces.ts";
 import { createPlans, type PlanOptions, type Plans } from "./plans.ts";
 import { type ChoiceSlot, LISTS } from "./read-back.ts";
-import { isAlone, isChosen, type Outcome, type Step } from "./step.ts";
+import { isBetween, isChosen, type Outcome, type Step } from "./step.ts";
 
 /** What a step may have at most. */
 export interface StepLimits {
@@ -44,6 +45,8 @@ export interface StepLimits {
 export class Runner {
   /** V */
   readonly vocabulary: number;
+  /** D */
+  readonly #width: number;
   readonly limits: StepLimits;
   /** Milliseconds that the host has spent on steps, waiting for the GPU left out. */
   hostMs = 0;
@@ -69,6 +72,7 @@ export class Runner {
     onCompiled: OnCompiled,
   ) {
     this.vocabulary = config.vocabulary;
+    this.#width = config.width;
     const logits = plans.headScratch.logits.rows;
     this.limits = { tokens: chunk, logits, lists: LISTS, texts: STEP_TEXTS };
     this.#device = device;
@@ -137,14 +141,13 @@ export class Runner {
   /** Computes a step and sets the outcomes of its pieces. */
   async #compute(all: readonly Piece[], slot: ChoiceSlot | undefined): Promise<void> {
     const [first] = all;
-    const isBetween = all.length === 1 && isAlone(first!.rows);
     // What comes first may wait: nothing is appended then.
-    const plan = isBetween ? await this.#planBetween(first!) : undefined;
+    const between = first && isBetween(first.rows) ? await this.#planBetween(all) : undefined;
     const pieces = all.filter(append);
     if (pieces.length === 0) return;
     const tokens = layOut(pieces);
-    if (plan) {
-      await settle(first!, () => plan(first!));
+    if (between) {
+      await between(pieces);
       tellEvictions(pieces);
       return;
     }
@@ -189,6 +192,10 @@ export class Runner {
     const { scratch, params } = this.#plans;
     const words = Uint32Array.from(pieces.flatMap((piece) => piece.words));
     this.#device.queue.writeBuffer(scratch.tokens, 0, words);
+    if (scratch.positions) {
+      const positions = Uint32Array.from(pieces.flatMap(positionsOf));
+      this.#device.queue.writeBuffer(scratch.positions, 0, positions);
+    }
     this.#outputs.begin();
     const commands = this.#begin(tokens);
     const steps = this.#caches.map((cache, group) => {
@@ -230,36 +237,53 @@ export class Runner {
     commands.run(plan(step.tokens).head, step);
   }
 
-  /** Prepares a step that reads something between the layers: what runs it, once its piece is appended. */
-  async #planBetween({
-    rows: { wanted },
-    words,
-  }: Piece): Promise<(piece: Piece) => Promise<unknown>> {
-    if (wanted.kind === "attention") return (piece) => this.#attention(piece, wanted.layer);
+  /**
+   * Prepares a step that reads something between the layers, the same for all of its pieces: what runs
+   * it, once they are appended.
+   */
+  async #planBetween(all: readonly Piece[]): Promise<(pieces: readonly Piece[]) => Promise<void>> {
+    const { wanted } = all[0]!.rows;
+    if (wanted.kind === "attention") {
+      return async ([piece]) => settle(piece!, () => this.#attention(piece!, wanted.layer));
+    }
     const depth = wanted.kind === "hidden" ? wanted.depth : 0;
-    const { dispatches } = this.#plans.hidden(depth, words.length);
+    const count = all.reduce((sum, { words }) => sum + words.length, 0);
+    const { dispatches } = this.#plans.hidden(depth, count);
     await this.#wait(rehearse(this.#device, dispatches, this.#onCompiled));
-    return (piece) => this.#hidden(piece, depth);
+    return async (pieces) => {
+      const states = await this.#hidden(pieces, depth);
+      for (const [i, piece] of pieces.entries()) {
+        await settle(piece, async () => this.#finite(states[i]!, depth));
+      }
+    };
   }
 
-  async #hidden(piece: Piece, depth: number): Promise<Float32Array> {
-    const count = piece.words.length;
+  /** The hidden states [T, D] of each piece, behind `depth` layers. */
+  async #hidden(pieces: readonly Piece[], depth: number): Promise<Float32Array[]> {
+    const count = pieces.reduce((sum, { words }) => sum + words.length, 0);
     const { dispatches, states } = this.#plans.hidden(depth, count);
-    this.#layers([piece], count, dispatches).submit();
+    this.#layers(pieces, count, dispatches).submit();
     const { buffer, stride, width } = states;
     const rows = new Float32Array(
       await this.#wait(this.#device.read(buffer, 0, count * stride * 4)),
     );
-    const result = new Float32Array(count * width);
-    for (let t = 0; t < count; t++) {
-      result.set(rows.subarray(t * stride, t * stride + width), t * width);
-    }
-    const broken = firstNotFinite(result);
-    if (broken >= 0) {
-      const at = `layer ${depth} (token ${Math.floor(broken / width)} of a step)`;
-      throw new NotFiniteError(`A hidden state of ${at} is ${result[broken]}`, this.#kvType);
-    }
-    return result;
+    return pieces.map(({ first, words }) => {
+      const result = new Float32Array(words.length * width);
+      for (let t = 0; t < words.length; t++) {
+        const from = (first + t) * stride;
+        result.set(rows.subarray(from, from + width), t * width);
+      }
+      return result;
+    });
+  }
+
+  /** Hidden states, if all are numbers. */
+  #finite(states: Float32Array, depth: number): Float32Array {
+    const broken = firstNotFinite(states);
+    if (broken < 0) return states;
+    const token = Math.floor(broken / this.#width);
+    const what = `A hidden state of layer ${depth} (token ${token} of a step) is ${states[broken]}`;
+    throw new NotFiniteError(what, this.#kvType);
   }
 
   async #attention(piece: Piece, layer: number): Promise<AttentionRow[]> {

@@ -9,8 +9,9 @@ import { FEW } from "../../kernels/adapter/target.ts";
 import { DeviceLostError } from "../../kernels/gpu/device.ts";
 import type { Recovery } from "./recovery.ts";
 import {
+  areAlike,
   countOf,
-  isAlone,
+  isBetween,
   isChoice,
   isVerification,
   listedRows,
@@ -176,7 +177,8 @@ export class Scheduler implements StepRunner {
     for (const waiting of [...late, ...decoding, ...prompts]) {
       if (find(waiting)) continue;
       const isFirst = shares.length === 0;
-      const isOpen = !this.#closed && room.texts > 0 && (isFirst || !needsAll(waiting.rows));
+      const fits = isFirst || (!needsAll(waiting.rows) && areAlike(shares[0]!.rows, waiting.rows));
+      const isOpen = !this.#closed && room.texts > 0 && fits;
       const page = nextPage(waiting);
       const isComing = page !== undefined && coming.has(page);
       const share = isOpen && !isComing ? this.#share(waiting, room, isFirst) : undefined;
@@ -212,7 +214,7 @@ export class Scheduler implements StepRunner {
     }
     // The tokens before those that something is wanted of.
     const before = Math.min(most, count - Math.max(1, wantedRows(whole)));
-    if (before < 1 || isAlone(whole) || !("length" in left)) return undefined;
+    if (before < 1 || isBetween(whole) || !("length" in left)) return undefined;
     const part: Rows = { sequence, tokens: left.slice(0, before), wanted: NOTHING };
     take(room, part, before);
     return { ...share, rows: part, own: before, isLast: false };
@@ -287,7 +289,7 @@ export class Scheduler implements StepRunner {
 function find(waiting: Waiting): boolean {
   const { rows, taken, resolve } = waiting;
   const { sequence, tokens } = rows;
-  if (!sequence.finds || !("length" in tokens) || isAlone(rows)) return false;
+  if (!sequence.finds || !("length" in tokens) || isBetween(rows)) return false;
   if (sequence.isLost) sequence.find(sequence.ids, sequence.ids.length);
   const left = tokens.slice(taken);
   const isKnown = !sequence.isLost && sequence.ids.length === sequence.length;
@@ -310,7 +312,7 @@ function nextPage({ rows, taken }: Waiting): string | undefined {
 
 /** Whether rows need a step of their own. */
 function needsAll(rows: Rows): boolean {
-  return isAlone(rows) || rows.sequence.rotatesAlone;
+  return rows.wanted.kind === "attention" || rows.sequence.rotatesAlone;
 }
 
 /** Tells a sequence that its rows have gone through all layers. Drafts may be taken back. */

@@ -112,9 +112,19 @@ export function isVerification(rows: Rows): boolean {
   return count > 1 && count <= FEW && wantedRows(rows) === count;
 }
 
-/** Whether rows are computed in a step of their own: something between the layers is read. */
-export function isAlone({ wanted }: Pick<Rows, "wanted">): boolean {
+/**
+ * Whether something between the layers is read of rows: other rows run with them only if the same is
+ * read of these, and all of a piece runs at once.
+ */
+export function isBetween({ wanted }: Pick<Rows, "wanted">): boolean {
   return wanted.kind === "hidden" || wanted.kind === "attention";
+}
+
+/** Whether two rows may run in one step by what is wanted of them. */
+export function areAlike({ wanted: a }: Pick<Rows, "wanted">, { wanted: b }: Pick<Rows, "wanted">) {
+  if (a.kind !== "hidden" || b.kind !== "hidden")
+    return !isBetween({ wanted: a }) && !isBetween({ wanted: b });
+  return a.depth === b.depth;
 }
 
 /** What runs rows: an engine, or a part of one. */

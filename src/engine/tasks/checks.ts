@@ -64,16 +64,23 @@ export function checkIds({ config }: OpenedModel, ids: readonly number[]): void 
 
 /** Throws a `UserError` if a text does not fit the context. */
 export function checkFits(
-  { setting }: OpenedModel,
+  { config, setting }: OpenedModel,
   { window }: AttentionPolicy,
   tokens: number,
 ): void {
   const { context } = setting;
-  if (window === Number.POSITIVE_INFINITY && tokens > context) {
-    throw new UserError(
-      `${tokens} tokens exceed the context of ${context}: load with a larger one.`,
-    );
-  }
+  if (window !== Number.POSITIVE_INFINITY || tokens <= context) return;
+  const isLargest = config.isEncoder && context >= config.trainedContext;
+  const advice = isLargest ? "cut the text" : "load with a larger one";
+  throw new UserError(`${tokens} tokens exceed the context of ${context}: ${advice}.`);
+}
+
+/** Throws a `UserError` if a model has no next token. */
+export function checkDecodes({ config: { isEncoder, name } }: Pick<OpenedModel, "config">): void {
+  if (!isEncoder) return;
+  throw new UserError(
+    `${name} is an encoder: it turns texts into vectors (embed) and generates none. Take another model.`,
+  );
 }
 
 const WANTED = {
@@ -118,6 +125,7 @@ const ROWS_READERS = {
 export function readRows<W extends Wanted>(model: OpenedModel, given: Rows<W>): Rows<W> {
   const { sequence, tokens, wanted } = readOptions("run", given, ROWS_READERS);
   const { layers } = model.config;
+  if (wanted.kind !== "hidden") checkDecodes(model);
   if (wanted.kind === "hidden") whole(0, layers)(wanted.depth, "wanted.depth");
   if (wanted.kind === "attention") whole(0, layers - 1)(wanted.layer, "wanted.layer");
   const count = "length" in tokens ? tokens.length : 1;

@@ -70,6 +70,7 @@ export async function embed(
   } finally {
     sequence.release();
   }
+  if (pooled === 0) throw new UserError("There is nothing to embed: give some text.");
   const length = normalize ? Math.hypot(...sum) : pooled;
   return Float32Array.from(sum, (value) => value / (length || 1)); // zero weights give zero states
 }
@@ -107,8 +108,10 @@ const EXPECTED = `one of ${POOLINGS.join(", ")}`;
 function checkEmbeddable(model: OpenedModel, ids: readonly number[]): void {
   checkIds(model, ids);
   const { vocabulary } = model.tokenizer;
-  if (ids.every((id) => vocabulary.type(id) === "control")) {
-    throw new UserError("There is nothing to embed: give some text.");
-  }
+  // An encoder has a vector for the empty text, too: that of its special tokens.
+  const isEmpty = model.config.isEncoder
+    ? ids.length === 0
+    : ids.every((id) => vocabulary.type(id) === "control");
+  if (isEmpty) throw new UserError("There is nothing to embed: give some text.");
   checkFits(model, model.setting.policy, ids.length);
 }

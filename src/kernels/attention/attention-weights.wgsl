@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let position = page.y + slot % P;
     let sink = position < item.sinks;
     var score = HIDDEN;
-    if (position <= at && (sink || at - position < item.window)) {
+    if (sees(vec4<u32>(at), position, select(item.window, 0xffffffffu, sink)).x) {
       let cells = ((page.x * G + head / (H / G)) * P + slot % P) * (strip / BLOCK_CELLS * BLOCK_WORDS);
       let query = (((item.token + group.y) * 2u + select(0u, 1u, sink)) * H + head) * strip;
       score = 0.0;

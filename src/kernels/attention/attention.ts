@@ -193,6 +193,7 @@ function attentionRecipe(
   const ROWS = attentionRows(share, tokens);
   const keys = keyReader(shape, keyRotations);
   const scores = scoreFunction(shape);
+  const sight = sightOf(shape);
   const overrides = { H, G, E, P, STRIDE: x.stride, ...(tiled ? {} : { LANES, ROWS }) };
   return {
     label,
@@ -201,10 +202,17 @@ function attentionRecipe(
       ...keys.fragments,
       ...queries.fragments,
       ...scores.fragments,
+      ...sight.fragments,
       "attention/work",
       ...(tiled ? [] : [reduction(adapter, LANES)]),
     ],
-    overrides: { ...overrides, ...keys.overrides, ...queries.overrides, ...scores.overrides },
+    overrides: {
+      ...overrides,
+      ...keys.overrides,
+      ...queries.overrides,
+      ...scores.overrides,
+      ...sight.overrides,
+    },
     bindings: {
       ...queries.bindings,
       ...keys.bindings,
@@ -266,6 +274,7 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
   const { lanes } = target.adapter;
   const reader = keyReader(shape, keyRotations);
   const scores = scoreFunction(shape);
+  const sight = sightOf(shape);
   return [
     target.dispatcher.dispatch({
       label,
@@ -273,10 +282,16 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
       fragments: [
         ...reader.fragments,
         ...scores.fragments,
+        ...sight.fragments,
         "attention/work",
         reduction(target.adapter, lanes),
       ],
-      overrides: { H, G, E, P, LANES: lanes, ...reader.overrides, ...scores.overrides },
+      overrides: {
+        ...{ H, G, E, P, LANES: lanes },
+        ...reader.overrides,
+        ...scores.overrides,
+        ...sight.overrides,
+      },
       bindings: {
         queries: bufferBinding(queries),
         k_pages: bufferBinding(keys),
@@ -294,6 +309,16 @@ export function attentionWeights(target: Target, operation: AttentionWeights): D
 function scoreFunction({ scoreCap: CAP }: HeadShape) {
   if (CAP === undefined) return { fragments: ["attention/scores/plain"], overrides: {} };
   return { fragments: ["attention/scores/capped", "rows/softcap"], overrides: { CAP } };
+}
+
+/** Which keys a query sees: those up to itself, or some or all after it, too. */
+function sightOf({ ahead = 0 }: HeadShape): {
+  readonly fragments: readonly string[];
+  readonly overrides: Readonly<Record<string, number>>;
+} {
+  if (ahead === 0) return { fragments: ["attention/sight/causal"], overrides: {} };
+  const AHEAD = Math.min(ahead, 0xffffffff);
+  return { fragments: ["attention/sight/both-ways"], overrides: { AHEAD } };
 }
 
 /** How cached keys are read: as stored, or rotated on the way if they are stored raw. */

@@ -1,6 +1,7 @@
 // Attention over pages with online softmax: the one path, for prefill and for decoding.
 //                             Dao et al. 2022, arXiv:2205.14135; Kwon et al. 2023, arXiv:2309.06180
-// Key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window).
+// Key j is visible from query t  iff  j <= t  and  (j < sinks  or  t - j < window); encoders see both
+// ways.
 //
 // A workgroup takes ROWS query rows of one key/value head (heads of a group, then tokens of one
 // text: they share the pages) and the slots of an item of work. Lanes lie across the width of a
@@ -8,7 +9,7 @@
 // key, and the dot products meet in `sum_lanes`. So every key and every value is loaded once for
 // all rows, by neighbouring lanes from neighbouring cells. If the keys of a token are split into
 // ranges, the partial state (m, l, o) of each goes out for `attention-merge` to join. Appended:
-// cells, queries, keys, scores, work and a reduction. Memory: registers, two mat4x4 for every cell of a
+// cells, queries, keys, scores, sight, work and a reduction. Memory: registers, two mat4x4 for every cell of a
 // lane.
 override H: u32;       // query heads
 override G: u32;       // key/value heads
@@ -60,17 +61,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let first = select(max(item.begin, item.sinks), item.begin, side == 1u);
     let last = select(item.end, min(item.end, item.sinks), side == 1u);
+    let window = select(item.window, 0xffffffffu, side == 1u);
     var page = vec2<u32>();
     for (var slot = first; slot < last; slot++) {
       if (slot == first || slot % P == 0u) {
         page = page_table[item.table + slot / P];
       }
       let position = page.y + slot % P;
-      if (position > at[3]) {
+      if (position > last_seen(at[3])) {
         break;  // positions ascend: nothing of the rest is visible
       }
-      let near = (at - position < vec4<u32>(item.window)) | vec4<bool>(side == 1u);
-      let visible = (vec4<u32>(position) <= at) & near & used;
+      let visible = sees(at, position, window) & used;
       if (!any(visible)) {
         continue;
       }

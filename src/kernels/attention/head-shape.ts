@@ -26,6 +26,8 @@ export interface HeadShape extends CacheShape {
   readonly scale: number;
   /** c, if a score s is kept within it: c tanh(s / c). */
   readonly scoreCap?: number | undefined;
+  /** Tokens after a query that it sees, Infinity for all: those of an encoder. Default: 0. */
+  readonly ahead?: number | undefined;
 }
 
 /** The pages of one layer, [N, G, P, E] each. */

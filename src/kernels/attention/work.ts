@@ -16,6 +16,11 @@ export interface Piece {
   /** S, and W, which counts the query itself: both fit a u32. */
   readonly sinks: number;
   readonly window: number;
+  /**
+   * Tokens after a query that it sees, those of the piece: the text of an encoder is one piece.
+   * Default: 0.
+   */
+  readonly ahead?: number | undefined;
 }
 
 /** The most tokens of a piece whose results do not depend on how its text is cut. */
@@ -96,22 +101,21 @@ class WorkList {
   }
 
   add(piece: Piece): void {
-    const { tokens, start, entries, sinks, window } = piece;
+    const { tokens, start, entries, sinks, window, ahead = 0 } = piece;
     const { pageSize, range } = this.#options;
     const kind = tokens <= SHORT_PIECE ? "short" : "long";
     const most = this.#options.tokens[kind];
-    const seen = (t: number) => Math.min(start + t + 1, sinks + window);
+    const last = lastSeen(piece);
+    const seen = (t: number) => Math.min(last(start + t) + 1, sinks + window + ahead);
     const tiles = kind === "short" ? 1 : Math.ceil(tokens / most);
     const lengthOf = (t: number) => range(seen(kind === "short" ? t : tokens - 1), tiles);
+    const rangesAt = (t: number) =>
+      rangesOf({ position: start + t, last: last(start + t) }, sinks, window, lengthOf(t));
     for (let t = 0; t < tokens; ) {
-      const ranges = rangesOf(start + t, sinks, window, lengthOf(t));
+      const ranges = rangesAt(t);
       const from = t;
       do t++;
-      while (
-        t < tokens &&
-        t - from < most &&
-        areEqual(rangesOf(start + t, sinks, window, lengthOf(t)), ranges)
-      );
+      while (t < tokens && t - from < most && areEqual(rangesAt(t), ranges));
       this.#addTile(piece, kind, from, t - from, ranges);
     }
     const slots = entries.length * pageSize;
@@ -122,16 +126,18 @@ class WorkList {
 
   /** Tokens with the same ranges: an item for each. */
   #addTile(
-    { start, entries, sinks, window }: Piece,
+    piece: Piece,
     kind: "short" | "long",
     from: number,
     tokens: number,
     ranges: Ranges,
   ): void {
+    const { start, entries, sinks, window } = piece;
     const { pageSize } = this.#options;
     const numbers = numbersOf(ranges);
     const ways = numbers.length;
-    const [first, last] = [start + from, start + from + tokens - 1];
+    const first = start + from;
+    const last = lastSeen(piece)(first + tokens - 1);
     numbers.forEach((number, i) => {
       const position = number * ranges.length;
       // Without sinks, nothing before the window of the first token is seen.
@@ -170,12 +176,26 @@ class WorkList {
   }
 }
 
-/** The ranges of this length that hold what the token at `position` sees. */
-function rangesOf(position: number, sinks: number, window: number, length: number): Ranges {
+/** The last position that the token at a position of a piece sees. */
+function lastSeen({ start, tokens, ahead = 0 }: Piece): (position: number) => number {
+  return (position) => Math.min(position + ahead, start + tokens - 1);
+}
+
+/** The ranges of this length that hold what the token at `position` sees, up to `last`. */
+function rangesOf(
+  { position, last }: { readonly position: number; readonly last: number },
+  sinks: number,
+  window: number,
+  length: number,
+): Ranges {
   const withSinks = Math.ceil(Math.min(sinks, position + 1) / length);
   const first = Math.floor(Math.max(0, position - window + 1) / length);
-  const last = Math.floor(position / length);
-  return { length, sinks: withSinks, first: Math.max(first, withSinks), last };
+  return {
+    length,
+    sinks: withSinks,
+    first: Math.max(first, withSinks),
+    last: Math.floor(last / length),
+  };
 }
 
 function areEqual(a: Ranges, b: Ranges): boolean {

@@ -5,7 +5,7 @@
 // a group, then tokens of one text). Each lane has four rows for itself, so no sums have to meet. Of
 // a key the lanes load a cell each and hand it to all: what is loaded and unpacked serves 32 rows.
 // Outputs fade only when a larger score is met, which becomes rare as keys pass. Appended: cells,
-// queries, keys, scores and work. Memory: registers, as many as there are; the rest is the stack.
+// queries, keys, scores, sight and work. Memory: registers, as many as there are; the rest is the stack.
 //                                                          Dao et al. 2022, arXiv:2205.14135
 enable subgroups;
 override H: u32;       // query heads
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let token = min(row / share, vec4<u32>(max(item.tokens, 1u) - 1u));
   let head = group.y * share + row % share;
   let at = vec4<u32>(item.start) + token;
-  let latest = item.start + item.tokens - 1u;
+  let latest = last_seen(item.start + item.tokens - 1u);
 
   var m = vec4f(HIDDEN);
   var l = vec4f();
@@ -51,6 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     }
     let first = select(max(item.begin, item.sinks), item.begin, side == 1u);
     let last = select(item.end, min(item.end, item.sinks), side == 1u);
+    let window = select(item.window, 0xffffffffu, side == 1u);
     var page = vec2<u32>();
     for (var slot = first; slot < last; slot++) {
       if (slot == first || slot % P == 0u) {
@@ -60,8 +61,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
       if (position > latest) {
         break;  // positions ascend: nothing of the rest is visible
       }
-      let near = (at - position < vec4<u32>(item.window)) | vec4<bool>(side == 1u);
-      let visible = (vec4<u32>(position) <= at) & near & used;
+      let visible = sees(at, position, window) & used;
       let cells = ((page.x * G + group.y) * P + slot % P) * words;
       var scores = vec4f();
       for (var c = 0u; c < rounds; c++) {

@@ -1,10 +1,11 @@
-// x[t] = SCALE * W[token[t]]: rows of the packed embedding table, decoded. A token may be one that
+// x[t] = SCALE * W[token[t]], or x[t] += it: rows of the packed embedding table, decoded. A token may be one that
 // the step before has chosen, whose id never left the GPU.
 //
 // One lane a chunk of 32 numbers, one row of workgroups a token. If the table is split over several
 // bindings, each part is dispatched and writes only the tokens whose rows it holds. Memory:
 // registers.
 override SCALE: f32 = 1.0;
+override ADD: u32 = 0;    // 1: to what is in x
 override LANES: u32 = 32;
 const CHOSEN = 0x80000000u;
 
@@ -22,7 +23,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let w = weights(row, chunk);
     for (var i = 0u; i < 8u; i++) {
       if (chunk * 32u + 4u * i < matrix.columns) {
-        x[(group.y * matrix.chunks + chunk) * 8u + i] = SCALE * w[i];
+        let at = (group.y * matrix.chunks + chunk) * 8u + i;
+        if (ADD == 1u) {
+          x[at] += SCALE * w[i];
+        } else {
+          x[at] = SCALE * w[i];
+        }
       }
     }
   }

@@ -17,11 +17,13 @@ export interface Embedding {
   readonly x: Activations; // [T, D]
   /** What rows are multiplied by; default 1. */
   readonly scale?: number;
+  /** Adds to x instead of replacing it. */
+  readonly add?: boolean;
 }
 
-/** x [T, D] = rows `tokens` [T] of the table [V, D], scaled. */
+/** x [T, D] = rows `tokens` [T] of the table [V, D], scaled, or x += them if `add` is set. */
 export function embed(target: Target, embedding: Embedding): Dispatch[] {
-  const { tokens, choices, table, x, scale: SCALE = 1 } = embedding;
+  const { tokens, choices, table, x, scale: SCALE = 1, add = false } = embedding;
   const { lanes: LANES } = target.adapter;
   const columns = Math.ceil(x.stride / 32 / LANES);
   return table.parts.map((part) =>
@@ -29,7 +31,7 @@ export function embed(target: Target, embedding: Embedding): Dispatch[] {
       label: table.label,
       shader: "rows/embed",
       fragments: decoderOf(part.format, part.placement),
-      overrides: { SCALE, LANES },
+      overrides: { SCALE, ADD: Number(add), LANES },
       bindings: {
         tokens: bufferBinding(tokens),
         choices: bufferBinding(choices),
@@ -113,19 +115,19 @@ function normWeights(weight: Weights | undefined, kind: NormKind, width: number)
 }
 
 export interface Bias {
-  readonly bias: Weights; // [N]
+  readonly bias: Weights; // [N], whatever follows it
   readonly y: Activations; // [T, N]
 }
 
 /** y [T, N] += bias [N]. */
 export function addBias(target: Target, { bias, y }: Bias): Dispatch[] {
   const { lanes: LANES } = target.adapter;
-  const columns = Math.ceil(bias.k / 4 / LANES);
+  const columns = Math.ceil(y.width / 4 / LANES);
   return [
     target.dispatcher.dispatch({
       label: bias.label,
       shader: "rows/add-bias",
-      overrides: { N: bias.k, STRIDE: y.stride, LANES },
+      overrides: { N: y.width, STRIDE: y.stride, LANES },
       bindings: { bias: vectorBinding(bias), y: activationBinding(y) },
       grid: (step) => [columns, step.tokens, 1],
     }),
