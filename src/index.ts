@@ -151,7 +151,7 @@ export type {
   GeneratingModel,
 } from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
-export type { PreTokenizer } from "./engine/tokenizer/pre-tokenizer.ts";
+export type { PreTokenizer } from "./engine/tokenizer/algorithms/pre-tokenizer.ts";
 export type { SpecialIds } from "./engine/tokenizer/special-ids.ts";
 export type {
   DecodeOptions,

@@ -1,7 +1,7 @@
 /** The text of tokens that arrive one by one. */
 import { UserError } from "../../errors.ts";
 import { quoteValue } from "../../option-reader.ts";
-import type { TokenizerAlgorithm } from "./algorithm.ts";
+import type { TokenizerAlgorithm } from "./algorithms/algorithm.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface DecodeOptions {

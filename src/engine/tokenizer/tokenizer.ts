@@ -1,5 +1,6 @@
 // Text to ids and back, by the vocabulary of a model's file.
-// In this room: the kinds of tokenizers, and special tokens. Not in it: chat templates (chat/).
+// In this room: vocabularies, special tokens, texts that come in parts; algorithms/ has the kinds of
+// tokenizers. Not in it: chat templates (chat/).
 
 import {
   type Readers,
@@ -9,12 +10,12 @@ import {
   yesOrNo,
 } from "../../option-reader.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
-import type { TokenizerAlgorithm } from "./algorithm.ts";
-import { createBpe } from "./bpe.ts";
+import type { TokenizerAlgorithm } from "./algorithms/algorithm.ts";
+import { createBpe } from "./algorithms/bpe.ts";
+import { createSpm } from "./algorithms/spm.ts";
 import { type DecodeOptions, StreamDecoder, type TokenDecoder, textFinder } from "./decoder.ts";
 import { StreamEncoder, type StreamEncoding, type TokenEncoder } from "./encoder.ts";
 import { specialBorders, specialTokenSplitter } from "./special-tokens.ts";
-import { createSpm } from "./spm.ts";
 import { readVocabulary, type Vocabulary } from "./vocabulary.ts";
 
 export type { DecodeOptions, TokenDecoder } from "./decoder.ts";

@@ -7,8 +7,8 @@ import { textOfBytes } from "../gguf/byte-text.ts";
 import type { MetadataValue } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
 import { quote } from "../gguf/reader.ts";
-import { BYTE_CHARACTERS } from "./byte-alphabet.ts";
-import { findPreTokenizer, type PreTokenizer } from "./pre-tokenizer.ts";
+import { BYTE_CHARACTERS } from "./algorithms/byte-alphabet.ts";
+import { findPreTokenizer, type PreTokenizer } from "./algorithms/pre-tokenizer.ts";
 import { isEndSpelling, readSpecialIds, type SpecialIds } from "./special-ids.ts";
 
 /** SentencePiece writes a space as "▁" (U+2581, lower one eighth block). */
@@ -37,7 +37,7 @@ const TOKEN_TYPES = [
 export type TokenType = (typeof TOKEN_TYPES)[number];
 
 export interface Vocabulary extends SpecialIds {
-  /** "llama" is SentencePiece (spm.ts), "gpt2" byte-level byte-pair encoding (bpe.ts). */
+  /** "llama" is SentencePiece (algorithms/spm.ts), "gpt2" byte-level byte-pair encoding (algorithms/bpe.ts). */
   readonly model: "llama" | "gpt2";
   /** The number of tokens, V. */
   readonly size: number;

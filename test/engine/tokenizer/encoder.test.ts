@@ -3,7 +3,10 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { findPreTokenizer, splitPieces } from "../../../src/engine/tokenizer/pre-tokenizer.ts";
+import {
+  findPreTokenizer,
+  splitPieces,
+} from "../../../src/engine/tokenizer/algorithms/pre-tokenizer.ts";
 import {
   createTokenizer,
   type EncodeOptions,

@@ -1,6 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type FindMerge, type Merge, mergeUnits } from "../../../src/engine/tokenizer/merge.ts";
+import {
+  type FindMerge,
+  type Merge,
+  mergeUnits,
+} from "../../../src/engine/tokenizer/algorithms/merge.ts";
 
 /** The definition, word for word: look for the best pair, join it, start again. */
 function mergeSlowly(units: readonly number[], find: FindMerge): number[] {

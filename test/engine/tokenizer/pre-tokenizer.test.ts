@@ -5,7 +5,7 @@ import {
   findPreTokenizer,
   type PreTokenizer,
   splitPieces,
-} from "../../../src/engine/tokenizer/pre-tokenizer.ts";
+} from "../../../src/engine/tokenizer/algorithms/pre-tokenizer.ts";
 import { UserError } from "../../../src/errors.ts";
 
 /** Worked out by hand from the expressions; "|" stands between the pieces and is in none of them. */

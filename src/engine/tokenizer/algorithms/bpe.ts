@@ -3,12 +3,12 @@
  * pre-tokenizer.ts, and within each piece the bytes are joined in the order of the file's merges.
  * (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2)
  */
-import { bytesOfText } from "../gguf/byte-text.ts";
+import { bytesOfText } from "../../gguf/byte-text.ts";
+import { byteOfToken, type Vocabulary } from "../vocabulary.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { BYTE_CHARACTERS, bytesOfSpelling, spellBytes } from "./byte-alphabet.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
 import { splitPieces } from "./pre-tokenizer.ts";
-import { byteOfToken, type Vocabulary } from "./vocabulary.ts";
 
 export function createBpe(vocabulary: Vocabulary): TokenizerAlgorithm {
   const utf8 = new TextEncoder();

@@ -1,4 +1,4 @@
-import { bytesOfText } from "../gguf/byte-text.ts";
+import { bytesOfText } from "../../gguf/byte-text.ts";
 
 /**
  * GPT-2's alphabet, in which byte-level vocabularies spell their tokens: every byte as one visible

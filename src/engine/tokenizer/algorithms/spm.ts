@@ -5,10 +5,10 @@
  * bytes have one; of others a run becomes one unknown token. (Kudo and Richardson 2018,
  * https://arxiv.org/abs/1808.06226)
  */
-import { bytesOfText } from "../gguf/byte-text.ts";
+import { bytesOfText } from "../../gguf/byte-text.ts";
+import { byteOfToken, SPACE_MARK, type Vocabulary } from "../vocabulary.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
-import { byteOfToken, SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
 
 const UNKNOWN = -1;
 

@@ -5,8 +5,8 @@
  * llama.cpp has approximations that its regular expressions can run; only case-insensitive groups
  * are written out, since Node 20 has no modifiers.
  */
-import { UserError } from "../../errors.ts";
-import { quote } from "../gguf/reader.ts";
+import { UserError } from "../../../errors.ts";
+import { quote } from "../../gguf/reader.ts";
 
 export interface PreTokenizer {
   readonly stages: readonly RegExp[];

@@ -1,3 +1,6 @@
+// The kinds of tokenizers, a file each, and what they are made of.
+// Not in this room: special tokens, which are found before, and streaming: both are common to all.
+
 /** What differs between the kinds of tokenizer; special tokens and streaming are common to all. */
 export interface TokenizerAlgorithm {
   /**
