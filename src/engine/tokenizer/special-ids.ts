@@ -19,13 +19,28 @@ export interface SpecialIds {
   readonly endOfGeneration: ReadonlySet<number>;
 }
 
-/** What holds if the file is silent. */
-interface SpecialDefaults {
+/** Which keys of a file are asked, the first that is there, and what holds if it is silent. */
+export interface SpecialDefaults {
+  /** Default: `bos_token_id` and `eos_token_id`. */
+  readonly bosKeys?: readonly string[];
+  readonly eosKeys?: readonly string[];
+  /** Default: `add_eos_token`. EOS is added if one of those that are there says so. */
+  readonly addEosKeys?: readonly string[];
   readonly bos?: number;
   readonly eos?: number;
   readonly unk?: number;
+  readonly pad?: number;
   readonly addBos: boolean;
+  readonly addEos: boolean;
 }
+
+/** BERT reads [CLS] text [SEP]; the key is spelled so. */
+export const WORDPIECE_DEFAULTS: SpecialDefaults = {
+  bosKeys: ["cls_token_id", "bos_token_id"],
+  eosKeys: ["seperator_token_id", "eos_token_id"],
+  addEosKeys: ["add_eos_token", "add_sep_token"],
+  ...{ bos: 101, eos: 102, unk: 100, pad: 0, addBos: true, addEos: true },
+};
 
 const END_OF_MESSAGE = "<|eom_id|>";
 
@@ -78,11 +93,14 @@ export function readSpecialIds(
     );
     return otherwise;
   };
+  const readFirst = (keys: readonly string[], fallback?: number): number | undefined =>
+    keys.reduceRight((otherwise, key) => read(key, otherwise), fallback);
   const spelled = (texts: readonly string[]): number[] =>
     texts.map(idOf).filter((id) => id !== undefined);
 
-  const bos = read("bos_token_id", defaults.bos);
-  const eos = read("eos_token_id", defaults.eos);
+  const { bosKeys = ["bos_token_id"], eosKeys = ["eos_token_id"] } = defaults;
+  const bos = readFirst(bosKeys, defaults.bos);
+  const eos = readFirst(eosKeys, defaults.eos);
   const eot = read("eot_token_id", spelled(END_SPELLINGS)[0]);
   const eom = read("eom_token_id", idOf(END_OF_MESSAGE));
 
@@ -95,17 +113,20 @@ export function readSpecialIds(
     endOfGeneration.delete(end);
   }
 
-  const added = (name: string, id: number | undefined, absent: boolean): boolean =>
-    isAdded(metadata.boolean(`tokenizer.ggml.add_${name}_token`, absent), name, id, warnings);
+  const { addEosKeys = ["add_eos_token"] } = defaults;
+  const flag = (keys: readonly string[], absent: boolean): boolean => {
+    const given = keys.map((key) => metadata.boolean(`tokenizer.ggml.${key}`, null));
+    return given.every((value) => value === null) ? absent : given.includes(true);
+  };
   return {
     bos,
     eos,
     eot,
     eom,
     unk: read("unknown_token_id", defaults.unk),
-    pad: read("padding_token_id"),
-    addBos: added("bos", bos, defaults.addBos),
-    addEos: added("eos", eos, false),
+    pad: read("padding_token_id", defaults.pad),
+    addBos: isAdded(flag(["add_bos_token"], defaults.addBos), "bos", bos, warnings),
+    addEos: isAdded(flag(addEosKeys, defaults.addEos), "eos", eos, warnings),
     endOfGeneration,
   };
 }

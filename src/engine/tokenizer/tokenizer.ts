@@ -13,10 +13,11 @@ import type { MetadataValue } from "../gguf/gguf.ts";
 import type { TokenizerAlgorithm } from "./algorithms/algorithm.ts";
 import { createBpe } from "./algorithms/bpe.ts";
 import { createSpm } from "./algorithms/spm.ts";
+import { createWpm } from "./algorithms/wpm.ts";
 import { type DecodeOptions, StreamDecoder, type TokenDecoder, textFinder } from "./decoder.ts";
 import { StreamEncoder, type StreamEncoding, type TokenEncoder } from "./encoder.ts";
 import { specialBorders, specialTokenSplitter } from "./special-tokens.ts";
-import { readVocabulary, type Vocabulary } from "./vocabulary.ts";
+import { readVocabulary, type TokenizerModel, type Vocabulary } from "./vocabulary.ts";
 
 export type { DecodeOptions, TokenDecoder } from "./decoder.ts";
 export { NoBorderError, type TokenEncoder } from "./encoder.ts";
@@ -60,9 +61,15 @@ export interface Tokenizer {
   decoder(options?: DecodeOptions): TokenDecoder;
 }
 
+const ALGORITHMS: Record<TokenizerModel, (vocabulary: Vocabulary) => TokenizerAlgorithm> = {
+  llama: createSpm,
+  gpt2: createBpe,
+  bert: createWpm,
+};
+
 export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): Tokenizer {
   const vocabulary = readVocabulary(metadata);
-  const algorithm = vocabulary.model === "llama" ? createSpm(vocabulary) : createBpe(vocabulary);
+  const algorithm = ALGORITHMS[vocabulary.model](vocabulary);
   const splitSpecial = specialTokenSplitter(vocabulary);
   const tokenize = remembering(algorithm);
   const isSpecialBorder = specialBorders(vocabulary);

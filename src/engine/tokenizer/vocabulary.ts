@@ -9,14 +9,27 @@ import { Metadata } from "../gguf/metadata.ts";
 import { quote } from "../gguf/reader.ts";
 import { BYTE_CHARACTERS } from "./algorithms/byte-alphabet.ts";
 import { findPreTokenizer, type PreTokenizer } from "./algorithms/pre-tokenizer.ts";
-import { isEndSpelling, readSpecialIds, type SpecialIds } from "./special-ids.ts";
+import type { WordNormalizer } from "./algorithms/words.ts";
+import {
+  isEndSpelling,
+  readSpecialIds,
+  type SpecialDefaults,
+  type SpecialIds,
+  WORDPIECE_DEFAULTS,
+} from "./special-ids.ts";
 
 /** SentencePiece writes a space as "▁" (U+2581, lower one eighth block). */
 export const SPACE_MARK = "\u2581";
 
-const SUPPORTED_MODELS = ["llama", "gpt2"];
+/**
+ * The kinds of vocabularies, as `tokenizer.ggml.model` names them: SentencePiece's pairs, byte-level
+ * pairs, WordPiece. Each has its algorithm in algorithms/.
+ */
+const TOKENIZER_MODELS = ["llama", "gpt2", "bert"] as const;
+
+export type TokenizerModel = (typeof TOKENIZER_MODELS)[number];
+
 const OTHER_MODELS: ReadonlyMap<string, string> = new Map([
-  ["bert", "WordPiece"],
   ["t5", "SentencePiece unigram"],
   ["rwkv", "RWKV"],
 ]);
@@ -37,8 +50,7 @@ const TOKEN_TYPES = [
 export type TokenType = (typeof TOKEN_TYPES)[number];
 
 export interface Vocabulary extends SpecialIds {
-  /** "llama" is SentencePiece (algorithms/spm.ts), "gpt2" byte-level byte-pair encoding (algorithms/bpe.ts). */
-  readonly model: "llama" | "gpt2";
+  readonly model: TokenizerModel;
   /** The number of tokens, V. */
   readonly size: number;
   /**
@@ -57,6 +69,8 @@ export interface Vocabulary extends SpecialIds {
   readonly merges: readonly string[];
   /** For "gpt2" only. */
   readonly preTokenizer: PreTokenizer | undefined;
+  /** For "bert" only. */
+  readonly normalizer: WordNormalizer | undefined;
   /** Text gets a space in front where it starts and after every special token. */
   readonly addSpacePrefix: boolean;
   /** Special tokens that take the white space on that side of them along. */
@@ -82,12 +96,11 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
   const merges = readMergeTexts(metadata, model);
   const preTokenizer = model === "gpt2" ? readPreTokenizer(metadata, warnings) : undefined;
 
-  const defaults = preTokenizer ?? { addBos: true, bos: 1, eos: 2, unk: 0 };
   const special = readSpecialIds(
     metadata,
     texts.length,
     (text) => ids.get(text),
-    defaults,
+    specialDefaults(model, preTokenizer),
     warnings,
   );
   for (const id of special.endOfGeneration) {
@@ -103,9 +116,9 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
 
   const idOfByte = (byte: number): number | undefined =>
     ids.get(byteSpelling(byte)) ?? ids.get(textOfBytes(Uint8Array.of(byte)));
-  // SentencePiece without bytes has a token for unknown characters.
+  // All others have a token for unknown characters, or bytes.
   if (model === "gpt2") warnOfLostBytes((byte) => ids.has(BYTE_CHARACTERS[byte]!), warnings);
-  else if (special.unk === undefined) {
+  else if (model === "llama" && special.unk === undefined) {
     warnOfLostBytes((byte) => idOfByte(byte) !== undefined, warnings);
   }
 
@@ -121,6 +134,7 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
     scores,
     merges,
     preTokenizer,
+    normalizer: model === "bert" ? readNormalizer(metadata) : undefined,
     addSpacePrefix: readSpacePrefix(metadata, model, warnings),
     chatTemplates: readChatTemplates(metadata, values.keys()),
     warnings,
@@ -137,13 +151,27 @@ function byteSpelling(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
-function readModel(metadata: Metadata): "llama" | "gpt2" {
-  const model = metadata.string("tokenizer.ggml.model");
-  if (model === "llama" || model === "gpt2") return model;
-  const kind = OTHER_MODELS.get(model);
+function readModel(metadata: Metadata): TokenizerModel {
+  const name = metadata.string("tokenizer.ggml.model");
+  const model = TOKENIZER_MODELS.find((known) => known === name);
+  if (model !== undefined) return model;
+  const kind = OTHER_MODELS.get(name);
   throw new UserError(
-    `tokenizer.ggml.model is ${quote(model)}${kind ? ` (${kind})` : ""}; dawnstream supports ${SUPPORTED_MODELS.join(" and ")}. Take a model with one of these.`,
+    `tokenizer.ggml.model is ${quote(name)}${kind ? ` (${kind})` : ""}; dawnstream supports ${TOKENIZER_MODELS.join(", ")}. Take a model with one of these.`,
   );
+}
+
+/** What holds if the file is silent, as in llama.cpp. */
+function specialDefaults(model: TokenizerModel, preTokenizer?: PreTokenizer): SpecialDefaults {
+  if (preTokenizer !== undefined) return { addBos: preTokenizer.addBos, addEos: false };
+  if (model === "bert") return WORDPIECE_DEFAULTS;
+  return { addBos: true, addEos: false, bos: 1, eos: 2, unk: 0 };
+}
+
+function readNormalizer(metadata: Metadata): WordNormalizer {
+  const lowercase = metadata.boolean("tokenizer.ggml.normalizer.lowercase", true);
+  const stripAccents = metadata.boolean("tokenizer.ggml.normalizer.strip_accents", lowercase);
+  return { lowercase, stripAccents };
 }
 
 function readTexts(metadata: Metadata): readonly string[] {
@@ -227,6 +255,7 @@ function readPreTokenizer(metadata: Metadata, warnings: string[]): PreTokenizer 
 }
 
 function readSpacePrefix(metadata: Metadata, model: string, warnings: string[]): boolean {
+  if (model === "bert") return true; // A word has a space in front of it, the first one too.
   const added = metadata.boolean("tokenizer.ggml.add_space_prefix", model === "llama");
   if (!added || model === "llama") return added;
   warnings.push(

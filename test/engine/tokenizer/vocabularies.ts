@@ -87,6 +87,17 @@ export function bpeMetadata(
   return withKeys({ model: "gpt2", pre: "gpt-2", ...columns(tokens), merges, ...more });
 }
 
+/** [PAD] 0, the unused ones, [UNK] 100, [CLS] 101, [SEP] 102, [MASK] 103, then `pieces` from 104. */
+export function wpmMetadata(
+  pieces: readonly Token[],
+  more: Record<string, MetadataValue> = {},
+): Metadata {
+  const unused = Array.from({ length: 99 }, (_, i): Token => [`[unused${i}]`, 0, NORMAL]);
+  const special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"].map((text): Token => [text, 0, CONTROL]);
+  const tokens: Token[] = [["[PAD]", 0, CONTROL], ...unused, ...special, ...pieces];
+  return withKeys({ model: "bert", ...columns(tokens), ...more });
+}
+
 /** Written down once more, so that the tests do not lean on the code that they test. */
 function byteAlphabet(): string[] {
   const visible = [..."!~", ..."¡¬", ..."®ÿ"].map((character) => character.charCodeAt(0));

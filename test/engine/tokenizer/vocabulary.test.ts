@@ -30,7 +30,7 @@ function respelled(metadata: Metadata, id: number, text: string): Metadata {
 describe("a hostile vocabulary is refused by name", () => {
   it.each<[string, Metadata, RegExp]>([
     ["no metadata at all", new Map(), /tokenizer\.ggml\.model/],
-    ["a model of another kind", spm({ model: "bert" }), /"bert" \(WordPiece\).*llama and gpt2/],
+    ["a model of another kind", spm({ model: "rwkv" }), /"rwkv" \(RWKV\).*llama, gpt2, bert/],
     ["a model of an unknown kind", spm({ model: "x\ny" }), /"x\\ny"; dawnstream supports/],
     ["an unknown pre-tokenizer", bpe({ pre: "kimi-k2" }), /"kimi-k2"/],
     ["a model that is no string", spm({ model: 3 }), /tokenizer\.ggml\.model/],

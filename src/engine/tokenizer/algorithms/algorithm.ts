@@ -4,8 +4,8 @@
 /** What differs between the kinds of tokenizer; special tokens and streaming are common to all. */
 export interface TokenizerAlgorithm {
   /**
-   * Cuts a text into pieces that are tokenized one by one; joined, they are the text as the
-   * vocabulary reads it.
+   * Cuts a text into pieces that are tokenized one by one. What no piece has in it (white space, if
+   * the vocabulary reads none) gives no tokens.
    */
   split(text: string): Iterable<string>;
   /**
