@@ -35,7 +35,6 @@ import { Sampler, type SamplingOptions } from "../sampler/sampler.ts";
 import { SAMPLING_READERS } from "../sampler/sampling-options.ts";
 import { StopStrings } from "../sampler/stop-strings.ts";
 import { checkIds, policyOf } from "../tasks/checks.ts";
-import type { Vocabulary } from "../tokenizer/vocabulary.ts";
 import type { Eviction } from "./evictions.ts";
 import { type DraftUsage, type TokenUsage, tokenBudget } from "./token-usage.ts";
 
@@ -169,7 +168,7 @@ export function prepareGeneration(
   const isControl = (stop: string) =>
     model.tokenizer
       .encode(stop, { addSpecial: false, parseSpecial: true })
-      .some((id) => isHidden(model.tokenizer.vocabulary, id));
+      .some(model.tokenizer.vocabulary.isHidden);
   const stops = () => new StopStrings(request.stop ?? [], isControl);
   const ids = [...promptIds(model, textOrIds(prompt, "prompt"), request)];
   const policy = policyOf(model, request.attention);
@@ -204,12 +203,6 @@ function checkBeams(request: Request): void {
 export function samplingOf(request: Request): SamplingOptions {
   const names = Object.keys(SAMPLING_READERS) as (keyof SamplingOptions)[];
   return Object.fromEntries(names.map((name) => [name, request[name]]));
-}
-
-/** Whether the text of a token is left out. */
-export function isHidden(vocabulary: Vocabulary, id: number): boolean {
-  const type = vocabulary.type(id);
-  return type === "control" || type === "unknown";
 }
 
 function promptIds(

@@ -5,7 +5,7 @@ import type { TokenChoice, TokenLogprob } from "../sampler/sampler.ts";
 import type { StopStrings } from "../sampler/stop-strings.ts";
 import type { DecodeOptions, TokenDecoder } from "../tokenizer/decoder.ts";
 import type { Vocabulary } from "../tokenizer/vocabulary.ts";
-import { isHidden, type PreparedGeneration } from "./generation-request.ts";
+import type { PreparedGeneration } from "./generation-request.ts";
 import type { TokenUsage } from "./token-usage.ts";
 
 /** A generated token and the text that it completes, which may be empty. */
@@ -71,7 +71,7 @@ export class Answer {
     const { id, ...logprob } = choice;
     this.logprobs.push(logprob);
     this.#last = choice;
-    const out = isHidden(this.#vocabulary, id)
+    const out = this.#vocabulary.isHidden(id)
       ? this.#stops.pushControl(this.#vocabulary.text(id))
       : this.#stops.push(this.#decoder.push(id));
     this.text += out.text;

@@ -53,14 +53,13 @@ export class StreamDecoder implements TokenDecoder {
   }
 
   push(id: number): string {
-    const { size } = this.#vocabulary;
+    const { size, isHidden } = this.#vocabulary;
     if (!Number.isInteger(id) || id < 0 || id >= size) {
       throw new UserError(
         `Token id ${quoteValue(id)} is not in the vocabulary: it has ${size} tokens, 0 to ${size - 1}. Are these the tokens of another model?`,
       );
     }
-    const type = this.#vocabulary.type(id);
-    if (!this.#special && (type === "control" || type === "unknown")) return "";
+    if (!this.#special && isHidden(id)) return "";
 
     const dropsSpace = this.#atStart && this.#startsWithPrefix;
     this.#atStart = false;

@@ -1,22 +1,19 @@
 /**
- * Which tokens begin, end and stop a text: read from the file if it says so, else found by their
- * usual spelling, by the same rules as llama.cpp.
+ * Which tokens begin and end a text, and whether they are added to one: read from the file if it
+ * says so, else by the same rules as llama.cpp.
  */
-import type { Metadata } from "../gguf/metadata.ts";
 
-export interface SpecialIds {
+import type { Metadata } from "../gguf/metadata.ts";
+import { type EndOfGeneration, findEnds } from "./end-of-generation.ts";
+
+export interface SpecialIds extends EndOfGeneration {
   readonly bos: number | undefined;
   readonly eos: number | undefined;
-  /** End of turn, end of message. */
-  readonly eot: number | undefined;
-  readonly eom: number | undefined;
   readonly unk: number | undefined;
   readonly pad: number | undefined;
   /** Whether encoding puts BOS first and EOS last. */
   readonly addBos: boolean;
   readonly addEos: boolean;
-  /** Generation stops on any of these. */
-  readonly endOfGeneration: ReadonlySet<number>;
 }
 
 /** Which keys of a file are asked, the first that is there, and what holds if it is silent. */
@@ -42,39 +39,6 @@ export const WORDPIECE_DEFAULTS: SpecialDefaults = {
   ...{ bos: 101, eos: 102, unk: 100, pad: 0, addBos: true, addEos: true },
 };
 
-const END_OF_MESSAGE = "<|eom_id|>";
-
-/** How models spell the token after which nothing follows. */
-const END_SPELLINGS: readonly string[] = [
-  "<|eot_id|>",
-  "<|im_end|>",
-  "<|end|>",
-  "<end_of_turn>",
-  "<|endoftext|>",
-  "<|end_of_text|>",
-  "<EOT>",
-  "_<EOT>",
-  "[EOT]",
-  "<｜end▁of▁sentence｜>",
-  "<end_of_utterance>",
-];
-/** These end a generation as well, but not a turn. */
-const STOP_SPELLINGS: readonly string[] = [
-  END_OF_MESSAGE,
-  "</s>",
-  "<eos>",
-  "[EOS]",
-  "<|return|>",
-  "<|call|>",
-  "<|fim_pad|>",
-  "<|repo_name|>",
-  "<|file_sep|>",
-];
-
-export function isEndSpelling(text: string): boolean {
-  return END_SPELLINGS.includes(text) || STOP_SPELLINGS.includes(text);
-}
-
 export function readSpecialIds(
   metadata: Metadata,
   size: number,
@@ -95,39 +59,22 @@ export function readSpecialIds(
   };
   const readFirst = (keys: readonly string[], fallback?: number): number | undefined =>
     keys.reduceRight((otherwise, key) => read(key, otherwise), fallback);
-  const spelled = (texts: readonly string[]): number[] =>
-    texts.map(idOf).filter((id) => id !== undefined);
-
   const { bosKeys = ["bos_token_id"], eosKeys = ["eos_token_id"] } = defaults;
   const bos = readFirst(bosKeys, defaults.bos);
   const eos = readFirst(eosKeys, defaults.eos);
-  const eot = read("eot_token_id", spelled(END_SPELLINGS)[0]);
-  const eom = read("eom_token_id", idOf(END_OF_MESSAGE));
-
-  const fim = ["fim_pad", "fim_rep", "fim_sep"].map((name) => read(`${name}_token_id`));
-  const ends = [eos, eot, eom, ...fim, ...spelled(END_SPELLINGS), ...spelled(STOP_SPELLINGS)];
-  const endOfGeneration = new Set(ends.filter((id) => id !== undefined));
-  // In OpenAI's harmony format <|end|> closes one of several messages of the same turn.
-  const end = idOf("<|end|>");
-  if (end !== undefined && idOf("<|return|>") !== undefined && idOf("<|call|>") !== undefined) {
-    endOfGeneration.delete(end);
-  }
-
   const { addEosKeys = ["add_eos_token"] } = defaults;
   const flag = (keys: readonly string[], absent: boolean): boolean => {
     const given = keys.map((key) => metadata.boolean(`tokenizer.ggml.${key}`, null));
     return given.every((value) => value === null) ? absent : given.includes(true);
   };
   return {
+    ...findEnds(read, idOf, eos),
     bos,
     eos,
-    eot,
-    eom,
     unk: read("unknown_token_id", defaults.unk),
     pad: read("padding_token_id", defaults.pad),
     addBos: isAdded(flag(["add_bos_token"], defaults.addBos), "bos", bos, warnings),
     addEos: isAdded(flag(addEosKeys, defaults.addEos), "eos", eos, warnings),
-    endOfGeneration,
   };
 }
 

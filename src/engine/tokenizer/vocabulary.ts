@@ -10,8 +10,8 @@ import { quote } from "../gguf/reader.ts";
 import { BYTE_CHARACTERS } from "./algorithms/byte-alphabet.ts";
 import { findPreTokenizer, type PreTokenizer } from "./algorithms/pre-tokenizer.ts";
 import type { WordNormalizer } from "./algorithms/words.ts";
+import { isEndSpelling } from "./end-of-generation.ts";
 import {
-  isEndSpelling,
   readSpecialIds,
   type SpecialDefaults,
   type SpecialIds,
@@ -59,6 +59,8 @@ export interface Vocabulary extends SpecialIds {
    */
   text(id: number): string;
   type(id: number): TokenType;
+  /** Whether it gives no text unless asked: a control or unknown token that is not `shown`. */
+  isHidden(id: number): boolean;
   /** The token with this spelling in the file. */
   id(text: string): number | undefined;
   /** The token `<0x00>` to `<0xFF>` of a byte, or else the token of the single byte. */
@@ -129,6 +131,8 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
     size: texts.length,
     text: (id) => texts[id]!,
     type: (id) => types[id]!,
+    isHidden: (id) =>
+      (types[id] === "control" || types[id] === "unknown") && !special.shown.has(id),
     id: (text) => ids.get(text),
     idOfByte,
     scores,

@@ -171,17 +171,6 @@ describe("special ids", () => {
     expect(endOfGeneration).toEqual(new Set([10, 257]));
     expect(type(10)).toBe("normal");
   });
-
-  it("in the harmony format do not end at <|end|>", () => {
-    const specials = ["<|end|>", "<|return|>", "<|call|>"];
-    const { endOfGeneration } = readVocabulary(
-      bpeMetadata(
-        [],
-        specials.map((text) => [text, 0, CONTROL]),
-      ),
-    );
-    expect(endOfGeneration).toEqual(new Set([257, 258]));
-  });
 });
 
 describe("what a user should know", () => {
