@@ -3,11 +3,9 @@ Jinja2 3.1.6 renders of them under the settings of transformers.
 
     pip install jinja2==3.1.6 && python scripts/jinja-templates.py
 
-The test "generated templates" renders the same here. The texts are made up; the settings are those of
-transformers/utils/chat_template_utils.py (4.57).
+The test "generated templates" renders the same here. The texts are made up; the settings are in jinja_settings.py.
 """
 
-import datetime
 import gzip
 import json
 import pathlib
@@ -15,71 +13,14 @@ import random
 import re
 import signal
 import sys
-import warnings
 
-import jinja2
-import jinja2.ext
-import jinja2.sandbox
+from jinja_settings import TOOL, environment
 
 COUNT = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else 1
 OUT = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else (
     pathlib.Path(__file__).parent.parent / "test/fixtures/chat/generated-templates.json.gz"
 )
-NOW = datetime.datetime(2026, 2, 5, 14, 7, 9)
-
-warnings.simplefilter("ignore")
-assert jinja2.__version__ == "3.1.6", jinja2.__version__
-
-
-class Generation(jinja2.ext.Extension):
-    tags = {"generation"}
-
-    def parse(self, parser):
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-        call = self.call_method("_generation")
-        return jinja2.nodes.CallBlock(call, [], [], body).set_lineno(line)
-
-    @jinja2.pass_eval_context
-    def _generation(self, context, caller):
-        return caller()
-
-
-def environment():
-    env = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
-    )
-
-    def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(
-            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-        )
-
-    def raise_exception(message):
-        raise jinja2.exceptions.TemplateError(message)
-
-    env.filters["tojson"] = tojson
-    env.globals["raise_exception"] = raise_exception
-    env.globals["strftime_now"] = lambda format: NOW.strftime(format)
-    return env
-
-
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Weather of a city, in °C <b>now</b>",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "city": {"type": "string", "description": "A city", "enum": ["Paris", "Köln"]},
-                "days": {"type": ["integer", "null"], "minimum": 1, "factor": 0.5},
-            },
-            "required": ["city"],
-        },
-    },
-}
 
 CONTEXTS = [
     {

@@ -12,6 +12,7 @@ import { textOf } from "./python/printing.ts";
 import {
   asText,
   Dict,
+  hashOf,
   isTrue,
   iterate,
   type Keywords,
@@ -201,6 +202,7 @@ export class Evaluator implements Runtime {
     // These two ask for what there is.
     if (name === "filter" || name === "test") {
       bind(name, "", args, keywords);
+      hashOf(value); // It throws for what cannot be a name.
       return (name === "filter" ? isFilter : isTest)(asText(value) ?? "");
     }
     return this.#run("test", TESTS, name, value, args, keywords);

@@ -2,11 +2,12 @@
 
 import { TemplateRuntimeError, UnsupportedError } from "../errors.ts";
 import { intOf, isTrueOr, optionalInt, optionalString, stringOf } from "../python/arguments.ts";
+import { compare } from "../python/comparing.ts";
 import { capitalize } from "../python/letter-case.ts";
 import { formatPercent } from "../python/percent-format.ts";
 import { jsonOf, reprOf, textOf } from "../python/printing.ts";
 import { replaceBounded, textMethod } from "../python/text-methods.ts";
-import { between, escapeHtml, lengthOf, lines, SPACES } from "../python/texts.ts";
+import { between, compareTexts, escapeHtml, lengthOf, lines, SPACES } from "../python/texts.ts";
 import {
   asText,
   Dict,
@@ -131,16 +132,22 @@ function toJson(value: Value, given: readonly (Value | undefined)[], { meter }: 
   return jsonOf(value, options, meter);
 }
 
+/** As `pprint` orders keys: if they have no order, by their types. */
+function orderOf(a: Value, b: Value, meter: Runtime["meter"]): number {
+  try {
+    return compare(a, b, meter, "<");
+  } catch (error) {
+    if (!(error instanceof TemplateRuntimeError)) throw error;
+    return compareTexts(typeName(a), typeName(b));
+  }
+}
+
 /** As `pprint` has it: keys in their order. */
 function sorted(value: Value, meter: Runtime["meter"]): Value {
   if (value instanceof List) return new List(value.items.map((item) => sorted(item, meter)));
   if (value instanceof Tuple) return new Tuple(value.items.map((item) => sorted(item, meter)));
   if (!(value instanceof Dict)) return value;
-  const entries = [...value.entries()].sort(([a], [b]) => {
-    const [left, right] = [asText(a), asText(b)];
-    if (left === undefined || right === undefined) throw new UnsupportedError("pprint");
-    return left < right ? -1 : 1;
-  });
+  const entries = [...value.entries()].sort(([a], [b]) => orderOf(a, b, meter));
   return new Dict(entries.map(([key, item]) => [key, sorted(item, meter)]));
 }
 
