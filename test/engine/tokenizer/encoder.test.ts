@@ -92,7 +92,8 @@ describe.each(VOCABULARIES)("with the tokenizer of %s", async (_, metadata) => {
 const NAMES = [
   ...["default", "gpt-2", "llama3", "smaug-bpe", "qwen2", "qwen35", "smollm", "tekken", "gpt-4o"],
   ...["deepseek-llm", "deepseek-coder", "deepseek-v3", "falcon", "seed-coder", "minicpm5"],
-  ...["bloom", "viking"],
+  ...["bloom", "viking", "jais-2", "laguna", "exaone-moe", "chameleon", "kimi-k2", "youtu"],
+  ...["superbpe", "tiny_aya", "afmoe"],
 ];
 
 describe.each(NAMES)("by the rules of %s", (name) => {

@@ -84,14 +84,14 @@ const { texts, pieces }: Pieces = JSON.parse(
   readFileSync(new URL("../../fixtures/tokenizers/pieces.json", import.meta.url), "utf8"),
 );
 
-it.each(Object.keys(pieces))("%s cuts 87 texts as Hugging Face's tokenizers do", (name) => {
+it.each(Object.keys(pieces))("%s cuts 93 texts as Hugging Face's tokenizers do", (name) => {
   const { stages } = findPreTokenizer(name);
   const ours = texts.map((text) =>
     splitPieces(text, stages)
       .map(({ length }) => length)
       .join("|"),
   );
-  expect(texts).toHaveLength(87);
+  expect(texts).toHaveLength(93);
   expect(ours).toEqual(pieces[name]);
 });
 
@@ -112,6 +112,10 @@ describe("findPreTokenizer", () => {
     ["minimax-m2", "gpt-4o"],
     ["joyai-llm", "deepseek-v3"],
     ["poro-chat", "bloom"],
+    ["roberta-bpe", "gpt-2"],
+    ["jina-v2-code", "gpt-2"],
+    ["granite-embed-multi-97m", "gpt-4o"],
+    ["cohere2moe", "tiny_aya"],
   ])("%s has the rules of %s", (name, other) => {
     const rules = ({ stages, ignoreMerges, addBos }: PreTokenizer) =>
       [stages, ignoreMerges, addBos] as const;
@@ -119,9 +123,9 @@ describe("findPreTokenizer", () => {
   });
 
   it("refuses a name that it does not know, and says which it knows", () => {
-    expect(() => findPreTokenizer("kimi-k2")).toThrow(UserError);
-    expect(() => findPreTokenizer("kimi-k2")).toThrow(
-      /^tokenizer\.ggml\.pre is "kimi-k2", .* it knows default, gpt-2, .*llama-bpe, .*qwen2, .*tekken/,
+    expect(() => findPreTokenizer("sarvam-moe")).toThrow(UserError);
+    expect(() => findPreTokenizer("sarvam-moe")).toThrow(
+      /^tokenizer\.ggml\.pre is "sarvam-moe", .* it knows default, gpt-2, .*llama-bpe, .*qwen2, .*tekken/,
     );
     expect(() => findPreTokenizer("toString")).toThrow(UserError);
   });
@@ -134,6 +138,10 @@ describe("findPreTokenizer", () => {
     ["smaug-bpe", false, false],
     ["qwen2", false, false],
     ["gpt-2", false, false],
+    ["kimi-k2", true, false],
+    ["youtu", true, false],
+    ["chameleon", false, true],
+    ["jais-2", false, false],
   ])("%s: ignoreMerges %s, addBos %s", (name, ignoreMerges, addBos) => {
     expect(findPreTokenizer(name)).toMatchObject({ ignoreMerges, addBos });
   });

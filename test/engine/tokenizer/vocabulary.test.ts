@@ -32,7 +32,7 @@ describe("a hostile vocabulary is refused by name", () => {
     ["no metadata at all", new Map(), /tokenizer\.ggml\.model/],
     ["a model of another kind", spm({ model: "rwkv" }), /"rwkv" \(RWKV\).*llama, gpt2, bert/],
     ["a model of an unknown kind", spm({ model: "x\ny" }), /"x\\ny"; dawnstream supports/],
-    ["an unknown pre-tokenizer", bpe({ pre: "kimi-k2" }), /"kimi-k2"/],
+    ["an unknown pre-tokenizer", bpe({ pre: "sarvam-moe" }), /"sarvam-moe"/],
     ["a model that is no string", spm({ model: 3 }), /tokenizer\.ggml\.model/],
     ["no tokens", without(spm(), "tokens"), /tokenizer\.ggml\.tokens/],
     ["an empty list of tokens", spm({ tokens: [] }), /at least one token/],
