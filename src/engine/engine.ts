@@ -28,6 +28,7 @@ import { LoadedModel, type RequestCounts } from "./run/loaded-model.ts";
 import { ModelChangedError, Recovery } from "./run/recovery.ts";
 import { type Platform, Session } from "./run/session.ts";
 import type { Output, Rows, Wanted } from "./run/step.ts";
+import type { SamplingOptions } from "./sampler/sampling-options.ts";
 import { type AttentionRowsOptions, attentionRows } from "./tasks/attention-rows.ts";
 import { checkDecodes, readRows } from "./tasks/checks.ts";
 import { type EmbedOptions, embed } from "./tasks/embedding.ts";
@@ -76,6 +77,8 @@ export class Engine implements AsyncDisposable {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
+  /** `general.sampling.*` of the file: the defaults of options that a request leaves out. */
+  readonly samplingDefaults: SamplingOptions;
   /** Times every kernel while it is started. Its figures are lost with a lost device. */
   readonly profiler: EngineProfiler;
   readonly #model: LoadedModel;
@@ -99,6 +102,7 @@ export class Engine implements AsyncDisposable {
     this.config = model.config;
     this.setting = model.setting;
     this.tokenizer = model.tokenizer;
+    this.samplingDefaults = model.samplingDefaults;
     this.profiler = new EngineProfiler(model);
     this.#model = model;
     this.#loadMs = loadMs;
@@ -121,7 +125,7 @@ export class Engine implements AsyncDisposable {
     given: EngineOptions = {},
   ): Promise<Engine> {
     const began = performance.now() - model.openMs;
-    const { config, tokenizer } = model;
+    const { config, tokenizer, samplingDefaults } = model;
     try {
       const options = readEngineOptions(given);
       const { onWarning = () => {} } = options;
@@ -146,7 +150,8 @@ export class Engine implements AsyncDisposable {
       };
       const recovery = new Recovery(session, reopen, onWarning);
       const { onStep } = options;
-      const loaded = new LoadedModel({ config, setting, tokenizer }, recovery, onStep);
+      const opened = { config, setting, tokenizer, samplingDefaults };
+      const loaded = new LoadedModel(opened, recovery, onStep);
       const ms = performance.now() - began;
       return new Engine(model.file, loaded, ms, options.onProfile, platform);
     } finally {

@@ -59,8 +59,10 @@ test("a window that the model cannot take is refused before any work", async () 
     /^A window of 100 tokens and its summary of 24 do not fit the \d+ tokens .* at most \d+\.$/,
   );
   const setting = { ...engine.setting, context: 30 };
-  const { tokenizer, config } = engine;
-  expect(() => summaryWindow({ tokenizer, config, setting }, { budget: 30 })).toThrow(
+  const { tokenizer, config, samplingDefaults } = engine;
+  expect(() =>
+    summaryWindow({ tokenizer, config, setting, samplingDefaults }, { budget: 30 }),
+  ).toThrow(
     /^A context of 30 tokens has no room for a text to summarise and its summary beside the prompt: load/,
   );
 });

@@ -149,13 +149,14 @@ async function session(session: ChatSession, argument: string): Promise<string> 
 /** "temperature 0.5"; without a value it prints the option, without a name all of them. */
 function set(session: ChatSession, argument: string): string {
   const { settings } = session;
+  const { samplingDefaults } = session.engine;
   const [name = ""] = argument.split(/\s/, 1);
   const value = argument.slice(name.length).trim();
-  if (name === "") return settings.describe(session.answer);
+  if (name === "") return settings.describe(session.answer, samplingDefaults);
   if (value !== "") {
     settings.change(session.answer, name, value, (options) => session.choose(options));
   }
-  return settings.describe(session.answer, name);
+  return settings.describe(session.answer, samplingDefaults, name);
 }
 
 async function context(session: ChatSession): Promise<string> {

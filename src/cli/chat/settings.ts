@@ -55,11 +55,11 @@ export class Settings {
     }
   }
 
-  /** A line for each option, or for the one named. */
-  describe(options: AnswerOptions, name?: string): string {
+  /** A line for each option, or for the one named; `defaults` are those of the model's file. */
+  describe(options: AnswerOptions, defaults: SamplingOptions, name?: string): string {
     const { seed, logitBias, stop, draft: _, ...numbers } = options;
     const values: Readonly<Record<string, unknown>> = {
-      ...resolveSampling({ seed: 0 }, 1),
+      ...resolveSampling({ ...defaults, seed: 0 }, 1),
       ...numbers,
       maxTokens: numbers.maxTokens ?? DEFAULT_MAX_TOKENS,
       seed: seed ?? "random",

@@ -1,6 +1,7 @@
 import { type GgufFile, type MetadataValue, openGguf } from "../../engine/gguf/gguf.ts";
 import type { ModelConfig } from "../../engine/model/config.ts";
 import { planMemory, readModel } from "../../engine/model/open.ts";
+import { type FileSampling, readFileSampling } from "../../engine/sampler/file-sampling.ts";
 import { UserError } from "../../errors.ts";
 import { describeAdapter, openGpu } from "../../platform/dawn.ts";
 import { openFile } from "../../platform/file.ts";
@@ -54,8 +55,19 @@ async function inspect(file: GgufFile, flags: Flags) {
       bytes,
     })),
     adapter: adapter ? describeAdapter(adapter) : null,
+    ...sampling(file),
     ...plan(file, flags),
   };
+}
+
+/** What the file says of sampling; no more than that it cannot be run if that is wrong. */
+function sampling(file: GgufFile): { sampling?: FileSampling } {
+  try {
+    return { sampling: readFileSampling(file) };
+  } catch (error) {
+    if (error instanceof UserError) return {};
+    throw error;
+  }
 }
 
 /** The memory that running the file takes, or why it cannot be run. */
@@ -81,6 +93,14 @@ function shorten(value: MetadataValue): unknown {
   return items.length <= 8 ? items : { length: items.length, first: items.slice(0, 4) };
 }
 
+function samplingLines({ options, unused }: FileSampling = { options: {}, unused: [] }): string[] {
+  const defaults = Object.entries(options).map(([name, value]) => `${name} ${value}`);
+  return [
+    ...(defaults.length > 0 ? ["", `sampling, if not told otherwise: ${defaults.join(", ")}`] : []),
+    ...unused.map((key) => `not used: ${printableLine(key)}`),
+  ];
+}
+
 function format(report: Report): string {
   const lines = [
     `${printableLine(report.file)}: GGUF version ${report.version}, ${size(report.bytes)}`,
@@ -97,6 +117,7 @@ function format(report: Report): string {
       `  ${printableLine(name).padEnd(32)} ${type.padEnd(7)} ${`[${shape.join(", ")}]`.padEnd(16)} ${size(bytes)}`,
     );
   }
+  lines.push(...samplingLines(report.sampling));
   lines.push("", `adapter: ${report.adapter ?? "none; run `npm run setup`"}`);
   if (report.memory) {
     const { weights, cache, scratch, total, context } = report.memory;

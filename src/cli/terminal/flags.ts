@@ -220,27 +220,40 @@ export function engineOptions(flags: EngineFlags): EngineOptions {
 
 export type SamplingFlags = Omit<SamplingOptions, "minKeep">;
 
-/** `temperature`: the command's default. */
-export function addSamplingFlags(command: Command, temperature = 0.8): Command {
+/** `temperature`: the command's default, whatever the model's file says. */
+export function addSamplingFlags(command: Command, temperature?: number): Command {
+  const greedy = `0 is greedy (default: ${temperature ?? "the model's, or 0.8"})`;
   return command
     .optionsGroup("Sampling flags:")
-    .option("--temperature <t>", `0 is greedy (default: ${temperature})`, number)
-    .option("--top-k <n>", "keep the n likeliest tokens, 0: all (default: 40)", integer)
+    .option("--temperature <t>", greedy, number)
+    .option(
+      "--top-k <n>",
+      "keep the n likeliest tokens, 0: all (default: the model's, or 40)",
+      integer,
+    )
     .option(
       "--top-p <p>",
-      "keep the likeliest tokens up to this probability (default: 0.95)",
+      "keep the likeliest tokens up to this probability (default: the model's, or 0.95)",
       number,
     )
     .option(
       "--min-p <p>",
-      "keep tokens at least so likely, relative to the best (default: 0.05)",
+      "keep tokens at least so likely, relative to the best (default: the model's, or 0.05)",
       number,
     )
     .option("--typical-p <p>", "keep the tokens of most typical surprise (default: 1, off)", number)
-    .option("--repeat-penalty <r>", "divide the logits of recent tokens (default: 1, off)", number)
+    .option(
+      "--repeat-penalty <r>",
+      "divide the logits of recent tokens (default: the model's, or 1, off)",
+      number,
+    )
     .option("--frequency-penalty <x>", "subtract for each recent use (default: 0)", number)
     .option("--presence-penalty <x>", "subtract for any recent use (default: 0)", number)
-    .option("--penalty-last-n <n>", "how many tokens are recent, -1: all (default: 64)", integer)
+    .option(
+      "--penalty-last-n <n>",
+      "how many tokens are recent, -1: all (default: the model's, or 64)",
+      integer,
+    )
     .option(
       "--logit-bias <id=bias>",
       "add to the logit of a token; -inf bans it (repeatable)",

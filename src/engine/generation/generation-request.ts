@@ -154,7 +154,10 @@ export function prepareGeneration(
   options: GenerateOptions,
 ): PreparedGeneration {
   const request = readOptions("generate", options, GENERATE_READERS);
-  const sampler = new Sampler(samplingOf(request), model.config.vocabulary);
+  // Beams go by likelihood alone.
+  const defaults = request.beams === undefined ? model.samplingDefaults : {};
+  const sampling = { ...defaults, ...samplingOf(request) };
+  const sampler = new Sampler(sampling, model.config.vocabulary);
   if (request.answers !== undefined && (request.cache === false || request.prefixCache)) {
     throw new UserError("Several answers share their prompt: leave out cache and prefixCache.");
   }
@@ -199,10 +202,11 @@ function checkBeams(request: Request): void {
   throw new UserError(`Beams go on with the likeliest texts: leave out ${names.join(", ")}.`);
 }
 
-/** The options of a request that the sampler takes. */
+/** The options of a request that the sampler takes, and none that were not given. */
 export function samplingOf(request: Request): SamplingOptions {
   const names = Object.keys(SAMPLING_READERS) as (keyof SamplingOptions)[];
-  return Object.fromEntries(names.map((name) => [name, request[name]]));
+  const given = names.filter((name) => request[name] !== undefined);
+  return Object.fromEntries(given.map((name) => [name, request[name]]));
 }
 
 function promptIds(

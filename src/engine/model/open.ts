@@ -5,6 +5,8 @@ import { type GgufFile, openGguf } from "../gguf/gguf.ts";
 import type { ByteSource } from "../gguf/source.ts";
 import { type EngineOptions, resolveSetting } from "../options.ts";
 import { type MemoryPlan, memoryPlan } from "../run/memory-plan.ts";
+import { readFileSampling } from "../sampler/file-sampling.ts";
+import type { SamplingOptions } from "../sampler/sampling-options.ts";
 import { createTokenizer, type Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type ModelConfig, readConfig } from "./config.ts";
 import { checkTensors } from "./weights.ts";
@@ -43,6 +45,8 @@ export interface ModelFile {
   readonly file: GgufFile;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer;
+  /** `general.sampling.*` of the file. */
+  readonly samplingDefaults: SamplingOptions;
   /** Milliseconds that reading the header took. */
   readonly openMs: number;
   /** Opens the file again. */
@@ -57,9 +61,9 @@ export async function openModel(
   const began = performance.now();
   const file = await openGguf(path, openFile);
   try {
-    const { config, tokenizer } = readModel(file);
+    const read = readModel(file);
     const openMs = performance.now() - began;
-    return { file, config, tokenizer, openMs, reopen: () => openGguf(path, openFile) };
+    return { file, ...read, openMs, reopen: () => openGguf(path, openFile) };
   } catch (error) {
     await file.close();
     throw error;
@@ -67,10 +71,13 @@ export async function openModel(
 }
 
 /** Reads what a run needs of a file's header; throws a `UserError` if the file cannot be run. */
-export function readModel(file: GgufFile): Pick<ModelFile, "config" | "tokenizer"> {
+export function readModel(
+  file: GgufFile,
+): Pick<ModelFile, "config" | "tokenizer" | "samplingDefaults"> {
   const config = readConfig(file);
   checkTensors(file, config);
-  return { config, tokenizer: createTokenizer(file.metadata) };
+  const samplingDefaults = readFileSampling(file).options;
+  return { config, tokenizer: createTokenizer(file.metadata), samplingDefaults };
 }
 
 /** The tokenizer of a file, which may be a vocabulary and nothing else. */

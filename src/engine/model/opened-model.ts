@@ -1,4 +1,5 @@
 import type { Setting } from "../options.ts";
+import type { SamplingOptions } from "../sampler/sampling-options.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -9,4 +10,6 @@ export interface OpenedModel {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
+  /** What the file would have for options of sampling that a request leaves out. */
+  readonly samplingDefaults: SamplingOptions;
 }

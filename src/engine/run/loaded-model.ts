@@ -10,6 +10,7 @@ import { UserError } from "../../errors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import type { OpenedModel } from "../model/opened-model.ts";
 import type { Setting } from "../options.ts";
+import type { SamplingOptions } from "../sampler/sampling-options.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { Admission, pagesOf, type TextRequest } from "./admission.ts";
 import type { Recovery } from "./recovery.ts";
@@ -47,6 +48,7 @@ export class LoadedModel implements OpenedModel, StepRunner {
   readonly config: ModelConfig;
   readonly setting: Setting;
   readonly tokenizer: Tokenizer;
+  readonly samplingDefaults: SamplingOptions;
   readonly #recovery: Recovery;
   readonly #idle: IdlePrefixes;
   readonly #admission: Admission;
@@ -54,13 +56,14 @@ export class LoadedModel implements OpenedModel, StepRunner {
   #isClosed = false;
 
   constructor(
-    { config, setting, tokenizer }: OpenedModel,
+    { config, setting, tokenizer, samplingDefaults }: OpenedModel,
     recovery: Recovery,
     onStep?: (step: StepReport) => void,
   ) {
     this.config = config;
     this.setting = setting;
     this.tokenizer = tokenizer;
+    this.samplingDefaults = samplingDefaults;
     this.#recovery = recovery;
     const { pools } = recovery.session.pages;
     this.#idle = new IdlePrefixes(pools);

@@ -10,7 +10,10 @@ import {
 } from "../../option-reader.ts";
 import { randomSeed } from "./random.ts";
 
-/** How the next token is chosen. Names, formulas and defaults are llama.cpp's. */
+/**
+ * How the next token is chosen. Names, formulas and defaults are llama.cpp's; the defaults that a
+ * model's file has (file-sampling.ts) go before these.
+ */
 export interface SamplingOptions {
   /**
    * Divides the logits: below 1 sharpens, above 1 flattens. 0 is greedy: always the likeliest
