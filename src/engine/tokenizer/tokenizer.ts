@@ -13,6 +13,7 @@ import type { MetadataValue } from "../gguf/gguf.ts";
 import type { TokenizerAlgorithm } from "./algorithms/algorithm.ts";
 import { createBpe } from "./algorithms/bpe.ts";
 import { createSpm } from "./algorithms/spm.ts";
+import { createUgm } from "./algorithms/ugm.ts";
 import { createWpm } from "./algorithms/wpm.ts";
 import { type DecodeOptions, StreamDecoder, type TokenDecoder, textFinder } from "./decoder.ts";
 import { StreamEncoder, type StreamEncoding, type TokenEncoder } from "./encoder.ts";
@@ -65,6 +66,7 @@ const ALGORITHMS: Record<TokenizerModel, (vocabulary: Vocabulary) => TokenizerAl
   llama: createSpm,
   gpt2: createBpe,
   bert: createWpm,
+  t5: createUgm,
 };
 
 export function createTokenizer(metadata: ReadonlyMap<string, MetadataValue>): Tokenizer {

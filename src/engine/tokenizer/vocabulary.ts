@@ -8,6 +8,7 @@ import type { MetadataValue } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
 import { quote } from "../gguf/reader.ts";
 import { BYTE_CHARACTERS } from "./algorithms/byte-alphabet.ts";
+import { Charsmap } from "./algorithms/charsmap.ts";
 import { findPreTokenizer, type PreTokenizer } from "./algorithms/pre-tokenizer.ts";
 import type { WordNormalizer } from "./algorithms/words.ts";
 import { isEndSpelling } from "./end-of-generation.ts";
@@ -23,16 +24,13 @@ export const SPACE_MARK = "\u2581";
 
 /**
  * The kinds of vocabularies, as `tokenizer.ggml.model` names them: SentencePiece's pairs, byte-level
- * pairs, WordPiece. Each has its algorithm in algorithms/.
+ * pairs, WordPiece, SentencePiece's unigram model. Each has its algorithm in algorithms/.
  */
-const TOKENIZER_MODELS = ["llama", "gpt2", "bert"] as const;
+const TOKENIZER_MODELS = ["llama", "gpt2", "bert", "t5"] as const;
 
 export type TokenizerModel = (typeof TOKENIZER_MODELS)[number];
 
-const OTHER_MODELS: ReadonlyMap<string, string> = new Map([
-  ["t5", "SentencePiece unigram"],
-  ["rwkv", "RWKV"],
-]);
+const OTHER_MODELS: ReadonlyMap<string, string> = new Map([["rwkv", "RWKV"]]);
 
 /**
  * In the order of the numbers in `tokenizer.ggml.token_type`, where 0 is a token of no given type.
@@ -48,6 +46,12 @@ const TOKEN_TYPES = [
 ] as const;
 
 export type TokenType = (typeof TOKEN_TYPES)[number];
+
+export interface UnigramRules {
+  readonly charsmap: Charsmap | undefined;
+  /** Runs of spaces are one space, and there is none at the end. */
+  readonly mergesSpaces: boolean;
+}
 
 export interface Vocabulary extends SpecialIds {
   readonly model: TokenizerModel;
@@ -73,6 +77,8 @@ export interface Vocabulary extends SpecialIds {
   readonly preTokenizer: PreTokenizer | undefined;
   /** For "bert" only. */
   readonly normalizer: WordNormalizer | undefined;
+  /** For "t5" only. */
+  readonly unigram: UnigramRules | undefined;
   /** Text gets a space in front where it starts and after every special token. */
   readonly addSpacePrefix: boolean;
   /** Special tokens that take the white space on that side of them along. */
@@ -139,6 +145,7 @@ export function readVocabulary(values: ReadonlyMap<string, MetadataValue>): Voca
     merges,
     preTokenizer,
     normalizer: model === "bert" ? readNormalizer(metadata) : undefined,
+    unigram: model === "t5" ? readUnigramRules(metadata) : undefined,
     addSpacePrefix: readSpacePrefix(metadata, model, warnings),
     chatTemplates: readChatTemplates(metadata, values.keys()),
     warnings,
@@ -169,6 +176,7 @@ function readModel(metadata: Metadata): TokenizerModel {
 function specialDefaults(model: TokenizerModel, preTokenizer?: PreTokenizer): SpecialDefaults {
   if (preTokenizer !== undefined) return { addBos: preTokenizer.addBos, addEos: false };
   if (model === "bert") return WORDPIECE_DEFAULTS;
+  if (model === "t5") return { addBos: false, addEos: true, eos: 1, unk: 2, pad: 0 };
   return { addBos: true, addEos: false, bos: 1, eos: 2, unk: 0 };
 }
 
@@ -258,10 +266,18 @@ function readPreTokenizer(metadata: Metadata, warnings: string[]): PreTokenizer 
   return findPreTokenizer("default");
 }
 
+function readUnigramRules(metadata: Metadata): UnigramRules {
+  const bytes = metadata.numbers("tokenizer.ggml.precompiled_charsmap", []);
+  return {
+    charsmap: bytes.length === 0 ? undefined : new Charsmap(Uint8Array.from(bytes)),
+    mergesSpaces: metadata.boolean("tokenizer.ggml.remove_extra_whitespaces", false),
+  };
+}
+
 function readSpacePrefix(metadata: Metadata, model: string, warnings: string[]): boolean {
   if (model === "bert") return true; // A word has a space in front of it, the first one too.
-  const added = metadata.boolean("tokenizer.ggml.add_space_prefix", model === "llama");
-  if (!added || model === "llama") return added;
+  const added = metadata.boolean("tokenizer.ggml.add_space_prefix", model !== "gpt2");
+  if (!added || model !== "gpt2") return added;
   warnings.push(
     "tokenizer.ggml.add_space_prefix is true, which has no effect on a byte-level vocabulary, as in llama.cpp.",
   );
@@ -282,6 +298,9 @@ function readChatTemplates(metadata: Metadata, keys: Iterable<string>): Map<stri
   return templates;
 }
 
+/** Architectures with a vocabulary of XLM-RoBERTa. */
+const MASKING = ["nomic-bert-moe", "jina-bert-v3"];
+
 /**
  * How special tokens treat white space beside them is not in the file: it is known by the model's
  * name, as in llama.cpp.
@@ -293,11 +312,13 @@ function readStripping(
 ): Pick<Vocabulary, "stripsBefore" | "stripsAfter"> {
   const stripsBefore = new Set<number>();
   const stripsAfter = new Set<number>();
-  const mask = idOf("<mask>");
-  if (metadata.string("tokenizer.ggml.pre", "").startsWith("jina-v2-") && mask !== undefined) {
-    stripsBefore.add(mask);
-  }
-  if (/phi-?3/i.test(metadata.string("general.name", ""))) {
+  const name = metadata.string("general.name", "");
+  const isJina = metadata.string("tokenizer.ggml.pre", "").startsWith("jina-v2-");
+  const isOfRoberta = MASKING.includes(metadata.string("general.architecture", ""));
+  const mask = idOf(isJina || isOfRoberta ? "<mask>" : "[MASK]");
+  const takesSpace = isJina || isOfRoberta || /modern-bert/i.test(name);
+  if (takesSpace && mask !== undefined) stripsBefore.add(mask);
+  if (/phi-?3/i.test(name)) {
     const exempt = ["<unk>", "<s>", "<|endoftext|>"].map(idOf);
     for (const [id, type] of types.entries()) {
       if (isSpecial(type) && !exempt.includes(id)) stripsAfter.add(id);

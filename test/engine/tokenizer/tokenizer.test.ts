@@ -277,6 +277,18 @@ describe("special tokens", () => {
     const ids = jina.encode(" a \t<mask> b", { parseSpecial: true });
     expect(ids).toEqual([32, 97, 256, 32, 98]);
   });
+
+  it.each([
+    ["<mask>", { "general.architecture": "nomic-bert-moe" }, true],
+    ["<mask>", { "general.architecture": "jina-bert-v3" }, true],
+    ["[MASK]", { "general.name": "Modern-BERT base" }, true],
+    ["[MASK]", { "general.architecture": "bert" }, false],
+    ["<mask>", { "general.architecture": "bert" }, false],
+  ])("%s of %j takes the white space before it along: %s", (mask, more, takes) => {
+    const { encode } = createTokenizer(bpeMetadata([], [[mask, 0, CONTROL]], more));
+    const ids = encode(`a ${mask} b`, { parseSpecial: true });
+    expect(ids).toEqual(takes ? [97, 256, 32, 98] : [97, 32, 256, 32, 98]);
+  });
 });
 
 describe("BOS and EOS", () => {

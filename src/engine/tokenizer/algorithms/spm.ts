@@ -8,6 +8,7 @@
 import { bytesOfText } from "../../gguf/byte-text.ts";
 import { byteOfToken, SPACE_MARK, type Vocabulary } from "../vocabulary.ts";
 import type { TokenizerAlgorithm } from "./algorithm.ts";
+import { cutAtBorders, findJoints, joint } from "./joints.ts";
 import { type FindMerge, type Merge, mergeUnits } from "./merge.ts";
 
 const UNKNOWN = -1;
@@ -39,23 +40,8 @@ export function createSpm(vocabulary: Vocabulary): TokenizerAlgorithm {
     !joints.has(joint(left, right)) && !(isUnknown(left) && isUnknown(right));
 
   return {
-    // A cut between two characters that no piece spans changes nothing, and gives short pieces,
-    // mostly words, that can be remembered.
-    *split(given: string): Iterable<string> {
-      const text = given.replaceAll(SPACE_MARK, " ");
-      let start = 0;
-      let before = 0;
-      for (let at = 0; at < text.length; ) {
-        const character = text.codePointAt(at)!;
-        if (at > start && isBorder(before, character)) {
-          yield text.slice(start, at);
-          start = at;
-        }
-        before = character;
-        at += character > 0xffff ? 2 : 1;
-      }
-      if (start < text.length) yield text.slice(start);
-    },
+    // A cut between two characters that no piece spans changes nothing.
+    split: (text) => cutAtBorders(text.replaceAll(SPACE_MARK, " "), isBorder),
 
     isBorder: (left, right) => isBorder(readPoint(left), readPoint(right)),
 
@@ -141,23 +127,4 @@ function readPieces(vocabulary: Vocabulary): Pieces {
     }
   }
   return { textOf, symbolOf, mergeOf };
-}
-
-/** Two neighbouring characters as one number. */
-function joint(left: number, right: number): number {
-  return left * 0x110000 + right;
-}
-
-/** Every pair of neighbouring characters inside a piece: the places where text cannot be cut. */
-function findJoints(pieces: Iterable<string>): ReadonlySet<number> {
-  const joints = new Set<number>();
-  for (const piece of pieces) {
-    let before = -1;
-    for (const character of piece) {
-      const point = character.codePointAt(0)!;
-      if (before >= 0) joints.add(joint(before, point));
-      before = point;
-    }
-  }
-  return joints;
 }
