@@ -151,7 +151,11 @@ export type {
   GeneratingModel,
 } from "./engine/tasks/summarizer.ts";
 export { engineSummarizer, instructionBehind } from "./engine/tasks/summarizer.ts";
-export type { PreTokenizer } from "./engine/tokenizer/algorithms/pre-tokenizer.ts";
+export type { Charsmap } from "./engine/tokenizer/algorithms/charsmap.ts";
+export type { Cut } from "./engine/tokenizer/algorithms/digit-groups.ts";
+export type { PreTokenizer, Stage } from "./engine/tokenizer/algorithms/pre-tokenizer.ts";
+export type { WordNormalizer } from "./engine/tokenizer/algorithms/words.ts";
+export type { EndOfGeneration } from "./engine/tokenizer/end-of-generation.ts";
 export type { SpecialIds } from "./engine/tokenizer/special-ids.ts";
 export type {
   DecodeOptions,
@@ -160,7 +164,12 @@ export type {
   TokenEncoder,
 } from "./engine/tokenizer/tokenizer.ts";
 export { NoBorderError } from "./engine/tokenizer/tokenizer.ts";
-export type { TokenType, Vocabulary } from "./engine/tokenizer/vocabulary.ts";
+export type {
+  TokenizerModel,
+  TokenType,
+  UnigramRules,
+  Vocabulary,
+} from "./engine/tokenizer/vocabulary.ts";
 export { UserError } from "./errors.ts";
 export type { CacheShape } from "./kernels/attention/head-shape.ts";
 export type { KvType, KvType as CellType } from "./kernels/attention/kv-types.ts";
