@@ -1,8 +1,9 @@
-// Paths of files that a user does not name, by the XDG Base Directory Specification.
+// Paths of files that a user does not name: by the XDG Base Directory Specification, or the
+// system's own custom for caches.
 
 import { mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 
 /** Kinds of files: those that may be deleted at any time, and those worth keeping. */
 const FOLDERS = {
@@ -11,19 +12,35 @@ const FOLDERS = {
 } as const;
 
 /**
- * ~/.cache/dawnstream/name, or below the variable's folder if that is set. Throws if a user has no
- * home.
+ * ~/.cache/dawnstream/name, or below the variable's folder if that is set; caches of macOS are in
+ * ~/Library/Caches, those of Windows in %LOCALAPPDATA%. The folder DAWNSTREAM_CACHE takes the place
+ * of the whole `dawnstream` folder of caches. Throws if a user has no home.
  */
 export function userFile(
   kind: keyof typeof FOLDERS,
   name: string,
   env: NodeJS.ProcessEnv = process.env,
+  system: NodeJS.Platform = process.platform,
 ): string {
+  const own = kind === "cache" ? env.DAWNSTREAM_CACHE : "";
+  if (own) return join(resolve(own), name);
   const { variable, usual } = FOLDERS[kind];
   const chosen = env[variable] ?? "";
   // A relative path is to be ignored.
-  const base = isAbsolute(chosen) ? chosen : join(homedir(), usual);
+  const base = isAbsolute(chosen)
+    ? chosen
+    : (systemCache(kind, env, system) ?? join(homedir(), usual));
   return join(base, "dawnstream", name);
+}
+
+function systemCache(
+  kind: keyof typeof FOLDERS,
+  { LOCALAPPDATA }: NodeJS.ProcessEnv,
+  system: NodeJS.Platform,
+): string | undefined {
+  if (kind !== "cache") return undefined;
+  if (system === "darwin") return join(homedir(), "Library/Caches");
+  return system === "win32" && LOCALAPPDATA ? LOCALAPPDATA : undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 // Writes files completely or not at all: results, pictures, conversations, indexes, measured
-// figures. Each is written under a temporary name in the same folder, flushed, and renamed when it
-// is complete, so that a full disk, an error or the end of the process leaves the old file as it
-// was, and two processes never mix their bytes.
+// figures, models. Each is written under a temporary name in the same folder, flushed, and renamed
+// when it is complete, so that a full disk, an error or the end of the process leaves the old file
+// as it was, and two processes never mix their bytes.
 
 import { randomUUID } from "node:crypto";
 import { rmSync, type Stats } from "node:fs";
@@ -85,6 +85,45 @@ export class NewFile {
       await file.discard();
       throw error;
     }
+  }
+
+  /**
+   * Goes on with a draft that lies in the folder of `path` and that no other process writes, or
+   * begins it. It stays if the process ends: `keep` it, `discard` it or `commit` it.
+   */
+  static async resume(path: string, draft: string): Promise<NewFile> {
+    try {
+      const handle = await open(draft, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND);
+      return new NewFile(path, handle, { draft, target: path });
+    } catch (error) {
+      throw unwritable(path, error);
+    }
+  }
+
+  /** Bytes written so far, by this process and, of a draft that goes on, by others. */
+  async length(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  /** What was written so far, part by part. */
+  async *written(): AsyncGenerator<Uint8Array, void, void> {
+    const part = new Uint8Array(1024 * 1024);
+    for (let at = 0; ; ) {
+      const { bytesRead } = await this.#handle.read(part, 0, part.length, at);
+      if (bytesRead === 0) return;
+      yield part.subarray(0, bytesRead);
+      at += bytesRead;
+    }
+  }
+
+  /** Drops what was written, to begin anew. */
+  async clear(): Promise<void> {
+    await this.#handle.truncate(0);
+  }
+
+  /** Closes a draft that will go on. */
+  async keep(): Promise<void> {
+    await this.#handle.close().catch(() => {});
   }
 
   /** Appends. Throws a `UserError` if it cannot; the file must still be discarded. */

@@ -1,12 +1,13 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import {
   measurementsFile,
   fileMeasurements as remember,
   threads,
 } from "../../src/platform/measurements.ts";
+import { userFile } from "../../src/platform/user-file.ts";
 
 const fileMeasurements = (path: string, machine = "2 threads") => remember(() => path, machine);
 
@@ -90,11 +91,24 @@ test("where nothing can be written, numbers are remembered as long as the proces
 });
 
 test("it lies in the user's cache directory", () => {
-  const usual = join(homedir(), ".cache", "dawnstream", "measured.json");
+  const usual = userFile("cache", "measured.json", {});
   expect(measurementsFile({})).toBe(usual);
   expect(measurementsFile({ XDG_CACHE_HOME: "" })).toBe(usual);
   expect(measurementsFile({ XDG_CACHE_HOME: "not/absolute" })).toBe(usual);
   expect(measurementsFile({ XDG_CACHE_HOME: "/var/cache" })).toBe(
     join("/var/cache", "dawnstream", "measured.json"),
   );
+  expect(measurementsFile({ XDG_CACHE_HOME: "/var/cache", DAWNSTREAM_CACHE: "here" })).toBe(
+    resolve("here/measured.json"),
+  );
+});
+
+test("that directory is where each system has it", () => {
+  const LOCALAPPDATA = join(homedir(), "AppData/Local");
+  const of = (kind: "cache" | "state", system: NodeJS.Platform, env = { LOCALAPPDATA }) =>
+    userFile(kind, "a", env, system);
+  expect(of("cache", "linux")).toBe(join(homedir(), ".cache/dawnstream/a"));
+  expect(of("cache", "darwin")).toBe(join(homedir(), "Library/Caches/dawnstream/a"));
+  expect(of("cache", "win32")).toBe(join(LOCALAPPDATA, "dawnstream/a"));
+  expect(of("state", "darwin")).toBe(join(homedir(), ".local/state/dawnstream/a"));
 });

@@ -177,6 +177,42 @@ test("a process that exits in the middle leaves the old file and nothing else", 
   expect(await readdir(folder)).toEqual(["a"]);
 });
 
+test("a draft that goes on: what an earlier process wrote stays, until it is cleared", async () => {
+  await writeFile(at("a"), "old");
+  await writeFile(at("a.part"), "begun ");
+  for (const [text, then] of [
+    ["and ", "keep"],
+    ["ended", "commit"],
+  ] as const) {
+    const file = await NewFile.resume(at("a"), at("a.part"));
+    await file.write(text);
+    await file[then]();
+    expect(await readFile(at("a"), "utf8")).toBe(then === "keep" ? "old" : "begun and ended");
+  }
+  expect(await readdir(folder)).toEqual(["a"]);
+  const file = await NewFile.resume(at("a"), at("a.part"));
+  await file.write("wrong");
+  expect(await file.length()).toBe(5);
+  await file.clear();
+  await file.write("right");
+  const parts: string[] = [];
+  for await (const part of file.written()) parts.push(Buffer.from(part).toString());
+  expect(parts.join("")).toBe("right");
+  await file.discard();
+  expect(await readdir(folder)).toEqual(["a"]);
+  await refused(NewFile.resume(at("none/a"), at("none/a.part")), /Cannot write .*no such file/);
+});
+
+test("a draft that goes on outlives its process", async () => {
+  await inASmallProcess(`
+    const path = process.argv[1];
+    const file = await NewFile.resume(path, path + ".part");
+    await file.write("half");
+    process.exit(0);`);
+  expect(await readFile(at("a.part"), "utf8")).toBe("half");
+  expect(await readdir(folder)).toEqual(["a.part"]);
+});
+
 test("many writers at once leave one whole file", async () => {
   const texts = Array.from({ length: 20 }, (_, i) => `${i},`.repeat(30_000));
   await Promise.all(texts.map((text) => writeWholeFile(at("a"), text)));
