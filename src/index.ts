@@ -18,6 +18,7 @@ import type { MemoryPlan } from "./engine/run/memory-plan.ts";
 import type { Tokenizer } from "./engine/tokenizer/tokenizer.ts";
 import { byteSize, text } from "./option-reader.ts";
 import { openFile } from "./platform/file.ts";
+import { localModel } from "./platform/models/pull.ts";
 import { nodePlatform, SHIPPED_MODEL } from "./platform/node.ts";
 
 export type { CacheGroup } from "./context/cache/cache-pages.ts";
@@ -179,6 +180,13 @@ export { CapacityError, DeviceLostError, GpuError } from "./kernels/gpu/device.t
 export type { KernelTime, PhaseProfile } from "./kernels/gpu/profiler.ts";
 export type { ActivationFunction } from "./kernels/reference.ts";
 export { NoAdapterError } from "./platform/dawn.ts";
+export type {
+  PulledFile,
+  PulledModel,
+  PullOptions,
+  PullProgress,
+} from "./platform/models/pull.ts";
+export { pullModel } from "./platform/models/pull.ts";
 export { streamText } from "./platform/text.ts";
 export type { DeviceChoice, EngineOptions, LoadProgress, MemoryPlan, Tokenizer, WhenFull };
 export { SHIPPED_MODEL };
@@ -186,8 +194,9 @@ export { SHIPPED_MODEL };
 export type Engine = LoadedEngine;
 export const Engine = {
   /**
-   * Loads a GGUF file onto the GPU. Throws a `UserError` if the file, an option or the machine is
-   * wrong.
+   * Loads a GGUF file onto the GPU, by its path or, as `pullModel` takes it, by its name: such a
+   * model is fetched if it is not in the cache folder yet. Throws a `UserError` if the file, an
+   * option or the machine is wrong.
    *
    *     const engine = await Engine.load(SHIPPED_MODEL, { context: 512 });
    *     try {
@@ -199,15 +208,21 @@ export const Engine = {
    */
   async load(path: string, options: EngineOptions = {}): Promise<Engine> {
     readEngineOptions(options); // before the file is opened
-    text(path, "path");
-    return LoadedEngine.open(nodePlatform, await openModel(path, openFile), options);
+    const { onProgress, onWarning } = options;
+    const file = await localModel(text(path, "path"), {
+      onProgress: ({ done, total }) => onProgress?.({ phase: "download", done, total }),
+      onWarning,
+    });
+    return LoadedEngine.open(nodePlatform, await openModel(file, openFile), options);
   },
 };
 
-/** The tokenizer of a GGUF file, which may be a vocabulary and nothing else. Needs no GPU. */
+/**
+ * The tokenizer of a GGUF file, which may be a vocabulary and nothing else, by path or name. Needs
+ * no GPU.
+ */
 export async function loadTokenizer(path: string): Promise<Tokenizer> {
-  text(path, "path");
-  return openTokenizer(path, openFile);
+  return openTokenizer(await localModel(text(path, "path")), openFile);
 }
 
 /**
@@ -216,7 +231,7 @@ export async function loadTokenizer(path: string): Promise<Tokenizer> {
  */
 export async function planMemory(path: string, options: EngineOptions = {}): Promise<MemoryPlan> {
   readEngineOptions(options);
-  const { file, config } = await openModel(text(path, "path"), openFile);
+  const { file, config } = await openModel(await localModel(text(path, "path")), openFile);
   try {
     return plan(file, config, options);
   } finally {
@@ -236,7 +251,7 @@ export async function largestContext(
 ): Promise<number> {
   readEngineOptions(options);
   const room = byteSize(bytes, "size");
-  const { file, config } = await openModel(text(path, "path"), openFile);
+  const { file, config } = await openModel(await localModel(text(path, "path")), openFile);
   try {
     return largest(file, config, options, room);
   } finally {

@@ -58,12 +58,13 @@ import type { StepReport } from "./run/step.ts";
  */
 export interface LoadProgress {
   /**
-   * "adapter": the adapter is measured, once on a machine; "weights": weights are uploaded;
-   * "kernels": kernels are compiled. This takes seconds at the first run on a software adapter;
-   * later runs find them in the driver's cache.
+   * "download": a model that is given by name is fetched, if it is not here yet; "adapter": the
+   * adapter is measured, once on a machine; "weights": weights are uploaded; "kernels": kernels are
+   * compiled. This takes seconds at the first run on a software adapter; later runs find them in
+   * the driver's cache.
    */
-  readonly phase: "adapter" | "weights" | "kernels";
-  /** Trials, bytes of the file or kernels: how many are done, and how many there are. */
+  readonly phase: "download" | "adapter" | "weights" | "kernels";
+  /** Bytes, trials, bytes or kernels: how many are done, and how many there are. */
   readonly done: number;
   readonly total: number;
 }

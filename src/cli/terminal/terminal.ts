@@ -7,6 +7,7 @@ import { Engine } from "../../engine/engine.ts";
 import { type ModelFile, openModel } from "../../engine/model/open.ts";
 import type { OpenedModel } from "../../engine/model/opened-model.ts";
 import { type EngineOptions, type LoadProgress, resolveSetting } from "../../engine/options.ts";
+import { localModel, type PullOptions } from "../../platform/models/pull.ts";
 import { nodePlatform } from "../../platform/node.ts";
 import { toJson } from "../reports/json.ts";
 import { printable } from "./printable.ts";
@@ -22,7 +23,7 @@ export async function withEngine<T>(
   check: (model: OpenedModel) => void,
   use: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  const model = await openModel(path, nodePlatform.openFile);
+  const model = await openModel(await modelPath(path), nodePlatform.openFile);
   let options: EngineOptions;
   try {
     options = typeof given === "function" ? given(model) : given;
@@ -45,7 +46,7 @@ export async function loadEngine(
   options: EngineOptions,
   { quiet = false }: { quiet?: boolean } = {},
 ): Promise<Engine> {
-  const model = await openModel(path, nodePlatform.openFile);
+  const model = await openModel(await modelPath(path), nodePlatform.openFile);
   return quiet ? Engine.open(nodePlatform, model, options) : load(model, options);
 }
 
@@ -58,6 +59,41 @@ async function load(model: ModelFile, options: EngineOptions): Promise<Engine> {
       onProgress: phases.update,
     });
   } finally {
+    phases.stop();
+  }
+}
+
+/** The path of a model that a user names by path or name; one that is not here yet is fetched. */
+export function modelPath(name: string): Promise<string> {
+  return fetching((options) => localModel(name, options));
+}
+
+/** A command was stopped by Ctrl-C before it had a result. */
+export class InterruptedError extends Error {}
+
+/**
+ * Fetches something with warnings and, on a terminal, a progress bar. Ctrl-C ends it with an
+ * `InterruptedError`.
+ */
+export async function fetching<T>(work: (options: PullOptions) => Promise<T>): Promise<T> {
+  const phases = phaseBars();
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  process.once("SIGINT", interrupt);
+  try {
+    return await work({
+      onProgress: ({ done, total }) => phases.update({ phase: "download", done, total }),
+      onWarning: (message) => {
+        phases.stop();
+        note(`warning: ${message}`);
+      },
+      signal: interruption.signal,
+    });
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error;
+    throw new InterruptedError("[stopped; the same command goes on from there]");
+  } finally {
+    process.off("SIGINT", interrupt);
     phases.stop();
   }
 }
@@ -87,6 +123,7 @@ function phaseBars() {
 }
 
 const PHASES = {
+  download: ["fetching", "MB", 1e6],
   adapter: ["measuring the adapter, once on this machine", "trials", 1],
   weights: ["loading", "MB", 1e6],
   kernels: ["compiling", "kernels", 1],
