@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 import { DeviceLostError } from "../kernels/gpu/device.ts";
 import { messageOf, program } from "./program.ts";
 import { oneLine } from "./terminal/printable.ts";
-import { note } from "./terminal/terminal.ts";
+import { InterruptedError, note } from "./terminal/terminal.ts";
 
 // A reader that closes the pipe early (`| head`) is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -24,6 +24,9 @@ try {
   } else if (error instanceof UserError) {
     note(`error: ${oneLine(messageOf(error))}`);
     process.exitCode = 2;
+  } else if (error instanceof InterruptedError) {
+    note(error.message);
+    process.exitCode = 130; // as a shell reports Ctrl-C
   } else if (error instanceof DeviceLostError) {
     // Neither the user's mistake nor a bug.
     note(`error: ${oneLine(error.message)}`);

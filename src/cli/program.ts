@@ -10,8 +10,10 @@ import { generateCommand } from "./commands/generate.ts";
 import { indexCommand } from "./commands/index-files.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { memoryCommand } from "./commands/memory.ts";
+import { modelsCommand } from "./commands/models.ts";
 import { perplexityCommand } from "./commands/perplexity.ts";
 import { planCommand } from "./commands/plan.ts";
+import { pullCommand } from "./commands/pull.ts";
 import { setupCommand } from "./commands/setup.ts";
 import { summarizeCommand } from "./commands/summarize.ts";
 import { tokenizeCommand } from "./commands/tokenize.ts";
@@ -50,6 +52,8 @@ for (const command of [
   summarizeCommand(),
   indexCommand(),
   askCommand(),
+  pullCommand(),
+  modelsCommand(),
   setupCommand(),
 ]) {
   program.addCommand(command);

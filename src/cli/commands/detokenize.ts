@@ -3,7 +3,7 @@ import { loadTokenizer } from "../../index.ts";
 import { Command } from "../terminal/command.ts";
 import { addModelFlag, integer, type ModelFlags } from "../terminal/flags.ts";
 import { readTokens } from "../terminal/input.ts";
-import { writeJson, writeText } from "../terminal/terminal.ts";
+import { modelPath, writeJson, writeText } from "../terminal/terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly tokens?: string;
@@ -25,7 +25,7 @@ export function detokenizeCommand(): Command {
       throw new UserError("Give either token ids or --tokens FILE.");
     }
     const ids = flags.tokens === undefined ? words.map(readId) : await readTokens(flags.tokens);
-    const tokenizer = await loadTokenizer(flags.model);
+    const tokenizer = await loadTokenizer(await modelPath(flags.model));
     const text = tokenizer.decode(ids, { special: flags.special ?? false });
     await (flags.json ? writeJson(text) : writeText(`${text}\n`));
   });

@@ -8,7 +8,7 @@ import { openFile } from "../../platform/file.ts";
 import { Command } from "../terminal/command.ts";
 import { addEngineFlags, type EngineFlags, engineOptions, givenModel } from "../terminal/flags.ts";
 import { printableLine } from "../terminal/printable.ts";
-import { size, write, writeJson } from "../terminal/terminal.ts";
+import { modelPath, size, write, writeJson } from "../terminal/terminal.ts";
 
 interface Flags extends EngineFlags {
   readonly json?: boolean;
@@ -28,7 +28,7 @@ export function inspectCommand(): Command {
     maxWaiting: "memory does not depend on it",
     profile: "nothing is run",
   }).action(async (argument: string | undefined, flags: Flags, command: Command) => {
-    const file = await openGguf(givenModel(argument, command), openFile);
+    const file = await openGguf(await modelPath(givenModel(argument, command)), openFile);
     try {
       const report = await inspect(file, flags);
       await (flags.json ? writeJson(report) : write(format(report)));

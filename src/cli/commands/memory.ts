@@ -33,6 +33,7 @@ import { givenFile, readNamed } from "../terminal/input.ts";
 import {
   duration,
   loadEngine,
+  modelPath,
   note,
   withProgress,
   write,
@@ -68,7 +69,7 @@ export function memoryCommand(): Command {
 
 async function run(path: string | undefined, flags: Flags): Promise<void> {
   const conversation = readNamed(await givenFile(path, flags.file), readConversation);
-  const tokenizer = await loadTokenizer(flags.model);
+  const tokenizer = await loadTokenizer(await modelPath(flags.model));
   const choice = await templateChoice(flags.template);
   const { template } = chatTemplateOf(tokenizer.vocabulary, choice);
   const budget: MemoryBudget = {

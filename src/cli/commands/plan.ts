@@ -21,7 +21,7 @@ import {
   pictureFile,
   policies,
 } from "../terminal/flags.ts";
-import { note, size, write, writeJson } from "../terminal/terminal.ts";
+import { modelPath, note, size, write, writeJson } from "../terminal/terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly context: readonly number[];
@@ -70,7 +70,10 @@ export function planCommand(): Command {
     .option("--plot <file>", "draw memory and cost by context: .svg or .png", pictureFile);
   return addModelFlag(command).action(
     async (argument: string | undefined, flags: Flags, command: Command) => {
-      const model = await openModel(givenModel(argument, command), nodePlatform.openFile);
+      const model = await openModel(
+        await modelPath(givenModel(argument, command)),
+        nodePlatform.openFile,
+      );
       try {
         await report(model, flags);
       } finally {

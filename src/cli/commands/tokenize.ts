@@ -2,7 +2,7 @@ import { loadTokenizer } from "../../index.ts";
 import { Command } from "../terminal/command.ts";
 import { addModelFlag, type ModelFlags } from "../terminal/flags.ts";
 import { givenText } from "../terminal/input.ts";
-import { note, write, writeJson } from "../terminal/terminal.ts";
+import { modelPath, note, write, writeJson } from "../terminal/terminal.ts";
 
 interface Flags extends ModelFlags {
   readonly file?: string;
@@ -23,7 +23,7 @@ export function tokenizeCommand(): Command {
     .option("--json", "print the array of ids only");
   return addModelFlag(command).action(async (argument: string | undefined, flags: Flags) => {
     const text = await givenText(argument, flags.file);
-    const tokenizer = await loadTokenizer(flags.model);
+    const tokenizer = await loadTokenizer(await modelPath(flags.model));
     const ids = tokenizer.encode(text, {
       addSpecial: flags.bos,
       parseSpecial: flags.parseSpecial ?? false,

@@ -26,7 +26,13 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile, readUserFile } from "../terminal/input.ts";
-import { interruptSignal, loadEngine, note, withProgress } from "../terminal/terminal.ts";
+import {
+  interruptSignal,
+  loadEngine,
+  modelPath,
+  note,
+  withProgress,
+} from "../terminal/terminal.ts";
 import { cellFolder, fileIdentity, fingerprint } from "./cell-folder.ts";
 
 interface Flags extends EngineFlags, RopeSetting {
@@ -86,7 +92,8 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     throw new UserError("--chunks must be at least 1, --trials at least 0.");
   const signal = interruptSignal();
   const { name, text } = await givenFile(file, flags.file);
-  const tokenizer = await openTokenizer(flags.model, openFile);
+  const model = await modelPath(flags.model);
+  const tokenizer = await openTokenizer(model, openFile);
   const task =
     flags.task === undefined ? DEFAULT_TASK : await readUserFile(flags.task, readPasskeyTask);
   const { bos, addBos } = tokenizer.vocabulary;
@@ -99,10 +106,10 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
     );
   }
 
-  const base = [await fileIdentity(flags.model), fingerprint(text), engineOptions(flags)];
+  const base = [await fileIdentity(model), fingerprint(text), engineOptions(flags)];
   const store = await cellFolder<RopeResult>(flags.keep, base);
   const open = (needed: EngineOptions) =>
-    loadEngine(flags.model, { ...engineOptions(flags), ...needed }, { quiet: true });
+    loadEngine(model, { ...engineOptions(flags), ...needed }, { quiet: true });
   const { results, cells } = await withProgress("measuring", "cells", (onProgress) =>
     compareScalings(open, { front, ids }, task, flags, store, { onProgress, signal }),
   );

@@ -25,7 +25,7 @@ import {
   pictureFile,
 } from "../terminal/flags.ts";
 import { givenFile } from "../terminal/input.ts";
-import { interruptSignal, loadEngine, withProgress } from "../terminal/terminal.ts";
+import { interruptSignal, loadEngine, modelPath, withProgress } from "../terminal/terminal.ts";
 
 interface Flags extends EngineFlags, StreamSetting {
   readonly file?: string;
@@ -79,7 +79,7 @@ async function run(file: string | undefined, flags: Flags): Promise<void> {
   const modes = modesOf(flags);
   const { name, text } = await givenFile(file, flags.file);
   const signal = interruptSignal();
-  const tokenizer = await openTokenizer(flags.model, openFile);
+  const tokenizer = await openTokenizer(await modelPath(flags.model), openFile);
   const ids = tokenizer.encode(text).slice(0, flags.tokens + 1);
   if (ids.length <= flags.tokens) {
     throw new UserError(

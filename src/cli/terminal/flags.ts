@@ -83,7 +83,10 @@ export interface ModelFlags {
 
 export function addModelFlag(command: Command): Command {
   return command.addOption(
-    new Option("-m, --model <file>", "GGUF file").default(
+    new Option(
+      "-m, --model <file>",
+      "GGUF file, hf:OWNER/REPO[:QUANT|/FILE.gguf] or an https address, which are fetched once",
+    ).default(
       process.env.DAWNSTREAM_MODEL || SHIPPED_MODEL, // empty means unset
       "DAWNSTREAM_MODEL, or the small model that ships",
     ),
