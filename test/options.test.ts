@@ -23,6 +23,7 @@ import { ENGINE_SUMMARY_READERS, SUMMARIZER_READERS } from "../src/engine/tasks/
 import { DECODE_READERS, ENCODE_READERS } from "../src/engine/tokenizer/tokenizer.ts";
 import * as dawnstream from "../src/index.ts";
 import { UserError } from "../src/index.ts";
+import { PULL_READERS } from "../src/platform/models/pull.ts";
 import { loadEngine } from "./support/engine.ts";
 import { fixtureModel } from "./support/models.ts";
 
@@ -213,6 +214,12 @@ const CASES: readonly Case[] = [
   of("Engine.load", ENGINE_READERS, ENGINE, (o) => dawnstream.Engine.load(FILE, o)),
   of("planMemory", ENGINE_READERS, ENGINE, (o) => dawnstream.planMemory(FILE, o)),
   of("largestContext", ENGINE_READERS, ENGINE, (o) => dawnstream.largestContext(FILE, 1, o)),
+  of(
+    "pullModel",
+    PULL_READERS,
+    { onProgress: FUNCTION, onWarning: FUNCTION, signal: SIGNAL },
+    (o) => dawnstream.pullModel("hf:owner/repo", o),
+  ),
   of("device", DEVICE_READERS, DEVICE, (device) => dawnstream.Engine.load(FILE, { device })),
   of(
     "encode",
@@ -396,6 +403,7 @@ const VALUES: readonly [string, readonly unknown[], (value: never) => unknown][]
   ["promptFor", NO_TEXT, (value) => engine.promptFor(value)],
   ["Engine.summarize", NO_DOCUMENT, (value) => engine.summarize(value, { budget: 8 })],
   ["Engine", NO_TEXT, (value) => dawnstream.Engine.load(value)],
+  ["pullModel", [...NO_TEXT, "model.gguf", "hf:owner"], (value) => dawnstream.pullModel(value)],
   ["loadTokenizer", NO_TEXT, (value) => dawnstream.loadTokenizer(value)],
   ["planMemory", NO_TEXT, (value) => dawnstream.planMemory(value)],
   ["largestContext", NO_TEXT, (value) => dawnstream.largestContext(value, 1)],
