@@ -95,6 +95,10 @@ const lines = [...new Set(PAGES.match(/^ {4}npx dawnstream .*$/gm))].map((line) 
 
 /** Commands that are not run here, and why. */
 const NOT_RUN: readonly [RegExp, string][] = [
+  [
+    /\bhf:/,
+    "fetches a model from Hugging Face: test/cli/models.test.ts does so from a server of its own",
+  ],
   [/Llama-3\.2-1B|\bFILE\b/, "names a model that the reader has to have"],
   [
     / rope --file/,
