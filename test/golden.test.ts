@@ -17,6 +17,7 @@ import {
   scoreCase as scoreOn,
   TOLERANCES,
 } from "./support/golden.ts";
+import { LOWEST_RUNG } from "./support/gpu.ts";
 import { ownShape, withMatrices } from "./support/matrices.ts";
 import { findModel, warnNotRun } from "./support/models.ts";
 
@@ -102,17 +103,7 @@ const RUNGS: Readonly<Record<string, DeviceOptions>> = {
   "16 KiB of workgroup memory": { limits: { maxComputeWorkgroupStorageSize: 16384 } },
   "8 storage buffers": { limits: { maxStorageBuffersPerShaderStage: 8 } },
   "bindings that split the embedding": { limits: { maxStorageBufferBindingSize: SPLITTING } },
-  "all that WebGPU guarantees, and no more": {
-    refuse: ["subgroups", "shader-f16", "timestamp-query"],
-    limits: {
-      maxComputeWorkgroupStorageSize: 16384,
-      maxStorageBuffersPerShaderStage: 8,
-      maxComputeInvocationsPerWorkgroup: 256,
-      maxComputeWorkgroupSizeX: 256,
-      maxStorageBufferBindingSize: 128 << 20,
-      maxBufferSize: 256 << 20,
-    },
-  },
+  "all that WebGPU guarantees, and no more": LOWEST_RUNG,
 };
 
 // GQA with neighbouring pairs, and halves with norms of heads: all kernels but the other weight formats.

@@ -28,6 +28,19 @@ export function shaderNames(): string[] {
     .sort();
 }
 
+/** All that WebGPU guarantees, and no more. */
+export const LOWEST_RUNG: DeviceOptions = {
+  refuse: ["subgroups", "shader-f16", "timestamp-query"],
+  limits: {
+    maxComputeWorkgroupStorageSize: 16384,
+    maxStorageBuffersPerShaderStage: 8,
+    maxComputeInvocationsPerWorkgroup: 256,
+    maxComputeWorkgroupSizeX: 256,
+    maxStorageBufferBindingSize: 128 << 20,
+    maxBufferSize: 256 << 20,
+  },
+};
+
 export interface TestGpuOptions extends DeviceOptions {
   /** Dawn's null backend: it checks and compiles everything, computes nothing, and needs no driver. */
   readonly null?: boolean;
