@@ -222,12 +222,12 @@ const ARCHITECTURES: Readonly<Record<string, Row | ((facts: FileFacts) => Row)>>
   "nomic-bert": { ...BERT, ...HALVES },
 };
 
-/** Families that cannot be run, by what their names begin with: what is missing for them. */
-const MISSING: readonly (readonly [prefix: string, family: string, missing: string])[] = [
+/** Families that cannot be run, by what their names begin with: what these would need. */
+const MISSING: readonly (readonly [prefix: string, family: string, needs: string])[] = [
   ["gemma4", "Gemma 4", "layers of different head widths that share caches"],
-  ["gemma3n", "Gemma 3n", "several streams a layer"],
+  ["gemma3n", "Gemma 3n", "several residual streams"],
   ["qwen35", "Qwen 3.5 and 3.6", "recurrent layers (the gated delta rule)"],
-  ["qwen3next", "Qwen3-Next", "recurrent layers (the gated delta rule)"],
+  ["qwen3next", "Qwen3-Next", "recurrent layers (the gated delta rule) and experts"],
   ["lfm2", "LFM2", "short convolutions"],
   ["gpt-oss", "gpt-oss", "experts and learned attention sinks"],
   ["llama4", "Llama 4", "experts and chunked attention"],
@@ -240,12 +240,12 @@ const MISSING: readonly (readonly [prefix: string, family: string, missing: stri
   ["nemotron_h", "Nemotron-H", "state-space layers"],
   ["rwkv", "RWKV", "layers without attention"],
   ["t5", "T5", "a decoder that reads an encoder"],
-  ["clip", "a vision encoder (mmproj)", "images; its language model is another file"],
-  ["chatglm", "older GLM-4", "its tensors' layout"],
+  ["clip", "mmproj, the vision half of a model", "images; the language half is another file"],
+  ["chatglm", "GLM-4 as converted before 2025", "its layout of tensors"],
 ];
 
 /** A model that runs nearly anywhere, for those who have one that does not. */
-const ADVICE = "Qwen3-0.6B, SmolLM2-135M and Llama-3.2-1B, for example, run.";
+export const ADVICE = "Qwen3-0.6B, SmolLM2-135M and Llama-3.2-1B, for example, run.";
 
 /** The row of an architecture. Throws an `UnsupportedError` if there is none. */
 export function architectureOf(file: string, name: string, facts: () => FileFacts): Architecture {
@@ -257,10 +257,10 @@ export function architectureOf(file: string, name: string, facts: () => FileFact
 function whyNot(name: string): string {
   const known = MISSING.find(([prefix]) => name.startsWith(prefix));
   if (known) {
-    const [, family, missing] = known;
-    return `"${name}" (${family}) cannot be run: ${missing} are missing.`;
+    const [, family, needs] = known;
+    return `"${name}" (${family}) cannot be run: it needs ${needs}.`;
   }
-  if (/moe$/.test(name)) return `"${name}" cannot be run: experts are missing.`;
+  if (/moe$/.test(name)) return `"${name}" cannot be run: it needs experts.`;
   const supported = Object.keys(ARCHITECTURES).join(", ");
   return `unsupported architecture "${name}"; supported are ${supported}.`;
 }

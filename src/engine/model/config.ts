@@ -6,7 +6,7 @@ import type { Pooling } from "../../context/text/embedder.ts";
 import type { NormKind } from "../../kernels/rows/rows.ts";
 import type { GgufFile } from "../gguf/gguf.ts";
 import { Metadata } from "../gguf/metadata.ts";
-import { type Architecture, architectureOf } from "./architectures.ts";
+import { ADVICE, type Architecture, architectureOf } from "./architectures.ts";
 import { ModelMetadata } from "./model-metadata.ts";
 import { type Rotation, readRotation } from "./rotation.ts";
 import { type LayerTraits, readTraits } from "./traits.ts";
@@ -62,7 +62,6 @@ export interface ModelConfig {
 const NEUTRAL: Readonly<Record<string, readonly number[]>> = {
   attn_logit_softcapping: [0],
   final_logit_softcapping: [0],
-  expert_count: [0],
   logit_scale: [0, 1],
   residual_scale: [0, 1],
   embedding_scale: [0, 1],
@@ -96,6 +95,10 @@ export function readConfig(file: GgufFile): ModelConfig {
     has: (tensor) => file.tensors.has(tensor),
     flag: (key) => (plain.has(key) ? plain.boolean(key) : undefined),
   }));
+  const experts = plain.integer("expert_count", 0);
+  if (experts > 0) {
+    plain.refuse(`"${name}" with ${experts} experts (as Mixtral) cannot be run. ${ADVICE}`);
+  }
   const shape = readShape(plain);
   const { defaults, ignored, norm } = architecture;
   const metadata = new ModelMetadata(file, name, defaults, ignored);
