@@ -1,11 +1,13 @@
 // dawnstream plan: what it says is what the engine then takes.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { KvType } from "../../src/kernels/attention/kv-types.ts";
 import { fail, json, succeed, temporaryFolder } from "../support/cli.ts";
 import { loadEngine } from "../support/engine.ts";
+import { familyModel } from "../support/families/model.ts";
+import { FAMILIES } from "../support/families/recipes.ts";
 import { fixtureModel } from "../support/models.ts";
 
 const folder = temporaryFolder();
@@ -71,6 +73,32 @@ test("plan and inspect --cache-tokens: room for the tokens of several texts", as
   expect(pages).toBeGreaterThanOrEqual(63 - 4);
   expect(pages).toBeLessThan(1.1 * (63 - 4)); // tables and rotations grow, too, but little
 });
+
+// Layers with windows of their own, fused tensors, and LayerNorms: all families are in family-plans.test.ts.
+test.each(["gemma3", "phi3", "cohere2"] as const)(
+  "plan and inspect: the bytes that the engine allocates for %s",
+  async (name) => {
+    const path = join(folder, `${name}.gguf`);
+    const bytes = familyModel(FAMILIES[name]);
+    writeFileSync(path, bytes);
+    for (const [context, kv] of [
+      [64, "f16"],
+      [256, "q8_0"],
+    ] as const) {
+      const options = { context, kv, chunk: 32 };
+      const engine = await loadEngine(bytes, options);
+      const args = [path, "--context", `${context}`, "--kv", kv, "--chunk", "32", "--json"];
+      const { rows } = await json<Plan>(["plan", ...args]);
+      expect(rows[0]).toMatchObject({
+        total: engine.usage.bytes,
+        weights: engine.loaded.weightBytes,
+      });
+      const { memory } = await json<{ memory: { total: number } }>(["inspect", ...args]);
+      expect(memory.total).toBe(engine.usage.bytes);
+      await engine.close();
+    }
+  },
+);
 
 test("plan --memory: the largest context that fits, and not one token more", async () => {
   const at = async (context: number) => {
