@@ -60,6 +60,20 @@ describe("attention policies", () => {
     },
   );
 
+  // Also of layers that do not rotate, queries that grow with their position, and norms after the rotation.
+  test.each(["cohere2", "mistral3", "hunyuan-dense"] as const)(
+    "%s under sinks: the same over rotated keys and over raw ones",
+    async (name) => {
+      const bytes = familyModel(FAMILIES[name]);
+      const options = { ...SETTING, attention: "sinks:2+20" } as const;
+      await using rotated = await loadEngine(bytes, { ...options, chunk: 7 });
+      await using raw = await loadEngine(bytes, { ...options, keys: "raw", chunk: 1 });
+      const found = await logitsOf(rotated, TOKENS);
+      expect(nmse(found, await logitsOf(raw, TOKENS))).toBeLessThan(1e-10);
+      expect(nmse(found, familyLogits(name, "llama.cpp"))).toBeGreaterThan(1e-4);
+    },
+  );
+
   test("a text under sinks is the same recomputed for every token", async () => {
     const options = { attention: "sinks:2+11" } as const;
     const { tokens } = await textOf(alone, TOKENS.slice(0, 12), options);
