@@ -255,7 +255,7 @@ export class Engine implements AsyncDisposable {
    * Measures how well the model predicts given ids, position by position. `onRow` gets the logits
    * [V] after each token, in order; the array is reused.
    */
-  score(
+  async score(
     ids: readonly number[],
     onRow?: (position: number, logits: Float32Array) => void | Promise<void>,
   ): Promise<Score> {

@@ -20,7 +20,9 @@ export type Key = readonly [
 ];
 
 /** The norms of a layer that are [D], as files call them. */
-export type LayerNorm = "attn_norm" | "post_attention_norm" | "ffn_norm" | "post_ffw_norm";
+export type LayerNorm =
+  | ("attn_norm" | "post_attention_norm" | "ffn_norm" | "post_ffw_norm")
+  | ("attn_output_norm" | "layer_output_norm");
 
 export interface Recipe {
   readonly architecture: string;
@@ -52,6 +54,10 @@ export interface Recipe {
   readonly tensors: Readonly<Record<string, readonly number[]>>;
   /** Blocks behind the layers, for the prediction of several tokens. */
   readonly predicting: number;
+  /** Whether the embeddings are those of BERT: with types and a norm, and nothing behind the layers. */
+  readonly isBert: boolean;
+  /** Whether positions have rows of a table. */
+  readonly positions: boolean;
 }
 
 /** What most of the families are: the shapes are one, so that their kernels are. */
@@ -76,6 +82,8 @@ export const PLAIN: Omit<Recipe, "architecture" | "seed"> = {
   keys: [],
   tensors: {},
   predicting: 0,
+  isBert: false,
+  positions: false,
 };
 
 /** So large that a hundred times as much is seen in the logits. */
@@ -125,7 +133,11 @@ export function familyContents(recipe: Recipe): GgufContents {
   const V = TINY_TOKENS.length;
   const tensors = new Tensors(recipe);
   tensors.matrix("token_embd", V, D, embedding * Math.sqrt(D));
-  tensors.norm("output_norm", D);
+  if (recipe.positions) tensors.matrix("position_embd", TRAINED_CONTEXT, D, 0.3 * Math.sqrt(D));
+  if (recipe.isBert) {
+    tensors.matrix("token_types", 2, D, 0.3 * Math.sqrt(D));
+    tensors.norm("token_embd_norm", D);
+  } else tensors.norm("output_norm", D);
   if (!recipe.tied) tensors.matrix("output", V, D);
   if (recipe.outputBias) tensors.bias("output", V);
   for (const [name, values] of Object.entries(recipe.tensors)) {
@@ -191,10 +203,12 @@ function metadata(recipe: Recipe): MetadataEntry[] {
     ...[...own.values()].map(
       ([name, type, value]): MetadataEntry => [`${architecture}.${name}`, type, value],
     ),
+    ...(recipe.isBert ? [TYPES] : []),
     ...TOKENIZER,
   ];
 }
 
+const TYPES: MetadataEntry = ["tokenizer.ggml.token_type_count", "u32", 2];
 const CONTROL = 3;
 const NORMAL = 1;
 

@@ -6,14 +6,19 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { nmse } from "../oracle.ts";
+import { ENCODER_NAMES, encoderRecipe } from "./encoders.ts";
 import { fixtureName, TOKENS } from "./golden.ts";
 import { familyModel } from "./model.ts";
-import { FAMILIES, FAMILY_NAMES, type FamilyName } from "./recipes.ts";
+import { FAMILIES, FAMILY_NAMES } from "./recipes.ts";
 
 /** What is used of `llama-ffi.mjs`: raw f32 logits of every position by llama.cpp's own library. */
 interface Llama {
   openModel(path: string): { close(): void };
-  evaluate(model: object, tokens: readonly number[], options: { nCtx: number }): Float32Array[];
+  evaluate(
+    model: object,
+    tokens: readonly number[],
+    options: { nCtx: number; embeddings?: boolean },
+  ): Float32Array[];
 }
 /** What is used of `forward.mjs`: the pass in f64. */
 interface Plain {
@@ -32,10 +37,10 @@ const scratch = mkdtempSync(join(tmpdir(), "families-"));
 const rowsOf = (rows: readonly ArrayLike<number>[]) =>
   Float32Array.from(rows.flatMap((row) => Array.from(row)));
 
-function byLlama(path: string): Float32Array {
+function byLlama(path: string, embeddings = false): Float32Array {
   const model = llama.openModel(path);
   try {
-    return rowsOf(llama.evaluate(model, TOKENS, { nCtx: CONTEXT }));
+    return rowsOf(llama.evaluate(model, TOKENS, { nCtx: CONTEXT, embeddings }));
   } finally {
     model.close();
   }
@@ -44,7 +49,16 @@ function byLlama(path: string): Float32Array {
 const save = (name: string, logits: Float32Array) =>
   writeFileSync(join(folder, name), new Uint8Array(logits.buffer));
 
-for (const name of only.length > 0 ? (only as FamilyName[]) : FAMILY_NAMES) {
+const isAsked = (name: string) => only.length === 0 || only.includes(name);
+for (const name of ENCODER_NAMES.filter(isAsked)) {
+  const path = join(scratch, `${name}.gguf`);
+  writeFileSync(path, familyModel(encoderRecipe(name)));
+  const states = rowsOf(plain.forward(plain.load(path), TOKENS, { context: CONTEXT }));
+  save(`${name}.f64.f32`, states);
+  const difference = nmse(byLlama(path, true), states).toExponential(1);
+  console.log(`${name}: llama.cpp and the f64 pass differ by ${difference}`);
+}
+for (const name of FAMILY_NAMES.filter(isAsked)) {
   const { gelu, notByLlamaCpp, recorded, ...recipe } = FAMILIES[name];
   const path = join(scratch, `${name}.gguf`);
   writeFileSync(path, familyModel({ ...recipe, ...recorded }));
