@@ -6,6 +6,7 @@ import { OptionError, type UserError } from "../errors.ts";
 import { chatCommand } from "./chat/chat.ts";
 import { askCommand } from "./commands/ask.ts";
 import { detokenizeCommand } from "./commands/detokenize.ts";
+import { embedCommand } from "./commands/embed.ts";
 import { generateCommand } from "./commands/generate.ts";
 import { indexCommand } from "./commands/index-files.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -50,6 +51,7 @@ for (const command of [
   attentionCommand(),
   cacheCommand(),
   summarizeCommand(),
+  embedCommand(),
   indexCommand(),
   askCommand(),
   pullCommand(),

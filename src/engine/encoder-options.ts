@@ -1,5 +1,6 @@
 // What an encoder makes of the options of loading: it has less to choose.
 
+import { FULL_ATTENTION } from "../context/positions/attention-policy.ts";
 import { OptionError, UserError } from "../errors.ts";
 import type { KvType } from "../kernels/attention/kv-types.ts";
 import { quoteValue } from "../option-reader.ts";
@@ -33,9 +34,10 @@ export function encoderOptions<O extends EncoderOptions>(
 ): O {
   for (const option of DECODERS) {
     const value = (options as Record<string, unknown>)[option];
-    if (value === undefined) continue;
+    if (value === undefined || value === FULL_ATTENTION) continue;
     const what = `${name} is an encoder, which computes each text as a whole: leave it out.`;
-    throw new OptionError(option, `${quoteValue(value)}: ${what}`);
+    const named = (value as { readonly name?: unknown }).name ?? value; // an attention policy
+    throw new OptionError(option, `${quoteValue(named)}: ${what}`);
   }
   const { context = Math.min(trainedContext, MOST_TOKENS), kv = "f32" } = options;
   const { sequences = SEQUENCES } = options;

@@ -32,6 +32,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   attention: ["Once upon a time"],
   cache: ["Once", "Once upon a time"],
   summarize: [stories, "--budget", "20"],
+  embed: ["Once upon a time"],
   index: [join(folder, "tale.txt"), "--out", join(folder, "other.index")],
   ask: ["Who?", "--index", join(folder, "tale.index")],
 };

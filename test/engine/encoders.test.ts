@@ -88,7 +88,7 @@ describe("what an encoder is not asked for", () => {
 
   test.each([
     [{ attention: "window:8" }, "Invalid attention"],
-    [{ chunk: 8 }, 'Invalid chunk 8: tiny is an encoder'],
+    [{ chunk: 8 }, "Invalid chunk 8: tiny is an encoder"],
     [{ keys: "raw" }, 'Invalid keys "raw"'],
     [
       { context: TRAINED_CONTEXT + 1 },
