@@ -176,7 +176,7 @@ test.each(["cohere2", "exaone4-64", "granite-unrotated"] as const)(
       const load = loadEngine(bytes, { [option]: value });
       await expect(load).rejects.toThrow(
         new RegExp(
-          `^Invalid ${option} the layers .* have no rotary positions to scale: leave it out\\.$`,
+          `^Invalid ${option} "${value}": the layers .* have no rotary positions to scale; leave it out\\.$`,
         ),
       );
     }
