@@ -9,7 +9,16 @@ import { hint } from "../../option-reader.ts";
 import { attentionCase, attentionWeightsCase, ropeStoreCase } from "./attention-cases.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { embedCase, matmulCase, matvecCase, matvecSwigluCase } from "./matrix-cases.ts";
-import { biasCase, capCase, chooseCase, gateCase, normCase, topCase } from "./row-cases.ts";
+import {
+  biasCase,
+  capCase,
+  chooseCase,
+  gateCase,
+  layerNormCase,
+  normCase,
+  sumCase,
+  topCase,
+} from "./row-cases.ts";
 
 /** Selects cases; a field that is not set selects all. */
 export interface Selection {
@@ -32,6 +41,8 @@ const ROWS: Record<string, (sizes: Sizes, shaped: boolean) => KernelCase[]> = {
   "rms-norm": (sizes) => oneAndSeveral(sizes).map(normCase),
   swiglu: (sizes) => oneAndSeveral(sizes).map(gateCase),
   "add-bias": (sizes) => oneAndSeveral(sizes).map(biasCase),
+  "layer-norm": (sizes) => oneAndSeveral(sizes).map(layerNormCase),
+  "add-rows": (sizes) => oneAndSeveral(sizes).map(sumCase),
   cap: (sizes) => oneAndSeveral(sizes).map(capCase),
   choose: ({ n }, shaped) => [chooseCase({ n: shaped ? n : VOCABULARY })],
   top: ({ n }, shaped) => [topCase({ n: shaped ? n : VOCABULARY })],

@@ -3,7 +3,7 @@
 import { chooseTokens, listTop, packDraws } from "../../kernels/choice/choice.ts";
 import { project } from "../../kernels/matrix/products.ts";
 import * as reference from "../../kernels/reference.ts";
-import { gatedActivation, normalize, softcap } from "../../kernels/rows/rows.ts";
+import { addRows, gatedActivation, normalize, softcap } from "../../kernels/rows/rows.ts";
 import { F32 } from "../../kernels/weights/formats/f32.ts";
 import type { KernelCase, Sizes } from "./kernel-case.ts";
 import { randomFloats } from "./random.ts";
@@ -29,6 +29,53 @@ export function normCase({ k, tokens }: Sizes): KernelCase {
         result: () => bench.readActivations(y),
         expected: () => reference.rmsNorm(numbers, factors, tokens, EPS),
         release: () => bench.release(x, y, weight),
+      };
+    },
+  };
+}
+
+/** y [T, k] = LayerNorm(x) weight + bias. */
+export function layerNormCase({ k, tokens }: Sizes): KernelCase {
+  return {
+    kernel: "layer-norm",
+    format: "F32",
+    shape: `[${tokens}, ${k}]`,
+    bytes: (2 * tokens + 2) * k * 4,
+    async prepare(bench) {
+      const [numbers, factors] = [randomFloats(1, tokens * k), randomFloats(2, 2 * k)];
+      const x = await bench.activations(tokens, k, numbers);
+      const y = await bench.activations(tokens, k);
+      const weight = await bench.vector(factors);
+      const [weights, biases] = [factors.subarray(0, k), factors.subarray(k)];
+      return {
+        variants: [normalize(bench.several, { x, weight, y, eps: EPS, kind: "layer" })],
+        step: { tokens },
+        result: () => bench.readActivations(y),
+        expected: () => reference.layerNorm(numbers, weights, biases, tokens, EPS),
+        release: () => bench.release(x, y, weight),
+      };
+    },
+  };
+}
+
+/** y [T, n] += x / 2. */
+export function sumCase({ n, tokens }: Sizes): KernelCase {
+  return {
+    kernel: "add-rows",
+    format: "F32",
+    shape: `[${tokens}, ${n}]`,
+    bytes: 3 * tokens * n * 4,
+    async prepare(bench) {
+      const [added, numbers] = [randomFloats(1, tokens * n), randomFloats(2, tokens * n)];
+      const x = await bench.activations(tokens, n, added);
+      const y = await bench.activations(tokens, n, numbers);
+      return {
+        variants: [addRows(bench.several, { label: "sum", x, y, factor: 0.5 })],
+        step: { tokens },
+        result: () => bench.readActivations(y),
+        expected: () => Float64Array.from(numbers, (value, i) => value + added[i]! / 2),
+        inPlace: true,
+        release: () => bench.release(x, y),
       };
     },
   };
@@ -101,7 +148,7 @@ export function biasCase({ n, tokens }: Sizes): KernelCase {
 /** y [T, n] = cap tanh(y / cap). */
 export function capCase({ n, tokens }: Sizes): KernelCase {
   return {
-    kernel: "map",
+    kernel: "cap",
     format: "F32",
     shape: `[${tokens}, ${n}]`,
     bytes: 2 * tokens * n * 4,
